@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests and answers.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::counters::DirectionCounters;
+use crate::counters::NhiCounters;
+use crate::fault::Faults;
+use crate::topology::NhiRef;
+
+/// A request to the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Everything there is to know; answered by [`Answer::Status`].
+    Status,
+    /// Plug a cable in; nothing happens if it is.
+    Plug {
+        /// Name of the cable.
+        cable: String,
+    },
+    /// Pull a cable out; nothing happens if it is.
+    Unplug {
+        /// Name of the cable.
+        cable: String,
+    },
+    /// Replace the faults of one direction of a cable, or of both.
+    SetFaults {
+        /// Name of the cable.
+        cable: String,
+        /// The direction; both if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        direction: Option<Direction>,
+        /// The faults.
+        faults: Faults,
+    },
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The answer to [`Request::Status`].
+    Status(Status),
+    /// It cannot be done.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+/// State and counters of everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// All cables, in the order of the topology.
+    pub cables: Vec<CableStatus>,
+    /// All NHIs, in the order of the topology.
+    pub nhis: Vec<NhiStatus>,
+}
+
+/// State and counters of one cable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CableStatus {
+    /// Name of the cable.
+    pub name: String,
+    /// Whether it is plugged in.
+    pub plug: Plug,
+    /// Whether the link is up: plugged in, and both hosts' drivers are ready for it.
+    pub link: LinkState,
+    /// Counters of frames from `a` to `b`.
+    pub a_to_b: DirectionCounters,
+    /// Counters of frames from `b` to `a`.
+    pub b_to_a: DirectionCounters,
+    /// Faults from `a` to `b`.
+    pub a_to_b_faults: Faults,
+    /// Faults from `b` to `a`.
+    pub b_to_a_faults: Faults,
+}
+
+/// State and counters of one NHI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NhiStatus {
+    /// Which one.
+    pub nhi: NhiRef,
+    /// Whether a virtual machine is connected to its socket.
+    pub connection: Connection,
+    /// Its counters.
+    pub counters: NhiCounters,
+}
+
+/// A direction of a cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// From end `a` of the cable to end `b`.
+    AToB,
+    /// From end `b` of the cable to end `a`.
+    BToA,
+}
+
+/// Whether a cable is plugged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plug {
+    /// At both ends.
+    #[default]
+    Plugged,
+    /// At neither end.
+    Unplugged,
+}
+
+/// Whether a link carries anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// It does not.
+    #[default]
+    Down,
+    /// It does.
+    Up,
+}
+
+/// Whether a virtual machine is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connection {
+    /// None is.
+    #[default]
+    Closed,
+    /// One is.
+    Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::fault::Flow;
+
+    #[test]
+    fn requests_read_as_documented() {
+        let parse = |text| serde_json::from_str::<Request>(text);
+        assert_eq!(parse(r#"{"op": "status"}"#).unwrap(), Request::Status);
+        assert_eq!(
+            parse(r#"{"op": "unplug", "cable": "c0"}"#).unwrap(),
+            Request::Unplug { cable: "c0".into() }
+        );
+        let set = r#"{"op": "set-faults", "cable": "c0", "direction": "a-to-b",
+            "faults": {"lose_one_in": 10, "flow": "stalled"}}"#;
+        assert_eq!(
+            parse(set).unwrap(),
+            Request::SetFaults {
+                cable: "c0".into(),
+                direction: Some(Direction::AToB),
+                faults: Faults {
+                    lose_one_in: NonZeroU32::new(10),
+                    flow: Flow::Stalled,
+                    ..Faults::default()
+                }
+            }
+        );
+        assert!(parse(r#"{"op": "explode"}"#).is_err());
+        assert!(
+            parse(r#"{"op": "set-faults", "cable": "c0", "faults": {"lose_one_in": 0}}"#).is_err()
+        );
+    }
+}
