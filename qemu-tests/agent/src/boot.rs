@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The life of a guest's first process: from the initramfs to the root, then reaping.
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use lab_agent::protocol::HOST_PARAMETER;
+use lab_agent::protocol::MODULE_LIST;
+use lab_agent::protocol::ROOT_TAG;
+use lab_agent::protocol::SHARE;
+use lab_agent::protocol::SHARE_TAG;
+use nix::errno::Errno;
+use nix::kmod::finit_module;
+use nix::kmod::ModuleInitFlags;
+use nix::mount::mount;
+use nix::mount::MsFlags;
+use nix::sys::reboot::reboot;
+use nix::sys::reboot::RebootMode;
+use nix::sys::wait::wait;
+use nix::unistd::chdir;
+use nix::unistd::chroot;
+use nix::unistd::sethostname;
+
+/// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel unpacks the module.
+const COMPRESSED: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
+
+/// The root while the initramfs is still `/`.
+const NEW_ROOT: &str = "/root";
+
+/// Options of both 9p mounts, without the cache mode.
+const NINE_P: &str = "trans=virtio,version=9p2000.L,msize=262144";
+
+/// Where the agent lives once the initramfs is gone from sight.
+const SERVER: &str = "/run/lab-agent";
+
+fn attach(source: &str, target: &str, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
+    fs::create_dir_all(target).with_context(|| format!("create {target}"))?;
+    mount(Some(source), target, Some(kind), flags, Some(options))
+        .with_context(|| format!("mount {kind} on {target}"))
+}
+
+fn load_modules() -> Result<()> {
+    let list = fs::read_to_string(MODULE_LIST).with_context(|| format!("read {MODULE_LIST}"))?;
+    for path in list.lines() {
+        let module = fs::File::open(path).with_context(|| format!("open {path}"))?;
+        let flags = match Path::new(path).extension() {
+            Some(extension) if extension == "ko" => ModuleInitFlags::empty(),
+            _ => COMPRESSED,
+        };
+        match finit_module(module, c"", flags) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("load {path}")),
+        }
+    }
+    Ok(())
+}
+
+/// Value of `parameter` on the kernel command line.
+fn kernel_parameter(parameter: &str) -> Result<String> {
+    let line = fs::read_to_string("/proc/cmdline").context("read the kernel command line")?;
+    match line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(parameter)?.strip_prefix('='))
+    {
+        Some(value) => Ok(value.to_owned()),
+        None => bail!("{parameter}= is missing on the kernel command line"),
+    }
+}
+
+/// Mounts the shared root, read only, under a writable layer in memory.
+fn mount_root() -> Result<()> {
+    let none = MsFlags::empty();
+    // Nobody changes the root while guests run from it, so they may cache it without limit.
+    attach(
+        ROOT_TAG,
+        "/lower",
+        "9p",
+        MsFlags::MS_RDONLY,
+        &format!("{NINE_P},cache=loose"),
+    )?;
+    attach("tmpfs", "/layer", "tmpfs", none, "")?;
+    fs::create_dir_all("/layer/upper").context("create the writable layer")?;
+    fs::create_dir_all("/layer/work").context("create the writable layer")?;
+    attach(
+        "overlay",
+        NEW_ROOT,
+        "overlay",
+        none,
+        "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work",
+    )?;
+    for (kind, directory, options) in [
+        ("proc", "/proc", ""),
+        ("sysfs", "/sys", ""),
+        ("devtmpfs", "/dev", ""),
+        ("devpts", "/dev/pts", "mode=620,ptmxmode=666"),
+        ("tmpfs", "/dev/shm", ""),
+        ("tmpfs", "/run", ""),
+        ("tmpfs", "/tmp", ""),
+        ("debugfs", "/sys/kernel/debug", ""),
+        ("tracefs", "/sys/kernel/tracing", ""),
+    ] {
+        let target = format!("{NEW_ROOT}{directory}");
+        attach(kind, &target, kind, none, options)?;
+    }
+    // The lab changes the share while guests run.
+    attach(
+        SHARE_TAG,
+        &format!("{NEW_ROOT}{SHARE}"),
+        "9p",
+        none,
+        &format!("{NINE_P},cache=none"),
+    )
+}
+
+fn enter_root() -> Result<()> {
+    let server = format!("{NEW_ROOT}{SERVER}");
+    fs::copy("/init", &server).context("copy the agent into the root")?;
+    fs::set_permissions(&server, fs::Permissions::from_mode(0o755))
+        .context("make the agent executable")?;
+    chdir(NEW_ROOT).context("enter the root")?;
+    mount(
+        Some("."),
+        "/",
+        None::<&str>,
+        MsFlags::MS_MOVE,
+        None::<&str>,
+    )
+    .context("move the root to /")?;
+    chroot(".").context("change to the root")?;
+    chdir("/").context("enter /")
+}
+
+/// Boots the guest and reaps until the server ends, which is an error.
+pub fn run() -> Result<()> {
+    let none = MsFlags::empty();
+    attach("proc", "/proc", "proc", none, "")?;
+    attach("devtmpfs", "/dev", "devtmpfs", none, "")?;
+    load_modules()?;
+    let host = kernel_parameter(HOST_PARAMETER)?;
+    sethostname(&host).context("set the host name")?;
+    mount_root()?;
+    enter_root()?;
+    fs::write("/etc/hostname", format!("{host}\n")).context("write /etc/hostname")?;
+    let server = Command::new(SERVER)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root")
+        .env("LC_ALL", "C.UTF-8")
+        .env("TERM", "linux")
+        .spawn()
+        .context("start the agent's server")?;
+    let server = i32::try_from(server.id()).context("process id of the agent's server")?;
+    loop {
+        match wait() {
+            Ok(status) if status.pid().is_some_and(|pid| pid.as_raw() == server) => {
+                bail!("the agent's server ended: {status:?}");
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("wait for a process"),
+        }
+    }
+}
+
+/// Powers the guest off because it cannot serve.
+pub fn give_up() -> Infallible {
+    loop {
+        match reboot(RebootMode::RB_POWER_OFF) {
+            Ok(never) => return never,
+            Err(error) => eprintln!("lab-agent: power off: {error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
