@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A fixed-capacity list of page spans: the payload of one segment where it lies.
+//!
+//! Memory regions fill it, rails hand it to the stream as an `ITER_BVEC`, the loopback path copies
+//! from one to another. It neither allocates nor owns the pages.
+
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::page::PAGE_SIZE;
+use kernel::prelude::*;
+
+use crate::checksum;
+
+const _: () = assert!(
+    usize::BITS == 64,
+    "spans of several pages rely on a 64-bit kernel without highmem"
+);
+
+/// Most scatter/gather entries one work request may name.
+pub const MAX_SGE: usize = 32;
+
+/// Longest payload of one segment in bytes: with its 64-byte header it fills sixteen 4 KiB frames.
+pub const MAX_PAYLOAD: usize = 16 * 4096 - 64;
+
+/// Spans that always suffice for one segment: its pages, plus a partial page at each end of every
+/// scatter/gather entry.
+pub const MAX_SPANS: usize = MAX_PAYLOAD.div_ceil(PAGE_SIZE) + 2 * MAX_SGE;
+
+/// The pages that hold the payload of one segment, in order.
+///
+/// # Locking and lifetime
+///
+/// A `PageVec` belongs to one thread at a time and is reused. The pages it names are kept alive by
+/// whoever pushed them (see [`PageVec::push`]), usually a reference on a memory region.
+///
+/// The bytes may belong to a process that reads and writes them at any time. They are therefore only
+/// ever touched by C functions of the kernel, never through Rust references.
+///
+/// # Invariants
+///
+/// - The first `count` spans are initialised, not empty, lie within physically contiguous memory that
+///   the kernel maps permanently, and are valid until the next [`PageVec::clear`].
+/// - `len` is the sum of their lengths.
+pub struct PageVec {
+    spans: [bindings::bio_vec; MAX_SPANS],
+    count: usize,
+    len: usize,
+}
+
+// SAFETY: The struct holds plain pointers to pages, which no thread owns.
+unsafe impl Send for PageVec {}
+
+impl PageVec {
+    /// Creates an empty list.
+    pub const fn new() -> Self {
+        // INVARIANT: No span, no bytes.
+        Self {
+            spans: [bindings::bio_vec {
+                bv_page: core::ptr::null_mut(),
+                bv_len: 0,
+                bv_offset: 0,
+            }; MAX_SPANS],
+            count: 0,
+            len: 0,
+        }
+    }
+
+    /// Forgets all spans. Afterwards the pages need not be kept alive any longer.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.len = 0;
+    }
+
+    /// Bytes in all spans together.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The spans as the kernel's `struct bio_vec`, for `iov_iter_bvec()`.
+    pub fn as_bio_vecs(&self) -> &[bindings::bio_vec] {
+        &self.spans[..self.count]
+    }
+
+    /// Appends `len` bytes that start `offset` bytes into `page`.
+    ///
+    /// A span that continues the last one is merged with it; an empty one is ignored. Fails with
+    /// `ENOSPC` when all [`MAX_SPANS`] are taken, and with `EINVAL` when the length does not fit a
+    /// `bio_vec`.
+    ///
+    /// # Safety
+    ///
+    /// `page` and the pages that the span reaches beyond it must be physically contiguous, permanently
+    /// mapped, and stay allocated until [`PageVec::clear`] or until `self` is dropped.
+    pub unsafe fn push(
+        &mut self,
+        page: NonNull<bindings::page>,
+        offset: usize,
+        len: usize,
+    ) -> Result {
+        if len == 0 {
+            return Ok(());
+        }
+        // Whole pages of the offset go into the page pointer, so that merging sees them.
+        let page = page.as_ptr().wrapping_add(offset / PAGE_SIZE);
+        let offset = offset % PAGE_SIZE;
+
+        if let Some(last) = self.spans[..self.count].last_mut() {
+            let end = last.bv_offset as usize + last.bv_len as usize;
+            let merged = u32::try_from(last.bv_len as usize + len);
+            if end % PAGE_SIZE == offset && last.bv_page.wrapping_add(end / PAGE_SIZE) == page {
+                // INVARIANT: Adjacent `struct page`s describe adjacent memory, so the longer span is
+                // contiguous.
+                last.bv_len = merged.map_err(|_| EINVAL)?;
+                self.len += len;
+                return Ok(());
+            }
+        }
+
+        let span = self.spans.get_mut(self.count).ok_or(ENOSPC)?;
+        // INVARIANT: The caller promises that the span is contiguous, mapped and alive.
+        *span = bindings::bio_vec {
+            bv_page: page,
+            bv_len: u32::try_from(len).map_err(|_| EINVAL)?,
+            bv_offset: offset as u32,
+        };
+        self.count += 1;
+        self.len += len;
+        Ok(())
+    }
+
+    /// Feeds all bytes to a CRC-32C in progress and returns its new state.
+    ///
+    /// A process may change the bytes meanwhile; then the result fits neither the old nor the new
+    /// contents.
+    pub fn crc32c(&self, state: checksum::State) -> checksum::State {
+        let mut state = state;
+        self.for_each_chunk(0, self.len, |ptr, len| {
+            // SAFETY: `for_each_chunk` passes `len` readable bytes.
+            state = unsafe { checksum::update_raw(state, ptr, len) };
+        });
+        state
+    }
+
+    /// Copies `dst.len()` bytes that start at byte `offset` of the list.
+    ///
+    /// Fails with `EINVAL`, without copying, when the list is shorter than that.
+    pub fn copy_to_slice(&self, offset: usize, dst: &mut [u8]) -> Result {
+        self.check_range(offset, dst.len())?;
+        let mut rest = dst;
+        self.for_each_chunk(offset, rest.len(), |ptr, len| {
+            let (head, tail) = core::mem::take(&mut rest).split_at_mut(len);
+            // SAFETY: `ptr` is readable for `len` bytes, `head` is writable for as many, and a buffer
+            // of the kernel's does not overlap a payload's pages.
+            unsafe { bindings::memcpy(head.as_mut_ptr().cast(), ptr.cast(), len) };
+            rest = tail;
+        });
+        Ok(())
+    }
+
+    /// Overwrites `src.len()` bytes from byte `offset` of the list on.
+    ///
+    /// Fails with `EINVAL`, without copying, when the list is shorter than that.
+    pub fn copy_from_slice(&mut self, offset: usize, src: &[u8]) -> Result {
+        self.check_range(offset, src.len())?;
+        let mut rest = src;
+        self.for_each_chunk(offset, src.len(), |ptr, len| {
+            let (head, tail) = rest.split_at(len);
+            // SAFETY: `ptr` is writable for `len` bytes, `head` is readable for as many, and a buffer
+            // of the kernel's does not overlap a payload's pages.
+            unsafe { bindings::memcpy(ptr.cast(), head.as_ptr().cast(), len) };
+            rest = tail;
+        });
+        Ok(())
+    }
+
+    /// Copies all bytes of `src`, page to page, to byte `offset` of the list and beyond.
+    ///
+    /// The two may overlap in memory; then the result is as if copied span by span. Fails with
+    /// `EINVAL`, without copying, when the list is too short.
+    pub fn copy_from(&mut self, offset: usize, src: &PageVec) -> Result {
+        self.check_range(offset, src.len)?;
+        let mut at = offset;
+        src.for_each_chunk(0, src.len, |from, len| {
+            let mut from = from;
+            self.for_each_chunk(at, len, |to, len| {
+                // SAFETY: Both sides are mapped for `len` bytes, and `memmove` allows overlap.
+                unsafe { bindings::memmove(to.cast(), from.cast(), len) };
+                from = from.wrapping_add(len);
+            });
+            at += len;
+        });
+        Ok(())
+    }
+
+    fn check_range(&self, offset: usize, len: usize) -> Result {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Calls `f` with the address and length of each piece of `offset..offset + len`, in order.
+    ///
+    /// Each piece lies in one page and is mapped, readable and writable, for the time of the call. The
+    /// range must have been checked.
+    fn for_each_chunk(&self, offset: usize, len: usize, mut f: impl FnMut(*mut u8, usize)) {
+        let mut skip = offset;
+        let mut left = len;
+        for span in self.as_bio_vecs() {
+            if left == 0 {
+                return;
+            }
+            let span_len = span.bv_len as usize;
+            if skip >= span_len {
+                skip -= span_len;
+                continue;
+            }
+            let mut at = span.bv_offset as usize + skip;
+            let mut span_left = (span_len - skip).min(left);
+            skip = 0;
+            left -= span_left;
+            while span_left > 0 {
+                let in_page = at % PAGE_SIZE;
+                let chunk = span_left.min(PAGE_SIZE - in_page);
+                let page = span.bv_page.wrapping_add(at / PAGE_SIZE);
+                // SAFETY: By the type's invariants the span covers this page, which is alive.
+                let mapped = unsafe { bindings::kmap_local_page(page) };
+                f(mapped.cast::<u8>().wrapping_add(in_page), chunk);
+                // SAFETY: This undoes the mapping above; nested calls undo theirs first.
+                unsafe { bindings::kunmap_local(mapped) };
+                at += chunk;
+                span_left -= chunk;
+            }
+        }
+    }
+}
+
+impl Default for PageVec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
