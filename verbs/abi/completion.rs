@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completion queue entries: `struct ib_uverbs_wc`.
+
+use super::bytes::store;
+use super::send_wqe::Immediate;
+
+/// Bytes of one entry. Slots are 64 bytes; the rest stays zero.
+pub const CQE_SIZE: usize = 48;
+
+/// How a work request ended: `enum ib_wc_status` (IBTA 11.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Status {
+    /// Done.
+    Success = 0,
+    /// Message longer than the receive's buffers, or longer than allowed.
+    LocalLength = 1,
+    /// The WQE itself is wrong.
+    LocalQpOperation = 2,
+    /// A local buffer is not (or not so) registered.
+    LocalProtection = 4,
+    /// The QP went to the error state before this request was carried out.
+    Flushed = 5,
+    /// The responder sent something that does not fit the request.
+    BadResponse = 7,
+    /// The peer's WRITE WITH IMMEDIATE hit a protection error here.
+    LocalAccess = 8,
+    /// The responder found the message invalid.
+    RemoteInvalidRequest = 9,
+    /// The responder refused the access.
+    RemoteAccess = 10,
+    /// The responder could not carry out the operation.
+    RemoteOperation = 11,
+    /// The peer did not answer.
+    RetryExceeded = 12,
+    /// The peer had no receive posted.
+    RnrRetryExceeded = 13,
+    /// Something broke that no other status fits.
+    General = 21,
+}
+
+/// What completed: `enum ib_uverbs_wc_opcode`, and `enum ibv_wc_opcode` for receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Opcode {
+    /// SEND, with or without immediate data.
+    Send = 0,
+    /// RDMA WRITE, with or without immediate data.
+    Write = 1,
+    /// RDMA READ.
+    Read = 2,
+    /// A receive that a SEND filled.
+    Receive = 1 << 7,
+    /// A receive that a WRITE WITH IMMEDIATE consumed.
+    ReceiveWriteImmediate = (1 << 7) + 1,
+}
+
+/// `IBV_WC_WITH_IMM`.
+const WITH_IMMEDIATE: u32 = 1 << 1;
+
+/// One completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The work request's name.
+    pub wr_id: u64,
+    /// How it ended.
+    pub status: Status,
+    /// What it was; the user must not look at it unless the status is success.
+    pub opcode: Opcode,
+    /// Bytes transferred (receives and READs).
+    pub byte_len: u32,
+    /// Immediate data of a receive.
+    pub immediate: Option<Immediate>,
+    /// Number of the local QP.
+    pub qp_num: u32,
+    /// Number of the peer's QP (receives).
+    pub src_qp: u32,
+}
+
+impl Completion {
+    /// The entry as the provider copies it.
+    pub fn encode(&self) -> [u8; CQE_SIZE] {
+        let mut bytes = [0; CQE_SIZE];
+        store::<0, 8, CQE_SIZE>(&mut bytes, self.wr_id.to_ne_bytes());
+        store::<8, 4, CQE_SIZE>(&mut bytes, (self.status as u32).to_ne_bytes());
+        store::<12, 4, CQE_SIZE>(&mut bytes, (self.opcode as u32).to_ne_bytes());
+        store::<20, 4, CQE_SIZE>(&mut bytes, self.byte_len.to_ne_bytes());
+        if let Some(Immediate(immediate)) = self.immediate {
+            store::<24, 4, CQE_SIZE>(&mut bytes, immediate.to_be_bytes());
+            store::<36, 4, CQE_SIZE>(&mut bytes, WITH_IMMEDIATE.to_ne_bytes());
+        }
+        store::<28, 4, CQE_SIZE>(&mut bytes, self.qp_num.to_ne_bytes());
+        store::<32, 4, CQE_SIZE>(&mut bytes, self.src_qp.to_ne_bytes());
+        bytes
+    }
+}

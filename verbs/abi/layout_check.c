@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Compile-time proof that the offsets in this directory are those of the kernel's headers. */
+
+#include <linux/build_bug.h>
+#include <linux/stddef.h>
+#include <rdma/ib_user_verbs.h>
+#include <rdma/rdma_user_rxe.h>
+
+/* queue_layout.rs */
+static_assert(offsetof(struct rxe_queue_buf, log2_elem_size) == 0);
+static_assert(offsetof(struct rxe_queue_buf, index_mask) == 4);
+static_assert(offsetof(struct rxe_queue_buf, producer_index) == 128);
+static_assert(offsetof(struct rxe_queue_buf, consumer_index) == 256);
+static_assert(offsetof(struct rxe_queue_buf, data) == 384);
+
+/* send_wqe.rs */
+static_assert(offsetof(struct rxe_send_wqe, wr.wr_id) == 0);
+static_assert(offsetof(struct rxe_send_wqe, wr.opcode) == 12);
+static_assert(offsetof(struct rxe_send_wqe, wr.send_flags) == 16);
+static_assert(offsetof(struct rxe_send_wqe, wr.ex.imm_data) == 20);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.rdma.remote_addr) == 24);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.rdma.rkey) == 32);
+static_assert(offsetof(struct rxe_send_wqe, dma.length) == 184);
+static_assert(offsetof(struct rxe_send_wqe, dma.num_sge) == 196);
+static_assert(offsetof(struct rxe_send_wqe, dma.sge) == 208);
+static_assert(offsetof(struct rxe_send_wqe, dma.inline_data) == 208);
+static_assert(IB_UVERBS_WR_RDMA_WRITE == 0);
+static_assert(IB_UVERBS_WR_RDMA_WRITE_WITH_IMM == 1);
+static_assert(IB_UVERBS_WR_SEND == 2);
+static_assert(IB_UVERBS_WR_SEND_WITH_IMM == 3);
+static_assert(IB_UVERBS_WR_RDMA_READ == 4);
+
+/* scatter.rs, receive_wqe.rs */
+static_assert(sizeof(struct rxe_sge) == 16);
+static_assert(offsetof(struct rxe_sge, length) == 8);
+static_assert(offsetof(struct rxe_sge, lkey) == 12);
+static_assert(offsetof(struct rxe_recv_wqe, wr_id) == 0);
+static_assert(offsetof(struct rxe_recv_wqe, dma.num_sge) == 28);
+static_assert(offsetof(struct rxe_recv_wqe, dma.sge) == 40);
+
+/* completion.rs */
+static_assert(sizeof(struct ib_uverbs_wc) == 48);
+static_assert(offsetof(struct ib_uverbs_wc, status) == 8);
+static_assert(offsetof(struct ib_uverbs_wc, opcode) == 12);
+static_assert(offsetof(struct ib_uverbs_wc, byte_len) == 20);
+static_assert(offsetof(struct ib_uverbs_wc, ex.imm_data) == 24);
+static_assert(offsetof(struct ib_uverbs_wc, qp_num) == 28);
+static_assert(offsetof(struct ib_uverbs_wc, src_qp) == 32);
+static_assert(offsetof(struct ib_uverbs_wc, wc_flags) == 36);
+
+/* response.rs */
+static_assert(sizeof(struct mminfo) == 16);
+static_assert(offsetof(struct mminfo, size) == 8);
+static_assert(sizeof(struct rxe_create_cq_resp) == 16);
+static_assert(sizeof(struct rxe_resize_cq_resp) == 16);
+static_assert(sizeof(struct rxe_create_qp_resp) == 32);
+static_assert(offsetof(struct rxe_create_qp_resp, sq_mi) == 16);
+static_assert(sizeof(struct rxe_create_srq_resp) == 24);
+static_assert(offsetof(struct rxe_create_srq_resp, srq_num) == 16);
+static_assert(sizeof(struct rxe_create_ah_resp) == 8);
+static_assert(sizeof(struct rxe_modify_srq_cmd) == 8);

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Send work requests: `struct rxe_send_wqe`.
+
+use super::bytes::load_u32;
+use super::bytes::load_u64;
+use super::scatter::SGE_SIZE;
+
+/// Bytes before the elements or inline data; what [`SendWqe::decode`] takes.
+pub const HEADER_SIZE: usize = 208;
+
+const WR_ID: usize = 0;
+const OPCODE: usize = 12;
+const FLAGS: usize = 16;
+const IMMEDIATE: usize = 20;
+const REMOTE_ADDRESS: usize = 24;
+const REMOTE_KEY: usize = 32;
+const LENGTH: usize = 184;
+const NUM_SGE: usize = 196;
+
+/// What a send work request asks for; the numbers are those of `enum ib_uverbs_wr_opcode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendOperation {
+    /// RDMA WRITE.
+    Write(RemoteAddress),
+    /// RDMA WRITE that also consumes a receive and hands over immediate data.
+    WriteImmediate(RemoteAddress, Immediate),
+    /// SEND.
+    Send,
+    /// SEND with immediate data.
+    SendImmediate(Immediate),
+    /// RDMA READ.
+    Read(RemoteAddress),
+}
+
+/// Where in the peer's memory an RDMA operation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteAddress {
+    /// Address in the remote region.
+    pub address: u64,
+    /// Remote key.
+    pub rkey: u32,
+}
+
+/// Immediate data as a number (the ABI carries it in network byte order).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Immediate(pub u32);
+
+/// `enum ib_send_flags`, restricted to those RC knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendFlags(u32);
+
+impl SendFlags {
+    /// `IB_SEND_FENCE`: wait for earlier READs.
+    pub const FENCE: Self = Self(1 << 0);
+    /// `IB_SEND_SIGNALED`: a successful completion is reported.
+    pub const SIGNALED: Self = Self(1 << 1);
+    /// `IB_SEND_SOLICITED`: the receiver gets a solicited event.
+    pub const SOLICITED: Self = Self(1 << 2);
+    /// `IB_SEND_INLINE`: the WQE carries the payload itself.
+    pub const INLINE: Self = Self(1 << 3);
+
+    /// The flags as a WQE carries them; unknown bits stay and are ignored.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Whether all of `flags` are set.
+    pub fn contains(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+}
+
+/// What follows the header in the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// That many bytes of payload.
+    Inline(u32),
+    /// That many scatter/gather elements.
+    Elements(u32),
+}
+
+impl Payload {
+    /// Bytes to copy out of the slot, after the header.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes as usize,
+            Self::Elements(count) => count as usize * SGE_SIZE,
+        }
+    }
+}
+
+/// Why a WQE cannot be carried out. Its completion has the status `LOC_QP_OP_ERR` or
+/// `LOC_LEN_ERR` (IBTA 11.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendWqeError {
+    /// Not an operation of this transport, or not one this device has.
+    Opcode(u32),
+    /// More elements than the queue was made for.
+    TooManyElements(u32),
+    /// More inline data than the queue was made for.
+    InlineTooLong(u32),
+    /// READ cannot take its destination from the WQE.
+    InlineRead,
+}
+
+/// What the queue was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendLimits {
+    /// Elements per WQE.
+    pub max_sge: u32,
+    /// Inline bytes per WQE.
+    pub max_inline: u32,
+}
+
+/// A checked send work request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendWqe {
+    /// The operation.
+    pub operation: SendOperation,
+    /// Its flags.
+    pub flags: SendFlags,
+    /// What follows the header, within the limits.
+    pub payload: Payload,
+}
+
+/// The user's own name for a work request; valid whatever else is wrong with the WQE.
+pub fn wr_id(header: &[u8; HEADER_SIZE]) -> u64 {
+    load_u64::<WR_ID, HEADER_SIZE>(header)
+}
+
+impl SendWqe {
+    /// Decodes and checks a copy of a WQE's header.
+    pub fn decode(header: &[u8; HEADER_SIZE], limits: &SendLimits) -> Result<Self, SendWqeError> {
+        let remote = RemoteAddress {
+            address: load_u64::<REMOTE_ADDRESS, HEADER_SIZE>(header),
+            rkey: load_u32::<REMOTE_KEY, HEADER_SIZE>(header),
+        };
+        let immediate = Immediate(u32::from_be(load_u32::<IMMEDIATE, HEADER_SIZE>(header)));
+        let operation = match load_u32::<OPCODE, HEADER_SIZE>(header) {
+            0 => SendOperation::Write(remote),
+            1 => SendOperation::WriteImmediate(remote, immediate),
+            2 => SendOperation::Send,
+            3 => SendOperation::SendImmediate(immediate),
+            4 => SendOperation::Read(remote),
+            other => return Err(SendWqeError::Opcode(other)),
+        };
+        let flags = SendFlags::from_bits(load_u32::<FLAGS, HEADER_SIZE>(header));
+        let payload = if flags.contains(SendFlags::INLINE) {
+            let length = load_u32::<LENGTH, HEADER_SIZE>(header);
+            if length > limits.max_inline {
+                return Err(SendWqeError::InlineTooLong(length));
+            }
+            if matches!(operation, SendOperation::Read(_)) {
+                return Err(SendWqeError::InlineRead);
+            }
+            Payload::Inline(length)
+        } else {
+            let count = load_u32::<NUM_SGE, HEADER_SIZE>(header);
+            if count > limits.max_sge {
+                return Err(SendWqeError::TooManyElements(count));
+            }
+            Payload::Elements(count)
+        };
+        Ok(Self {
+            operation,
+            flags,
+            payload,
+        })
+    }
+}

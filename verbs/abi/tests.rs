@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::completion::Completion;
+use super::completion::Opcode;
+use super::completion::Status;
+use super::completion::CQE_SIZE;
+use super::limits::MAX_INLINE;
+use super::limits::MAX_MESSAGE;
+use super::limits::MAX_SGE;
+use super::queue_layout::QueueLayout;
+use super::receive_wqe;
+use super::receive_wqe::ReceiveWqe;
+use super::receive_wqe::TooManyElements;
+use super::response;
+use super::response::MmapInfo;
+use super::scatter;
+use super::scatter::Sge;
+use super::send_wqe;
+use super::send_wqe::Immediate;
+use super::send_wqe::Payload;
+use super::send_wqe::RemoteAddress;
+use super::send_wqe::SendFlags;
+use super::send_wqe::SendLimits;
+use super::send_wqe::SendOperation;
+use super::send_wqe::SendWqe;
+use super::send_wqe::SendWqeError;
+
+const LIMITS: SendLimits = SendLimits {
+    max_sge: 4,
+    max_inline: 64,
+};
+
+/// Writes native-endian numbers at the offsets of `struct rxe_send_wqe`, spelled out here so that a
+/// slip in the module's own constants shows.
+fn send_header(opcode: u32, flags: u32, length: u32, num_sge: u32) -> [u8; send_wqe::HEADER_SIZE] {
+    let mut header = [0xee; send_wqe::HEADER_SIZE];
+    header[0..8].copy_from_slice(&0x1122_3344_5566_7788u64.to_ne_bytes());
+    header[12..16].copy_from_slice(&opcode.to_ne_bytes());
+    header[16..20].copy_from_slice(&flags.to_ne_bytes());
+    header[20..24].copy_from_slice(&[0xca, 0xfe, 0xba, 0xbe]);
+    header[24..32].copy_from_slice(&0xdead_0000_beef_0000u64.to_ne_bytes());
+    header[32..36].copy_from_slice(&0x0bad_cafeu32.to_ne_bytes());
+    header[184..188].copy_from_slice(&length.to_ne_bytes());
+    header[196..200].copy_from_slice(&num_sge.to_ne_bytes());
+    header
+}
+
+const REMOTE: RemoteAddress = RemoteAddress {
+    address: 0xdead_0000_beef_0000,
+    rkey: 0x0bad_cafe,
+};
+
+#[test]
+fn send_wqe_operations_decode() {
+    let immediate = Immediate(0xcafe_babe);
+    for (opcode, operation) in [
+        (0, SendOperation::Write(REMOTE)),
+        (1, SendOperation::WriteImmediate(REMOTE, immediate)),
+        (2, SendOperation::Send),
+        (3, SendOperation::SendImmediate(immediate)),
+        (4, SendOperation::Read(REMOTE)),
+    ] {
+        let header = send_header(opcode, 2, 0, 3);
+        let wqe = SendWqe::decode(&header, &LIMITS).unwrap();
+        assert_eq!(wqe.operation, operation);
+        assert!(wqe.flags.contains(SendFlags::SIGNALED));
+        assert!(!wqe.flags.contains(SendFlags::FENCE));
+        assert_eq!(wqe.payload, Payload::Elements(3));
+        assert_eq!(wqe.payload.size(), 48);
+        assert_eq!(send_wqe::wr_id(&header), 0x1122_3344_5566_7788);
+    }
+}
+
+#[test]
+fn send_wqe_limits_are_enforced() {
+    let decode = |header| SendWqe::decode(&header, &LIMITS);
+    assert!(decode(send_header(2, 0, 0, 4)).is_ok());
+    assert_eq!(
+        decode(send_header(2, 0, 0, 5)),
+        Err(SendWqeError::TooManyElements(5))
+    );
+    assert_eq!(
+        decode(send_header(2, 0, 0, u32::MAX)),
+        Err(SendWqeError::TooManyElements(u32::MAX))
+    );
+    assert_eq!(
+        decode(send_header(2, 8, 64, u32::MAX)).map(|wqe| wqe.payload),
+        Ok(Payload::Inline(64))
+    );
+    assert_eq!(
+        decode(send_header(2, 8, 65, 1)),
+        Err(SendWqeError::InlineTooLong(65))
+    );
+    assert_eq!(
+        decode(send_header(4, 8, 8, 1)),
+        Err(SendWqeError::InlineRead)
+    );
+    for opcode in [5, 15, u32::MAX] {
+        assert_eq!(
+            decode(send_header(opcode, 0, 0, 0)),
+            Err(SendWqeError::Opcode(opcode))
+        );
+    }
+}
+
+#[test]
+fn receive_wqe_decodes_and_is_bounded() {
+    let mut header = [0xee; receive_wqe::HEADER_SIZE];
+    header[0..8].copy_from_slice(&7u64.to_ne_bytes());
+    header[28..32].copy_from_slice(&2u32.to_ne_bytes());
+    assert_eq!(receive_wqe::wr_id(&header), 7);
+    let wqe = ReceiveWqe::decode(&header, 2).unwrap();
+    assert_eq!(wqe.payload_size(), 32);
+    assert_eq!(ReceiveWqe::decode(&header, 1), Err(TooManyElements(2)));
+}
+
+#[test]
+fn elements_decode_and_add_up() {
+    let mut bytes = [0; 32];
+    bytes[0..8].copy_from_slice(&0x1000u64.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&5u32.to_ne_bytes());
+    bytes[12..16].copy_from_slice(&6u32.to_ne_bytes());
+    bytes[24..28].copy_from_slice(&(MAX_MESSAGE - 5).to_ne_bytes());
+    let first = Sge {
+        address: 0x1000,
+        length: 5,
+        lkey: 6,
+    };
+    assert_eq!(scatter::sges(&bytes).next(), Some(first));
+    assert_eq!(scatter::total_length(&bytes), Some(MAX_MESSAGE));
+    bytes[24..28].copy_from_slice(&(MAX_MESSAGE - 4).to_ne_bytes());
+    assert_eq!(scatter::total_length(&bytes), None);
+    bytes[24..28].copy_from_slice(&u32::MAX.to_ne_bytes());
+    assert_eq!(scatter::total_length(&bytes), None);
+    assert_eq!(scatter::total_length(&[]), Some(0));
+    assert_eq!(MAX_INLINE, MAX_SGE * 16);
+}
+
+#[test]
+fn completion_encodes_as_the_provider_reads_it() {
+    let bytes = Completion {
+        wr_id: 0x0102_0304_0506_0708,
+        status: Status::RnrRetryExceeded,
+        opcode: Opcode::ReceiveWriteImmediate,
+        byte_len: 0x1111,
+        immediate: Some(Immediate(0x0a0b_0c0d)),
+        qp_num: 0x2222,
+        src_qp: 0x3333,
+    }
+    .encode();
+    let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!(bytes.len(), CQE_SIZE);
+    assert_eq!(bytes[0..8], 0x0102_0304_0506_0708u64.to_ne_bytes());
+    assert_eq!(word(8), 13);
+    assert_eq!(word(12), 129);
+    assert_eq!(word(16), 0);
+    assert_eq!(word(20), 0x1111);
+    assert_eq!(bytes[24..28], [0x0a, 0x0b, 0x0c, 0x0d]);
+    assert_eq!(word(28), 0x2222);
+    assert_eq!(word(32), 0x3333);
+    assert_eq!(word(36), 2);
+    assert_eq!(bytes[40..48], [0; 8]);
+}
+
+#[test]
+fn queue_layout_rounds_up_and_masks() {
+    let layout = QueueLayout::new(128, 208 + 16).unwrap();
+    assert_eq!(layout.element_size(), 256);
+    assert_eq!(layout.log2_element_size(), 8);
+    assert_eq!(layout.index_mask(), 255);
+    assert_eq!(layout.capacity(), 255);
+    assert_eq!(layout.size(), 384 + 256 * 256);
+
+    let hostile = layout.slot(u32::MAX);
+    assert_eq!(hostile.get(), 255);
+    assert!(layout.offset(hostile) + layout.element_size() <= layout.size());
+    assert_eq!(layout.next(hostile).get(), 0);
+    assert_eq!(layout.used(layout.slot(2), layout.slot(254)), 4);
+    assert!(layout.is_full(layout.slot(3), layout.slot(4)));
+    assert!(!layout.is_full(layout.slot(3), layout.slot(3)));
+
+    let small = QueueLayout::new(0, 40).unwrap();
+    assert_eq!(small.element_size(), 64);
+    assert_eq!(small.capacity(), 0);
+    assert!(small.is_full(small.slot(0), small.slot(0)));
+    assert!(small.offset(hostile) + small.element_size() <= small.size());
+
+    assert_eq!(QueueLayout::new(u32::MAX, 64), None);
+    assert_eq!(QueueLayout::new(1 << 26, 64), None);
+    assert_eq!(QueueLayout::new(1, usize::MAX), None);
+}
+
+#[test]
+fn responses_match_the_abi() {
+    let receive = MmapInfo {
+        offset: 0x4000,
+        size: 0x2000,
+    };
+    let send = MmapInfo {
+        offset: 0x8000,
+        size: 0x3000,
+    };
+    let qp = response::encode_qp(receive, send);
+    assert_eq!(qp[0..8], 0x4000u64.to_ne_bytes());
+    assert_eq!(qp[8..12], 0x2000u32.to_ne_bytes());
+    assert_eq!(qp[16..24], 0x8000u64.to_ne_bytes());
+    assert_eq!(qp[24..28], 0x3000u32.to_ne_bytes());
+    let srq = response::encode_srq(receive, 9);
+    assert_eq!(srq[16..20], 9u32.to_ne_bytes());
+    let ah = response::encode_ah(core::num::NonZeroU32::new(3).unwrap());
+    assert_eq!(ah[0..4], 3u32.to_ne_bytes());
+    assert_eq!(response::decode_modify_srq(&77u64.to_ne_bytes()), 77);
+}
