@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `usb4_roce`: RDMA verbs over USB4STREAM rails.
+
+#![crate_name = "usb4_roce"]
+
+use kernel::prelude::*;
+
+#[path = "../stream-adapter/mod.rs"]
+mod stream_adapter;
+#[path = "../verbs/mod.rs"]
+mod verbs;
+
+module! {
+    type: Usb4RoceModule,
+    name: "usb4_roce",
+    authors: ["The usb4_roce authors"],
+    description: "RDMA verbs over USB4STREAM rails",
+    license: "GPL",
+}
+
+struct Usb4RoceModule;
+
+impl kernel::Module for Usb4RoceModule {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rails: an open USB4STREAM as a framed, integrity-checked, restartable pipe.
+
+pub(crate) mod bindings;
