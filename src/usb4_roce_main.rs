@@ -6,10 +6,13 @@
 
 use kernel::prelude::*;
 
+pub mod checksum;
+pub mod page_vec;
+
 #[path = "../stream-adapter/mod.rs"]
-mod stream_adapter;
+pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
-mod verbs;
+pub mod verbs;
 
 module! {
     type: Usb4RoceModule,

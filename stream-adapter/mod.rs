@@ -3,3 +3,6 @@
 //! Rails: an open USB4STREAM as a framed, integrity-checked, restartable pipe.
 
 pub(crate) mod bindings;
+pub mod event;
+pub mod kthread;
+pub mod stream_file;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A wake-up call for one waiting thread, safe to raise from any context.
+
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::atomic::AtomicFlag;
+use kernel::sync::atomic::Full;
+use kernel::time::Jiffies;
+use kernel::types::Opaque;
+
+/// Why [`Event::wait`] returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wake {
+    /// The event was raised, now or since the last wait.
+    Raised,
+    /// The time is over.
+    Timeout,
+    /// A signal is pending, or the thread is being stopped.
+    Interrupted,
+}
+
+/// A binary event: raising it twice before the waiter comes is the same as raising it once.
+///
+/// # Locking
+///
+/// [`Event::raise`] may be called from any context, also with bottom halves or interrupts disabled. Only
+/// one thread may wait.
+///
+/// No wake-up is lost if the raiser publishes its work before it raises, and the waiter looks for work
+/// after every wait: `pending` is exchanged with full ordering on both sides, so either the raiser
+/// finds it clear and completes, or the waiter clears it afterwards and then sees the work.
+#[pin_data]
+pub struct Event {
+    pending: AtomicFlag,
+    #[pin]
+    completion: Opaque<bindings::completion>,
+}
+
+// SAFETY: A `struct completion` may be moved between and used by any threads.
+unsafe impl Send for Event {}
+
+// SAFETY: `complete()` and the wait functions synchronise by the completion's own lock.
+unsafe impl Sync for Event {}
+
+impl Event {
+    /// Creates an event that is not raised.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            pending: AtomicFlag::new(false),
+            completion <- Opaque::ffi_init(|slot: *mut bindings::completion| {
+                // SAFETY: `slot` points to memory for a completion, which is pinned.
+                unsafe { bindings::init_completion(slot) };
+            }),
+        })
+    }
+
+    /// Wakes the waiter, or makes its next wait return at once.
+    pub fn raise(&self) {
+        if !self.pending.xchg(true, Full) {
+            // SAFETY: `completion` was initialised by `new`.
+            unsafe { bindings::complete(self.completion.get()) };
+        }
+    }
+
+    /// Sleeps until the event is raised, but not longer than `timeout`.
+    pub fn wait(&self, timeout: Jiffies) -> Wake {
+        // SAFETY: `completion` was initialised by `new`, and the caller is a thread that may sleep.
+        let left = unsafe {
+            bindings::wait_for_completion_interruptible_timeout(self.completion.get(), timeout)
+        };
+        self.pending.xchg(false, Full);
+        match left {
+            1.. => Wake::Raised,
+            0 => Wake::Timeout,
+            _ => Wake::Interrupted,
+        }
+    }
+}

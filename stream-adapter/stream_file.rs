@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A USB4STREAM device: where it is, and an open file of it.
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use kernel::bindings as kernel_bindings;
+use kernel::error::from_err_ptr;
+use kernel::error::to_result;
+use kernel::prelude::*;
+
+use super::bindings;
+use crate::page_vec::PageVec;
+
+/// Misc devices' major number (`include/linux/major.h`).
+const MISC_MAJOR: u32 = 10;
+
+/// Bits of a device number below its major number (`include/linux/kdev_t.h`).
+const MINOR_BITS: u32 = 20;
+
+/// How the stream driver names its devices.
+const DEVICE_PREFIX: &[u8] = b"tbstream";
+
+/// A stream device's node, found once and held.
+///
+/// A kernel thread has no file system to resolve names in, so this is made in the context of the
+/// process that configures the rail. The node outlives an unplugged cable; it goes away with the
+/// stream's configfs directory.
+///
+/// # Invariants
+///
+/// `path` is referenced and leads to the node of a misc device.
+pub struct StreamPath {
+    path: kernel_bindings::path,
+}
+
+// SAFETY: References on a mount and a dentry may be put by any thread.
+unsafe impl Send for StreamPath {}
+
+// SAFETY: Opening through a shared `struct path` does not change it.
+unsafe impl Sync for StreamPath {}
+
+impl StreamPath {
+    /// Looks up `name` as the calling process sees it.
+    ///
+    /// Fails with the look-up's error, or with `ENODEV` when the name is not that of a stream device.
+    pub fn resolve(name: &CStr) -> Result<Self> {
+        let mut path = MaybeUninit::<bindings::path>::zeroed();
+        // SAFETY: `name` is a C string, `path` is writable.
+        to_result(unsafe {
+            bindings::kern_path(
+                name.as_char_ptr(),
+                bindings::stream_shim_lookup_follow,
+                path.as_mut_ptr(),
+            )
+        })?;
+        // SAFETY: `kern_path` has succeeded. Both types are bindings of the same C struct.
+        let path = unsafe { path.as_ptr().cast::<kernel_bindings::path>().read() };
+        // INVARIANT: `kern_path` took the references.
+        let this = Self { path };
+        if this.is_stream_device() {
+            Ok(this)
+        } else {
+            Err(ENODEV)
+        }
+    }
+
+    fn is_stream_device(&self) -> bool {
+        // SAFETY: By the type's invariants the dentry is alive, and one that was looked up has an inode,
+        // whose mode and device number never change.
+        let (mode, device) = unsafe {
+            let inode = (*self.path.dentry).d_inode;
+            (u32::from((*inode).i_mode), (*inode).i_rdev)
+        };
+        mode & kernel_bindings::S_IFMT == kernel_bindings::S_IFCHR
+            && device >> MINOR_BITS == MISC_MAJOR
+            && self.name_starts_with(DEVICE_PREFIX)
+    }
+
+    fn name_starts_with(&self, prefix: &[u8]) -> bool {
+        let mut name = [0u8; 32];
+        // SAFETY: The dentry is alive; the format and its argument match; `%pd` reads the name safely
+        // against renaming and the buffer's size bounds the output.
+        unsafe {
+            kernel_bindings::snprintf(
+                name.as_mut_ptr().cast(),
+                name.len(),
+                c"%pd".as_char_ptr(),
+                self.path.dentry,
+            )
+        };
+        name.starts_with(prefix)
+    }
+
+    /// Whether the node was deleted: the stream's directory is gone and will not come back under it.
+    pub fn is_deleted(&self) -> bool {
+        // SAFETY: The dentry and its inode are alive; a torn read of the count is impossible.
+        unsafe {
+            core::ptr::read_volatile(
+                &raw const (*(*self.path.dentry).d_inode).__bindgen_anon_1.i_nlink,
+            ) == 0
+        }
+    }
+
+    /// Opens the stream for reading and writing, without waiting for a cable.
+    ///
+    /// Must be called from a thread that may sleep: the driver sets up its rings and the path to the
+    /// peer. Fails with `ENXIO` while no peer is attached and with `ENODEV` when the stream is gone.
+    pub fn open(&self) -> Result<StreamFile> {
+        // A deleted node's number may by now be another misc device's.
+        if self.is_deleted() {
+            return Err(ENODEV);
+        }
+        let flags = (bindings::O_RDWR | bindings::O_NONBLOCK) as i32;
+        // SAFETY: The path is referenced; the current thread's credentials stay during the call.
+        let file = from_err_ptr(unsafe {
+            let cred = (*kernel_bindings::get_current()).cred;
+            kernel_bindings::dentry_open(&self.path, flags, cred)
+        })?;
+        let file = NonNull::new(file).ok_or(ENODEV)?;
+        // Only the open itself was not to block. Nobody else knows the file yet, so that no lock is
+        // needed.
+        // SAFETY: As just said; the file is alive.
+        unsafe { (*file.as_ptr()).f_flags &= !bindings::O_NONBLOCK };
+        // INVARIANT: `dentry_open` returned a reference.
+        Ok(StreamFile { file })
+    }
+}
+
+impl Drop for StreamPath {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants we hold the references.
+        unsafe { kernel_bindings::path_put(&self.path) };
+    }
+}
+
+/// An open stream.
+///
+/// One thread may read while another one writes. Both calls sleep interruptibly inside the driver, and
+/// each copies under the driver's one mutex. Dropping the file closes the stream and waits for it, up
+/// to about a second.
+///
+/// # Invariants
+///
+/// `file` is referenced and open for reading and writing.
+pub struct StreamFile {
+    file: NonNull<kernel_bindings::file>,
+}
+
+// SAFETY: A reference on a file may be used and put by any thread.
+unsafe impl Send for StreamFile {}
+
+// SAFETY: The driver synchronises reads and writes itself; the file's position is not used.
+unsafe impl Sync for StreamFile {}
+
+impl StreamFile {
+    /// Reads at least `least` bytes into the spans of `into`, and more if more has arrived.
+    ///
+    /// Returns how many. Fails with `EPIPE` when the peer has closed the stream or its directory was
+    /// removed, `ENXIO` when the cable is unplugged, and `EINTR` when the thread is being stopped; bytes
+    /// read before the failure are lost.
+    pub fn read(&self, into: &mut PageVec, least: usize) -> Result<usize> {
+        let mut iter = new_iter(kernel_bindings::ITER_DEST, into);
+        let mut done = 0;
+        while done < least {
+            // SAFETY: The file is open for reading; the iterator's pages are alive and not otherwise
+            // used, as `into` is borrowed exclusively.
+            let n = check(unsafe {
+                kernel_bindings::vfs_iter_read(
+                    self.file.as_ptr(),
+                    &mut iter,
+                    core::ptr::null_mut(),
+                    0,
+                )
+            })?;
+            if n == 0 {
+                return Err(EPIPE);
+            }
+            done += n;
+        }
+        Ok(done)
+    }
+
+    /// Writes all bytes of `from`, waiting for room as often as necessary.
+    ///
+    /// A write of at most 4096 bytes travels as one frame. Fails with `ENXIO` when the stream is closed
+    /// by the peer or unplugged, and with `EINTR` when the thread is being stopped; then the peer may
+    /// have received a part.
+    pub fn write(&self, from: &PageVec) -> Result {
+        let mut iter = new_iter(kernel_bindings::ITER_SOURCE, from);
+        let mut left = from.len();
+        while left > 0 {
+            // SAFETY: The file is open for writing, and the iterator's pages are alive.
+            let n = check(unsafe {
+                kernel_bindings::vfs_iter_write(
+                    self.file.as_ptr(),
+                    &mut iter,
+                    core::ptr::null_mut(),
+                    0,
+                )
+            })?;
+            left -= n;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for StreamFile {
+    fn drop(&mut self) {
+        // A plain `fput()` would leave the closing to a work item some time later, and reopening before
+        // that would join the old session's rings. Nothing that closing a stream does needs this
+        // thread: no locks are held here.
+        // SAFETY: By the type's invariants we hold a reference.
+        unsafe { kernel_bindings::__fput_sync(self.file.as_ptr()) };
+    }
+}
+
+/// An iterator over the spans of `pages`, which must outlive it unchanged.
+fn new_iter(direction: u32, pages: &PageVec) -> kernel_bindings::iov_iter {
+    let mut iter = MaybeUninit::uninit();
+    let spans = pages.as_bio_vecs();
+    // SAFETY: `spans` holds as many initialised `bio_vec`s as given, with that many bytes in all.
+    unsafe {
+        kernel_bindings::iov_iter_bvec(
+            iter.as_mut_ptr(),
+            direction,
+            spans.as_ptr(),
+            spans.len(),
+            pages.len(),
+        )
+    };
+    // SAFETY: `iov_iter_bvec` has initialised it.
+    unsafe { iter.assume_init() }
+}
+
+/// Turns the C convention into a result. The kernel-internal "restart the system call" is `EINTR` here.
+fn check(ret: isize) -> Result<usize> {
+    match usize::try_from(ret) {
+        Ok(n) => Ok(n),
+        Err(_) if ret == -(kernel_bindings::ERESTARTSYS as isize) => Err(EINTR),
+        Err(_) => Err(Error::from_errno(ret as i32)),
+    }
+}
