@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reliable connected queue pairs.
+
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use super::error::check;
+use super::error::report_leak;
+use super::error::Error;
+use super::error::PostError;
+use super::error::Result;
+use super::sys;
+use super::work_request::RecvChain;
+use super::work_request::SendChain;
+use super::Cq;
+use super::Pd;
+use super::QpAttr;
+use super::QpState;
+use super::Qpn;
+use super::RecvRequest;
+use super::SendRequest;
+use super::Srq;
+
+/// The sizes of a queue pair's queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QpCapacity {
+    /// WQEs in the send queue.
+    pub send_wr: u32,
+    /// WQEs in the receive queue.
+    pub recv_wr: u32,
+    /// Elements in a send WQE.
+    pub send_sge: u32,
+    /// Elements in a receive WQE.
+    pub recv_sge: u32,
+    /// Bytes that a send WQE can carry itself.
+    pub inline: u32,
+}
+
+/// What a queue pair is made of. Each request says for itself whether it is signalled.
+pub struct QpInit<'a> {
+    /// Where send completions go.
+    pub send_cq: &'a Cq<'a>,
+    /// Where receive completions go.
+    pub recv_cq: &'a Cq<'a>,
+    /// The shared receive queue in place of an own one.
+    pub srq: Option<&'a Srq<'a>>,
+    /// Sizes to ask for.
+    pub capacity: QpCapacity,
+}
+
+/// An RC queue pair.
+pub struct Qp<'a> {
+    raw: NonNull<sys::ibv_qp>,
+    capacity: QpCapacity,
+    parts: PhantomData<(&'a Pd<'a>, &'a Cq<'a>, &'a Srq<'a>)>,
+}
+
+impl<'a> Qp<'a> {
+    /// Makes a queue pair, in RESET.
+    pub fn new(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
+        // SAFETY: ibv_qp_init_attr is integers and raw pointers; zeroes are a valid value.
+        let mut attr: sys::ibv_qp_init_attr = unsafe { std::mem::zeroed() };
+        attr.send_cq = init.send_cq.raw();
+        attr.recv_cq = init.recv_cq.raw();
+        attr.srq = init.srq.map_or(std::ptr::null_mut(), Srq::raw);
+        attr.qp_type = sys::IBV_QPT_RC;
+        attr.cap.max_send_wr = init.capacity.send_wr;
+        attr.cap.max_recv_wr = init.capacity.recv_wr;
+        attr.cap.max_send_sge = init.capacity.send_sge;
+        attr.cap.max_recv_sge = init.capacity.recv_sge;
+        attr.cap.max_inline_data = init.capacity.inline;
+        // SAFETY: Domain and queues are alive and borrowed for as long as the queue pair.
+        let raw = unsafe { sys::ibv_create_qp(pd.raw(), &mut attr) };
+        let raw = NonNull::new(raw).ok_or_else(|| Error::last("ibv_create_qp"))?;
+        Ok(Self {
+            raw,
+            capacity: QpCapacity {
+                send_wr: attr.cap.max_send_wr,
+                recv_wr: attr.cap.max_recv_wr,
+                send_sge: attr.cap.max_send_sge,
+                recv_sge: attr.cap.max_recv_sge,
+                inline: attr.cap.max_inline_data,
+            },
+            parts: PhantomData,
+        })
+    }
+
+    /// The queue pair's number.
+    pub fn qpn(&self) -> Qpn {
+        // SAFETY: The queue pair is alive; the field is set when it is made.
+        Qpn(unsafe { self.raw.as_ref().qp_num })
+    }
+
+    /// The sizes granted, at least those asked for.
+    pub fn capacity(&self) -> QpCapacity {
+        self.capacity
+    }
+
+    /// Changes attributes.
+    pub fn modify(&self, attr: QpAttr) -> Result<()> {
+        let (mut raw, mask) = attr.to_raw();
+        // SAFETY: The queue pair is alive and `raw` holds what the mask says.
+        check("ibv_modify_qp", unsafe {
+            sys::ibv_modify_qp(self.raw.as_ptr(), &mut raw, mask)
+        })
+    }
+
+    /// The state that the device reports.
+    pub fn state(&self) -> Result<QpState> {
+        // SAFETY: Both structures are integers, raw pointers and a GID; zeroes are valid values.
+        let (mut attr, mut init): (sys::ibv_qp_attr, sys::ibv_qp_init_attr) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        // SAFETY: The queue pair is alive and both structures are valid for the writes.
+        check("ibv_query_qp", unsafe {
+            sys::ibv_query_qp(
+                self.raw.as_ptr(),
+                &mut attr,
+                sys::IBV_QP_STATE as i32,
+                &mut init,
+            )
+        })?;
+        Ok(QpState::from_raw(attr.qp_state))
+    }
+
+    /// Posts requests to the send queue, in one call.
+    pub fn post_send(&self, requests: &[SendRequest<'_>]) -> std::result::Result<(), PostError> {
+        let mut chain = SendChain::new(requests);
+        let mut bad = std::ptr::null_mut();
+        // SAFETY: The queue pair and its context are alive and the chain is a valid list during
+        // the call: the header's inline ibv_post_send. Inline pieces are borrowed by `requests`
+        // and copied in the call; other bytes the device reaches through keys only, and every key
+        // belongs to an `Mr` that keeps its memory alive.
+        let returned = unsafe {
+            let post = (*(*self.raw.as_ptr()).context)
+                .ops
+                .post_send
+                .expect("every provider posts");
+            post(self.raw.as_ptr(), chain.head(), &mut bad)
+        };
+        check("ibv_post_send", returned).map_err(|error| PostError {
+            index: chain.index_of(bad),
+            error,
+        })
+    }
+
+    /// Posts requests to the receive queue, in one call.
+    pub fn post_recv(&self, requests: &[RecvRequest<'_>]) -> std::result::Result<(), PostError> {
+        let mut chain = RecvChain::new(requests);
+        let mut bad = std::ptr::null_mut();
+        // SAFETY: As for `post_send`; the header's inline ibv_post_recv.
+        let returned = unsafe {
+            let post = (*(*self.raw.as_ptr()).context)
+                .ops
+                .post_recv
+                .expect("every provider posts");
+            post(self.raw.as_ptr(), chain.head(), &mut bad)
+        };
+        check("ibv_post_recv", returned).map_err(|error| PostError {
+            index: chain.index_of(bad),
+            error,
+        })
+    }
+
+    /// Goes to ERR, which flushes both queues.
+    pub fn fail(&self) -> Result<()> {
+        self.modify(QpAttr::to_state(QpState::Err))
+    }
+
+    /// Destroys, telling of failure.
+    pub fn destroy(self) -> Result<()> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `ManuallyDrop` keeps the destructor from doing it a second time.
+        check("ibv_destroy_qp", unsafe {
+            sys::ibv_destroy_qp(this.raw.as_ptr())
+        })
+    }
+}
+
+impl Drop for Qp<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Destroyed once; its asynchronous events were acknowledged when taken.
+        report_leak("ibv_destroy_qp", unsafe {
+            sys::ibv_destroy_qp(self.raw.as_ptr())
+        });
+    }
+}
