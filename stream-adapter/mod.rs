@@ -6,3 +6,4 @@ pub(crate) mod bindings;
 pub mod event;
 pub mod kthread;
 pub mod stream_file;
+pub mod wake_list;

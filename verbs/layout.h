@@ -9,6 +9,7 @@
 #define RUST_LAYOUT_SIZE(type) SIZE_##type = sizeof(struct type)
 
 enum rust_layout {
+	RUST_LAYOUT_SIZE(ethtool_ops),
 	RUST_LAYOUT_SIZE(ib_ah),
 	RUST_LAYOUT_SIZE(ib_cq),
 	RUST_LAYOUT_SIZE(ib_cq_init_attr),
@@ -38,6 +39,7 @@ enum rust_layout {
 	RUST_LAYOUT_SIZE(rdma_ah_attr),
 	RUST_LAYOUT_SIZE(scatterlist),
 	RUST_LAYOUT_SIZE(sk_buff),
+	RUST_LAYOUT_SIZE(sk_buff_head),
 	RUST_LAYOUT_SIZE(vm_area_struct),
 	RUST_LAYOUT_SIZE(vm_operations_struct),
 };

@@ -9,3 +9,93 @@ struct ib_device *verbs_shim_ib_alloc_device(size_t size)
 {
 	return _ib_alloc_device(size, &init_net);
 }
+
+struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name)
+{
+	return alloc_netdev(priv_size, name, NET_NAME_PREDICTABLE, ether_setup);
+}
+
+void *verbs_shim_netdev_priv(struct net_device *dev)
+{
+	return netdev_priv(dev);
+}
+
+bool verbs_shim_netdev_running(const struct net_device *dev)
+{
+	return netif_running(dev);
+}
+
+void verbs_shim_netdev_start_queue(struct net_device *dev)
+{
+	netif_start_queue(dev);
+}
+
+void verbs_shim_netdev_stop_queue(struct net_device *dev)
+{
+	netif_stop_queue(dev);
+}
+
+void verbs_shim_netdev_wake_queue(struct net_device *dev)
+{
+	netif_wake_queue(dev);
+}
+
+bool verbs_shim_netdev_queue_stopped(const struct net_device *dev)
+{
+	return netif_queue_stopped(dev);
+}
+
+void verbs_shim_netdev_count_tx(struct net_device *dev, unsigned int len)
+{
+	/* Per-CPU counters: the caller may be a thread that could migrate. */
+	local_bh_disable();
+	dev_sw_netstats_tx_add(dev, 1, len);
+	local_bh_enable();
+}
+
+void verbs_shim_netdev_count_rx(struct net_device *dev, unsigned int len)
+{
+	local_bh_disable();
+	dev_sw_netstats_rx_add(dev, len);
+	local_bh_enable();
+}
+
+void verbs_shim_netdev_count_tx_dropped(struct net_device *dev)
+{
+	dev_core_stats_tx_dropped_inc(dev);
+}
+
+void verbs_shim_netdev_count_rx_dropped(struct net_device *dev)
+{
+	dev_core_stats_rx_dropped_inc(dev);
+}
+
+void verbs_shim_smp_mb(void)
+{
+	smp_mb();
+}
+
+void verbs_shim_skb_queue_init(struct sk_buff_head *queue)
+{
+	skb_queue_head_init(queue);
+}
+
+void verbs_shim_skb_queue_purge(struct sk_buff_head *queue)
+{
+	skb_queue_purge(queue);
+}
+
+void verbs_shim_skb_set_protocol(struct sk_buff *skb, struct net_device *dev)
+{
+	skb->protocol = eth_type_trans(skb, dev);
+}
+
+void verbs_shim_skb_drop(struct sk_buff *skb)
+{
+	dev_kfree_skb_any(skb);
+}
+
+struct sk_buff *verbs_shim_skb_alloc(struct net_device *dev, unsigned int len)
+{
+	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL);
+}

@@ -3,8 +3,27 @@
 #ifndef _USB4_ROCE_VERBS_SHIM_H
 #define _USB4_ROCE_VERBS_SHIM_H
 
+#include <linux/etherdevice.h>
 #include <rdma/ib_verbs.h>
 
 struct ib_device *verbs_shim_ib_alloc_device(size_t size);
+
+struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name);
+void *verbs_shim_netdev_priv(struct net_device *dev);
+bool verbs_shim_netdev_running(const struct net_device *dev);
+void verbs_shim_netdev_start_queue(struct net_device *dev);
+void verbs_shim_netdev_stop_queue(struct net_device *dev);
+void verbs_shim_netdev_wake_queue(struct net_device *dev);
+bool verbs_shim_netdev_queue_stopped(const struct net_device *dev);
+void verbs_shim_netdev_count_tx(struct net_device *dev, unsigned int len);
+void verbs_shim_netdev_count_rx(struct net_device *dev, unsigned int len);
+void verbs_shim_netdev_count_tx_dropped(struct net_device *dev);
+void verbs_shim_netdev_count_rx_dropped(struct net_device *dev);
+void verbs_shim_smp_mb(void);
+void verbs_shim_skb_queue_init(struct sk_buff_head *queue);
+void verbs_shim_skb_queue_purge(struct sk_buff_head *queue);
+void verbs_shim_skb_set_protocol(struct sk_buff *skb, struct net_device *dev);
+void verbs_shim_skb_drop(struct sk_buff *skb);
+struct sk_buff *verbs_shim_skb_alloc(struct net_device *dev, unsigned int len);
 
 #endif

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The Ethernet interface that carries IP over the rails, beside the verbs traffic.
+//!
+//! Frames of the network stack wait in a bounded queue until a rail takes them; frames from a peer go
+//! to the stack at once.
+
+mod ethtool;
+mod ops;
+mod tx_queue;
+
+use core::ptr::NonNull;
+
+use kernel::bindings as kernel_bindings;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::bindings;
+use crate::stream_adapter::wake_list::WakeList;
+use tx_queue::TxQueue;
+
+/// Bytes of an Ethernet header.
+const ETH_HEADER: usize = 14;
+
+/// Bytes of a VLAN tag in front of the payload.
+const VLAN_TAG: usize = 4;
+
+/// What the interface starts with: jumbo frames, as usual for RDMA interfaces.
+const MTU_DEFAULT: u32 = 9000;
+
+/// The largest MTU: a whole frame still fits one segment of a rail.
+const MTU_MAX: u32 = 65280;
+
+/// The smallest MTU that IPv4 allows (RFC 791).
+const MTU_MIN: u32 = 68;
+
+/// The longest frame that [`Netdev::take_tx`] hands out, in bytes.
+pub const MAX_FRAME: usize = MTU_MAX as usize + ETH_HEADER + VLAN_TAG;
+
+const _: () = assert!(MAX_FRAME <= crate::page_vec::MAX_PAYLOAD);
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MacAddress(pub [u8; 6]);
+
+/// Whether any peer can be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// At least one rail is up.
+    Up,
+    /// No rail is up; frames that still wait are dropped.
+    Down,
+}
+
+/// What the C callbacks find through `netdev_priv()`.
+#[pin_data]
+struct Shared {
+    #[pin]
+    tx: TxQueue,
+    wake: Arc<WakeList>,
+}
+
+/// A registered network interface, `usb4r<n>`.
+///
+/// # Locking and lifetime
+///
+/// All methods may be called by any thread that may sleep, and do not wait for the rtnl lock. Dropping it
+/// unregisters the interface, which does.
+///
+/// # Invariants
+///
+/// `device` is registered, and its private area points to `shared`.
+pub struct Netdev {
+    device: NonNull<bindings::net_device>,
+    shared: Pin<KBox<Shared>>,
+}
+
+// SAFETY: A `struct net_device` may be used and unregistered by any thread.
+unsafe impl Send for Netdev {}
+
+// SAFETY: The functions called through a shared reference synchronise in C; `TxQueue` has its own lock.
+unsafe impl Sync for Netdev {}
+
+impl Netdev {
+    /// Registers an interface with address `mac` and no carrier.
+    ///
+    /// `parent` is shown as its device in sysfs. One event of `wake` is raised for every frame that waits
+    /// to be sent. Fails with `ENOMEM`, or as registration fails.
+    pub fn register(
+        mac: MacAddress,
+        parent: Option<NonNull<kernel_bindings::device>>,
+        wake: Arc<WakeList>,
+    ) -> Result<Self> {
+        let shared = KBox::pin_init(
+            pin_init!(Shared {
+                tx <- TxQueue::new(),
+                wake,
+            }),
+            GFP_KERNEL,
+        )?;
+
+        // SAFETY: The name is a C string with one `%d`, as `alloc_netdev()` wants it.
+        let device = unsafe {
+            bindings::verbs_shim_netdev_alloc(
+                core::mem::size_of::<*const Shared>(),
+                c"usb4r%d".as_char_ptr(),
+            )
+        };
+        let device = NonNull::new(device).ok_or(ENOMEM)?;
+
+        let dev = device.as_ptr();
+        // SAFETY: The device is new and known to nobody else. Its private area was allocated with the
+        // size of a pointer, and the address has as many bytes as an Ethernet device's.
+        unsafe {
+            (*dev).netdev_ops = &raw const ops::NETDEV_OPS.0;
+            (*dev).ethtool_ops = &raw const ethtool::ETHTOOL_OPS;
+            (*dev).min_mtu = MTU_MIN;
+            (*dev).max_mtu = MTU_MAX;
+            (*dev).mtu = MTU_DEFAULT;
+            (*dev).set_pcpu_stat_type(bindings::netdev_stat_type_NETDEV_PCPU_STAT_TSTATS);
+            (*dev).dev.parent = parent.map_or(core::ptr::null_mut(), |p| p.as_ptr().cast());
+            bindings::dev_addr_mod(dev, 0, mac.0.as_ptr().cast(), mac.0.len());
+            bindings::verbs_shim_netdev_priv(dev)
+                .cast::<*const Shared>()
+                .write(&raw const *shared);
+            bindings::netif_carrier_off(dev);
+        }
+
+        // SAFETY: The device is set up, and what its callbacks use lives until it is unregistered.
+        if let Err(e) = to_result(unsafe { bindings::register_netdev(device.as_ptr()) }) {
+            // SAFETY: It was not registered, so we are its only user.
+            unsafe { bindings::free_netdev(device.as_ptr()) };
+            return Err(e);
+        }
+        // INVARIANT: Both were done above.
+        Ok(Self { device, shared })
+    }
+
+    /// The events that are raised when frames wait: those of the rails that are up.
+    pub fn wake_list(&self) -> &Arc<WakeList> {
+        &self.shared.wake
+    }
+
+    /// Takes the next frame to send into `out`, and returns its length.
+    ///
+    /// `out` should hold [`MAX_FRAME`] bytes; a frame longer than `out` is dropped and counted.
+    pub fn take_tx(&self, out: &mut [u8]) -> Option<usize> {
+        loop {
+            let skb = self.shared.tx.pop(self.device)?;
+            // SAFETY: The queue gave us this socket buffer, which nobody else uses.
+            let len = unsafe { (*skb.as_ptr()).len } as usize;
+            let copied = match out.get_mut(..len) {
+                // SAFETY: As above; `out` is writable for `len` bytes.
+                Some(out) => unsafe {
+                    bindings::skb_copy_bits(skb.as_ptr(), 0, out.as_mut_ptr().cast(), len as i32)
+                },
+                None => -1,
+            };
+            if copied == 0 {
+                // SAFETY: The device is registered, the socket buffer still ours.
+                unsafe {
+                    bindings::verbs_shim_netdev_count_tx(self.device.as_ptr(), len as u32);
+                    bindings::consume_skb(skb.as_ptr());
+                }
+                return Some(len);
+            }
+            // SAFETY: As above.
+            unsafe {
+                bindings::verbs_shim_netdev_count_tx_dropped(self.device.as_ptr());
+                bindings::verbs_shim_skb_drop(skb.as_ptr());
+            }
+        }
+    }
+
+    /// Hands a frame from a peer to the network stack.
+    ///
+    /// A frame that is no Ethernet frame of an acceptable length, or comes while the interface is down or
+    /// memory is short, is dropped and counted.
+    pub fn receive(&self, frame: &[u8]) {
+        let dev = self.device.as_ptr();
+        // SAFETY: The device is registered.
+        let (running, mtu) = unsafe { (bindings::verbs_shim_netdev_running(dev), (*dev).mtu) };
+        let longest = mtu as usize + ETH_HEADER + VLAN_TAG;
+        if !running || !(ETH_HEADER..=longest.min(MAX_FRAME)).contains(&frame.len()) {
+            self.count_rx_dropped();
+            return;
+        }
+        let len = frame.len() as u32;
+        // SAFETY: The device is registered, and the caller is a thread that may sleep.
+        let Some(skb) = NonNull::new(unsafe { bindings::verbs_shim_skb_alloc(dev, len) }) else {
+            self.count_rx_dropped();
+            return;
+        };
+        // SAFETY: The socket buffer is ours and was allocated with room for `len` bytes, which `skb_put()`
+        // makes its contents. `netif_rx()` takes it over.
+        unsafe {
+            let data = bindings::skb_put(skb.as_ptr(), len);
+            core::ptr::copy_nonoverlapping(frame.as_ptr(), data.cast(), frame.len());
+            bindings::verbs_shim_skb_set_protocol(skb.as_ptr(), dev);
+            bindings::verbs_shim_netdev_count_rx(dev, len);
+            bindings::netif_rx(skb.as_ptr());
+        }
+    }
+
+    /// Tells the network stack whether frames have anywhere to go.
+    pub fn set_carrier(&self, carrier: Carrier) {
+        match carrier {
+            // SAFETY: The device is registered.
+            Carrier::Up => unsafe { bindings::netif_carrier_on(self.device.as_ptr()) },
+            Carrier::Down => {
+                // SAFETY: As above.
+                unsafe { bindings::netif_carrier_off(self.device.as_ptr()) };
+                self.shared.tx.purge();
+            }
+        }
+    }
+
+    /// The C device, for the RDMA core, which takes a reference of its own.
+    pub fn as_ptr(&self) -> NonNull<bindings::net_device> {
+        self.device
+    }
+
+    fn count_rx_dropped(&self) {
+        // SAFETY: The device is registered.
+        unsafe { bindings::verbs_shim_netdev_count_rx_dropped(self.device.as_ptr()) };
+    }
+}
+
+impl Drop for Netdev {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants the device is registered. When this returns, no callback runs
+        // nor will run, so that `shared` may go.
+        unsafe { bindings::unregister_netdev(self.device.as_ptr()) };
+        self.shared.tx.purge();
+        // SAFETY: We are the last user of an unregistered device.
+        unsafe { bindings::free_netdev(self.device.as_ptr()) };
+    }
+}
