@@ -5,6 +5,7 @@
 
 mod client;
 mod message;
+mod server;
 
 pub use client::Client;
 pub use client::ClientError;
@@ -17,3 +18,4 @@ pub use message::NhiStatus;
 pub use message::Plug;
 pub use message::Request;
 pub use message::Status;
+pub(crate) use server::ControlServer;

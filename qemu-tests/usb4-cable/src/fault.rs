@@ -2,6 +2,13 @@
 
 //! What can be wrong with one direction of a cable.
 
+mod injector;
+
+pub use injector::Admission;
+pub use injector::Damage;
+pub use injector::Fate;
+pub use injector::Injector;
+
 use std::num::NonZeroU32;
 use std::num::NonZeroU64;
 

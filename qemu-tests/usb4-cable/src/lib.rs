@@ -6,7 +6,23 @@
 //! `thunderbolt` driver takes for real ones; cables join their ports, and the hosts meet as
 //! XDomains, as two machines with a USB4 cable between them do.
 
+mod cable;
+mod channel;
 pub mod control;
+mod control_packet;
 pub mod counters;
+mod fabric;
 pub mod fault;
+mod guest_memory;
+mod hotplug;
+mod nhi;
+mod poller;
+mod router;
+mod run;
 pub mod topology;
+mod vfio;
+mod xdomain;
+
+pub use run::run;
+pub use run::RunError;
+pub use run::Running;

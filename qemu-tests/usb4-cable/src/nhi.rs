@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The USB4 host interface of one host: registers, rings and interrupts.
+//!
+//! This knows nothing of how a guest reaches it: a front end maps memory, passes register accesses
+//! on and takes interrupts ([`InterruptSink`]).
+
+mod interrupt;
+pub mod register;
+mod ring;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use interrupt::InterruptLatch;
+use interrupt::NoGuest;
+use interrupt::Source;
+use register::RegisterFile;
+use ring::Ring;
+
+pub use interrupt::InterruptSink;
+pub use interrupt::Raised;
+pub use interrupt::Vector;
+pub use interrupt::VECTORS;
+pub use ring::Completion;
+pub use ring::FrameMarks;
+pub use ring::Integrity;
+pub use ring::PdfField;
+pub use ring::RingFault;
+pub use ring::TxFrame;
+
+use crate::control::Connection;
+use crate::control_packet::ControlPacket;
+use crate::counters::NhiCounters;
+use crate::guest_memory::DmaError;
+use crate::guest_memory::GuestMemory;
+use crate::guest_memory::GuestSlice;
+use crate::router::HopId;
+use crate::router::PortNumber;
+use crate::router::Router;
+use crate::topology::NhiRef;
+
+/// Number of transmit and of receive rings. With 32 every bit field fills whole registers.
+pub const RINGS: usize = 32;
+
+/// Most control packets kept for a host that does not take them.
+const MAX_OUTBOX: usize = 256;
+
+/// Number of a ring, less than [`RINGS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RingNumber(u8);
+
+impl RingNumber {
+    /// The control channel's ring.
+    pub const CONTROL: Self = Self(0);
+
+    /// The ring that a path leads to or comes from.
+    pub fn of_hop(hop: HopId) -> Option<Self> {
+        let number = u8::try_from(hop.0).ok()?;
+        (usize::from(number) < RINGS).then_some(Self(number))
+    }
+
+    /// The path that leads to the ring or comes from it.
+    pub fn hop(self) -> HopId {
+        HopId(u16::from(self.0))
+    }
+
+    /// Position in an array of all rings.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Whether a completed receive descriptor is signalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// As the descriptor asks.
+    AsAsked,
+    /// Not before the next frame on the ring is.
+    Late,
+}
+
+/// A receive ring, as a sender finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// It takes that many frames.
+    Ready(u16),
+    /// It is stopped or has no descriptors posted.
+    Full,
+}
+
+/// An NHI and the router behind it.
+pub struct Nhi {
+    name: NhiRef,
+    connection: Connection,
+    registers: RegisterFile,
+    memory: GuestMemory,
+    sink: Box<dyn InterruptSink>,
+    interrupts: InterruptLatch,
+    tx: [Ring; RINGS],
+    rx: [Ring; RINGS],
+    /// Control packets for the host, until its control ring takes them.
+    outbox: VecDeque<ControlPacket>,
+    counters: NhiCounters,
+    /// The host router.
+    pub router: Router,
+}
+
+impl Nhi {
+    /// An NHI just powered on, no guest attached; its router has unique ID `uid`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for the registers.
+    pub fn new(name: NhiRef, uid: u64) -> std::io::Result<Self> {
+        let nhi = Self {
+            name,
+            connection: Connection::Closed,
+            registers: RegisterFile::new()?,
+            memory: GuestMemory::default(),
+            sink: Box::new(NoGuest),
+            interrupts: InterruptLatch::new(),
+            tx: Default::default(),
+            rx: Default::default(),
+            outbox: VecDeque::new(),
+            counters: NhiCounters::default(),
+            router: Router::new(uid),
+        };
+        nhi.set_capabilities();
+        Ok(nhi)
+    }
+
+    /// Which NHI this is.
+    pub fn name(&self) -> &NhiRef {
+        &self.name
+    }
+
+    /// Whether a guest is attached.
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> &NhiCounters {
+        &self.counters
+    }
+
+    /// The registers, for a front end that shares them with the guest.
+    pub fn registers(&self) -> &RegisterFile {
+        &self.registers
+    }
+
+    /// The guest's memory, for the front end to map.
+    pub fn memory_mut(&mut self) -> &mut GuestMemory {
+        &mut self.memory
+    }
+
+    /// A guest appears; its interrupts go to `sink`.
+    pub fn attach(&mut self, sink: Box<dyn InterruptSink>) {
+        self.reset();
+        self.memory.clear();
+        self.sink = sink;
+        self.connection = Connection::Open;
+    }
+
+    /// The guest is gone.
+    pub fn detach(&mut self) {
+        self.reset();
+        self.memory.clear();
+        self.sink = Box::new(NoGuest);
+        self.connection = Connection::Closed;
+    }
+
+    /// Back to the state after power-on, router included.
+    pub fn reset(&mut self) {
+        self.tx = Default::default();
+        self.rx = Default::default();
+        self.interrupts = InterruptLatch::new();
+        self.outbox.clear();
+        self.registers.clear();
+        self.set_capabilities();
+        self.router.reset();
+        self.counters.resets += 1;
+    }
+
+    fn set_capabilities(&self) {
+        self.registers.store(
+            register::CAPABILITIES,
+            RINGS as u32 | register::CAPABILITIES_VERSION_2,
+        );
+    }
+
+    /// The guest reads `data.len()` bytes of the registers at `offset`.
+    pub fn read_register(&mut self, offset: u64, data: &mut [u8]) {
+        self.counters.traps += 1;
+        for (position, byte) in (offset..).zip(data) {
+            let value = match usize::try_from(position) {
+                // Interrupt status clears itself as the interrupt is raised.
+                Ok(register::NOTIFY_BASE..register::NOTIFY_END) => 0,
+                Ok(position) if position < register::REGISTER_FILE_SIZE => {
+                    self.registers.load(position)
+                }
+                _ => 0,
+            };
+            *byte = value.to_le_bytes()[(position % 4) as usize];
+        }
+    }
+
+    /// The guest writes `data` to the registers at `offset`. All DMA that a write stops has ended
+    /// when this returns.
+    pub fn write_register(&mut self, offset: u64, data: &[u8]) {
+        self.counters.traps += 1;
+        let Ok(offset) = usize::try_from(offset) else {
+            return;
+        };
+        for (position, chunk) in (offset..).step_by(size_of::<u32>()).zip(data.chunks(4)) {
+            // The driver writes whole registers only.
+            let (Ok(bytes), 0) = (<[u8; 4]>::try_from(chunk), position % 4) else {
+                continue;
+            };
+            if position < register::REGISTER_FILE_SIZE {
+                self.write_dword(position, u32::from_le_bytes(bytes));
+            }
+        }
+    }
+
+    fn write_dword(&mut self, offset: usize, value: u32) {
+        const OPTIONS_SIZE: usize = RINGS * register::OPTIONS_STRIDE;
+        const TX_OPTIONS_END: usize = register::TX_OPTIONS_BASE + OPTIONS_SIZE;
+        const RX_OPTIONS_END: usize = register::RX_OPTIONS_BASE + OPTIONS_SIZE;
+        match offset {
+            register::CAPABILITIES => return,
+            register::RESET => {
+                if value & register::RESET_HOST_ROUTER != 0 {
+                    self.reset();
+                }
+                return;
+            }
+            _ => self.registers.store(offset, value),
+        }
+        match offset {
+            register::TX_OPTIONS_BASE..TX_OPTIONS_END => {
+                let within = offset - register::TX_OPTIONS_BASE;
+                if within % register::OPTIONS_STRIDE == 0 {
+                    let ring = RingNumber((within / register::OPTIONS_STRIDE) as u8);
+                    self.set_ring_options(Source::Tx(ring), value);
+                }
+            }
+            register::RX_OPTIONS_BASE..RX_OPTIONS_END => {
+                let within = offset - register::RX_OPTIONS_BASE;
+                if within % register::OPTIONS_STRIDE == 0 {
+                    let ring = RingNumber((within / register::OPTIONS_STRIDE) as u8);
+                    self.set_ring_options(Source::Rx(ring), value);
+                }
+            }
+            _ => (),
+        }
+    }
+
+    fn set_ring_options(&mut self, source: Source, options: u32) {
+        let (ring, base, masks) = match source {
+            Source::Tx(number) => (
+                &mut self.tx[number.index()],
+                register::TX_RING_BASE + number.index() * register::RING_STRIDE,
+                u32::MAX,
+            ),
+            Source::Rx(number) => {
+                let options = number.index() * register::OPTIONS_STRIDE;
+                (
+                    &mut self.rx[number.index()],
+                    register::RX_RING_BASE + number.index() * register::RING_STRIDE,
+                    self.registers
+                        .load(register::RX_OPTIONS_BASE + options + register::RX_OPTIONS_MASKS),
+                )
+            }
+        };
+        ring.set_options(
+            options,
+            self.registers.load_u64(base + register::RING_ADDRESS),
+            self.registers.load(base + register::RING_SIZE),
+            masks,
+        );
+        log::debug!(
+            "{}-nhi{}: {source:?} {}",
+            self.name.host,
+            self.name.nhi,
+            if ring.is_enabled() { "on" } else { "off" }
+        );
+        if !ring.is_enabled() {
+            self.interrupts.clear(source);
+        }
+    }
+
+    /// Whether the host's control channel runs and its router takes hotplug events of `port`.
+    pub fn is_port_ready(&self, port: PortNumber) -> bool {
+        let control = RingNumber::CONTROL.index();
+        self.tx[control].is_enabled()
+            && self.rx[control].is_enabled()
+            && self.router.is_port_ready(port)
+    }
+
+    /// The enabled transmit rings but the control channel's.
+    pub fn data_tx_rings(&self) -> impl Iterator<Item = RingNumber> {
+        // Copied out so that frames can be moved while the rings are walked.
+        let enabled = self
+            .tx
+            .iter()
+            .enumerate()
+            .fold(0u32, |bits, (index, ring)| {
+                bits | u32::from(ring.is_enabled()) << index
+            });
+        (RingNumber::CONTROL.0 + 1..RINGS as u8)
+            .filter(move |number| enabled >> number & 1 != 0)
+            .map(RingNumber)
+    }
+
+    /// Whether the driver asks for end-to-end flow control on a transmit ring.
+    pub fn is_tx_e2e(&self, ring: RingNumber) -> bool {
+        self.tx[ring.index()].is_e2e()
+    }
+
+    /// Whether the driver asks for end-to-end flow control on a receive ring.
+    pub fn is_rx_e2e(&self, ring: RingNumber) -> bool {
+        self.rx[ring.index()].is_e2e()
+    }
+
+    /// Whether a receive ring takes frames with `marks`.
+    pub fn accepts(&self, ring: RingNumber, marks: FrameMarks) -> bool {
+        self.rx[ring.index()].accepts(marks)
+    }
+
+    /// Number of frames a transmit ring holds.
+    pub fn tx_available(&mut self, ring: RingNumber) -> u16 {
+        let base = register::TX_RING_BASE + ring.index() * register::RING_STRIDE;
+        let posted = (self.registers.load(base + register::RING_INDEX) >> u16::BITS) as u16;
+        let available = self.tx[ring.index()].available(posted);
+        available.unwrap_or_else(|error| {
+            self.break_down(Source::Tx(ring), error);
+            0
+        })
+    }
+
+    /// What a receive ring takes.
+    pub fn rx_available(&mut self, ring: RingNumber) -> Receiver {
+        let base = register::RX_RING_BASE + ring.index() * register::RING_STRIDE;
+        let posted = self.registers.load(base + register::RING_INDEX) as u16;
+        match self.rx[ring.index()].available(posted) {
+            Ok(0) => Receiver::Full,
+            Ok(frames) => Receiver::Ready(frames),
+            Err(error) => {
+                self.break_down(Source::Rx(ring), error);
+                Receiver::Full
+            }
+        }
+    }
+
+    /// The next frame of a transmit ring that holds one.
+    pub fn peek_tx(&self, ring: RingNumber) -> Result<TxFrame<'_>, RingFault> {
+        self.tx[ring.index()].peek_tx(&self.memory)
+    }
+
+    /// Completes the next descriptor of a transmit ring.
+    pub fn complete_tx(&mut self, ring: RingNumber) {
+        match self.tx[ring.index()].complete_tx(&self.memory) {
+            Ok(Completion::Interrupt) => self.interrupts.latch(Source::Tx(ring)),
+            Ok(Completion::Silent) => (),
+            Err(error) => self.break_down(Source::Tx(ring), error),
+        }
+    }
+
+    /// Gets the next frame of a transmit ring, which is bad, out of the way.
+    pub fn skip_bad_tx(&mut self, ring: RingNumber, fault: RingFault) {
+        match fault {
+            RingFault::Descriptor(error) => self.break_down(Source::Tx(ring), error),
+            RingFault::Buffer(error) => {
+                self.count_bad_dma(Source::Tx(ring), error);
+                self.complete_tx(ring);
+            }
+        }
+    }
+
+    /// Puts a frame of `len` bytes into a receive ring that takes one; `fill` writes the payload
+    /// into the buffer it is given, which is shorter than the frame if the driver's buffers are.
+    pub fn receive(
+        &mut self,
+        ring: RingNumber,
+        len: usize,
+        marks: FrameMarks,
+        integrity: Integrity,
+        signal: Signal,
+        fill: impl FnOnce(GuestSlice<'_>) -> Result<(), DmaError>,
+    ) {
+        let source = Source::Rx(ring);
+        let filled = match self.rx[ring.index()].peek_rx(&self.memory, len) {
+            Ok(buffer) => fill(buffer),
+            Err(RingFault::Buffer(error)) => Err(error),
+            Err(RingFault::Descriptor(error)) => return self.break_down(source, error),
+        };
+        // A frame without a buffer completes its descriptor all the same: the driver sees
+        // garbage of its own making instead of a ring that hangs.
+        if let Err(error) = filled {
+            self.count_bad_dma(source, error);
+        }
+        match self.rx[ring.index()].complete_rx(&self.memory, len, marks, integrity) {
+            Ok(Completion::Interrupt) if signal == Signal::AsAsked => {
+                self.interrupts.latch(source);
+            }
+            Ok(_) => (),
+            Err(error) => self.break_down(source, error),
+        }
+    }
+
+    /// The next control packet from the host, if there is one; malformed ones are counted and
+    /// skipped.
+    pub fn next_control_packet(&mut self) -> Option<ControlPacket> {
+        let ring = RingNumber::CONTROL;
+        while self.tx_available(ring) > 0 {
+            let packet = match self.peek_tx(ring) {
+                Ok(frame) => ControlPacket::decode(frame.marks.eof, &frame.payload.to_vec()),
+                Err(fault) => {
+                    self.skip_bad_tx(ring, fault);
+                    continue;
+                }
+            };
+            self.complete_tx(ring);
+            match packet {
+                Ok(packet) => {
+                    self.counters.control_packets += 1;
+                    return Some(packet);
+                }
+                Err(error) => {
+                    log::warn!(
+                        "{}-nhi{}: ignoring control packet: {error}",
+                        self.name.host,
+                        self.name.nhi
+                    );
+                    self.counters.bad_control_packets += 1;
+                }
+            }
+        }
+        None
+    }
+
+    /// Queues a control packet for the host. The oldest is dropped when the host takes none, as
+    /// a router does.
+    pub fn send_control(&mut self, packet: ControlPacket) {
+        if self.outbox.len() == MAX_OUTBOX {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back(packet);
+    }
+
+    /// Puts queued control packets into the host's control ring, as many as it takes.
+    pub fn deliver_control(&mut self) {
+        let ring = RingNumber::CONTROL;
+        while !self.outbox.is_empty() {
+            let Receiver::Ready(_) = self.rx_available(ring) else {
+                return;
+            };
+            let Some(packet) = self.outbox.pop_front() else {
+                return;
+            };
+            let bytes = packet.encode();
+            // The driver insists on a start of frame of zero (`check_header()` in ctl.c).
+            let marks = FrameMarks {
+                sof: PdfField(0),
+                eof: packet.kind.into(),
+            };
+            self.receive(
+                ring,
+                bytes.len(),
+                marks,
+                Integrity::Intact,
+                Signal::AsAsked,
+                |buffer| buffer.write(&bytes[..buffer.len()]),
+            );
+        }
+    }
+
+    /// Raises the interrupts that are due.
+    pub fn fire_interrupts(&mut self, now: Instant) {
+        self.counters.interrupts += self
+            .interrupts
+            .fire(&self.registers, self.sink.as_mut(), now);
+    }
+
+    /// Whether an interrupt waits for its moderation interval to pass.
+    pub fn is_interrupt_waiting(&self) -> bool {
+        self.interrupts.is_waiting(&self.registers)
+    }
+
+    fn break_down(&mut self, source: Source, error: DmaError) {
+        self.count_bad_dma(source, error);
+        match source {
+            Source::Tx(ring) => self.tx[ring.index()].break_down(),
+            Source::Rx(ring) => self.rx[ring.index()].break_down(),
+        }
+    }
+
+    fn count_bad_dma(&mut self, source: Source, error: DmaError) {
+        if self.counters.bad_dma == 0 {
+            log::warn!(
+                "{}-nhi{}: the guest's {source:?} ring is bad: {error}; further ones are counted only",
+                self.name.host,
+                self.name.nhi
+            );
+        }
+        self.counters.bad_dma += 1;
+    }
+}

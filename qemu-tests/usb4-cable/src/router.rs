@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The host router behind an NHI: its config spaces, as the connection manager in the host's
+//! kernel reads and writes them over the control channel.
+
+mod adapter;
+mod path;
+mod space;
+
+use adapter::Adapter;
+use path::PathTable;
+use space::RouterSpace;
+
+pub use adapter::LaneWidth;
+pub use path::HopId;
+pub use path::PathEntry;
+
+use crate::control::LinkState;
+use crate::control_packet::error_body;
+use crate::control_packet::AdapterNumber;
+use crate::control_packet::ConfigAddress;
+use crate::control_packet::ControlPacket;
+use crate::control_packet::ErrorCode;
+use crate::control_packet::PacketKind;
+use crate::control_packet::Route;
+use crate::control_packet::Space;
+use crate::topology::LinkSpeed;
+use crate::topology::PORTS_PER_NHI;
+
+/// Most dwords of a read or write (`TB_MAX_CONFIG_RW_LENGTH`).
+const MAX_CONFIG_DWORDS: usize = 60;
+
+/// A port of an NHI's router: less than [`PORTS_PER_NHI`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortNumber(pub u8);
+
+impl PortNumber {
+    /// All ports.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..PORTS_PER_NHI).map(Self)
+    }
+
+    /// Position in an array of all ports.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Its first lane adapter, by which the connection manager names the port.
+    pub fn lane_0(self) -> AdapterNumber {
+        AdapterNumber(1 + 2 * self.0)
+    }
+
+    /// Its second lane adapter.
+    pub fn lane_1(self) -> AdapterNumber {
+        AdapterNumber(2 + 2 * self.0)
+    }
+
+    /// The port of a lane adapter.
+    pub fn of_adapter(adapter: AdapterNumber) -> Option<Self> {
+        Self::all().find(|port| [port.lane_0(), port.lane_1()].contains(&adapter))
+    }
+}
+
+/// The adapter that the NHI's rings are behind: the last one.
+pub const NHI_ADAPTER: AdapterNumber = AdapterNumber(1 + 2 * PORTS_PER_NHI);
+
+/// A host router.
+pub struct Router {
+    space: RouterSpace,
+    /// Adapter 0 is the router's own and has no space.
+    adapters: Vec<Adapter>,
+    paths: Vec<PathTable>,
+}
+
+impl Router {
+    /// A router just out of reset, with unique ID `uid`.
+    pub fn new(uid: u64) -> Self {
+        let adapters = (0..=NHI_ADAPTER.0).map(|number| Adapter::new(AdapterNumber(number)));
+        Self {
+            space: RouterSpace::new(uid),
+            adapters: adapters.collect(),
+            paths: (0..=NHI_ADAPTER.0).map(|_| PathTable::new()).collect(),
+        }
+    }
+
+    /// Back to the state after power-on; what the ports are cabled with stays.
+    pub fn reset(&mut self) {
+        self.space.reset();
+        for adapter in &mut self.adapters {
+            adapter.reset();
+        }
+        self.paths.fill_with(PathTable::new);
+    }
+
+    /// Whether the connection manager takes hotplug events of `port`.
+    pub fn is_port_ready(&self, port: PortNumber) -> bool {
+        self.space.is_valid() && self.lane(port.lane_0()).is_hotplug_enabled()
+    }
+
+    /// Shows the link of `port` up or down.
+    pub fn set_link(&mut self, port: PortNumber, link: LinkState) {
+        for lane in [port.lane_0(), port.lane_1()] {
+            self.lane_mut(lane).set_link(link);
+        }
+    }
+
+    /// Says what the link of `port` trains to.
+    pub fn set_speed(&mut self, port: PortNumber, speed: LinkSpeed) {
+        for lane in [port.lane_0(), port.lane_1()] {
+            self.lane_mut(lane).set_speed(speed);
+        }
+    }
+
+    /// The width the connection manager wants the link of `port` to have.
+    pub fn wanted_width(&self, port: PortNumber) -> LaneWidth {
+        self.lane(port.lane_0()).wanted_width()
+    }
+
+    /// Shows the link of `port` with another width.
+    pub fn set_width(&mut self, port: PortNumber, width: LaneWidth) {
+        for lane in [port.lane_0(), port.lane_1()] {
+            self.lane_mut(lane).set_width(width);
+        }
+    }
+
+    /// The path that enters through `adapter` as `hop`, if there is one.
+    pub fn path(&self, adapter: AdapterNumber, hop: HopId) -> Option<PathEntry> {
+        self.paths
+            .get(usize::from(adapter.0))?
+            .get(hop)
+            .filter(|entry| entry.is_enabled())
+    }
+
+    /// Executes a read or write of a config space and returns the answer; `None` for a packet
+    /// that is neither.
+    pub fn configure(&mut self, request: &ControlPacket) -> Option<ControlPacket> {
+        let (address, data) = match request.body.split_first() {
+            Some((address, data)) => (ConfigAddress(*address), data),
+            None => return Some(refusal(ErrorCode::InvalidSpace, AdapterNumber(0))),
+        };
+        let invalid = refusal(ErrorCode::InvalidSpace, address.adapter());
+        if address.dwords() > MAX_CONFIG_DWORDS {
+            return Some(invalid);
+        }
+        let mut body = vec![address.with_adapter(NHI_ADAPTER).0];
+        let done = match request.kind {
+            PacketKind::Read => self.read(address).map(|dwords| body.extend(dwords)),
+            PacketKind::Write if data.len() == address.dwords() => self.write(address, data),
+            PacketKind::Write => None,
+            _ => return None,
+        };
+        Some(match done {
+            Some(()) => ControlPacket {
+                kind: request.kind,
+                route: Route::HOST,
+                body,
+            },
+            None => invalid,
+        })
+    }
+
+    /// The dwords at `address`, unless some do not exist.
+    fn read(&self, address: ConfigAddress) -> Option<Vec<u32>> {
+        let adapter = usize::from(address.adapter().0);
+        let dword = |offset| match address.space() {
+            Space::Router => self.space.read(offset),
+            Space::Adapter => self.adapters.get(adapter)?.read(offset),
+            Space::Paths => self.paths.get(adapter)?.read(offset),
+            Space::Counters => self.adapters.get(adapter).map(|_| 0),
+        };
+        (address.offset()..address.offset() + address.dwords())
+            .map(dword)
+            .collect()
+    }
+
+    /// Writes the dwords at `address`, unless some do not exist.
+    fn write(&mut self, address: ConfigAddress, data: &[u32]) -> Option<()> {
+        let adapter = usize::from(address.adapter().0);
+        self.read(address)?;
+        for (offset, value) in (address.offset()..).zip(data) {
+            match address.space() {
+                Space::Router => self.space.write(offset, *value),
+                Space::Adapter => self.adapters.get_mut(adapter)?.write(offset, *value),
+                Space::Paths => self.paths.get_mut(adapter)?.write(offset, *value),
+                Space::Counters => (),
+            }
+        }
+        Some(())
+    }
+
+    fn lane(&self, adapter: AdapterNumber) -> &Adapter {
+        &self.adapters[usize::from(adapter.0)]
+    }
+
+    fn lane_mut(&mut self, adapter: AdapterNumber) -> &mut Adapter {
+        &mut self.adapters[usize::from(adapter.0)]
+    }
+}
+
+fn refusal(code: ErrorCode, adapter: AdapterNumber) -> ControlPacket {
+    ControlPacket {
+        kind: PacketKind::Error,
+        route: Route::HOST,
+        body: vec![error_body(code, adapter)],
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The vfio-user front end: an NHI as a PCI function of a QEMU `vfio-user-pci` device.
+
+mod backend;
+mod eventfd;
+mod pci_config;
+mod region;
+mod server;
+
+pub use server::Listener;
