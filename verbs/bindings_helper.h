@@ -24,4 +24,5 @@
 #include <rdma/uverbs_ioctl.h>
 
 #include "layout.h"
+#include "rdma/shim.h"
 #include "shim.h"

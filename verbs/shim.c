@@ -5,11 +5,6 @@
 #include "bindings_helper.h"
 #include "layout_generated.h"
 
-struct ib_device *verbs_shim_ib_alloc_device(size_t size)
-{
-	return _ib_alloc_device(size, &init_net);
-}
-
 struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name)
 {
 	return alloc_netdev(priv_size, name, NET_NAME_PREDICTABLE, ether_setup);

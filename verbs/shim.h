@@ -6,8 +6,6 @@
 #include <linux/etherdevice.h>
 #include <rdma/ib_verbs.h>
 
-struct ib_device *verbs_shim_ib_alloc_device(size_t size);
-
 struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name);
 void *verbs_shim_netdev_priv(struct net_device *dev);
 bool verbs_shim_netdev_running(const struct net_device *dev);

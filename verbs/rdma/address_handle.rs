@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Address handles.
+
+use super::{
+    object::{
+        Object,
+        RawObject, //
+    },
+    Driver,
+    Gid,
+    GidType,
+    Pd,
+    PortNumber,
+    UserData, //
+};
+use crate::verbs::bindings;
+use kernel::{
+    error::from_result,
+    ffi::c_int,
+    prelude::*, //
+};
+use pin_init::PinInit;
+
+/// An address handle.
+pub(crate) type AddressHandle<D> = Object<bindings::ib_ah, D>;
+
+impl RawObject for bindings::ib_ah {
+    type Data<D: Driver> = D::Ah;
+    type Events = ();
+}
+
+/// The local end of a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceGid {
+    /// The identifier.
+    pub(crate) gid: Gid,
+    /// How packets are encapsulated.
+    pub(crate) gid_type: GidType,
+}
+
+/// A path to a port of a RoCE network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AhAttributes {
+    /// Local port.
+    pub(crate) port: PortNumber,
+    /// The entry of the port's GID table that packets leave from.
+    pub(crate) source_index: u8,
+    /// What that entry holds. `None` when told by a driver: `ib_core` knows it.
+    pub(crate) source: Option<SourceGid>,
+    /// Where packets go.
+    pub(crate) destination: Gid,
+    /// Hardware address of the next hop.
+    pub(crate) destination_mac: [u8; 6],
+    /// Flow label, 20 bits.
+    pub(crate) flow_label: u32,
+    /// Hop limit.
+    pub(crate) hop_limit: u8,
+    /// Traffic class.
+    pub(crate) traffic_class: u8,
+    /// Service level.
+    pub(crate) service_level: u8,
+    /// Maximum static rate (`enum ib_rate`).
+    pub(crate) static_rate: u8,
+}
+
+impl AhAttributes {
+    /// # Safety
+    ///
+    /// `raw.grh.sgid_attr` must be null or valid.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when this is no path of a RoCE network.
+    pub(super) unsafe fn from_raw(raw: &bindings::rdma_ah_attr) -> Result<Self> {
+        if raw.type_ != bindings::rdma_ah_attr_type_RDMA_AH_ATTR_TYPE_ROCE
+            || u32::from(raw.ah_flags) & bindings::ib_ah_flags_IB_AH_GRH == 0
+        {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the requirements of this function.
+        let source = unsafe { raw.grh.sgid_attr.as_ref() }.map(|attr| SourceGid {
+            gid: Gid::from_raw(&attr.gid),
+            gid_type: GidType::from_raw(attr.gid_type),
+        });
+
+        Ok(Self {
+            port: PortNumber::from_raw(raw.port_num),
+            source_index: raw.grh.sgid_index,
+            source,
+            destination: Gid::from_raw(&raw.grh.dgid),
+            // SAFETY: `type_` says which member of the union is set.
+            destination_mac: unsafe { raw.__bindgen_anon_1.roce.dmac },
+            flow_label: raw.grh.flow_label,
+            hop_limit: raw.grh.hop_limit,
+            traffic_class: raw.grh.traffic_class,
+            service_level: raw.sl,
+            static_rate: raw.static_rate,
+        })
+    }
+
+    pub(super) fn into_raw(self) -> bindings::rdma_ah_attr {
+        bindings::rdma_ah_attr {
+            grh: bindings::ib_global_route {
+                sgid_attr: core::ptr::null(),
+                dgid: self.destination.into_raw(),
+                flow_label: self.flow_label,
+                sgid_index: self.source_index,
+                hop_limit: self.hop_limit,
+                traffic_class: self.traffic_class,
+                ..pin_init::zeroed()
+            },
+            sl: self.service_level,
+            static_rate: self.static_rate,
+            port_num: self.port.get(),
+            ah_flags: bindings::ib_ah_flags_IB_AH_GRH as u8,
+            type_: bindings::rdma_ah_attr_type_RDMA_AH_ATTR_TYPE_ROCE,
+            __bindgen_anon_1: bindings::rdma_ah_attr__bindgen_ty_1 {
+                roce: bindings::roce_ah_attr {
+                    dmac: self.destination_mac,
+                },
+            },
+            ..pin_init::zeroed()
+        }
+    }
+}
+
+/// The driver's part of an address handle.
+pub(crate) trait AhOps<D: Driver>: Sized + Send + Sync {
+    /// Creates an address handle, for a process or (no `user`) for the kernel. Must not sleep in
+    /// the latter case.
+    fn create(
+        pd: &Pd<D>,
+        attributes: AhAttributes,
+        user: Option<UserData<'_, D>>,
+    ) -> impl PinInit<Self, Error>;
+
+    /// Ends the handle. It is dropped after this. Must not sleep.
+    fn destroy(&self);
+}
+
+impl<D: Driver> AddressHandle<D> {
+    /// The protection domain of this handle.
+    pub(crate) fn pd(&self) -> &Pd<D> {
+        // SAFETY: The handle is valid by the type's invariants, so its domain exists.
+        unsafe { Pd::from_raw((*self.as_raw()).pd) }
+    }
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.create_ah` or `.create_user_ah` of a device of
+/// `D`.
+pub(super) unsafe extern "C" fn create_ah<D: Driver>(
+    ah: *mut bindings::ib_ah,
+    init: *mut bindings::rdma_ah_init_attr,
+    udata: *mut bindings::ib_udata,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes a new handle of `Object::SIZE` bytes with its domain set, and
+        // the call's `udata`.
+        let (pd, user) = unsafe { (Pd::<D>::from_raw((*ah).pd), UserData::from_raw(udata)) };
+        // SAFETY: `ib_core` passes valid attributes and holds the entry of the GID table.
+        let attributes = unsafe { AhAttributes::from_raw(&*(*init).ah_attr) }?;
+        let data = D::Ah::create(pd, attributes, user);
+
+        // SAFETY: As above.
+        unsafe { AddressHandle::<D>::init(ah, (), data) }?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.destroy_ah` of a device of `D`.
+pub(super) unsafe extern "C" fn destroy_ah<D: Driver>(
+    ah: *mut bindings::ib_ah,
+    _flags: u32,
+) -> c_int {
+    // SAFETY: `ib_core` passes a handle that `create_ah` has initialised, and uses it no more.
+    unsafe {
+        AddressHandle::<D>::from_raw(ah).destroy();
+        AddressHandle::<D>::drop_data(ah);
+    }
+    0
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Limits and identity of a device.
+
+use crate::verbs::bindings;
+use kernel::{
+    impl_flags,
+    prelude::*, //
+};
+
+/// Limits and identity of a device (IBTA 11.2.1.2 Query HCA).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeviceAttributes {
+    /// Firmware version, of which user space shows the three upper 16-bit parts.
+    pub(crate) firmware_version: u64,
+    /// Identity of the machine.
+    pub(crate) system_image_guid: u64,
+    /// Vendor (an IEEE OUI).
+    pub(crate) vendor_id: u32,
+    /// Vendor's number of the part.
+    pub(crate) vendor_part_id: u32,
+    /// Hardware version.
+    pub(crate) hardware_version: u32,
+    /// Longest memory region in bytes.
+    pub(crate) max_mr_size: u64,
+    /// Bit n: pages of 2^n bytes are supported.
+    pub(crate) page_sizes: u64,
+    /// Queue pairs.
+    pub(crate) max_qp: u32,
+    /// Work requests of a queue.
+    pub(crate) max_qp_wr: u32,
+    /// Gather elements of a send work request.
+    pub(crate) max_send_sge: u32,
+    /// Scatter elements of a receive.
+    pub(crate) max_recv_sge: u32,
+    /// Scatter elements of a READ.
+    pub(crate) max_read_sge: u32,
+    /// Completion queues.
+    pub(crate) max_cq: u32,
+    /// Entries of a completion queue.
+    pub(crate) max_cqe: u32,
+    /// Memory regions.
+    pub(crate) max_mr: u32,
+    /// Protection domains.
+    pub(crate) max_pd: u32,
+    /// Address handles.
+    pub(crate) max_ah: u32,
+    /// READs and atomics that a queue pair accepts at a time.
+    pub(crate) max_qp_rd_atomic: u32,
+    /// READs and atomics that a queue pair starts at a time.
+    pub(crate) max_qp_init_rd_atomic: u32,
+    /// READs and atomics that the device accepts at a time.
+    pub(crate) max_rd_atomic: u32,
+    /// Shared receive queues.
+    pub(crate) max_srq: u32,
+    /// Receives of a shared receive queue.
+    pub(crate) max_srq_wr: u32,
+    /// Scatter elements of a receive of a shared receive queue.
+    pub(crate) max_srq_sge: u32,
+    /// Entries of a port's table of partition keys.
+    pub(crate) max_pkeys: u16,
+    /// Typical delay of an acknowledgement: 4.096 µs * 2^n.
+    pub(crate) ack_delay: u8,
+    /// Optional features.
+    pub(crate) features: DeviceFeatures,
+}
+
+impl_flags!(
+    /// Optional features of a device.
+    #[derive(Debug, Clone, Default, Copy, PartialEq, Eq)]
+    pub(crate) struct DeviceFeatures(u64);
+
+    /// An optional feature (`enum ib_device_cap_flags`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum DeviceFeature {
+        /// Shared receive queues may be resized.
+        ResizeSrq = bindings::ib_device_cap_flags_IB_DEVICE_SRQ_RESIZE as u64,
+        /// A responder whose receive queue is empty says so instead of closing the connection.
+        RcRnrNak = bindings::ib_device_cap_flags_IB_DEVICE_RC_RNR_NAK_GEN as u64,
+        /// The system image GUID is set.
+        SystemImageGuid = bindings::ib_device_cap_flags_IB_DEVICE_SYS_IMAGE_GUID as u64,
+    }
+);
+
+/// A limit as `ib_core` keeps it: `int` until Linux 7.2, `u32` since.
+trait Limit {
+    fn clamp_from(limit: u32) -> Self;
+}
+
+impl Limit for i32 {
+    fn clamp_from(limit: u32) -> Self {
+        limit.try_into().unwrap_or(i32::MAX)
+    }
+}
+
+impl Limit for u32 {
+    fn clamp_from(limit: u32) -> Self {
+        limit
+    }
+}
+
+impl DeviceAttributes {
+    pub(super) fn into_raw(self) -> bindings::ib_device_attr {
+        bindings::ib_device_attr {
+            fw_ver: self.firmware_version,
+            sys_image_guid: self.system_image_guid.to_be(),
+            max_mr_size: self.max_mr_size,
+            page_size_cap: self.page_sizes,
+            vendor_id: self.vendor_id,
+            vendor_part_id: self.vendor_part_id,
+            hw_ver: self.hardware_version,
+            max_qp: Limit::clamp_from(self.max_qp),
+            max_qp_wr: Limit::clamp_from(self.max_qp_wr),
+            device_cap_flags: self.features.into(),
+            max_send_sge: Limit::clamp_from(self.max_send_sge),
+            max_recv_sge: Limit::clamp_from(self.max_recv_sge),
+            max_sge_rd: Limit::clamp_from(self.max_read_sge),
+            max_cq: Limit::clamp_from(self.max_cq),
+            max_cqe: Limit::clamp_from(self.max_cqe),
+            max_mr: Limit::clamp_from(self.max_mr),
+            max_pd: Limit::clamp_from(self.max_pd),
+            max_qp_rd_atom: Limit::clamp_from(self.max_qp_rd_atomic),
+            max_res_rd_atom: Limit::clamp_from(self.max_rd_atomic),
+            max_qp_init_rd_atom: Limit::clamp_from(self.max_qp_init_rd_atomic),
+            atomic_cap: bindings::ib_atomic_cap_IB_ATOMIC_NONE,
+            max_ah: Limit::clamp_from(self.max_ah),
+            max_srq: Limit::clamp_from(self.max_srq),
+            max_srq_wr: Limit::clamp_from(self.max_srq_wr),
+            max_srq_sge: Limit::clamp_from(self.max_srq_sge),
+            max_pkeys: self.max_pkeys,
+            local_ca_ack_delay: self.ack_delay,
+            ..pin_init::zeroed()
+        }
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The driver's view of its device.
+
+use super::{
+    AhOps,
+    CqOps,
+    DeviceAttributes,
+    MrOps,
+    NetDeviceRef,
+    PdOps,
+    PortAttributes,
+    PortNumber,
+    QpOps,
+    SrqOps,
+    UserContextOps, //
+};
+use crate::verbs::bindings;
+use kernel::prelude::*;
+
+/// Which user space provider drives the device (`enum rdma_driver_id`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DriverId {
+    /// The provider of soft RoCE.
+    Rxe,
+}
+
+impl DriverId {
+    pub(super) const fn into_raw(self) -> bindings::rdma_driver_id {
+        match self {
+            Self::Rxe => bindings::rdma_driver_id_RDMA_DRIVER_RXE,
+        }
+    }
+}
+
+/// A driver of an RDMA device: implemented by the state of one device.
+///
+/// The state is shared: the [`Registration`](super::Registration) keeps an `Arc` of it from
+/// registration until the device is gone.
+pub(crate) trait Driver: Sized + Send + Sync + 'static {
+    /// Identity of the user ABI.
+    const ID: DriverId;
+
+    /// Version of the user ABI (`uverbs_abi_ver`).
+    const UVERBS_ABI_VERSION: u32;
+
+    /// What a process that opened the device owns.
+    type UserContext: UserContextOps<Self>;
+    /// Protection domain.
+    type Pd: PdOps<Self>;
+    /// Completion queue.
+    type Cq: CqOps<Self>;
+    /// Queue pair.
+    type Qp: QpOps<Self>;
+    /// Shared receive queue.
+    type Srq: SrqOps<Self>;
+    /// Memory region.
+    type Mr: MrOps<Self>;
+    /// Address handle.
+    type Ah: AhOps<Self>;
+
+    /// Limits and identity of the device.
+    fn query_device(&self) -> DeviceAttributes;
+
+    /// State and limits of a port.
+    fn query_port(&self, port: PortNumber) -> PortAttributes;
+
+    /// Speed of the link in units of 100 Mb/s, for links which the speed and width of
+    /// [`PortAttributes`] cannot express.
+    fn query_port_speed(&self, port: PortNumber) -> u64;
+
+    /// The network interface whose addresses make the port's GID table; `None` while there is none
+    /// or when it is being unregistered.
+    fn net_device(&self, port: PortNumber) -> Option<NetDeviceRef>;
+
+    /// The partition key at `index` of the port's table.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when `index` is outside the table.
+    fn query_pkey(&self, port: PortNumber, index: u16) -> Result<u16>;
+
+    /// The device has been unregistered, by dropping its registration or by somebody else
+    /// (`ib_unregister_driver()` of another module with the same [`DriverId`]). No operation runs
+    /// any more. Must not register nor unregister: the lock of unregistration is held.
+    fn unregistered(&self);
+}

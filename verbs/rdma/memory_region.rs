@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory regions.
+
+use super::{
+    object::init_in_place,
+    AccessFlags,
+    Driver,
+    Pd,
+    UserData, //
+};
+use crate::verbs::bindings;
+use core::{
+    mem::MaybeUninit,
+    ops::Deref, //
+};
+use kernel::{
+    alloc::KBox,
+    error::from_result,
+    ffi::c_int,
+    prelude::*,
+    types::Opaque, //
+};
+use pin_init::PinInit;
+
+/// A memory region.
+///
+/// Dereferences to the driver's part.
+///
+/// # Invariants
+///
+/// A `&MemoryRegion` exists only while the region is registered: both members are initialised, and
+/// neither moves.
+#[repr(C)]
+pub(crate) struct MemoryRegion<D: Driver> {
+    raw: Opaque<bindings::ib_mr>,
+    data: MaybeUninit<D::Mr>,
+}
+
+/// The keys of a memory region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MrKeys {
+    /// Names the region in work requests of its owner.
+    pub(crate) lkey: u32,
+    /// Names the region in work requests of remote peers.
+    pub(crate) rkey: u32,
+}
+
+/// What the user asks of a new memory region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MrRequest {
+    /// Where the memory is in the calling process.
+    pub(crate) start: u64,
+    /// Number of bytes.
+    pub(crate) length: u64,
+    /// The address that work requests use for `start`. Equal to it modulo the page size.
+    pub(crate) iova: u64,
+    /// Who may do what.
+    pub(crate) access: AccessFlags,
+}
+
+/// The driver's part of a memory region.
+pub(crate) trait MrOps<D: Driver>: Sized + Send + Sync {
+    /// Registers memory of the calling process.
+    fn register(
+        pd: &Pd<D>,
+        request: MrRequest,
+        user: Option<UserData<'_, D>>,
+    ) -> impl PinInit<Self, Error>;
+
+    /// The region's keys.
+    fn keys(&self) -> MrKeys;
+
+    /// Ends the region. Nobody may touch its memory once this has returned. It is dropped then.
+    fn deregister(&self);
+}
+
+impl<D: Driver> MemoryRegion<D> {
+    /// # Safety
+    ///
+    /// `raw` must be the head of a region that is registered during `'a`.
+    unsafe fn from_raw<'a>(raw: *mut bindings::ib_mr) -> &'a Self {
+        // SAFETY: By the requirements of this function; `raw` is the first member of a `repr(C)`
+        // struct.
+        unsafe { &*raw.cast() }
+    }
+
+    fn allocate(pd: &Pd<D>, data: impl PinInit<D::Mr, Error>) -> Result<*mut bindings::ib_mr> {
+        let mut this = KBox::<Self>::new_uninit(GFP_KERNEL)?;
+        let slot = this.as_mut_ptr();
+
+        // SAFETY: `slot` is valid to write. The box is leaked below or freed without dropping its
+        // content, so that what is initialised here stays in place.
+        unsafe {
+            init_in_place(core::ptr::addr_of_mut!((*slot).data).cast(), data)?;
+            core::ptr::addr_of_mut!((*slot).raw).write(Opaque::zeroed());
+        }
+        let raw = KBox::into_raw(this).cast::<bindings::ib_mr>();
+
+        // SAFETY: The region has just been initialised and nobody else knows it.
+        unsafe {
+            let keys = Self::from_raw(raw).keys();
+
+            (*raw).device = (*pd.as_raw()).device;
+            (*raw).pd = pd.as_raw();
+            (*raw).lkey = keys.lkey;
+            (*raw).rkey = keys.rkey;
+        }
+        Ok(raw)
+    }
+}
+
+impl<D: Driver> Deref for MemoryRegion<D> {
+    type Target = D::Mr;
+
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: By the type's invariants.
+        unsafe { self.data.assume_init_ref() }
+    }
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.reg_user_mr` of a device of `D`.
+pub(super) unsafe extern "C" fn reg_user_mr<D: Driver>(
+    pd: *mut bindings::ib_pd,
+    start: u64,
+    length: u64,
+    iova: u64,
+    access: c_int,
+    dmah: *mut bindings::ib_dmah,
+    udata: *mut bindings::ib_udata,
+) -> *mut bindings::ib_mr {
+    // SAFETY: `ib_core` passes an existing domain and the call's `udata`.
+    let (pd, user) = unsafe { (Pd::<D>::from_raw(pd), UserData::from_raw(udata)) };
+    let register = || {
+        if !dmah.is_null() {
+            return Err(EOPNOTSUPP);
+        }
+        let request = MrRequest {
+            start,
+            length,
+            iova,
+            access: AccessFlags::from_raw(access)?,
+        };
+        MemoryRegion::allocate(pd, D::Mr::register(pd, request, user))
+    };
+
+    register().unwrap_or_else(|error| error.to_ptr())
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.dereg_mr` of a device of `D`.
+pub(super) unsafe extern "C" fn dereg_mr<D: Driver>(
+    mr: *mut bindings::ib_mr,
+    _udata: *mut bindings::ib_udata,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes a region of `MemoryRegion::allocate`, and uses it no more.
+        let mut this = unsafe {
+            MemoryRegion::<D>::from_raw(mr).deregister();
+            KBox::from_raw(mr.cast::<MemoryRegion<D>>())
+        };
+
+        // SAFETY: The driver's part is initialised and dropped only here.
+        unsafe { this.data.assume_init_drop() };
+        Ok(0)
+    })
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory shared between a driver and a process.
+
+use crate::verbs::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    alloc::KVec,
+    error::to_result,
+    new_mutex,
+    page::{
+        page_align,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Zeroed memory that can be mapped into a process.
+///
+/// Mappings hold the pages themselves, so that they may outlive the buffer. A process can change
+/// the content at any time: the driver has to treat it as it treats user memory.
+///
+/// # Invariants
+///
+/// `memory` is an area of `size` bytes from `vmalloc_user()`.
+pub(crate) struct MmapBuffer {
+    memory: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: The area may be used and freed from any thread.
+unsafe impl Send for MmapBuffer {}
+// SAFETY: Shared access gives out no more than a raw pointer.
+unsafe impl Sync for MmapBuffer {}
+
+impl MmapBuffer {
+    /// Allocates `size` bytes, rounded up to whole pages. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a size of zero or one that overflows, `ENOMEM`.
+    pub(crate) fn new(size: usize) -> Result<Arc<Self>> {
+        let size = page_align(size).filter(|&size| size != 0).ok_or(EINVAL)?;
+        // SAFETY: The size is not zero.
+        let memory =
+            NonNull::new(unsafe { bindings::rdma_shim_vmalloc_user(size) }).ok_or(ENOMEM)?;
+
+        // INVARIANT: As just allocated. An error of `Arc::new` drops the value.
+        Ok(Arc::new(
+            Self {
+                memory: memory.cast(),
+                size,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The first byte, page aligned. Valid as long as the buffer.
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        self.memory
+    }
+
+    /// Number of bytes, a multiple of the page size.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+}
+
+impl Drop for MmapBuffer {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants, and nobody uses the area through this buffer any more.
+        unsafe { bindings::vfree(self.memory.as_ptr().cast()) };
+    }
+}
+
+/// A process wants to map memory of the driver.
+///
+/// # Invariants
+///
+/// `vma` points to an area that is being set up by `mmap()` during `'a`.
+pub(crate) struct MmapRequest<'a> {
+    vma: NonNull<bindings::vm_area_struct>,
+    _call: PhantomData<&'a ()>,
+}
+
+impl MmapRequest<'_> {
+    /// # Safety
+    ///
+    /// `vma` must point to an area that is being set up by `mmap()` during `'a`.
+    pub(super) unsafe fn from_raw(vma: *mut bindings::vm_area_struct) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            // SAFETY: A valid pointer is not null.
+            vma: unsafe { NonNull::new_unchecked(vma) },
+            _call: PhantomData,
+        }
+    }
+
+    /// The offset that the process passes to `mmap()`, in bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        // SAFETY: By the type's invariants.
+        let pages = unsafe { (*self.vma.as_ptr()).vm_pgoff };
+
+        // `mmap()` limits the offset to what `loff_t` can hold.
+        (pages as u64) * (PAGE_SIZE as u64)
+    }
+
+    /// Number of bytes to map.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: By the type's invariants.
+        unsafe { bindings::rdma_shim_vma_size(self.vma.as_ptr()) }
+    }
+
+    /// Maps the first [`Self::size`] bytes of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the buffer is smaller.
+    pub(crate) fn map(self, buffer: &MmapBuffer) -> Result {
+        if self.size() > buffer.size() {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the types' invariants, the area is being set up and the memory is from
+        // `vmalloc_user()`. Every page that is mapped gets a reference of its own.
+        to_result(unsafe {
+            bindings::remap_vmalloc_range(self.vma.as_ptr(), buffer.memory.as_ptr().cast(), 0)
+        })
+    }
+}
+
+/// Where a process can map a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MmapOffer {
+    /// The offset to pass to `mmap()`.
+    pub(crate) offset: u64,
+    /// Number of bytes.
+    pub(crate) size: usize,
+}
+
+/// What mappings that alias each other have to be aligned to.
+fn mapping_alignment() -> u64 {
+    // SAFETY: The function only returns a constant.
+    unsafe { bindings::rdma_shim_shmlba() }
+}
+
+struct Pending {
+    offset: u64,
+    buffer: Arc<MmapBuffer>,
+}
+
+struct Offers {
+    next_offset: u64,
+    pending: KVec<Pending>,
+}
+
+/// The buffers that a process has been offered and has not mapped yet.
+///
+/// Belongs into the driver's part of a user context. Each buffer can be mapped once, at an offset
+/// that the process is not offered twice.
+#[pin_data]
+pub(crate) struct MmapOffers {
+    #[pin]
+    offers: Mutex<Offers>,
+}
+
+impl MmapOffers {
+    /// Nothing offered.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            offers <- new_mutex!(Offers {
+                // Offset 0 is what a process passes that was offered nothing.
+                next_offset: mapping_alignment(),
+                pending: KVec::new(),
+            }),
+        })
+    }
+
+    /// Offers a buffer. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn offer(&self, buffer: Arc<MmapBuffer>) -> Result<MmapOffer> {
+        let mut offers = self.offers.lock();
+        let offset = offers.next_offset;
+        let size = buffer.size();
+        let next_offset = (size as u64)
+            .checked_next_multiple_of(mapping_alignment())
+            .and_then(|size| offset.checked_add(size))
+            .ok_or(ENOSPC)?;
+
+        offers
+            .pending
+            .push(Pending { offset, buffer }, GFP_KERNEL)?;
+        offers.next_offset = next_offset;
+        Ok(MmapOffer { offset, size })
+    }
+
+    /// Takes an offer back, when the object that the buffer belongs to goes away. Does nothing when
+    /// the process has mapped it.
+    pub(crate) fn withdraw(&self, offset: u64) {
+        drop(self.take(offset));
+    }
+
+    fn take(&self, offset: u64) -> Option<Arc<MmapBuffer>> {
+        let mut offers = self.offers.lock();
+        let position = offers
+            .pending
+            .iter()
+            .position(|pending| pending.offset == offset)?;
+
+        offers
+            .pending
+            .remove(position)
+            .ok()
+            .map(|pending| pending.buffer)
+    }
+
+    /// Maps the buffer that has been offered at the request's offset. The offer ends even if this
+    /// fails.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when there is none, or it is smaller than what is to be mapped.
+    pub(crate) fn map(&self, request: MmapRequest<'_>) -> Result {
+        let buffer = self.take(request.offset()).ok_or(EINVAL)?;
+
+        request.map(&buffer)
+    }
+}

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queue pairs.
+
+use super::{
+    event::{
+        Gate,
+        QpEvents, //
+    },
+    object::{
+        Object,
+        RawObject, //
+    },
+    Cq,
+    Driver,
+    Pd,
+    QpAttributes,
+    QpModify,
+    Srq,
+    UserData, //
+};
+use crate::verbs::bindings;
+use core::ptr::NonNull;
+use kernel::{
+    error::from_result,
+    ffi::c_int,
+    prelude::*, //
+};
+use pin_init::PinInit;
+
+/// A queue pair.
+pub(crate) type Qp<D> = Object<bindings::ib_qp, D>;
+
+impl RawObject for bindings::ib_qp {
+    type Data<D: Driver> = D::Qp;
+    type Events = QpEvents;
+}
+
+/// Transport service of a queue pair (IBTA 9.6).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum QpType {
+    /// General services: queue pair 1 of a port.
+    Gsi,
+    /// Reliable connection.
+    Rc,
+    /// Unreliable connection.
+    Uc,
+    /// Unreliable datagram.
+    Ud,
+}
+
+impl QpType {
+    fn from_raw(raw: bindings::ib_qp_type) -> Result<Self> {
+        Ok(match raw {
+            bindings::ib_qp_type_IB_QPT_GSI => Self::Gsi,
+            bindings::ib_qp_type_IB_QPT_RC => Self::Rc,
+            bindings::ib_qp_type_IB_QPT_UC => Self::Uc,
+            bindings::ib_qp_type_IB_QPT_UD => Self::Ud,
+            _ => return Err(EOPNOTSUPP),
+        })
+    }
+
+    pub(super) fn into_raw(self) -> bindings::ib_qp_type {
+        match self {
+            Self::Gsi => bindings::ib_qp_type_IB_QPT_GSI,
+            Self::Rc => bindings::ib_qp_type_IB_QPT_RC,
+            Self::Uc => bindings::ib_qp_type_IB_QPT_UC,
+            Self::Ud => bindings::ib_qp_type_IB_QPT_UD,
+        }
+    }
+}
+
+/// Sizes of a queue pair.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct QpCap {
+    /// Send work requests the send queue holds.
+    pub(crate) max_send_wr: u32,
+    /// Receives the receive queue holds.
+    pub(crate) max_recv_wr: u32,
+    /// Scatter/gather elements of a send work request.
+    pub(crate) max_send_sge: u32,
+    /// Scatter elements of a receive.
+    pub(crate) max_recv_sge: u32,
+    /// Bytes that a send work request can carry inline.
+    pub(crate) max_inline_data: u32,
+}
+
+impl QpCap {
+    fn from_raw(raw: &bindings::ib_qp_cap) -> Self {
+        Self {
+            max_send_wr: raw.max_send_wr,
+            max_recv_wr: raw.max_recv_wr,
+            max_send_sge: raw.max_send_sge,
+            max_recv_sge: raw.max_recv_sge,
+            max_inline_data: raw.max_inline_data,
+        }
+    }
+
+    pub(super) fn into_raw(self) -> bindings::ib_qp_cap {
+        bindings::ib_qp_cap {
+            max_send_wr: self.max_send_wr,
+            max_recv_wr: self.max_recv_wr,
+            max_send_sge: self.max_send_sge,
+            max_recv_sge: self.max_recv_sge,
+            max_inline_data: self.max_inline_data,
+            max_rdma_ctxs: 0,
+        }
+    }
+}
+
+/// Which send work requests are completed with a completion queue entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Signalling {
+    /// All.
+    All,
+    /// Those that ask for it.
+    Requested,
+}
+
+/// What the user asks of a new queue pair.
+pub(crate) struct QpInit<'a, D: Driver> {
+    /// Transport service.
+    pub(crate) qp_type: QpType,
+    /// The least sizes that will do.
+    pub(crate) cap: QpCap,
+    /// Which send work requests are completed with a completion queue entry.
+    pub(crate) signalling: Signalling,
+    /// Where send work requests complete.
+    pub(crate) send_cq: &'a Cq<D>,
+    /// Where receives complete.
+    pub(crate) recv_cq: &'a Cq<D>,
+    /// Where receives come from instead of the queue pair's own queue.
+    pub(crate) srq: Option<&'a Srq<D>>,
+}
+
+/// The driver's part of a queue pair.
+#[vtable]
+pub(crate) trait QpOps<D: Driver>: Sized + Send + Sync {
+    /// Creates a queue pair, for a process or (no `user`) for the kernel.
+    fn create(
+        pd: &Pd<D>,
+        init: QpInit<'_, D>,
+        events: QpEvents,
+        user: Option<UserData<'_, D>>,
+    ) -> impl PinInit<Self, Error>;
+
+    /// Number of the queue pair, 24 bits, unique on the device.
+    fn number(&self) -> u32;
+
+    /// The actual sizes.
+    fn cap(&self) -> QpCap;
+
+    /// Which send work requests are completed with a completion queue entry.
+    fn signalling(&self) -> Signalling;
+
+    /// Changes state and attributes.
+    fn modify(&self, change: QpModify<'_>, user: Option<UserData<'_, D>>) -> Result;
+
+    /// Tells state and attributes.
+    fn query(&self) -> Result<QpAttributes>;
+
+    /// A process has put work requests into the send queue that it shares with the driver.
+    fn ring_doorbell(&self) -> Result;
+
+    /// Ends the queue pair: nobody uses it any more. It is dropped after this.
+    fn destroy(&self);
+}
+
+impl<D: Driver> Qp<D> {
+    /// The protection domain of this queue pair.
+    pub(crate) fn pd(&self) -> &Pd<D> {
+        // SAFETY: The queue pair is valid by the type's invariants, so its domain exists.
+        unsafe { Pd::from_raw((*self.as_raw()).pd) }
+    }
+
+    /// Whether the queue pair belongs to a process.
+    fn is_user(&self) -> bool {
+        // SAFETY: The queue pair is valid by the type's invariants; the member does not change.
+        unsafe { !(*self.as_raw()).uobject.is_null() }
+    }
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.create_qp` of a device of `D`.
+pub(super) unsafe extern "C" fn create_qp<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    attr: *mut bindings::ib_qp_init_attr,
+    udata: *mut bindings::ib_udata,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes valid attributes that are the driver's to update.
+        let attr = unsafe { &mut *attr };
+        // SAFETY: `ib_core` passes a new queue pair of `Object::SIZE` bytes with its domain set.
+        let pd = unsafe { Pd::<D>::from_raw((*qp).pd) };
+        // SAFETY: `ib_core` passes the call's `udata`.
+        let user = unsafe { UserData::from_raw(udata) };
+
+        if attr.create_flags != 0 || !attr.rwq_ind_tbl.is_null() {
+            return Err(EOPNOTSUPP);
+        }
+        let qp_type = QpType::from_raw(attr.qp_type)?;
+        if attr.send_cq.is_null() || attr.recv_cq.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The queues are not null, and `ib_core` holds them until the queue pair is gone.
+        let (send_cq, recv_cq) =
+            unsafe { (Cq::from_raw(attr.send_cq), Cq::from_raw(attr.recv_cq)) };
+        // SAFETY: As above.
+        let srq = (!attr.srq.is_null()).then(|| unsafe { Srq::from_raw(attr.srq) });
+        let init = QpInit {
+            qp_type,
+            cap: QpCap::from_raw(&attr.cap),
+            signalling: match attr.sq_sig_type {
+                bindings::ib_sig_type_IB_SIGNAL_ALL_WR => Signalling::All,
+                _ => Signalling::Requested,
+            },
+            send_cq,
+            recv_cq,
+            srq,
+        };
+        // SAFETY: The queue pair stays valid until `destroy_qp` has closed the gate; if creation
+        // fails, the gate is closed below.
+        let events = QpEvents::new(unsafe { Gate::new(NonNull::new(qp).ok_or(EINVAL)?) }?);
+
+        let data = D::Qp::create(pd, init, events.clone(), user);
+        // SAFETY: As above.
+        let result = unsafe { Qp::<D>::init(qp, events.clone(), data) };
+        if let Err(error) = result {
+            events.close();
+            return Err(error);
+        }
+        // SAFETY: The queue pair has just been initialised, and nobody else knows it.
+        unsafe {
+            let this = Qp::<D>::from_raw(qp);
+
+            (*qp).qp_num = this.number();
+            attr.cap = this.cap().into_raw();
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.modify_qp` of a device of `D`.
+pub(super) unsafe extern "C" fn modify_qp<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    attr: *mut bindings::ib_qp_attr,
+    mask: c_int,
+    udata: *mut bindings::ib_udata,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes an existing queue pair and the call's `udata`.
+        let (this, user) = unsafe { (Qp::<D>::from_raw(qp), UserData::from_raw(udata)) };
+        let mask = bindings::ib_qp_attr_mask::from_ne_bytes(mask.to_ne_bytes());
+        // SAFETY: `ib_core` passes valid attributes and holds the entries of the GID table in it.
+        let change = unsafe { QpModify::from_raw(&*attr, mask) }?;
+
+        this.modify(change, user)?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.query_qp` of a device of `D`.
+pub(super) unsafe extern "C" fn query_qp<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    attr: *mut bindings::ib_qp_attr,
+    _mask: c_int,
+    init: *mut bindings::ib_qp_init_attr,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes an existing queue pair.
+        let this = unsafe { Qp::<D>::from_raw(qp) };
+        let now = this.query()?;
+
+        // SAFETY: `ib_core` passes attributes to fill in; the members of the queue pair that are
+        // read do not change.
+        unsafe {
+            let qp = &raw const *qp;
+
+            *attr = now.into_raw();
+            (*init).qp_context = (*qp).qp_context;
+            (*init).send_cq = (*qp).send_cq;
+            (*init).recv_cq = (*qp).recv_cq;
+            (*init).srq = (*qp).srq;
+            (*init).qp_type = (*qp).qp_type;
+            (*init).cap = now.cap.into_raw();
+            (*init).sq_sig_type = match this.signalling() {
+                Signalling::All => bindings::ib_sig_type_IB_SIGNAL_ALL_WR,
+                Signalling::Requested => bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
+            };
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.destroy_qp` of a device of `D`.
+pub(super) unsafe extern "C" fn destroy_qp<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    _udata: *mut bindings::ib_udata,
+) -> c_int {
+    // SAFETY: `ib_core` passes a queue pair that `create_qp` has initialised, and uses it no more.
+    unsafe {
+        let this = Qp::<D>::from_raw(qp);
+
+        this.events().close();
+        this.destroy();
+        Qp::<D>::drop_data(qp);
+    }
+    0
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.post_send` of a device of `D`.
+pub(super) unsafe extern "C" fn post_send<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    wr: *const bindings::ib_send_wr,
+    bad_wr: *mut *const bindings::ib_send_wr,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes an existing queue pair.
+        let this = unsafe { Qp::<D>::from_raw(qp) };
+
+        // The work requests of a process are in the queue that it shares with the driver.
+        if !this.is_user() || !wr.is_null() {
+            // SAFETY: `ib_core` passes where to report the work request that was not posted.
+            unsafe { *bad_wr = wr };
+            return Err(EOPNOTSUPP);
+        }
+        this.ring_doorbell()?;
+        Ok(0)
+    })
+}

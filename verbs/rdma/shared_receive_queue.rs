@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shared receive queues.
+
+use super::{
+    event::{
+        Gate,
+        SrqEvents, //
+    },
+    object::{
+        Object,
+        RawObject, //
+    },
+    Driver,
+    Pd,
+    UserData, //
+};
+use crate::verbs::bindings;
+use core::ptr::NonNull;
+use kernel::{
+    error::from_result,
+    ffi::c_int,
+    prelude::*, //
+};
+use pin_init::PinInit;
+
+/// A shared receive queue.
+pub(crate) type Srq<D> = Object<bindings::ib_srq, D>;
+
+impl RawObject for bindings::ib_srq {
+    type Data<D: Driver> = D::Srq;
+    type Events = SrqEvents;
+}
+
+/// Size and state of a shared receive queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SrqAttributes {
+    /// Number of receives the queue holds.
+    pub(crate) max_wr: u32,
+    /// Number of scatter elements of a receive.
+    pub(crate) max_sge: u32,
+    /// The user is warned once when fewer receives are left; 0 for never.
+    pub(crate) limit: u32,
+}
+
+/// A change of a shared receive queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SrqModify {
+    /// New number of receives the queue holds.
+    pub(crate) max_wr: Option<u32>,
+    /// New limit.
+    pub(crate) limit: Option<u32>,
+}
+
+/// The driver's part of a shared receive queue.
+#[vtable]
+pub(crate) trait SrqOps<D: Driver>: Sized + Send + Sync {
+    /// Creates a shared receive queue, for a process or (no `user`) for the kernel, with at least
+    /// the sizes in `attributes`; [`SrqOps::query`] tells the actual ones.
+    fn create(
+        pd: &Pd<D>,
+        attributes: SrqAttributes,
+        events: SrqEvents,
+        user: Option<UserData<'_, D>>,
+    ) -> impl PinInit<Self, Error>;
+
+    /// Size and state.
+    fn query(&self) -> SrqAttributes;
+
+    /// Changes size or limit.
+    fn modify(&self, change: SrqModify, user: Option<UserData<'_, D>>) -> Result;
+
+    /// Ends the queue: no queue pair uses it any more. It is dropped after this.
+    fn destroy(&self);
+}
+
+impl<D: Driver> Srq<D> {
+    /// The protection domain of this queue.
+    pub(crate) fn pd(&self) -> &Pd<D> {
+        // SAFETY: The queue is valid by the type's invariants, so its domain exists.
+        unsafe { Pd::from_raw((*self.as_raw()).pd) }
+    }
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.create_srq` of a device of `D`.
+pub(super) unsafe extern "C" fn create_srq<D: Driver>(
+    srq: *mut bindings::ib_srq,
+    attr: *mut bindings::ib_srq_init_attr,
+    udata: *mut bindings::ib_udata,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes valid attributes that are the driver's to update.
+        let attr = unsafe { &mut *attr };
+        // SAFETY: `ib_core` passes a new queue of `Object::SIZE` bytes with its domain set.
+        let pd = unsafe { Pd::<D>::from_raw((*srq).pd) };
+        // SAFETY: `ib_core` passes the call's `udata`.
+        let user = unsafe { UserData::from_raw(udata) };
+
+        if attr.srq_type != bindings::ib_srq_type_IB_SRQT_BASIC {
+            return Err(EOPNOTSUPP);
+        }
+        // SAFETY: The queue stays valid until `destroy_srq` has closed the gate; if creation
+        // fails, the gate is closed below.
+        let events = SrqEvents::new(unsafe { Gate::new(NonNull::new(srq).ok_or(EINVAL)?) }?);
+        let wanted = SrqAttributes {
+            max_wr: attr.attr.max_wr,
+            max_sge: attr.attr.max_sge,
+            limit: 0,
+        };
+
+        let data = D::Srq::create(pd, wanted, events.clone(), user);
+        // SAFETY: As above.
+        let result = unsafe { Srq::<D>::init(srq, events.clone(), data) };
+        if let Err(error) = result {
+            events.close();
+            return Err(error);
+        }
+        // SAFETY: The queue has just been initialised.
+        let actual = unsafe { Srq::<D>::from_raw(srq) }.query();
+        attr.attr.max_wr = actual.max_wr;
+        attr.attr.max_sge = actual.max_sge;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.modify_srq` of a device of `D`.
+pub(super) unsafe extern "C" fn modify_srq<D: Driver>(
+    srq: *mut bindings::ib_srq,
+    attr: *mut bindings::ib_srq_attr,
+    mask: bindings::ib_srq_attr_mask,
+    udata: *mut bindings::ib_udata,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes an existing queue, valid attributes, and the call's `udata`.
+        let (this, attr, user) =
+            unsafe { (Srq::<D>::from_raw(srq), &*attr, UserData::from_raw(udata)) };
+        let selected = |bit, value| (mask & bit != 0).then_some(value);
+
+        this.modify(
+            SrqModify {
+                max_wr: selected(bindings::ib_srq_attr_mask_IB_SRQ_MAX_WR, attr.max_wr),
+                limit: selected(bindings::ib_srq_attr_mask_IB_SRQ_LIMIT, attr.srq_limit),
+            },
+            user,
+        )?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.query_srq` of a device of `D`.
+pub(super) unsafe extern "C" fn query_srq<D: Driver>(
+    srq: *mut bindings::ib_srq,
+    attr: *mut bindings::ib_srq_attr,
+) -> c_int {
+    // SAFETY: `ib_core` passes an existing queue and attributes to fill in.
+    let (this, attr) = unsafe { (Srq::<D>::from_raw(srq), &mut *attr) };
+    let now = this.query();
+
+    attr.max_wr = now.max_wr;
+    attr.max_sge = now.max_sge;
+    attr.srq_limit = now.limit;
+    0
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.destroy_srq` of a device of `D`.
+pub(super) unsafe extern "C" fn destroy_srq<D: Driver>(
+    srq: *mut bindings::ib_srq,
+    _udata: *mut bindings::ib_udata,
+) -> c_int {
+    // SAFETY: `ib_core` passes a queue that `create_srq` has initialised, and uses it no more.
+    unsafe {
+        let this = Srq::<D>::from_raw(srq);
+
+        this.events().close();
+        this.destroy();
+        Srq::<D>::drop_data(srq);
+    }
+    0
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Private data between a driver and its user space provider.
+
+use super::{
+    user_context::UserContext,
+    Driver, //
+};
+use crate::verbs::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+/// The driver-private request and response of one verb called by user space.
+///
+/// An operation that gets none was called by a kernel user.
+///
+/// # Invariants
+///
+/// `raw` points to the `driver_udata` of a `uverbs_attr_bundle` that is valid for `'a`.
+pub(crate) struct UserData<'a, D: Driver> {
+    raw: NonNull<bindings::ib_udata>,
+    _call: PhantomData<(&'a (), fn() -> D)>,
+}
+
+impl<'a, D: Driver> UserData<'a, D> {
+    /// # Safety
+    ///
+    /// `raw` must be null, or point to the `driver_udata` of a `uverbs_attr_bundle` of a device of
+    /// `D` that is valid for `'a`.
+    pub(super) unsafe fn from_raw(raw: *mut bindings::ib_udata) -> Option<Self> {
+        // INVARIANT: By the requirements of this function.
+        NonNull::new(raw).map(|raw| Self {
+            raw,
+            _call: PhantomData,
+        })
+    }
+
+    /// The context of the calling process.
+    pub(crate) fn context(&self) -> &'a UserContext<D> {
+        // SAFETY: By the type's invariants, `raw` is in a bundle of a call on an existing context,
+        // which cannot be destroyed before the call returns.
+        unsafe { UserContext::from_raw(bindings::rdma_shim_udata_context(self.raw.as_ptr())) }
+    }
+
+    /// Number of bytes of the request.
+    pub(crate) fn request_len(&self) -> usize {
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.raw.as_ptr()).inlen }
+    }
+
+    /// Number of bytes the response has room for.
+    pub(crate) fn response_len(&self) -> usize {
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.raw.as_ptr()).outlen }
+    }
+
+    /// Reads the request: exactly `request.len()` bytes, of which user space may know more, as long
+    /// as these are zero.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the request is shorter, `EOPNOTSUPP` when what follows is not zero, `EFAULT`.
+    pub(crate) fn read(&self, request: &mut [u8]) -> Result {
+        // SAFETY: `request` is valid to write, and `raw` is valid by the type's invariants.
+        to_result(unsafe {
+            bindings::_ib_copy_validate_udata_in(
+                self.raw.as_ptr(),
+                request.as_mut_ptr().cast(),
+                request.len(),
+                request.len(),
+            )
+        })
+    }
+
+    /// Writes the response; what user space has room for beyond it is zeroed.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when there is less room, `EFAULT`.
+    pub(crate) fn respond(&self, response: &[u8]) -> Result {
+        if self.response_len() < response.len() {
+            return Err(EINVAL);
+        }
+        // SAFETY: `response` is valid to read, and `raw` is valid by the type's invariants.
+        to_result(unsafe {
+            bindings::_ib_respond_udata(self.raw.as_ptr(), response.as_ptr().cast(), response.len())
+        })
+    }
+}
