@@ -1,5 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The lab.
+//! The lab: Debian hosts with unmodified thunderbolt drivers, joined by software USB4 cables.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod accelerator;
+mod agent;
+mod apt;
+mod boot_kernel;
+mod cache;
+mod cli;
+mod clients;
+mod daemon;
+mod fabric;
+mod host;
+mod instance;
+mod kernel_tree;
+mod mirror_tree;
+mod module;
+mod progress;
+mod root;
+mod tool;
+mod within;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -125,14 +125,8 @@ fn enter_root() -> Result<()> {
     fs::set_permissions(&server, fs::Permissions::from_mode(0o755))
         .context("make the agent executable")?;
     chdir(NEW_ROOT).context("enter the root")?;
-    mount(
-        Some("."),
-        "/",
-        None::<&str>,
-        MsFlags::MS_MOVE,
-        None::<&str>,
-    )
-    .context("move the root to /")?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .context("move the root to /")?;
     chroot(".").context("change to the root")?;
     chdir("/").context("enter /")
 }
@@ -150,7 +144,10 @@ pub fn run() -> Result<()> {
     fs::write("/etc/hostname", format!("{host}\n")).context("write /etc/hostname")?;
     let server = Command::new(SERVER)
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
         .env("TERM", "linux")

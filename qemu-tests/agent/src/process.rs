@@ -122,7 +122,9 @@ impl Process {
                     .stdin(Stdio::null())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped());
-                child = process.spawn().with_context(|| format!("start {program}"))?;
+                child = process
+                    .spawn()
+                    .with_context(|| format!("start {program}"))?;
                 if let Some(stdout) = child.stdout.take() {
                     pumps.push(pump(stdout, Channel::Stdout, sink.clone()));
                 }
@@ -143,7 +145,9 @@ impl Process {
                     .stdin(slave.try_clone().context("duplicate the terminal")?)
                     .stdout(slave.try_clone().context("duplicate the terminal")?)
                     .stderr(slave);
-                child = process.spawn().with_context(|| format!("start {program}"))?;
+                child = process
+                    .spawn()
+                    .with_context(|| format!("start {program}"))?;
                 // Else the master never sees the end: `process` holds the slave open.
                 drop(process);
                 let output = master.try_clone().context("duplicate the terminal")?;

@@ -181,9 +181,9 @@ impl Connection {
                 put(&path, mode, offset, &data).with_context(|| format!("write {path}"))?;
                 Some(Event::Done)
             }
-            Request::Get { path, offset } => {
-                Some(Event::Content(get(&path, offset).with_context(|| format!("read {path}"))?))
-            }
+            Request::Get { path, offset } => Some(Event::Content(
+                get(&path, offset).with_context(|| format!("read {path}"))?,
+            )),
             Request::PowerOff => power_off(),
         })
     }

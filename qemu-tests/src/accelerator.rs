@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How guests' instructions are executed: by KVM where it really works, else by QEMU's TCG.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::Result;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::within::Lifetime;
+use crate::within::Program;
+use crate::within::View;
+
+/// How long the probe guest may take to show that KVM works.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the probe guest is looked at.
+const PROBE_POLL: Duration = Duration::from_millis(20);
+
+/// What executes guests' instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accelerator {
+    /// The processor.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl Accelerator {
+    /// QEMU's options.
+    pub fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+        }
+    }
+
+    /// KVM if the processor has virtualisation extensions and a guest runs with them, else TCG.
+    /// `/dev/kvm` alone says little: inside a paravirtual KVM it may exist and fail.
+    pub fn probe(root: &Path) -> Result<Self> {
+        let extensions =
+            fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| has_extensions(&info));
+        if !extensions || !Path::new("/dev/kvm").exists() {
+            return Ok(Accelerator::Tcg);
+        }
+        Ok(if runs_firmware(root)? {
+            Accelerator::Kvm
+        } else {
+            Accelerator::Tcg
+        })
+    }
+}
+
+/// Runs the firmware of an empty machine, which resets when it finds nothing to boot.
+fn runs_firmware(root: &Path) -> Result<bool> {
+    let mut argv = vec!["qemu-system-x86_64".to_owned()];
+    argv.extend(Accelerator::Kvm.arguments().iter().map(|a| (*a).to_owned()));
+    for word in [
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-boot",
+        "reboot-timeout=1",
+    ] {
+        argv.push(word.to_owned());
+    }
+    let program = Program {
+        view: Some(View {
+            root: root.to_owned(),
+            binds: Vec::new(),
+            directory: "/".into(),
+        }),
+        lifetime: Lifetime::WithTheLab,
+        argv,
+    };
+    let mut child = program
+        .command()?
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start the probe guest")?;
+    let deadline = Instant::now() + PROBE_LIMIT;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().context("wait for the probe guest")? {
+            return Ok(status.success());
+        }
+        thread::sleep(PROBE_POLL);
+    }
+    child.kill().context("kill the probe guest")?;
+    child.wait().context("wait for the probe guest")?;
+    Ok(false)
+}
+
+fn has_extensions(cpuinfo: &str) -> bool {
+    cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("flags"))
+        .any(|line| {
+            line.split_whitespace()
+                .any(|flag| flag == "vmx" || flag == "svm")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_flags_count() {
+        assert!(has_extensions("flags\t\t: fpu vmx sse\n"));
+        assert!(has_extensions("flags\t\t: svm\n"));
+        assert!(!has_extensions(
+            "flags\t\t: fpu hypervisor\nmodel name: vmx\n"
+        ));
+    }
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use lab_agent::protocol::Channel;
+use lab_agent::protocol::ExitStatus;
+use usb4_cable::topology::LinkSpeed;
+
+use crate::agent::command;
+use crate::boot_kernel::BootKernel;
+use crate::cache::Cache;
+use crate::clients::Clients;
+use crate::fabric::Fabric;
+use crate::instance::Instance;
+use crate::instance::Recipe;
+use crate::kernel_tree::Kernel;
+use crate::kernel_tree::KernelTree;
+use crate::module;
+use crate::module::Modules;
+use crate::root::Root;
+use crate::tool::checkout;
+use crate::tool::Tools;
+use crate::within::Lifetime;
+use crate::within::Program;
+
+/// Debian hosts with unmodified thunderbolt drivers, joined by software USB4 cables.
+#[derive(Parser)]
+#[command(name = "lab", version)]
+pub struct Cli {
+    /// Where to keep what takes long to make [default: $XDG_CACHE_HOME/usb4-lab or ~/.cache/usb4-lab]
+    #[arg(long, global = true, env = "USB4_LAB_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Debian mirror to make the root from [default: the host's]
+    #[arg(long, global = true, env = "USB4_LAB_MIRROR", value_name = "URI")]
+    mirror: Option<String>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make everything that takes long, so that other commands start at once
+    Provision {
+        /// The debug kernel too
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Build the kernel module for the hosts' kernel and print where it is
+    Module {
+        /// For which kernel
+        #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
+        kernel: KernelChoice,
+        /// Where the module's sources are [default: the checkout the lab was built from]
+        #[arg(long, value_name = "DIR")]
+        source: Option<PathBuf>,
+    },
+    /// Start hosts and cables, and leave them running
+    Up(Up),
+    /// Run a command on a host of a running lab
+    Exec(Exec),
+    /// Plug, unplug or look at the cables of a running lab
+    Cable(Cable),
+    /// Power a running lab off
+    Down(Name),
+    #[command(hide = true)]
+    Within { spec: String },
+}
+
+#[derive(Args)]
+struct Name {
+    /// Name of the lab; several can run at once
+    #[arg(long, default_value = "lab")]
+    name: String,
+}
+
+/// What the hosts and cables are like.
+#[derive(Args)]
+struct Shape {
+    /// Number of hosts: a, b and so on
+    #[arg(long, default_value_t = Fabric::PAIR.hosts)]
+    hosts: u8,
+    /// Number of cables between each two hosts
+    #[arg(long, default_value_t = Fabric::PAIR.rails)]
+    rails: u8,
+    /// What the links train to
+    #[arg(long, value_enum, default_value_t = Speed::Gbps80)]
+    speed: Speed,
+    /// Memory of each host in MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    memory: u32,
+    /// CPUs of each host
+    #[arg(long, default_value_t = 1)]
+    cpus: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KernelChoice {
+    /// Debian's
+    Stock,
+    /// The lab's own, with KUnit and the kernel's checkers
+    Debug,
+}
+
+impl From<KernelChoice> for Kernel {
+    fn from(choice: KernelChoice) -> Self {
+        match choice {
+            KernelChoice::Stock => Kernel::Stock,
+            KernelChoice::Debug => Kernel::Debug,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Speed {
+    #[value(name = "20g")]
+    Gbps20,
+    #[value(name = "40g")]
+    Gbps40,
+    #[value(name = "80g")]
+    Gbps80,
+}
+
+#[derive(Args)]
+struct Up {
+    #[command(flatten)]
+    name: Name,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+#[derive(Args)]
+struct Exec {
+    #[command(flatten)]
+    name: Name,
+    /// Kill the command after so many seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    limit: u64,
+    /// The host
+    host: String,
+    /// The command
+    #[arg(last = true, required = true)]
+    argv: Vec<String>,
+}
+
+#[derive(Args)]
+struct Cable {
+    #[command(flatten)]
+    name: Name,
+    #[command(subcommand)]
+    action: CableAction,
+}
+
+#[derive(Subcommand)]
+enum CableAction {
+    /// Print state and counters as JSON
+    Status,
+    /// Plug a cable in
+    Plug { cable: String },
+    /// Pull a cable out
+    Unplug { cable: String },
+    /// Replace the faults of a cable in both directions
+    Faults {
+        /// The cable
+        cable: String,
+        /// The faults as JSON, such as {"latency_us": 100}; {} is a perfect cable
+        faults: String,
+    },
+}
+
+impl Shape {
+    fn fabric(&self) -> Fabric {
+        Fabric {
+            hosts: self.hosts,
+            rails: self.rails,
+            speed: match self.speed {
+                Speed::Gbps20 => LinkSpeed::Gbps20,
+                Speed::Gbps40 => LinkSpeed::Gbps40,
+                Speed::Gbps80 => LinkSpeed::Gbps80,
+            },
+        }
+    }
+}
+
+fn default_cache() -> Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(directory).join("usb4-lab"));
+    }
+    match std::env::var_os("HOME") {
+        Some(home) => Ok(PathBuf::from(home).join(".cache/usb4-lab")),
+        None => bail!("neither HOME nor XDG_CACHE_HOME is set: name a directory with --cache"),
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self) -> Result<ExitCode> {
+        let cache = match self.cache {
+            Some(directory) => std::path::absolute(directory).context("the cache directory")?,
+            None => default_cache()?,
+        };
+        let cache = Cache::open(cache)?;
+        let root = || Root::provide(&cache, self.mirror.as_deref());
+        match self.action {
+            Action::Within { spec } => {
+                let program: Program =
+                    serde_json::from_str(&spec).context("read the program to run")?;
+                match program.exec()? {}
+            }
+            Action::Provision { debug } => {
+                let root = root()?;
+                KernelTree::provide(&cache, &root, Kernel::Stock)?;
+                if debug {
+                    KernelTree::provide(&cache, &root, Kernel::Debug)?;
+                }
+                Tools::build(&cache.target())?;
+                Clients::build(&cache, &root, &checkout()?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Module { kernel, source } => {
+                let root = root()?;
+                let tree = KernelTree::provide(&cache, &root, kernel.into())?;
+                let source = match source {
+                    Some(source) => std::path::absolute(source).context("the sources")?,
+                    None => checkout()?,
+                };
+                let modules = Modules::build(&cache, &root, &tree, &source)?;
+                println!("{}", modules.file(module::NAME)?.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Up(up) => up.run(&cache, &root()?),
+            Action::Exec(exec) => exec.run(&cache),
+            Action::Cable(cable) => cable.run(&cache),
+            Action::Down(name) => {
+                Instance::open(&cache.instances(), &name.name)?.down()?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl Up {
+    fn run(self, cache: &Cache, root: &Root) -> Result<ExitCode> {
+        let kernel = BootKernel::of_root(&root.path)?;
+        let tools = Tools::build(&cache.target())?;
+        let recipe = Recipe {
+            name: &self.name.name,
+            topology: self.shape.fabric().topology()?,
+            memory_mib: self.shape.memory,
+            cpus: self.shape.cpus,
+            root: &root.path,
+            kernel: &kernel,
+            tools: &tools,
+            lifetime: Lifetime::Detached,
+        };
+        let instance = Instance::up(&cache.instances(), &recipe)?;
+        println!(
+            "{} is up: hosts {}; files in {}",
+            self.name.name,
+            instance.names().join(", "),
+            instance.directory().display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Exec {
+    fn run(self, cache: &Cache) -> Result<ExitCode> {
+        let instance = Instance::open(&cache.instances(), &self.name.name)?;
+        let command = command(&self.argv, Duration::from_secs(self.limit));
+        let mut broken = None;
+        let status =
+            instance
+                .agent(&self.host)?
+                .run_streaming(&command, &mut |channel, data| {
+                    let written = match channel {
+                        Channel::Stdout => write_through(std::io::stdout(), data),
+                        Channel::Stderr => write_through(std::io::stderr(), data),
+                    };
+                    broken = written.err().or(broken.take());
+                })?;
+        if let Some(error) = broken {
+            return Err(error).context("write the command's output");
+        }
+        Ok(match status {
+            ExitStatus::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+            ended => {
+                eprintln!("lab: {ended}");
+                ExitCode::FAILURE
+            }
+        })
+    }
+}
+
+fn write_through(mut to: impl Write, data: &[u8]) -> std::io::Result<()> {
+    to.write_all(data)?;
+    to.flush()
+}
+
+impl Cable {
+    fn run(self, cache: &Cache) -> Result<ExitCode> {
+        let instance = Instance::open(&cache.instances(), &self.name.name)?;
+        let mut cables = instance.cables()?;
+        match self.action {
+            CableAction::Status => {
+                let status = cables.status()?;
+                let text = serde_json::to_string_pretty(&status).context("encode the status")?;
+                println!("{text}");
+            }
+            CableAction::Plug { cable } => cables.plug(&cable)?,
+            CableAction::Unplug { cable } => cables.unplug(&cable)?,
+            CableAction::Faults { cable, faults } => {
+                let faults = serde_json::from_str(&faults).context("the faults")?;
+                cables.set_faults(&cable, &faults)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

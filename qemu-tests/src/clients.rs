@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The verbs client programs, built in the root by its own Rust against its rdma-core.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::cache::Cache;
+use crate::cache::Key;
+use crate::root::logged;
+use crate::root::Root;
+use crate::within::Access;
+use crate::within::Bind;
+
+/// Names of the programs.
+pub const PROGRAMS: [&str; 3] = ["verbs-verify", "verbs-errors", "allreduce"];
+
+/// Disk space of the crates they depend on, in bytes.
+const SPACE: u64 = 256 << 20;
+
+/// Built programs.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    directory: PathBuf,
+}
+
+impl Clients {
+    /// Builds what is not up to date.
+    pub fn build(cache: &Cache, root: &Root, checkout: &Path) -> Result<Self> {
+        let source = checkout.join("qemu-tests/clients");
+        let vendor = vendor(cache, &source)?;
+        let place = source.display().to_string();
+        let key = Key::new("clients", &[root.key.as_str(), &place]);
+        let (target, _lock) = cache.workshop(&key)?;
+        let binds = vec![
+            Bind::new(&source, "clients", Access::ReadOnly),
+            Bind::new(&vendor, "vendor", Access::ReadOnly),
+            Bind::new(&target, "target", Access::ReadWrite),
+        ];
+        let argv = [
+            "env",
+            "CARGO_HOME=/lab/target/home",
+            "CARGO_TARGET_DIR=/lab/target",
+            "cargo",
+            "--config",
+            "source.crates-io.replace-with=\"vendored\"",
+            "--config",
+            "source.vendored.directory=\"/lab/vendor\"",
+            "build",
+            "--release",
+            "--frozen",
+        ];
+        let log = target.with_extension("log");
+        root.run(&argv, binds, "/lab/clients", &log)
+            .context("build the verbs clients")?;
+        Ok(Self {
+            directory: target.join("release"),
+        })
+    }
+
+    /// The program named `name`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// The crates the clients depend on, fetched by the host's cargo: the root has no network.
+fn vendor(cache: &Cache, source: &Path) -> Result<PathBuf> {
+    let lock = source.join("Cargo.lock");
+    let content = fs::read(&lock).with_context(|| format!("read {}", lock.display()))?;
+    let key = Key::new("vendor", &[content]);
+    let what = "fetch the crates of the verbs clients";
+    let path = cache.entry(&key, what, SPACE, |directory| {
+        let mut command = Command::new("cargo");
+        command
+            .current_dir(source)
+            .args(["vendor", "--locked", "--versioned-dirs"])
+            .arg(directory.join("crates"));
+        logged(
+            &mut command,
+            "cargo vendor",
+            &directory.with_extension("log"),
+        )
+    })?;
+    Ok(path.join("crates"))
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A host of the lab: a QEMU guest with NHIs.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use lab_agent::protocol::port_name;
+use lab_agent::protocol::HOST_PARAMETER;
+use lab_agent::protocol::PORTS;
+use lab_agent::protocol::ROOT_TAG;
+use lab_agent::protocol::SHARE_TAG;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::accelerator::Accelerator;
+use crate::agent;
+use crate::agent::Agent;
+use crate::daemon::Daemon;
+use crate::within::Access;
+use crate::within::Bind;
+use crate::within::Lifetime;
+use crate::within::Program;
+use crate::within::View;
+
+/// Longest boot. Under TCG on a busy machine it takes tens of seconds.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a host may take to power off before it is killed.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long an agent of a running host may take to greet.
+const GREETING_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a host is made of.
+pub struct Plan<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// The Debian root.
+    pub root: &'a Path,
+    /// The kernel image, below `directory`.
+    pub kernel: &'a str,
+    /// The initramfs, below `directory`.
+    pub initramfs: &'a str,
+    /// Directory of the instance: sockets and logs.
+    pub directory: &'a Path,
+    /// Directory shared with the host.
+    pub share: &'a Path,
+    /// The vfio-user sockets of its NHIs, below `directory`.
+    pub nhis: Vec<String>,
+    /// How the guest's instructions are executed.
+    pub accelerator: Accelerator,
+    /// When it ends.
+    pub lifetime: Lifetime,
+}
+
+/// A running host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its QEMU.
+    pub qemu: Daemon,
+}
+
+/// Serial console log of the host `name` below `directory`.
+pub fn console_log(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}-console.log"))
+}
+
+impl Plan<'_> {
+    /// Starts the host. It has booted when [`Host::agent`] gives an agent.
+    pub fn start(&self) -> Result<Host> {
+        let run = |name: &str| format!("/lab/run/{name}");
+        let mut argv: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
+        add(&["-display", "none", "-no-reboot"]);
+        add(&["-name", self.name]);
+        add(self.accelerator.arguments());
+        add(&["-M", "q35,memory-backend=memory"]);
+        let memory = self.memory_mib;
+        add(&["-m", &format!("{memory}M")]);
+        // Shared, so that the cable reaches it.
+        let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
+        add(&["-object", &backend]);
+        add(&["-smp", &self.cpus.to_string()]);
+        add(&["-kernel", &run(self.kernel)]);
+        add(&["-initrd", &run(self.initramfs)]);
+        add(&["-append", &self.command_line()]);
+        let console = console_log(Path::new("/lab/run"), self.name);
+        let console = format!("file,id=console,path={}", console.display());
+        add(&["-chardev", &console, "-serial", "chardev:console"]);
+        add(&["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]);
+        for index in 0..PORTS {
+            let socket = agent::socket(Path::new("/lab/run"), self.name, index);
+            let socket = socket.display();
+            let channel = format!("socket,id=agent{index},path={socket},server=on,wait=off");
+            add(&["-chardev", &channel]);
+            let name = port_name(index);
+            let port = format!("virtserialport,chardev=agent{index},name={name}");
+            add(&["-device", &port]);
+        }
+        let root = "local,id=root,path=/lab/guest,security_model=passthrough,readonly=on";
+        add(&["-fsdev", root]);
+        let root = format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}");
+        add(&["-device", &root]);
+        let share = "local,id=share,path=/lab/share,security_model=passthrough";
+        add(&["-fsdev", share]);
+        let share = format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}");
+        add(&["-device", &share]);
+        for nhi in &self.nhis {
+            let device = serde_json::json!({
+                "driver": "vfio-user-pci",
+                "socket": { "type": "unix", "path": run(nhi) },
+            });
+            add(&["-device", &device.to_string()]);
+        }
+        let program = Program {
+            view: Some(View {
+                root: self.root.to_owned(),
+                binds: vec![
+                    Bind::new(self.root, "guest", Access::ReadOnly),
+                    Bind::new(self.directory, "run", Access::ReadWrite),
+                    Bind::new(self.share, "share", Access::ReadWrite),
+                ],
+                directory: PathBuf::from("/"),
+            }),
+            lifetime: self.lifetime,
+            argv,
+        };
+        let log = self.directory.join(format!("{}-qemu.log", self.name));
+        Ok(Host {
+            name: self.name.to_owned(),
+            qemu: Daemon::start(&program, &log)?,
+        })
+    }
+
+    fn command_line(&self) -> String {
+        let words = [
+            "console=ttyS0".to_owned(),
+            "ignore_loglevel".to_owned(),
+            // A crashed guest ends at once: QEMU runs with -no-reboot.
+            "panic=-1".to_owned(),
+            // Else the emulated TSC is declared unstable in mid-run.
+            "tsc=nowatchdog".to_owned(),
+            "mitigations=off".to_owned(),
+            format!("{HOST_PARAMETER}={}", self.name),
+        ];
+        words.join(" ")
+    }
+}
+
+impl Host {
+    /// Opens a session with the host's agent, waiting for the host to boot if need be.
+    pub fn agent(&self, directory: &Path) -> Result<Agent> {
+        self.connect(directory, GREETING_LIMIT)
+    }
+
+    /// Waits until the host has booted.
+    pub fn wait_boot(&self, directory: &Path) -> Result<Agent> {
+        self.connect(directory, BOOT_LIMIT).with_context(|| {
+            let console = console_log(directory, &self.name);
+            format!("{} did not boot; see {}", self.name, console.display())
+        })
+    }
+
+    fn connect(&self, directory: &Path, limit: Duration) -> Result<Agent> {
+        Agent::connect(directory, &self.name, self.qemu, limit)
+    }
+
+    /// Powers the host off; kills it if it does not end by itself.
+    pub fn power_off(&self, directory: &Path) -> Result<Ending> {
+        if !self.qemu.alive() {
+            return Ok(Ending::Already);
+        }
+        let asked = self.agent(directory).and_then(Agent::power_off);
+        if asked.is_ok() && self.qemu.wait(POWER_OFF_LIMIT) {
+            return Ok(Ending::PoweredOff);
+        }
+        self.qemu.kill();
+        Ok(Ending::Killed)
+    }
+}
+
+/// How a host ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It powered itself off when told to.
+    PoweredOff,
+    /// It had ended before.
+    Already,
+    /// It had to be killed.
+    Killed,
+}

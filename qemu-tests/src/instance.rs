@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A running lab: its hosts, and the cables between them.
+
+use std::fs;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use rustix::fs::flock;
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+use serde::Serialize;
+use usb4_cable::control::Client;
+use usb4_cable::topology::control_socket;
+use usb4_cable::topology::Topology;
+
+use crate::accelerator::Accelerator;
+use crate::agent::command;
+use crate::agent::Agent;
+use crate::agent::Output;
+use crate::boot_kernel::BootKernel;
+use crate::daemon::Daemon;
+use crate::fabric::cables_of;
+use crate::host::Ending;
+use crate::host::Host;
+use crate::host::Plan;
+use crate::tool::Tools;
+use crate::within::Lifetime;
+use crate::within::Program;
+
+/// How long the cable may take to make its sockets.
+const CABLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the cable may take to end.
+const CABLE_END: Duration = Duration::from_secs(3);
+
+/// Pause between two looks for the cable's sockets.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How long the drivers may take to load, and the links to come up after that.
+const LINK_LIMIT: Duration = Duration::from_secs(60);
+
+/// Longest path of a Unix socket, without the terminating zero.
+const SOCKET_PATH: usize = 107;
+
+/// Loads the drivers under test. Runtime power management would suspend an NHI without a peer after
+/// 15 s, and an emulated NHI has no wake event.
+const LOAD_DRIVERS: &str = "\
+modprobe -a thunderbolt thunderbolt_stream configfs || exit
+grep -q configfs /proc/mounts || mount -t configfs none /sys/kernel/config || exit
+for nhi in /sys/bus/pci/drivers/thunderbolt/*:*; do echo on > $nhi/power/control || exit; done";
+
+/// Waits until `$1` stream services are there.
+const AWAIT_STREAMS: &str = "\
+until [ \"$(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | wc -l)\" -ge $1 ]; do sleep 0.1; done";
+
+/// Ends every use of the NHIs, so that the guest powers off without complaint from the driver. The core
+/// driver stays: 7.3 leaves a device behind when it is unloaded, over which the power-off then stumbles.
+const UNLOAD_DRIVERS: &str = "\
+for module in usb4_roce thunderbolt_net thunderbolt_stream; do
+  if [ -d /sys/module/$module ]; then rmmod $module; fi
+done";
+
+/// What a lab is made of.
+pub struct Recipe<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Hosts and cables.
+    pub topology: Topology,
+    /// Memory of each host in MiB.
+    pub memory_mib: u32,
+    /// CPUs of each host.
+    pub cpus: u32,
+    /// The Debian root.
+    pub root: &'a Path,
+    /// The kernel.
+    pub kernel: &'a BootKernel,
+    /// The lab's own programs.
+    pub tools: &'a Tools,
+    /// What becomes of it when the lab ends.
+    pub lifetime: Lifetime,
+}
+
+/// What is written down about a lab.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    topology: Topology,
+    hosts: Vec<Host>,
+    cable: Daemon,
+}
+
+/// A running lab.
+pub struct Instance {
+    directory: PathBuf,
+    state: State,
+}
+
+/// Directory of the lab named `name` below `instances`.
+pub fn directory(instances: &Path, name: &str) -> Result<PathBuf> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(plain) {
+        bail!("name {name:?} must be of letters, digits, '-' and '_'");
+    }
+    Ok(instances.join(name))
+}
+
+fn state_file(directory: &Path) -> PathBuf {
+    directory.join("state.json")
+}
+
+impl Instance {
+    /// Starts a lab below `instances`, boots its hosts and waits for the links.
+    pub fn up(instances: &Path, recipe: &Recipe<'_>) -> Result<Self> {
+        let directory = directory(instances, recipe.name)?;
+        fs::create_dir_all(instances).with_context(|| format!("create {}", instances.display()))?;
+        let lock = directory.with_extension("lock");
+        let lock = File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("lab {:?} is being started by someone else", recipe.name);
+        }
+        if Self::find(instances, recipe.name)?.is_some() {
+            bail!(
+                "lab {:?} is up already: take it down with `lab down --name {0}`",
+                recipe.name
+            );
+        }
+        if directory.exists() {
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("remove {}", directory.display()))?;
+        }
+        let share = directory.join("share");
+        fs::create_dir_all(&share).with_context(|| format!("create {}", share.display()))?;
+
+        let cable = start_cable(&directory, recipe)?;
+        let mut instance = Instance {
+            directory,
+            state: State {
+                topology: recipe.topology.clone(),
+                hosts: Vec::new(),
+                cable,
+            },
+        };
+        match instance.boot(recipe, &share) {
+            Ok(()) => Ok(instance),
+            Err(error) => {
+                instance.kill();
+                Err(error)
+            }
+        }
+    }
+
+    fn boot(&mut self, recipe: &Recipe<'_>, share: &Path) -> Result<()> {
+        await_cable(&self.directory, self.state.cable)?;
+        let (kernel, initramfs) = ("vmlinuz", "initramfs");
+        fs::copy(&recipe.kernel.image, self.directory.join(kernel))
+            .with_context(|| format!("copy {}", recipe.kernel.image.display()))?;
+        let path = self.directory.join(initramfs);
+        recipe.kernel.write_initramfs(&recipe.tools.agent, &path)?;
+        let accelerator = Accelerator::probe(recipe.root)?;
+        for host in &recipe.topology.hosts {
+            let nhis = recipe.topology.all_nhis().into_iter();
+            let plan = Plan {
+                name: &host.name,
+                memory_mib: recipe.memory_mib,
+                cpus: recipe.cpus,
+                root: recipe.root,
+                kernel,
+                initramfs,
+                directory: &self.directory,
+                share,
+                nhis: nhis
+                    .filter(|nhi| nhi.host == host.name)
+                    .map(|nhi| nhi.socket(Path::new("")).display().to_string())
+                    .collect(),
+                accelerator,
+                lifetime: recipe.lifetime,
+            };
+            self.state.hosts.push(plan.start()?);
+            self.write_state()?;
+        }
+        for host in &self.state.hosts {
+            host.wait_boot(&self.directory)?;
+        }
+        let names: Vec<String> = self.names();
+        for name in &names {
+            self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
+                .context("load the thunderbolt drivers")?;
+        }
+        self.await_streams()
+    }
+
+    /// Waits until every host sees a stream service at the end of each of its cables.
+    pub fn await_streams(&self) -> Result<()> {
+        for name in self.names() {
+            let count = cables_of(&self.state.topology, &name).to_string();
+            let argv = ["sh", "-c", AWAIT_STREAMS, "sh", &count];
+            let output = self.run(&name, &argv, LINK_LIMIT)?;
+            if !output.status.success() {
+                bail!("{name}: the links did not come up: {}", output.status);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&self) -> Result<()> {
+        let path = state_file(&self.directory);
+        let text = serde_json::to_string_pretty(&self.state).context("encode the lab's state")?;
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The lab named `name`, if it is up.
+    pub fn find(instances: &Path, name: &str) -> Result<Option<Self>> {
+        let directory = directory(instances, name)?;
+        let path = state_file(&directory);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let state: State =
+            serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let alive = state.cable.alive() || state.hosts.iter().any(|host| host.qemu.alive());
+        Ok(alive.then_some(Instance { directory, state }))
+    }
+
+    /// The lab named `name`, which must be up.
+    pub fn open(instances: &Path, name: &str) -> Result<Self> {
+        Self::find(instances, name)?.with_context(|| {
+            format!("lab {name:?} is not up: start it with `lab up --name {name}`")
+        })
+    }
+
+    /// Where its sockets and logs are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Directory which the hosts see as `/lab/share`.
+    pub fn share(&self) -> PathBuf {
+        self.directory.join("share")
+    }
+
+    /// Names of the hosts.
+    pub fn names(&self) -> Vec<String> {
+        self.state
+            .hosts
+            .iter()
+            .map(|host| host.name.clone())
+            .collect()
+    }
+
+    /// Its hosts and cables.
+    pub fn topology(&self) -> &Topology {
+        &self.state.topology
+    }
+
+    fn host(&self, name: &str) -> Result<&Host> {
+        let found = self.state.hosts.iter().find(|host| host.name == name);
+        found.with_context(|| {
+            format!(
+                "there is no host {name:?}; the hosts are {}",
+                self.names().join(", ")
+            )
+        })
+    }
+
+    /// A session with the agent of the host `name`.
+    pub fn agent(&self, name: &str) -> Result<Agent> {
+        self.host(name)?.agent(&self.directory)
+    }
+
+    /// Runs a command on the host `name`.
+    pub fn run<S: AsRef<str>>(&self, name: &str, argv: &[S], limit: Duration) -> Result<Output> {
+        self.agent(name)?.run(&command(argv, limit))
+    }
+
+    /// Runs a shell script on the host `name`, which must succeed; gives its output.
+    pub fn shell(&self, name: &str, script: &str, limit: Duration) -> Result<String> {
+        let output = self.run(name, &["sh", "-c", script], limit)?;
+        if !output.status.success() {
+            bail!(
+                "{name}: {}: {script}\n{}",
+                output.status,
+                output.everything().trim_end()
+            );
+        }
+        Ok(output.text())
+    }
+
+    /// The cables' control.
+    pub fn cables(&self) -> Result<Client> {
+        let path = control_socket(&self.directory);
+        Client::connect(&path).context("connect to the cables' control socket")
+    }
+
+    /// Powers everything off. An error says what did not end as it should; everything has ended nevertheless.
+    pub fn down(self) -> Result<()> {
+        let mut complaints = Vec::new();
+        let hosts: Vec<_> = self.state.hosts.clone();
+        thread::scope(|scope| {
+            let endings: Vec<_> = hosts
+                .iter()
+                .map(|host| (host, scope.spawn(|| self.end_host(host))))
+                .collect();
+            for (host, ending) in endings {
+                match ending.join() {
+                    Ok(Ok(Ending::PoweredOff)) => {}
+                    Ok(Ok(Ending::Already)) => complaints.push(format!("{} had ended", host.name)),
+                    Ok(Ok(Ending::Killed)) => {
+                        complaints.push(format!("{} did not power off and was killed", host.name));
+                    }
+                    Ok(Err(error)) => complaints.push(format!("{error:#}")),
+                    Err(_) => complaints.push(format!("{}: powering off panicked", host.name)),
+                }
+            }
+        });
+        self.kill();
+        if !complaints.is_empty() {
+            bail!("{}", complaints.join("; "));
+        }
+        Ok(())
+    }
+
+    fn end_host(&self, host: &Host) -> Result<Ending> {
+        if host.qemu.alive() {
+            // A module that cannot be unloaded is the business of the log scan.
+            let unload = ["sh", "-c", UNLOAD_DRIVERS];
+            if let Err(error) = self.run(&host.name, &unload, LINK_LIMIT) {
+                eprintln!("lab: {error:#}");
+            }
+        }
+        host.power_off(&self.directory)
+    }
+
+    /// Kills everything at once.
+    pub fn kill(&self) {
+        for host in &self.state.hosts {
+            host.qemu.kill();
+        }
+        if !self.state.cable.terminate(CABLE_END) {
+            self.state.cable.kill();
+        }
+    }
+}
+
+fn start_cable(directory: &Path, recipe: &Recipe<'_>) -> Result<Daemon> {
+    let file = directory.join("topology.json");
+    let text = serde_json::to_string_pretty(&recipe.topology).context("encode the topology")?;
+    fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+    for nhi in recipe.topology.all_nhis() {
+        let socket = nhi.socket(directory);
+        if socket.as_os_str().len() > SOCKET_PATH {
+            bail!(
+                "{} is too long for a socket's path: choose a shorter cache directory",
+                socket.display()
+            );
+        }
+    }
+    let word = |path: &Path| path.display().to_string();
+    let program = Program {
+        view: None,
+        lifetime: recipe.lifetime,
+        argv: vec![
+            word(&recipe.tools.cable),
+            "--topology".to_owned(),
+            word(&file),
+            "--dir".to_owned(),
+            word(directory),
+        ],
+    };
+    Daemon::start(&program, &directory.join("cable.log"))
+}
+
+fn await_cable(directory: &Path, cable: Daemon) -> Result<()> {
+    let deadline = Instant::now() + CABLE_LIMIT;
+    let log = directory.join("cable.log");
+    loop {
+        if control_socket(directory).exists() {
+            return Ok(());
+        }
+        if !cable.alive() {
+            bail!("the cable ended; see {}", log.display());
+        }
+        if Instant::now() >= deadline {
+            bail!("the cable makes no sockets; see {}", log.display());
+        }
+        thread::sleep(POLL);
+    }
+}

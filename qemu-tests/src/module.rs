@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel modules of the checkout, built in the root against a prepared tree.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::cache::Cache;
+use crate::cache::Key;
+use crate::kernel_tree::jobs;
+use crate::kernel_tree::KernelTree;
+use crate::mirror_tree;
+use crate::root::Root;
+use crate::within::Access;
+use crate::within::Bind;
+
+/// What the modules are built from.
+const PARTS: [&str; 5] = ["Kbuild", "src", "verbs", "stream-adapter", "kunit"];
+
+/// Name of the module.
+pub const NAME: &str = "usb4_roce";
+
+/// Built modules.
+#[derive(Clone, Debug)]
+pub struct Modules {
+    directory: PathBuf,
+}
+
+impl Modules {
+    /// Builds what is not up to date of `checkout`, outside of it.
+    pub fn build(cache: &Cache, root: &Root, tree: &KernelTree, checkout: &Path) -> Result<Self> {
+        let place = checkout.display().to_string();
+        let key = Key::new("modules", &[tree.key.as_str(), &place]);
+        let (directory, _lock) = cache.workshop(&key)?;
+        mirror_tree::update(checkout, &directory, &PARTS)?;
+        if !directory.join("Kbuild").exists() {
+            bail!("{} has no Kbuild", checkout.display());
+        }
+        let mut binds = tree.binds();
+        binds.push(Bind::new(&directory, "module", Access::ReadWrite));
+        let jobs = format!("-j{}", jobs());
+        let mut argv = vec!["make", "-C", "/lab/kbuild", "M=/lab/module", &jobs];
+        argv.extend(tree.make_variables());
+        argv.push("modules");
+        let log = directory.with_extension("log");
+        root.run(&argv, binds, "/", &log)
+            .context("build the kernel module")?;
+        Ok(Self { directory })
+    }
+
+    /// The module named `name`.
+    pub fn file(&self, name: &str) -> Result<PathBuf> {
+        let found = find(&self.directory, &format!("{name}.ko"))?;
+        found.with_context(|| format!("the build made no {name}.ko"))
+    }
+}
+
+/// The file `name` below `directory`.
+fn find(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))?;
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("list {}", directory.display()))?
+            .path();
+        if path.is_dir() {
+            if let Some(found) = find(&path, name)? {
+                return Ok(Some(found));
+            }
+        } else if path.file_name().is_some_and(|file| file == name) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}

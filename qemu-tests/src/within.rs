@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Programs run in a mount namespace of their own, with the Debian root as `/`.
+//!
+//! The lab starts itself as `lab within SPEC`: that process makes the namespace and becomes the
+//! program. So nothing has to be unmounted, and every user of the root sees only its own mounts.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use anyhow::Result;
+use rustix::mount::mount;
+use rustix::mount::mount_bind;
+use rustix::mount::mount_bind_recursive;
+use rustix::mount::mount_change;
+use rustix::mount::mount_remount;
+use rustix::mount::MountFlags;
+use rustix::mount::MountPropagationFlags;
+use rustix::process::Signal;
+use rustix::thread::UnshareFlags;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// Directory of the root which belongs to the lab: empty in the root itself, in a namespace it holds the binds.
+pub const LAB: &str = "/lab";
+
+/// What the program may do with a bound directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Read.
+    ReadOnly,
+    /// Read and write.
+    ReadWrite,
+}
+
+/// A directory shown inside the root.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bind {
+    /// The directory.
+    pub source: PathBuf,
+    /// Its place below [`LAB`].
+    pub name: String,
+    /// What may be done there.
+    pub access: Access,
+}
+
+impl Bind {
+    /// Shows `source` as `/lab/<name>`.
+    pub fn new(source: &Path, name: &str, access: Access) -> Self {
+        Self {
+            source: source.to_owned(),
+            name: name.to_owned(),
+            access,
+        }
+    }
+}
+
+/// The Debian root as a program sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// The root.
+    pub root: PathBuf,
+    /// What is to be seen below [`LAB`].
+    pub binds: Vec<Bind>,
+    /// Working directory of the program.
+    pub directory: PathBuf,
+}
+
+/// What becomes of the program when the lab ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// It is killed.
+    WithTheLab,
+    /// It runs on, in a session of its own.
+    Detached,
+}
+
+/// A program to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Program {
+    /// The root it runs in; without one it runs in the lab's own namespace.
+    pub view: Option<View>,
+    /// When it ends.
+    pub lifetime: Lifetime,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+}
+
+impl Program {
+    /// The command which runs the program.
+    pub fn command(&self) -> Result<Command> {
+        let mut command =
+            Command::new(std::env::current_exe().context("find the lab's executable")?);
+        command
+            .arg("within")
+            .arg(serde_json::to_string(self).context("encode a program")?);
+        Ok(command)
+    }
+
+    /// Becomes the program. Returns only if that fails.
+    pub fn exec(&self) -> Result<std::convert::Infallible> {
+        match self.lifetime {
+            Lifetime::WithTheLab => {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                    .context("tie the program to the lab")?;
+            }
+            Lifetime::Detached => {
+                rustix::process::setsid().context("start a session")?;
+            }
+        }
+        let (program, arguments) = self.argv.split_first().context("the program is empty")?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if let Some(view) = &self.view {
+            view.enter()?;
+            command
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("HOME", "/tmp")
+                .env("LC_ALL", "C.UTF-8");
+        }
+        Err(command.exec()).with_context(|| format!("run {program}"))
+    }
+}
+
+impl View {
+    fn enter(&self) -> Result<()> {
+        // SAFETY: Only the mount namespace is unshared; file descriptors stay common to all threads.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+            .context("make a mount namespace (this needs root)")?;
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .context("make the mounts private")?;
+        let root = &self.root;
+        let inside = |path: &str| root.join(path.trim_start_matches('/'));
+        mount_bind(root, root).with_context(|| format!("bind {}", root.display()))?;
+        for (kind, path) in [("proc", "/proc"), ("tmpfs", "/tmp"), ("tmpfs", LAB)] {
+            mount(kind, inside(path), kind, MountFlags::empty(), None)
+                .with_context(|| format!("mount {kind} on {}", inside(path).display()))?;
+        }
+        mount_bind_recursive("/dev", inside("/dev")).context("bind /dev")?;
+        for bind in &self.binds {
+            let target = inside(LAB).join(&bind.name);
+            fs::create_dir_all(&target).with_context(|| format!("create {}", target.display()))?;
+            mount_bind(&bind.source, &target)
+                .with_context(|| format!("bind {}", bind.source.display()))?;
+            if bind.access == Access::ReadOnly {
+                mount_remount(&target, MountFlags::BIND | MountFlags::RDONLY, "")
+                    .with_context(|| format!("make {} read only", bind.name))?;
+            }
+        }
+        rustix::process::chroot(root)
+            .with_context(|| format!("change to the root {}", root.display()))?;
+        rustix::process::chdir(&self.directory)
+            .with_context(|| format!("enter {}", self.directory.display()))
+    }
+}
