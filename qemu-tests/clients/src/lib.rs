@@ -2,4 +2,9 @@
 
 //! Programs that check a verbs device from user space, through the distribution's libibverbs.
 
+pub mod bootstrap;
+pub mod cli;
+pub mod endpoint;
+pub mod pattern;
 pub mod verbs;
+pub mod verify;

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Checks a verbs device: a seeded random mix of operations, every byte and every CQE verified.
+
+use std::process::ExitCode;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use clap::Parser;
+use serde::Serialize;
+
+use verbs_clients::bootstrap::Peer;
+use verbs_clients::bootstrap::Side;
+use verbs_clients::cli;
+use verbs_clients::cli::DeviceArgs;
+use verbs_clients::cli::Output;
+use verbs_clients::cli::PeerArgs;
+use verbs_clients::endpoint::Device;
+use verbs_clients::verify::large;
+use verbs_clients::verify::large::LargeReport;
+use verbs_clients::verify::session;
+use verbs_clients::verify::session::Run;
+use verbs_clients::verify::session::Tally;
+use verbs_clients::verify::settings::Duty;
+use verbs_clients::verify::settings::Settings;
+use verbs_clients::verify::settings::Variant;
+
+const PROGRAM: &str = "verbs-verify";
+
+/// Check a verbs device: a seeded random mix of SEND, WRITE and READ in both directions over
+/// several queue pairs, with every byte of memory and every completion verified.
+#[derive(Parser)]
+#[command(name = PROGRAM, version)]
+struct Args {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    #[command(flatten)]
+    peer: PeerArgs,
+
+    /// Seed of all randomness: the same seed repeats the same operations
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Ways of using the device to run, one after the other [default: all]
+    #[arg(long, value_enum)]
+    variant: Vec<Variant>,
+
+    /// Rounds per variant
+    #[arg(long, default_value_t = 16, conflicts_with = "seconds")]
+    iterations: u64,
+
+    /// Run for this time in all, in place of a number of rounds
+    #[arg(long, value_parser = cli::seconds)]
+    seconds: Option<Duration>,
+
+    /// Queue pairs
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    qps: u16,
+
+    /// The longest message of the random mix (suffixes K, M, G)
+    #[arg(long, default_value = "1M", value_parser = cli::size)]
+    max_message: usize,
+
+    /// Also a WRITE and a READ of this size; needs as much memory at each end
+    #[arg(long, default_value = "0", value_parser = cli::size)]
+    large: usize,
+
+    /// Seconds after which a round, or a silent peer, counts as hung
+    #[arg(long, default_value = "60", value_parser = cli::seconds)]
+    timeout: Duration,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct VariantReport {
+    variant: Variant,
+    /// Set when the variant could not be run, with the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'static str>,
+    #[serde(flatten)]
+    tally: Tally,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    program: &'static str,
+    ok: bool,
+    side: Side,
+    device: String,
+    gid: String,
+    peer_gid: String,
+    mtu: usize,
+    seed: u64,
+    variants: Vec<VariantReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    large: Option<LargeReport>,
+}
+
+fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
+    let device = Device::open(&args.device)?;
+    let path = device.agree_path(peer)?;
+    let settings = match side {
+        Side::Server => peer.recv()?,
+        Side::Client => {
+            let settings = settings(args);
+            peer.send(&settings)?;
+            settings
+        }
+    };
+    let run = Run {
+        device: &device,
+        path: &path,
+        side,
+        settings: &settings,
+        limit: args.timeout,
+    };
+    let mut variants = Vec::new();
+    for &variant in &settings.variants {
+        let start = Instant::now();
+        let tally = session::run_variant(&run, peer, variant)
+            .with_context(|| format!("seed {}", settings.seed))?;
+        variants.push(VariantReport {
+            variant,
+            skipped: tally
+                .is_none()
+                .then_some("an end has no shared receive queue of the size needed"),
+            tally: tally.unwrap_or_default(),
+            seconds: start.elapsed().as_secs_f64(),
+        });
+    }
+    let large = match settings.large {
+        0 => None,
+        bytes => Some(large::run(&run, peer, bytes).context("large message")?),
+    };
+    Ok(Report {
+        program: PROGRAM,
+        ok: true,
+        side,
+        device: device.context.name().to_string(),
+        gid: path.local.to_string(),
+        peer_gid: path.address.dgid.to_string(),
+        mtu: path.mtu.bytes(),
+        seed: settings.seed,
+        variants,
+        large,
+    })
+}
+
+fn settings(args: &Args) -> Settings {
+    let variants = if args.variant.is_empty() {
+        Variant::ALL.to_vec()
+    } else {
+        args.variant.clone()
+    };
+    let duty = match args.seconds {
+        Some(time) => Duty::Time(time / variants.len() as u32),
+        None => Duty::Rounds(args.iterations),
+    };
+    Settings {
+        seed: args.seed,
+        variants,
+        duty,
+        qps: args.qps.into(),
+        max_message: args.max_message,
+        large: args.large,
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut lines = vec![format!(
+        "{} {} -> {}, MTU {}, seed {}",
+        report.device, report.gid, report.peer_gid, report.mtu, report.seed
+    )];
+    for part in &report.variants {
+        let tally = &part.tally;
+        lines.push(match part.skipped {
+            Some(reason) => format!("{}: skipped: {reason}", part.variant),
+            None => format!(
+                "{}: {} rounds, {} SEND, {} SEND_WITH_IMM, {} WRITE, {} WRITE_WITH_IMM, {} READ, {} bytes posted, {} messages received, {:.1} s: all bytes and completions right",
+                part.variant,
+                tally.rounds,
+                tally.send,
+                tally.send_imm,
+                tally.write,
+                tally.write_imm,
+                tally.read,
+                tally.bytes,
+                tally.received,
+                part.seconds
+            ),
+        });
+    }
+    if let Some(large) = &report.large {
+        lines.push(format!(
+            "large: WRITE of {} bytes in {:.1} s, READ in {:.1} s: all bytes right",
+            large.bytes, large.write_seconds, large.read_seconds
+        ));
+    }
+    lines.join("\n")
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
+        run(&args, side, peer)
+    });
+    cli::finish(
+        PROGRAM,
+        Output::from_flag(args.json),
+        result,
+        |report| report.ok,
+        text,
+    )
+}

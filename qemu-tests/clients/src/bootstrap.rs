@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The side channel over which two ends exchange keys and keep step: one JSON value per line.
+
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::net::ToSocketAddrs;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use anyhow::ensure;
+use anyhow::Context as _;
+use anyhow::Result;
+use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The longest line accepted: no message of these programs comes near it.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Pause between attempts to reach a peer that does not listen yet.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Pause between looks at a listening socket.
+const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Which end of a connection this is. The client's options rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The end that connects.
+    Client,
+    /// The end that listens.
+    Server,
+}
+
+impl Side {
+    /// The other one.
+    pub fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
+    /// For arrays with an element per side.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Client => 0,
+            Self::Server => 1,
+        }
+    }
+}
+
+/// What goes over the line: a value, or why there will be none.
+#[derive(Serialize, Deserialize)]
+enum Envelope<T> {
+    Value(T),
+    Failed(String),
+}
+
+/// A side channel to the peer. Every receive gives up after the time limit.
+pub struct Peer {
+    reader: BufReader<Box<dyn Read + Send>>,
+    writer: Box<dyn Write + Send>,
+    limit: Duration,
+}
+
+impl Peer {
+    /// Two connected ends within this process.
+    pub fn pair(limit: Duration) -> Result<(Self, Self)> {
+        let (a, b) = UnixStream::pair().context("socketpair")?;
+        let end = |stream: UnixStream| -> Result<Self> {
+            stream.set_read_timeout(Some(limit))?;
+            stream.set_write_timeout(Some(limit))?;
+            Ok(Self::new(
+                Box::new(stream.try_clone()?),
+                Box::new(stream),
+                limit,
+            ))
+        };
+        Ok((end(a)?, end(b)?))
+    }
+
+    /// Waits for a peer on `listener`.
+    pub fn accept(listener: &TcpListener, limit: Duration) -> Result<Self> {
+        let deadline = Instant::now() + limit;
+        listener.set_nonblocking(true)?;
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => return Self::tcp(stream, limit),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ensure!(
+                        Instant::now() < deadline,
+                        "no peer connected within {limit:?}: start the other end with --connect"
+                    );
+                    thread::sleep(ACCEPT_INTERVAL);
+                }
+                Err(error) => return Err(error).context("accept"),
+            }
+        }
+    }
+
+    /// Connects to `address` (`host:port`, `[v6]:port`, `[fe80::1%if]:port`), retrying while nobody
+    /// listens there.
+    pub fn connect(address: &str, limit: Duration) -> Result<Self> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let error = match try_connect(address) {
+                Ok(stream) => return Self::tcp(stream, limit),
+                Err(error) => error,
+            };
+            if Instant::now() >= deadline {
+                return Err(error).with_context(|| {
+                    format!("{address} cannot be reached within {limit:?}: is the other end up with --listen?")
+                });
+            }
+            thread::sleep(CONNECT_INTERVAL);
+        }
+    }
+
+    fn tcp(stream: TcpStream, limit: Duration) -> Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
+        Ok(Self::new(
+            Box::new(stream.try_clone()?),
+            Box::new(stream),
+            limit,
+        ))
+    }
+
+    fn new(reader: Box<dyn Read + Send>, writer: Box<dyn Write + Send>, limit: Duration) -> Self {
+        Self {
+            reader: BufReader::new(reader),
+            writer,
+            limit,
+        }
+    }
+
+    /// Sends `value`.
+    pub fn send<T: Serialize>(&mut self, value: &T) -> Result<()> {
+        self.write(&Envelope::Value(value))
+    }
+
+    /// Receives a value. An error of the peer's comes back as an error here.
+    pub fn recv<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let mut line = String::new();
+        let read = (&mut self.reader)
+            .take(MAX_LINE)
+            .read_line(&mut line)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    anyhow::anyhow!("the peer said nothing for {:?}", self.limit)
+                }
+                _ => anyhow::Error::new(error).context("the side channel"),
+            })?;
+        ensure!(read > 0, "the peer closed the side channel");
+        match serde_json::from_str(&line)
+            .with_context(|| format!("unexpected message from the peer: {}", line.trim_end()))?
+        {
+            Envelope::Value(value) => Ok(value),
+            Envelope::Failed(reason) => bail!("the peer failed: {reason}"),
+        }
+    }
+
+    /// Sends `value` and receives the peer's counterpart.
+    pub fn exchange<T: Serialize + DeserializeOwned>(&mut self, value: &T) -> Result<T> {
+        self.send(value)?;
+        self.recv()
+    }
+
+    /// Waits until both ends have come to `point`.
+    pub fn barrier(&mut self, point: &str) -> Result<()> {
+        let theirs: String = self.exchange(&point.to_string())?;
+        ensure!(
+            theirs == point,
+            "out of step: we are at \"{point}\", the peer at \"{theirs}\""
+        );
+        Ok(())
+    }
+
+    /// Tells the peer that this end gives up. Best effort: the peer may be gone.
+    pub fn fail(&mut self, reason: &anyhow::Error) {
+        // The failure being reported matters more than that of the report.
+        let _ = self.write(&Envelope::<()>::Failed(format!("{reason:#}")));
+    }
+
+    fn write<T: Serialize>(&mut self, message: &Envelope<T>) -> Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.writer.write_all(&line).context("the side channel")?;
+        self.writer.flush().context("the side channel")
+    }
+}
+
+fn try_connect(address: &str) -> io::Result<TcpStream> {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "expected host:port",
+        ));
+    };
+    let port: u16 = port
+        .parse()
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "expected host:port"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for candidate in (host, port).to_socket_addrs()? {
+        match TcpStream::connect(candidate) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn values_cross_in_both_directions() {
+        let (mut a, mut b) = Peer::pair(LIMIT).expect("a socket pair");
+        a.send(&(1u32, "one")).expect("sent");
+        b.send(&[2u8, 3]).expect("sent");
+        assert_eq!(b.recv::<(u32, String)>().expect("received").0, 1);
+        assert_eq!(a.recv::<Vec<u8>>().expect("received"), [2, 3]);
+    }
+
+    #[test]
+    fn a_failure_of_the_peer_is_reported() {
+        let (mut a, mut b) = Peer::pair(LIMIT).expect("a socket pair");
+        a.fail(&anyhow::anyhow!("no cable"));
+        let error = b.recv::<u32>().expect_err("the peer failed");
+        assert!(error.to_string().contains("no cable"));
+    }
+
+    #[test]
+    fn a_silent_peer_does_not_hang_us() {
+        let (mut a, _b) = Peer::pair(LIMIT).expect("a socket pair");
+        let error = a.recv::<u32>().expect_err("nobody sends");
+        assert!(error.to_string().contains("said nothing"));
+    }
+
+    #[test]
+    fn a_barrier_tells_ends_that_are_out_of_step() {
+        let (mut a, mut b) = Peer::pair(LIMIT).expect("a socket pair");
+        b.send(&"later").expect("sent");
+        assert!(a.barrier("now").is_err());
+    }
+}

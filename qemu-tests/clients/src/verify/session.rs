@@ -1,0 +1,785 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs one variant: queue pairs of its own, round after round.
+
+use std::ops::Range;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use anyhow::ensure;
+use anyhow::Context as _;
+use anyhow::Result;
+use rand::Rng;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::bootstrap::Peer;
+use crate::bootstrap::Side;
+use crate::endpoint;
+use crate::endpoint::Device;
+use crate::endpoint::Path;
+use crate::endpoint::QpAddress;
+use crate::endpoint::Tuning;
+use crate::endpoint::RNR_RETRY_FOREVER;
+use crate::pattern::fold;
+use crate::pattern::Pattern;
+use crate::verbs::Access;
+use crate::verbs::Buffer;
+use crate::verbs::CompChannel;
+use crate::verbs::Completion;
+use crate::verbs::Cq;
+use crate::verbs::Notify;
+use crate::verbs::Operation;
+use crate::verbs::Payload;
+use crate::verbs::Pd;
+use crate::verbs::Psn;
+use crate::verbs::Qp;
+use crate::verbs::QpCapacity;
+use crate::verbs::QpInit;
+use crate::verbs::RecvRequest;
+use crate::verbs::RemoteAddr;
+use crate::verbs::SendFlags;
+use crate::verbs::SendRequest;
+use crate::verbs::Sge;
+use crate::verbs::Srq;
+
+use super::plan::plan;
+use super::plan::Carriage;
+use super::plan::Fencing;
+use super::plan::Op;
+use super::plan::OpKind;
+use super::plan::QpPlan;
+use super::plan::Shape;
+use super::plan::Signalling;
+use super::progress::wr_id;
+use super::progress::RecvProgress;
+use super::progress::SendProgress;
+use super::progress::WorkQueue;
+use super::region::Region;
+use super::settings::CqLayout;
+use super::settings::Duty;
+use super::settings::Receiving;
+use super::settings::Settings;
+use super::settings::Variant;
+use super::settings::Waiting;
+
+/// WQEs in a send queue: fewer than a round has, so that it fills and wraps.
+const SEND_DEPTH: usize = 16;
+
+/// WQEs in a receive queue.
+const RECV_DEPTH: usize = 32;
+
+/// Scatter/gather elements per WQE, if the device has as many.
+const MAX_SGE: usize = 4;
+
+/// Inline bytes to ask for, if the device grants them.
+const INLINE_WANTED: u32 = 128;
+
+/// READs at a time, if the device can.
+const RD_ATOMIC: u8 = 16;
+
+/// WQEs posted by one call at most.
+const POST_BATCH: usize = 5;
+
+/// Rounds between changes of the source regions' contents.
+const EPOCH_ROUNDS: u64 = 4;
+
+/// In one of so many rounds the receives are posted after the peer has begun to send.
+const LATE_RECEIVE_ROUNDS: u64 = 4;
+
+/// How late they are then.
+const LATENESS: Duration = Duration::from_millis(20);
+
+/// A completion without an event in this time means that the event was lost: it is raised together
+/// with the completion, and even a slow emulated machine delivers it much sooner.
+const EVENT_PATIENCE: Duration = Duration::from_secs(10);
+
+const FULL_ACCESS: Access = Access::LOCAL_WRITE
+    .union(Access::REMOTE_WRITE)
+    .union(Access::REMOTE_READ);
+
+/// What an end tells the other about its abilities.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Abilities {
+    max_sge: usize,
+    max_message: usize,
+    rd_atomic: u8,
+    srq: usize,
+}
+
+/// What an end tells the other about one of its queue pairs.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct QpOffer {
+    address: QpAddress,
+    source: RemoteAddr,
+    target: RemoteAddr,
+    inline: u32,
+}
+
+/// The client's decision before each round.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Step {
+    Round,
+    Stop,
+}
+
+/// What a variant did, counted at this end.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Tally {
+    /// Rounds.
+    pub rounds: u64,
+    /// SENDs posted.
+    pub send: u64,
+    /// SENDs with immediate data posted.
+    pub send_imm: u64,
+    /// WRITEs posted.
+    pub write: u64,
+    /// WRITEs with immediate data posted.
+    pub write_imm: u64,
+    /// READs posted.
+    pub read: u64,
+    /// Of all posted: those with inline data.
+    pub inline: u64,
+    /// Of all posted: those without bytes.
+    pub empty: u64,
+    /// Of all posted: those without a CQE.
+    pub unsignalled: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Bytes of all posted operations.
+    pub bytes: u64,
+    /// Completion events taken.
+    pub events: u64,
+    /// Rounds in which receives were posted late.
+    pub late_receives: u64,
+}
+
+impl Tally {
+    fn note(&mut self, op: &Op) {
+        *match op.kind {
+            OpKind::Send => &mut self.send,
+            OpKind::SendImm => &mut self.send_imm,
+            OpKind::Write => &mut self.write,
+            OpKind::WriteImm => &mut self.write_imm,
+            OpKind::Read => &mut self.read,
+        } += 1;
+        self.inline += u64::from(op.carriage == Carriage::Inline);
+        self.empty += u64::from(op.len == 0);
+        self.unsignalled += u64::from(op.signalling == Signalling::Unsignalled);
+        self.bytes += op.len as u64;
+    }
+}
+
+/// A queue pair with its memory.
+struct QpEnd<'a> {
+    qp: Qp<'a>,
+    source: Region<'a>,
+    target: Region<'a>,
+    /// `None` with a shared receive queue.
+    receive: Option<Region<'a>>,
+    peer_source: RemoteAddr,
+    peer_target: RemoteAddr,
+}
+
+/// The shared receive queue with its memory.
+struct SharedReceive<'a> {
+    srq: &'a Srq<'a>,
+    region: Region<'a>,
+}
+
+/// Everything that lives as long as a variant.
+struct Session<'a> {
+    side: Side,
+    seed: u64,
+    limit: Duration,
+    shape: Shape,
+    variant: Variant,
+    qps: Vec<QpEnd<'a>>,
+    shared: Option<SharedReceive<'a>>,
+    cqs: Vec<&'a Cq<'a>>,
+    channel: Option<&'a CompChannel<'a>>,
+    rng: ChaCha8Rng,
+    tally: Tally,
+}
+
+/// What the ends are about to do together, and how they reach each other.
+pub struct Run<'r> {
+    /// The device of this end.
+    pub device: &'r Device,
+    /// The way to the other.
+    pub path: &'r Path,
+    /// Which end this is.
+    pub side: Side,
+    /// The client's settings.
+    pub settings: &'r Settings,
+    /// Time for a round.
+    pub limit: Duration,
+}
+
+/// Runs `variant`. `Ok(None)` means that an end has no shared receive queues.
+pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<Option<Tally>> {
+    let Run { device, path, .. } = *run;
+    let limits = &device.limits;
+    let abilities = Abilities {
+        max_sge: limits.max_sge.min(match variant.receiving() {
+            Receiving::Own => u32::MAX,
+            Receiving::Shared => limits.max_srq_sge,
+        }) as usize,
+        max_message: device.port_info.max_message as usize,
+        rd_atomic: limits.max_qp_rd_atom.min(limits.max_qp_init_rd_atom),
+        srq: limits.max_srq.min(limits.max_srq_wr) as usize,
+    };
+    let theirs = peer.exchange(&abilities)?;
+    let mut shape = Shape {
+        qps: run.settings.qps,
+        max_message: run
+            .settings
+            .max_message
+            .min(abilities.max_message)
+            .min(theirs.max_message),
+        max_inline: 0,
+        max_sge: MAX_SGE.min(abilities.max_sge).min(theirs.max_sge).max(1),
+        send_depth: SEND_DEPTH,
+        recv_depth: RECV_DEPTH,
+        receiving: variant.receiving(),
+    };
+    if variant.receiving() == Receiving::Shared && abilities.srq.min(theirs.srq) < shape.slots() {
+        return Ok(None);
+    }
+    let tuning = Tuning {
+        access: FULL_ACCESS,
+        // 1.07 s: longer than an emulated machine stalls.
+        timeout: 18,
+        retry_cnt: 7,
+        rnr_retry: RNR_RETRY_FOREVER,
+        min_rnr_timer: 12,
+        rd_atomic: RD_ATOMIC.min(abilities.rd_atomic).min(theirs.rd_atomic),
+    };
+
+    let context = &device.context;
+    let pd = Pd::new(context)?;
+    let channel = match variant.waiting() {
+        Waiting::Poll => None,
+        Waiting::Event => Some(CompChannel::new(context)?),
+    };
+    let depth = (shape.qps * (SEND_DEPTH + RECV_DEPTH)) as u32;
+    let cq_count = match variant.cq_layout() {
+        CqLayout::One => 1,
+        CqLayout::PerDirection => 2,
+    };
+    let cqs = (0..cq_count)
+        .map(|_| Cq::new(context, depth, channel.as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (send_cq, recv_cq) = (&cqs[0], &cqs[cq_count - 1]);
+    let srq = match shape.receiving {
+        Receiving::Own => None,
+        Receiving::Shared => Some(Srq::new(&pd, shape.slots() as u32, shape.max_sge as u32)?),
+    };
+    let lens = [shape.source_len(), shape.target_len(), shape.receive_len()];
+    let buffers = (0..shape.qps)
+        .map(|_| -> nix::Result<[Buffer; 3]> {
+            Ok([
+                Region::buffer(lens[0])?,
+                Region::buffer(lens[1])?,
+                Region::buffer(lens[2])?,
+            ])
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .context("not enough memory for the buffers")?;
+    let shared_buffer = Region::buffer(lens[2]).context("not enough memory for the buffers")?;
+
+    let seed = fold(&[run.settings.seed, variant as u64]);
+    let region = |name: &str, number: usize, buffer, len, access| {
+        let pattern = Pattern::new(&[seed, run.side.index() as u64, number as u64, len as u64]);
+        Region::new(
+            format!("{name} of QP {number}"),
+            &pd,
+            buffer,
+            len,
+            access,
+            pattern,
+        )
+    };
+    let mut qps = Vec::new();
+    for (number, buffers) in buffers.iter().enumerate() {
+        let init = |inline| QpInit {
+            send_cq,
+            recv_cq,
+            srq: srq.as_ref(),
+            capacity: QpCapacity {
+                send_wr: shape.send_depth as u32,
+                recv_wr: match shape.receiving {
+                    Receiving::Own => shape.recv_depth as u32,
+                    Receiving::Shared => 0,
+                },
+                send_sge: shape.max_sge as u32,
+                recv_sge: match shape.receiving {
+                    Receiving::Own => shape.max_sge as u32,
+                    Receiving::Shared => 0,
+                },
+                inline,
+            },
+        };
+        // A device need not have inline data at all.
+        let qp = Qp::new(&pd, &init(INLINE_WANTED)).or_else(|_| Qp::new(&pd, &init(0)))?;
+        let source = region(
+            "source region",
+            number,
+            &buffers[0],
+            lens[0],
+            Access::REMOTE_READ,
+        )?;
+        let target = region("target region", number, &buffers[1], lens[1], FULL_ACCESS)?;
+        let receive = match shape.receiving {
+            Receiving::Own => Some(region(
+                "receive region",
+                number,
+                &buffers[2],
+                lens[2],
+                Access::LOCAL_WRITE,
+            )?),
+            Receiving::Shared => None,
+        };
+        let psn = Psn(fold(&[seed, run.side.index() as u64, qp.qpn().0.into()]) as u32 & 0xff_ffff);
+        let offer = QpOffer {
+            address: QpAddress { qpn: qp.qpn(), psn },
+            source: source.remote(),
+            target: target.remote(),
+            inline: qp.capacity().inline,
+        };
+        let theirs = peer.exchange(&offer)?;
+        let inline = offer.inline.min(theirs.inline).min(INLINE_WANTED) as usize;
+        shape.max_inline = match number {
+            0 => inline,
+            _ => shape.max_inline.min(inline),
+        };
+        endpoint::connect(&qp, path, &tuning, psn, theirs.address)?;
+        qps.push(QpEnd {
+            qp,
+            source,
+            target,
+            receive,
+            peer_source: theirs.source,
+            peer_target: theirs.target,
+        });
+    }
+    let shared = match &srq {
+        None => None,
+        Some(srq) => Some(SharedReceive {
+            srq,
+            region: region(
+                "shared receive region",
+                shape.qps,
+                &shared_buffer,
+                lens[2],
+                Access::LOCAL_WRITE,
+            )?,
+        }),
+    };
+    let mut session = Session {
+        side: run.side,
+        seed,
+        limit: run.limit,
+        shape,
+        variant,
+        qps,
+        shared,
+        cqs: cqs.iter().collect(),
+        channel: channel.as_ref(),
+        rng: ChaCha8Rng::seed_from_u64(fold(&[seed, run.side.index() as u64])),
+        tally: Tally::default(),
+    };
+    session.run(run.settings.duty, peer)?;
+    // Neither end may destroy its queue pairs while the other still waits for an acknowledgement.
+    peer.barrier("variant done")?;
+    Ok(Some(session.tally.clone()))
+}
+
+/// The pattern of a source region's contents.
+fn source_pattern(seed: u64, side: Side, qp: usize, round: u64) -> Pattern {
+    Pattern::new(&[seed, side.index() as u64, qp as u64, round / EPOCH_ROUNDS])
+}
+
+/// One round at this end.
+struct Round<'p> {
+    number: u64,
+    plans: &'p [QpPlan],
+    sends: Vec<SendProgress<'p>>,
+    receives: Vec<RecvProgress<'p>>,
+    /// With a shared receive queue: which slots are still posted.
+    slots: Vec<SlotState>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SlotState {
+    Posted,
+    Taken,
+}
+
+impl Session<'_> {
+    fn run(&mut self, duty: Duty, peer: &mut Peer) -> Result<()> {
+        let start = Instant::now();
+        for number in 0.. {
+            let step = match self.side {
+                Side::Server => peer.recv()?,
+                Side::Client => {
+                    let stop = match duty {
+                        Duty::Rounds(rounds) => number >= rounds,
+                        Duty::Time(time) => start.elapsed() >= time,
+                    };
+                    let step = if stop { Step::Stop } else { Step::Round };
+                    peer.send(&step)?;
+                    step
+                }
+            };
+            match step {
+                Step::Stop => break,
+                Step::Round => self
+                    .round(number, peer)
+                    .with_context(|| format!("variant {}, round {number}", self.variant))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, number: u64, peer: &mut Peer) -> Result<()> {
+        if number % EPOCH_ROUNDS == 0 {
+            for (index, end) in self.qps.iter_mut().enumerate() {
+                end.source
+                    .refill(source_pattern(self.seed, self.side, index, number));
+            }
+        }
+        let plans: Vec<QpPlan> = (0..self.shape.qps)
+            .map(|qp| plan(&self.shape, self.seed, number, qp))
+            .collect();
+        let mut round = Round {
+            number,
+            plans: &plans,
+            sends: Vec::new(),
+            receives: Vec::new(),
+            slots: Vec::new(),
+        };
+        for (index, (plan, end)) in plans.iter().zip(&self.qps).enumerate() {
+            let ops = &plan.ops[self.side.index()];
+            let qpn = end.qp.qpn();
+            round.sends.push(SendProgress::new(ops, number, index, qpn));
+            round.receives.push(RecvProgress::new(
+                plan.received_by(self.side).collect(),
+                qpn,
+            ));
+        }
+        if number % LATE_RECEIVE_ROUNDS == LATE_RECEIVE_ROUNDS - 1 {
+            self.tally.late_receives += 1;
+            peer.barrier("late receives")?;
+            thread::sleep(LATENESS);
+            self.post_receives(&mut round)?;
+        } else {
+            self.post_receives(&mut round)?;
+            peer.barrier("receives posted")?;
+        }
+        self.work(&mut round)?;
+        peer.barrier("round done")?;
+        self.expect_no_completion()?;
+        self.predict_one_sided(&plans, number);
+        for end in &self.qps {
+            end.source.check()?;
+            end.target.check()?;
+            if let Some(receive) = &end.receive {
+                receive.check()?;
+            }
+        }
+        if let Some(shared) = &self.shared {
+            shared.region.check()?;
+        }
+        self.tally.rounds += 1;
+        Ok(())
+    }
+
+    fn post_receives(&self, round: &mut Round<'_>) -> Result<()> {
+        if let Some(shared) = &self.shared {
+            let count: usize = round.receives.iter().map(RecvProgress::expected).sum();
+            let sges: Vec<Vec<Sge>> = (0..count)
+                .map(|slot| shared.region.sges(&self.shape.slot(slot)))
+                .collect();
+            // The library takes no empty list.
+            if !sges.is_empty() {
+                shared
+                    .srq
+                    .post_recv(&receive_requests(&sges, round.number, self.shape.qps))?;
+            }
+            round.slots = vec![SlotState::Posted; count];
+            return Ok(());
+        }
+        for (index, (end, plan)) in self.qps.iter().zip(round.plans).enumerate() {
+            let region = end.receive.as_ref().context("an own receive region")?;
+            let sges: Vec<Vec<Sge>> = plan.receives[self.side.index()]
+                .iter()
+                .map(|pieces| region.sges(pieces))
+                .collect();
+            // The library takes no empty list.
+            if !sges.is_empty() {
+                end.qp
+                    .post_recv(&receive_requests(&sges, round.number, index))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Posts all operations and takes all completions.
+    fn work(&mut self, round: &mut Round<'_>) -> Result<()> {
+        let deadline = Instant::now() + self.limit;
+        if self.channel.is_some() {
+            for cq in &self.cqs {
+                cq.request_notify(Notify::Any)?;
+            }
+        }
+        let mut completions = Vec::new();
+        loop {
+            let mut posted = 0;
+            for index in 0..self.qps.len() {
+                posted += self.post_some(&mut round.sends[index], index)?;
+            }
+            for cq in &self.cqs {
+                cq.poll(&mut completions, usize::MAX)?;
+            }
+            let idle = posted == 0 && completions.is_empty();
+            for completion in completions.drain(..) {
+                self.complete(round, &completion)?;
+            }
+            let done = round.sends.iter().all(SendProgress::is_done)
+                && round.receives.iter().all(RecvProgress::is_done);
+            if done {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let state: Vec<String> = round
+                    .sends
+                    .iter()
+                    .map(SendProgress::describe)
+                    .chain(round.receives.iter().map(RecvProgress::describe))
+                    .collect();
+                bail!("not done after {:?}: {}", self.limit, state.join("; "));
+            }
+            if idle {
+                match self.channel {
+                    None => thread::yield_now(),
+                    Some(channel) => self.wait_event(channel, deadline)?,
+                }
+            }
+        }
+    }
+
+    /// Waits for a completion event and arms its queue again.
+    fn wait_event(&mut self, channel: &CompChannel<'_>, deadline: Instant) -> Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match channel.wait(left.min(EVENT_PATIENCE))? {
+            Some(id) => {
+                self.tally.events += 1;
+                let cq = self
+                    .cqs
+                    .iter()
+                    .find(|cq| cq.id() == id)
+                    .context("an event of a completion queue that is not ours")?;
+                cq.request_notify(Notify::Any)?;
+                Ok(())
+            }
+            None => {
+                let mut missed = Vec::new();
+                for cq in &self.cqs {
+                    cq.poll(&mut missed, 1)?;
+                }
+                match missed.first() {
+                    // Nothing has happened: `work` sees to the deadline.
+                    None => Ok(()),
+                    Some(completion) => {
+                        bail!("a completion without its event: {completion:?}")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Posts a few operations of one queue pair, as far as they fit.
+    fn post_some(&mut self, sends: &mut SendProgress<'_>, index: usize) -> Result<usize> {
+        let room = sends.postable(self.shape.send_depth);
+        let count = room.len().min(self.rng.random_range(1..=POST_BATCH));
+        let batch = &room[..count];
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let end = &self.qps[index];
+        let local = |op: &Op| match op.kind {
+            OpKind::Read => &end.target,
+            _ => &end.source,
+        };
+        let sges: Vec<Vec<Sge>> = batch.iter().map(|op| local(op).sges(&op.pieces)).collect();
+        let inline: Vec<Vec<Vec<u8>>> = batch
+            .iter()
+            .map(|op| {
+                let bytes = |piece: &Range<usize>| end.source.expected(piece).to_vec();
+                match op.carriage {
+                    Carriage::Inline => op.pieces.iter().map(bytes).collect(),
+                    Carriage::Sges => Vec::new(),
+                }
+            })
+            .collect();
+        let requests: Vec<SendRequest<'_>> = batch
+            .iter()
+            .enumerate()
+            .map(|(ahead, op)| SendRequest {
+                wr_id: sends.wr_id(ahead),
+                operation: operation(op, end),
+                payload: match op.carriage {
+                    Carriage::Inline => Payload::Inline(&inline[ahead]),
+                    Carriage::Sges => Payload::Sges(&sges[ahead]),
+                },
+                flags: flags(op),
+            })
+            .collect();
+        end.qp.post_send(&requests)?;
+        for op in batch {
+            self.tally.note(op);
+        }
+        sends.note_posted(count);
+        Ok(count)
+    }
+
+    fn complete(&mut self, round: &mut Round<'_>, completion: &Completion) -> Result<()> {
+        let index = self
+            .qps
+            .iter()
+            .position(|end| end.qp.qpn() == completion.qpn)
+            .with_context(|| format!("a CQE of a QP that is not ours: {completion:?}"))?;
+        // The opcode of an unsuccessful CQE is undefined: tell the queue by the id instead.
+        if self.receive_of(round, index, completion.wr_id).is_none() {
+            round.sends[index].complete(completion)?;
+            return Ok(());
+        }
+        let receives = &mut round.receives[index];
+        let sequence = receives.done();
+        let op = receives.complete(completion)?;
+        self.tally.received += 1;
+        let bytes: Vec<u8> = match op.kind {
+            OpKind::WriteImm => Vec::new(),
+            _ => self.peer_source_bytes(op, index, round.number),
+        };
+        if let Some(shared) = &mut self.shared {
+            let slot = (0..round.slots.len())
+                .find(|slot| {
+                    wr_id(round.number, WorkQueue::Receive, self.shape.qps, *slot)
+                        == completion.wr_id
+                })
+                .context("a shared receive that was posted")?;
+            ensure!(
+                round.slots[slot] == SlotState::Posted,
+                "shared receive {slot} completed twice"
+            );
+            round.slots[slot] = SlotState::Taken;
+            shared.region.predict(&self.shape.slot(slot), &bytes);
+            return Ok(());
+        }
+        let wanted = wr_id(round.number, WorkQueue::Receive, index, sequence);
+        ensure!(
+            completion.wr_id == wanted,
+            "QP {}: receive {sequence} completed with the wr_id of another",
+            completion.qpn
+        );
+        let region = self.qps[index]
+            .receive
+            .as_mut()
+            .context("an own receive region")?;
+        region.predict(
+            &round.plans[index].receives[self.side.index()][sequence],
+            &bytes,
+        );
+        Ok(())
+    }
+
+    /// Which receive of this round has `id`, as an index in its receive queue.
+    fn receive_of(&self, round: &Round<'_>, qp: usize, id: u64) -> Option<usize> {
+        let (queue, count) = match self.shape.receiving {
+            Receiving::Own => (qp, round.receives[qp].expected()),
+            Receiving::Shared => (self.shape.qps, round.slots.len()),
+        };
+        (0..count).find(|index| wr_id(round.number, WorkQueue::Receive, queue, *index) == id)
+    }
+
+    /// The bytes of an operation of the peer's that come from its source region.
+    fn peer_source_bytes(&self, op: &Op, qp: usize, round: u64) -> Vec<u8> {
+        let pattern = source_pattern(self.seed, self.side.peer(), qp, round);
+        op.pieces
+            .iter()
+            .flat_map(|piece| pattern.bytes(piece.start, piece.len()))
+            .collect()
+    }
+
+    /// Enters into the images what the peer's WRITEs and our READs have done.
+    fn predict_one_sided(&mut self, plans: &[QpPlan], round: u64) {
+        for (index, plan) in plans.iter().enumerate() {
+            let written: Vec<(Range<usize>, Vec<u8>)> = plan.ops[self.side.peer().index()]
+                .iter()
+                .filter(|op| matches!(op.kind, OpKind::Write | OpKind::WriteImm))
+                .map(|op| {
+                    let bytes = self.peer_source_bytes(op, index, round);
+                    (op.remote..op.remote + op.len, bytes)
+                })
+                .collect();
+            let target = &mut self.qps[index].target;
+            for (range, bytes) in written {
+                target.predict(&[range], &bytes);
+            }
+            let source = source_pattern(self.seed, self.side.peer(), index, round);
+            for op in &plan.ops[self.side.index()] {
+                if op.kind == OpKind::Read {
+                    target.predict(&op.pieces, &source.bytes(op.remote, op.len));
+                }
+            }
+        }
+    }
+
+    fn expect_no_completion(&self) -> Result<()> {
+        let mut extra = Vec::new();
+        for cq in &self.cqs {
+            cq.poll(&mut extra, 1)?;
+        }
+        match extra.first() {
+            None => Ok(()),
+            Some(completion) => bail!("a CQE too many: {completion:?}"),
+        }
+    }
+}
+
+fn receive_requests(sges: &[Vec<Sge>], round: u64, queue: usize) -> Vec<RecvRequest<'_>> {
+    sges.iter()
+        .enumerate()
+        .map(|(index, sges)| RecvRequest {
+            wr_id: wr_id(round, WorkQueue::Receive, queue, index),
+            sges,
+        })
+        .collect()
+}
+
+fn operation(op: &Op, end: &QpEnd<'_>) -> Operation {
+    let imm = op.kind.has_imm().then_some(op.imm);
+    match op.kind {
+        OpKind::Send | OpKind::SendImm => Operation::Send { imm },
+        OpKind::Write | OpKind::WriteImm => Operation::Write {
+            remote: end.peer_target.plus(op.remote),
+            imm,
+        },
+        OpKind::Read => Operation::Read {
+            remote: end.peer_source.plus(op.remote),
+        },
+    }
+}
+
+fn flags(op: &Op) -> SendFlags {
+    let mut flags = SendFlags::empty();
+    flags.set(SendFlags::SIGNALED, op.signalling == Signalling::Signalled);
+    flags.set(SendFlags::FENCE, op.fencing == Fencing::Fenced);
+    flags
+}
