@@ -1,3 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The kernel-free core of `usb4_roce`, built for the host.
+
+#![cfg_attr(not(test), no_std)]
+
+#[path = "../verbs/abi/mod.rs"]
+pub mod abi;
+pub mod transport;

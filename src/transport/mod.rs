@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The protocol core: reliable connections striped over rails.
+//!
+//! No input or output, no clock, no locks, no allocation, no `unsafe`: the caller moves bytes, tells
+//! the time, supplies the tables and serialises the calls. Peers are not trusted: what they send may
+//! fail their own connection, and no more.
+//!
+//! Two levels:
+//!
+//! - a **rail** ([`rail`]) is one stream. Its frames are numbered and acknowledged; what is lost is
+//!   handed back to its owner;
+//! - a **queue pair** ([`requester`], [`responder`]) numbers the segments of its messages by PSN. A
+//!   segment may go over any rail and is sent again over any rail; the responder places segments as they
+//!   come and completes messages in order.
+//!
+//! `wire-format.md` describes what travels.
+
+#![forbid(unsafe_code)]
+
+mod bitmap;
+pub mod checksum;
+pub mod frame;
+pub mod ids;
+pub mod opcode;
+pub mod outcome;
+pub mod qp_state;
+pub mod rail;
+pub mod requester;
+pub mod responder;
+pub mod status;
+pub mod storage;
+pub mod timing;
+
+pub use bitmap::MAX_WINDOW;

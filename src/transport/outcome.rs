@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What became of a payload.
+
+use super::status::NakCode;
+
+/// What became of a payload that was to be placed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// All of it is in memory. For the request of a READ: the access is allowed.
+    Placed,
+    /// It did not arrive in full, or not intact: its sender repeats it.
+    Aborted,
+    /// It may not be placed there.
+    Denied(NakCode),
+}

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One end of a rail, put together: handshake, numbering, acknowledgement, loss and liveness.
+//!
+//! The owner moves bytes: it asks what to write, tells what it read, and says what time it is.
+
+use super::super::checksum::Checksum;
+use super::super::checksum::Seed;
+use super::super::frame::padded;
+use super::super::frame::Body;
+use super::super::frame::FrameError;
+use super::super::frame::Header;
+use super::super::frame::NopReply;
+use super::super::frame::HEADER_LEN;
+use super::super::ids::Duration;
+use super::super::ids::Instant;
+use super::super::ids::RailSeq;
+use super::super::storage::BadTableLength;
+use super::super::storage::Storage;
+use super::hello::Hello;
+use super::hello::HelloError;
+use super::hello::Identity;
+use super::hello::HELLO_LEN;
+use super::rx::Arrival;
+use super::rx::RailRx;
+use super::rx::Reception;
+use super::session::HelloOutcome;
+use super::session::Phase;
+use super::session::Session;
+use super::tx::Delivery;
+use super::tx::RailTx;
+use super::tx::TxEntry;
+use super::InFlight;
+use super::RailViolation;
+
+/// An acknowledgement waits this long for a frame to ride on.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+
+/// With frames unacknowledged, the peer is asked for a sign of life when this long has passed
+/// without one: the last frames may be lost, or an interrupt of the stream.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// An idle end says so this often.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1_000);
+
+/// A rail without a sign of life, or without progress, for this long is dead.
+const DEAD_AFTER: Duration = Duration::from_millis(3_000);
+
+/// Share of the window of frames that may go unacknowledged without an acknowledgement of its own.
+const ACK_SHARE: u32 = 8;
+
+/// Why the owner must close the stream. It opens it anew afterwards.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RailFault {
+    /// The handshake made no progress: no peer, or a reader out of step.
+    HandshakeStalled,
+    /// The peer has been silent, or has acknowledged nothing, for too long.
+    Dead,
+    /// The peer said goodbye.
+    PeerLeft,
+    /// The stream is looped back to this end.
+    Reflected,
+    /// The peer broke the rules.
+    Violation(RailViolation),
+    /// The peer's hello cannot be understood; perhaps it speaks another version.
+    Hello(HelloError),
+}
+
+/// What to do with a frame that has arrived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Incoming {
+    /// It is for the queue pairs or the network interface. Deal with its payload, then call
+    /// [`RailEndpoint::finish`].
+    Deliver,
+    /// It has been dealt with. Skip its payload, if any.
+    Done,
+}
+
+/// What a hello changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HelloEffect {
+    /// Nothing the owner must act upon.
+    Nothing,
+    /// The rail is up; [`RailEndpoint::peer`] tells with whom.
+    Up,
+    /// The rail is down until the handshake, begun anew, is done. All in flight has been handed back.
+    Down,
+}
+
+/// A small frame of the rail's own, ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlFrame {
+    bytes: [u8; HEADER_LEN + HELLO_LEN],
+    len: usize,
+}
+
+impl ControlFrame {
+    fn bare<C: Checksum>(header: &Header, seed: Seed) -> Self {
+        let mut bytes = [0; HEADER_LEN + HELLO_LEN];
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode::<C>(seed));
+        Self {
+            bytes,
+            len: HEADER_LEN,
+        }
+    }
+
+    fn hello<C: Checksum>(hello: &Hello) -> Self {
+        let payload = hello.encode();
+        let header = Header {
+            seq: RailSeq(0),
+            ack: RailSeq(0),
+            payload_len: HELLO_LEN as u32,
+            payload_crc: Seed::HANDSHAKE.payload_crc::<C>(&payload),
+            body: Body::Hello,
+        };
+        let mut frame = Self::bare::<C>(&header, Seed::HANDSHAKE);
+        frame.bytes[HEADER_LEN..].copy_from_slice(&payload);
+        frame.len = HEADER_LEN + HELLO_LEN;
+        frame
+    }
+
+    /// The bytes to write, a multiple of 64.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}
+
+/// An open stream's state.
+#[derive(Debug)]
+struct Open {
+    session: Session,
+    seed: Option<Seed>,
+    rx: RailRx,
+    /// When the peer was last heard.
+    heard_at: Instant,
+    /// When we last sent anything.
+    sent_at: Instant,
+    /// Since when frames have been waiting for an acknowledgement without progress.
+    waiting_since: Instant,
+    /// When the peer was last nudged.
+    nudged_at: Instant,
+    /// Since when an acknowledgement has been owed.
+    owing_since: Option<Instant>,
+    nop_wanted: bool,
+}
+
+/// One end of a rail.
+pub struct RailEndpoint<S: Storage> {
+    identity: Identity,
+    tx: RailTx<S>,
+    ack_every: u32,
+    open: Option<Open>,
+}
+
+impl<S: Storage> RailEndpoint<S> {
+    /// A closed rail. `table` bounds the frames in flight (its length is a power of two),
+    /// `byte_limit` the bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the length of `table` is not a power of two.
+    pub fn new(
+        identity: Identity,
+        table: S::Table<TxEntry>,
+        byte_limit: u32,
+    ) -> Result<Self, BadTableLength> {
+        let ack_every = (table.len() as u32 / ACK_SHARE).max(1);
+        Ok(Self {
+            identity,
+            tx: RailTx::new(table, byte_limit)?,
+            ack_every,
+            open: None,
+        })
+    }
+
+    /// The stream has been opened; `session_id` is random and new.
+    pub fn open(&mut self, session_id: u64, now: Instant) {
+        self.open = Some(Open {
+            session: Session::new(session_id, now),
+            seed: None,
+            rx: RailRx::new(RailSeq(0)),
+            heard_at: now,
+            sent_at: now,
+            waiting_since: now,
+            nudged_at: now,
+            owing_since: None,
+            nop_wanted: false,
+        });
+    }
+
+    /// The stream is closed or about to be: [`Self::next_lost`] gives all that was in flight.
+    pub fn close(&mut self) {
+        self.open = None;
+        self.tx.abandon();
+    }
+
+    /// The next thing that was sent and did not arrive, to be handed back to its owner. Fetch all of
+    /// them after every call of [`Self::on_header`], [`Self::on_hello`] and [`Self::close`]. One at a
+    /// time, so that the caller can let go of its lock in between.
+    pub fn next_lost(&mut self) -> Option<(RailSeq, InFlight)> {
+        while let Some((seq, item)) = self.tx.next_lost() {
+            match item {
+                // The rail's own: not the owner's business.
+                InFlight::Lost { from, to } => {
+                    if let Some(open) = self.open.as_mut() {
+                        open.rx.report_lost(from, to);
+                    }
+                }
+                InFlight::Request { .. }
+                | InFlight::Response { .. }
+                | InFlight::Ack { .. }
+                | InFlight::Datagram => return Some((seq, item)),
+            }
+        }
+        None
+    }
+
+    /// Whether frames may flow.
+    pub fn is_up(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.session.phase() == Phase::Up)
+    }
+
+    /// What the peer said about itself, once it did.
+    pub fn peer(&self) -> Option<&Identity> {
+        self.open.as_ref().and_then(|open| open.session.peer())
+    }
+
+    /// The seed of the session's checksums, while the rail is up.
+    pub fn seed(&self) -> Option<Seed> {
+        let open = self.open.as_ref()?;
+        match open.session.phase() {
+            Phase::Up => open.seed,
+            Phase::Greeting => None,
+        }
+    }
+
+    /// Decodes the header at the start of `bytes`, be it of the session or of a handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if there is none.
+    pub fn decode<C: Checksum>(&self, bytes: &[u8]) -> Result<Header, FrameError> {
+        decode_header::<C>(bytes, self.seed())
+    }
+
+    /// A hello with this payload has arrived. Check the payload's checksum first (with
+    /// [`Seed::HANDSHAKE`]); a corrupt hello is to be ignored.
+    ///
+    /// # Errors
+    ///
+    /// If the stream must be closed.
+    pub fn on_hello<C: Checksum>(
+        &mut self,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<HelloEffect, RailFault> {
+        let Some(open) = self.open.as_mut() else {
+            return Ok(HelloEffect::Nothing);
+        };
+        let hello = Hello::decode(payload).map_err(RailFault::Hello)?;
+        open.heard_at = now;
+        let outcome = open.session.on_hello(&hello, now);
+        match outcome {
+            HelloOutcome::Waiting => Ok(HelloEffect::Nothing),
+            HelloOutcome::Reflected => Err(RailFault::Reflected),
+            HelloOutcome::Restarted => {
+                open.seed = None;
+                self.tx.abandon();
+                Ok(HelloEffect::Down)
+            }
+            HelloOutcome::Up { first_seq } => {
+                open.seed = open
+                    .session
+                    .ids()
+                    .map(|(own, peer)| Seed::of_session::<C>(own, peer));
+                open.rx = RailRx::new(first_seq);
+                open.owing_since = None;
+                open.nop_wanted = false;
+                open.waiting_since = now;
+                // A peer that began anew answered in one go: what was in flight went to its old self.
+                self.tx.abandon();
+                Ok(HelloEffect::Up)
+            }
+        }
+    }
+
+    /// A header other than a hello's has arrived.
+    ///
+    /// # Errors
+    ///
+    /// If the stream must be closed.
+    pub fn on_header(&mut self, header: &Header, now: Instant) -> Result<Incoming, RailFault> {
+        let Some(open) = self.open.as_mut() else {
+            return Ok(Incoming::Done);
+        };
+        if open.session.phase() != Phase::Up {
+            return Ok(Incoming::Done);
+        }
+        open.heard_at = now;
+        let before = self.tx.oldest();
+        let rx = &mut open.rx;
+        // The acknowledgement may cover frames whose loss this very frame reports, but never before
+        // the report of an earlier frame: see `RailRx`.
+        if let Body::Lost { from, to } = header.body {
+            self.tx.on_lost(from, to).map_err(RailFault::Violation)?;
+        }
+        self.tx
+            .on_ack(header.ack, |item| {
+                if let InFlight::Lost { from, to } = item {
+                    rx.report_delivered(from, to);
+                }
+            })
+            .map_err(RailFault::Violation)?;
+        if self.tx.oldest() != before {
+            open.waiting_since = now;
+        }
+        match header.body {
+            Body::Hello => Ok(Incoming::Done),
+            Body::Goodbye => Err(RailFault::PeerLeft),
+            Body::Nop { reply } => {
+                open.rx.announced(header.seq);
+                if reply == NopReply::Wanted {
+                    open.nop_wanted = true;
+                }
+                Ok(Incoming::Done)
+            }
+            Body::Lost { .. } => {
+                if open.rx.begin(header.seq) == Arrival::New {
+                    self.finish(Reception::Intact, now);
+                }
+                Ok(Incoming::Done)
+            }
+            Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
+                match open.rx.begin(header.seq) {
+                    Arrival::New => Ok(Incoming::Deliver),
+                    Arrival::Stale => Ok(Incoming::Done),
+                }
+            }
+        }
+    }
+
+    /// The frame that was to be delivered has been dealt with.
+    pub fn finish(&mut self, reception: Reception, now: Instant) {
+        if let Some(open) = self.open.as_mut() {
+            open.rx.finish(reception);
+            open.heard_at = now;
+            if open.owing_since.is_none() {
+                open.owing_since = Some(now);
+            }
+        }
+    }
+
+    /// The next frame of the rail's own to write, if there is one.
+    pub fn next_control<C: Checksum>(&mut self, now: Instant) -> Option<ControlFrame> {
+        let first_seq = self.tx.next_seq();
+        let open = self.open.as_mut()?;
+        if let Some(hello) = open.session.take_hello(&self.identity, first_seq) {
+            open.sent_at = now;
+            return Some(ControlFrame::hello::<C>(&hello));
+        }
+        let seed = self.seed()?;
+        if self.tx.can_send(HEADER_LEN as u32) {
+            if let Some((from, to)) = self.open.as_mut().and_then(|open| open.rx.take_report()) {
+                let header = self.stamp(
+                    Body::Lost { from, to },
+                    0,
+                    0,
+                    InFlight::Lost { from, to },
+                    now,
+                )?;
+                return Some(ControlFrame::bare::<C>(&header, seed));
+            }
+        }
+        let reply = self.nop_due(now)?;
+        let header = self.unnumbered(Body::Nop { reply }, now)?;
+        Some(ControlFrame::bare::<C>(&header, seed))
+    }
+
+    /// A goodbye, to be the last thing written before the stream is closed; nothing if the rail is
+    /// not up.
+    pub fn goodbye<C: Checksum>(&mut self, now: Instant) -> Option<ControlFrame> {
+        let seed = self.seed()?;
+        let header = self.unnumbered(Body::Goodbye, now)?;
+        Some(ControlFrame::bare::<C>(&header, seed))
+    }
+
+    /// Whether a frame with a payload of this length may be sent now.
+    pub fn can_send(&self, payload_len: u32) -> bool {
+        self.is_up() && self.tx.can_send(HEADER_LEN as u32 + padded(payload_len))
+    }
+
+    /// The number the next frame will have.
+    pub const fn next_seq(&self) -> RailSeq {
+        self.tx.next_seq()
+    }
+
+    /// Makes the header of the next frame and notes that the frame carries `item`; nothing if
+    /// [`Self::can_send`] says so.
+    pub fn stamp(
+        &mut self,
+        body: Body,
+        payload_len: u32,
+        payload_crc: u32,
+        item: InFlight,
+        now: Instant,
+    ) -> Option<Header> {
+        let was_idle = self.tx.is_idle();
+        let open = self.open.as_mut()?;
+        if open.session.phase() != Phase::Up {
+            return None;
+        }
+        let seq = self
+            .tx
+            .record(item, HEADER_LEN as u32 + padded(payload_len))?;
+        open.sent_at = now;
+        if was_idle {
+            open.waiting_since = now;
+            open.nudged_at = now;
+        }
+        open.owing_since = None;
+        open.rx.note_ack_sent();
+        Some(Header {
+            seq,
+            ack: open.rx.ack(),
+            payload_len,
+            payload_crc,
+            body,
+        })
+    }
+
+    /// How the frame with number `seq` fared.
+    pub fn delivery(&self, seq: RailSeq) -> Delivery {
+        self.tx.delivery(seq)
+    }
+
+    /// Checks the clock. Call it when [`Self::deadline`] has come; it also makes frames due that
+    /// [`Self::next_control`] then gives.
+    ///
+    /// # Errors
+    ///
+    /// If the stream must be closed.
+    pub fn check(&self, now: Instant) -> Result<(), RailFault> {
+        let Some(open) = self.open.as_ref() else {
+            return Ok(());
+        };
+        if let Some(deadline) = open.session.deadline() {
+            return if now >= deadline {
+                Err(RailFault::HandshakeStalled)
+            } else {
+                Ok(())
+            };
+        }
+        let stuck = !self.tx.is_idle() && now.since(open.waiting_since) >= DEAD_AFTER;
+        if stuck || now.since(open.heard_at) >= DEAD_AFTER {
+            Err(RailFault::Dead)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// When to call [`Self::check`] and [`Self::next_control`] next, if nothing happens before; the
+    /// beginning of time if [`Self::next_control`] has something to write at once.
+    pub fn deadline(&self) -> Option<Instant> {
+        let open = self.open.as_ref()?;
+        if self.is_control_due(open) {
+            return Some(Instant(0));
+        }
+        if let Some(deadline) = open.session.deadline() {
+            return Some(deadline);
+        }
+        let mut first = open.heard_at.after(DEAD_AFTER);
+        first = first.min(open.sent_at.after(KEEPALIVE_INTERVAL));
+        if !self.tx.is_idle() {
+            first = first.min(open.waiting_since.after(DEAD_AFTER));
+            first = first.min(self.nudge_at(open));
+        }
+        if let Some(since) = open.owing_since {
+            first = first.min(since.after(ACK_DELAY));
+        }
+        Some(first)
+    }
+
+    /// Whether there is a frame of the rail's own to write, whatever the time.
+    fn is_control_due(&self, open: &Open) -> bool {
+        if open.session.hello_due() {
+            return true;
+        }
+        open.session.phase() == Phase::Up
+            && (open.nop_wanted
+                || open.rx.unacknowledged() >= self.ack_every
+                || (open.rx.has_report() && self.tx.can_send(HEADER_LEN as u32)))
+    }
+
+    fn nudge_at(&self, open: &Open) -> Instant {
+        open.waiting_since.max(open.nudged_at).after(NUDGE_INTERVAL)
+    }
+
+    /// Whether a `Nop` should go out now, and if so which.
+    fn nop_due(&mut self, now: Instant) -> Option<NopReply> {
+        let open = self.open.as_ref()?;
+        if !self.tx.is_idle() && now >= self.nudge_at(open) {
+            let open = self.open.as_mut()?;
+            open.nudged_at = now;
+            return Some(NopReply::Wanted);
+        }
+        let owed = open
+            .owing_since
+            .is_some_and(|since| now >= since.after(ACK_DELAY));
+        let due = owed
+            || open.nop_wanted
+            || open.rx.unacknowledged() >= self.ack_every
+            || now >= open.sent_at.after(KEEPALIVE_INTERVAL);
+        due.then_some(NopReply::Unneeded)
+    }
+
+    /// The header of a frame that takes no number and is not acknowledged.
+    fn unnumbered(&mut self, body: Body, now: Instant) -> Option<Header> {
+        let seq = self.tx.next_seq();
+        let open = self.open.as_mut()?;
+        open.sent_at = now;
+        open.owing_since = None;
+        open.nop_wanted = false;
+        open.rx.note_ack_sent();
+        Some(Header {
+            seq,
+            ack: open.rx.ack(),
+            payload_len: 0,
+            payload_crc: 0,
+            body,
+        })
+    }
+}
+
+/// Decodes the header at the start of `bytes`: of the session with seed `session`, if there is one,
+/// or of a handshake.
+///
+/// # Errors
+///
+/// [`FrameError`] if there is none.
+pub fn decode_header<C: Checksum>(
+    bytes: &[u8],
+    session: Option<Seed>,
+) -> Result<Header, FrameError> {
+    if let Some(seed) = session {
+        match Header::decode::<C>(bytes, seed) {
+            Err(FrameError::Checksum) => {}
+            decoded => return decoded,
+        }
+    }
+    let header = Header::decode::<C>(bytes, Seed::HANDSHAKE)?;
+    match header.body {
+        Body::Hello => Ok(header),
+        // Only hellos travel outside a session.
+        Body::Nop { .. }
+        | Body::Lost { .. }
+        | Body::Goodbye
+        | Body::Request(_)
+        | Body::Response(_)
+        | Body::Ack(_)
+        | Body::Datagram => Err(FrameError::Field),
+    }
+}

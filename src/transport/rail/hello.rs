@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The handshake message: who speaks, which version, and what it has seen of the peer.
+
+use super::super::ids::RailSeq;
+
+/// Version of the protocol. Both ends must speak the same.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Length of a hello on the wire.
+pub const HELLO_LEN: usize = 128;
+
+/// Longest name of a node in bytes.
+pub const NODE_NAME_LEN: usize = 48;
+
+/// A stable name of a host: its node GUID.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct NodeGuid(pub u64);
+
+/// Abilities beyond version 1 that an end offers; what both offer is used. None is defined yet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Features(pub u64);
+
+/// What an end says about itself; the same on all its rails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// The host.
+    pub node_guid: NodeGuid,
+    /// Ethernet address of its network interface.
+    pub mac: [u8; 6],
+    /// What it can do.
+    pub features: Features,
+    /// Largest payload it accepts, in bytes.
+    pub max_payload: u32,
+    /// Window of PSNs of its queue pairs.
+    pub window: u16,
+    /// Name for log lines: UTF-8 padded with zeroes.
+    pub name: [u8; NODE_NAME_LEN],
+}
+
+impl Identity {
+    /// The node's name, as far as it is text.
+    pub fn name(&self) -> &str {
+        let bytes = self.name.split(|&byte| byte == 0).next().unwrap_or(&[]);
+        match core::str::from_utf8(bytes) {
+            Ok(name) => name,
+            Err(error) => {
+                let valid = bytes.get(..error.valid_up_to()).unwrap_or(&[]);
+                core::str::from_utf8(valid).unwrap_or("")
+            }
+        }
+    }
+}
+
+/// What has been heard of the other end: a session of its and the newest nonce of it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Challenge {
+    /// Session id: random, not zero, new whenever a stream is opened.
+    pub session: u64,
+    /// Counts the hellos of a session, from 1.
+    pub nonce: u32,
+}
+
+/// A handshake message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hello {
+    /// Who speaks.
+    pub identity: Identity,
+    /// The sender's own session and the number of this hello.
+    pub own: Challenge,
+    /// The newest hello it has received in this session; zeroes if none.
+    pub echo: Challenge,
+    /// Number of the first frame it will send.
+    pub first_seq: RailSeq,
+}
+
+/// Why a payload is not a hello.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HelloError {
+    /// It is too short.
+    Short,
+    /// The peer speaks this version, which is not ours.
+    Version(u16),
+    /// A field is out of range.
+    Field,
+}
+
+impl Hello {
+    /// Encodes the message.
+    pub fn encode(&self) -> [u8; HELLO_LEN] {
+        let mut out = [0; HELLO_LEN];
+        out[0..2].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+        out[2..4].copy_from_slice(&self.identity.window.to_le_bytes());
+        out[4..8].copy_from_slice(&self.identity.max_payload.to_le_bytes());
+        out[8..16].copy_from_slice(&self.identity.features.0.to_le_bytes());
+        out[16..24].copy_from_slice(&self.own.session.to_le_bytes());
+        out[24..28].copy_from_slice(&self.own.nonce.to_le_bytes());
+        out[28..32].copy_from_slice(&self.echo.nonce.to_le_bytes());
+        out[32..40].copy_from_slice(&self.echo.session.to_le_bytes());
+        out[40..48].copy_from_slice(&self.identity.node_guid.0.to_le_bytes());
+        out[48..54].copy_from_slice(&self.identity.mac);
+        out[56..60].copy_from_slice(&self.first_seq.0.to_le_bytes());
+        out[64..64 + NODE_NAME_LEN].copy_from_slice(&self.identity.name);
+        out
+    }
+
+    /// Decodes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`HelloError`] if the payload is not a hello of our version. Longer payloads are accepted, for
+    /// what later minor additions may append.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
+        let head: [u8; 2] = array_at(bytes, 0)?;
+        let version = u16::from_le_bytes(head);
+        if version != PROTOCOL_VERSION {
+            return Err(HelloError::Version(version));
+        }
+        let hello = Self {
+            identity: Identity {
+                window: u16::from_le_bytes(array_at(bytes, 2)?),
+                max_payload: u32::from_le_bytes(array_at(bytes, 4)?),
+                features: Features(u64::from_le_bytes(array_at(bytes, 8)?)),
+                node_guid: NodeGuid(u64::from_le_bytes(array_at(bytes, 40)?)),
+                mac: array_at(bytes, 48)?,
+                name: array_at(bytes, 64)?,
+            },
+            own: Challenge {
+                session: u64::from_le_bytes(array_at(bytes, 16)?),
+                nonce: u32::from_le_bytes(array_at(bytes, 24)?),
+            },
+            echo: Challenge {
+                nonce: u32::from_le_bytes(array_at(bytes, 28)?),
+                session: u64::from_le_bytes(array_at(bytes, 32)?),
+            },
+            first_seq: RailSeq(u32::from_le_bytes(array_at(bytes, 56)?)),
+        };
+        if bytes.len() < HELLO_LEN {
+            return Err(HelloError::Short);
+        }
+        let identity = &hello.identity;
+        let in_range = hello.own.session != 0
+            && hello.own.nonce != 0
+            && identity.node_guid.0 != 0
+            && identity.window.is_power_of_two()
+            && super::super::frame::is_segment_size(identity.max_payload);
+        if in_range {
+            Ok(hello)
+        } else {
+            Err(HelloError::Field)
+        }
+    }
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], HelloError> {
+    bytes
+        .get(at..at + N)
+        .and_then(|part| part.try_into().ok())
+        .ok_or(HelloError::Short)
+}

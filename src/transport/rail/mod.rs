@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One rail: a stream that keeps order, over which frames are numbered, acknowledged and, when one
+//! is lost, handed back to whoever sent it.
+
+pub mod endpoint;
+pub mod hello;
+pub mod rx;
+pub mod session;
+pub mod tx;
+
+use super::ids::Psn;
+use super::ids::Qpn;
+use super::ids::RailSeq;
+
+/// What a frame in flight carries, as far as must be known to send it again.
+///
+/// Whoever owns the contents sends them again, perhaps over another rail: the frame itself is not
+/// kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InFlight {
+    /// A segment of a request of this queue pair of ours.
+    Request {
+        /// Our queue pair.
+        qpn: Qpn,
+        /// The segment.
+        psn: Psn,
+    },
+    /// A segment of an answer of this queue pair of ours.
+    Response {
+        /// Our queue pair.
+        qpn: Qpn,
+        /// The segment, in the space of responses.
+        psn: Psn,
+    },
+    /// The receiving state of this queue pair of ours.
+    Ack {
+        /// Our queue pair.
+        qpn: Qpn,
+    },
+    /// A report of ours that frames of this rail were lost.
+    Lost {
+        /// The first one missing.
+        from: RailSeq,
+        /// The one after the last one missing.
+        to: RailSeq,
+    },
+    /// A frame of the network interface: not sent again.
+    Datagram,
+}
+
+/// How the peer broke the rules of the rail. The rail must be closed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RailViolation {
+    /// It acknowledged a frame that was never sent.
+    AckBeyondSent,
+    /// It reported as lost what was never sent.
+    LostBeyondSent,
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receiving side of a rail: what has arrived, what is missing, and what must be said about it.
+
+use super::super::ids::RailSeq;
+
+/// Most reports of loss outstanding at a time; more losses are merged into the latest.
+const MAX_REPORTS: usize = 8;
+
+/// What the number of an arriving frame means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arrival {
+    /// It is the one expected, or one after a gap, which has been noted.
+    New,
+    /// It has been seen before: drop the frame.
+    Stale,
+}
+
+/// What became of an arriving frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reception {
+    /// Header and payload arrived as they were sent.
+    Intact,
+    /// The payload's checksum is wrong: the frame counts as lost.
+    Corrupt,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ReportState {
+    /// Must be sent.
+    Due,
+    /// Sent; to be sent again if that frame is lost.
+    Sent,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    from: RailSeq,
+    to: RailSeq,
+    state: ReportState,
+}
+
+/// Receiving state of a rail.
+///
+/// The acknowledgement never passes a loss before the report of it has itself been acknowledged:
+/// otherwise a lost report would make the sender take lost frames for delivered.
+///
+/// # Invariants
+///
+/// The first `reports_len` entries of `reports` are in order and do not overlap; all lie before
+/// `expected`.
+#[derive(Debug)]
+pub struct RailRx {
+    expected: RailSeq,
+    reports: [Report; MAX_REPORTS],
+    reports_len: usize,
+    /// Frames received since the last acknowledgement went out.
+    unacknowledged: u32,
+    losses: u64,
+}
+
+impl RailRx {
+    /// Expects `first` as the number of the first frame.
+    pub const fn new(first: RailSeq) -> Self {
+        const NONE: Report = Report {
+            from: RailSeq(0),
+            to: RailSeq(0),
+            state: ReportState::Due,
+        };
+        Self {
+            expected: first,
+            reports: [NONE; MAX_REPORTS],
+            reports_len: 0,
+            unacknowledged: 0,
+            losses: 0,
+        }
+    }
+
+    /// A header with number `seq` has arrived. If it is [`Arrival::New`], call [`Self::finish`] when
+    /// its payload has been dealt with.
+    pub fn begin(&mut self, seq: RailSeq) -> Arrival {
+        if seq.is_before(self.expected) {
+            return Arrival::Stale;
+        }
+        if seq != self.expected {
+            self.note_loss(self.expected, seq);
+            self.expected = seq;
+        }
+        Arrival::New
+    }
+
+    /// A frame that takes no number says that the next one will be `seq`: all before it have been
+    /// sent, so what has not arrived is lost.
+    pub fn announced(&mut self, seq: RailSeq) {
+        if !seq.is_before(self.expected) && seq != self.expected {
+            self.note_loss(self.expected, seq);
+            self.expected = seq;
+        }
+    }
+
+    /// The frame accepted last by [`Self::begin`] has been dealt with.
+    pub fn finish(&mut self, reception: Reception) {
+        let seq = self.expected;
+        self.expected = seq.next();
+        self.unacknowledged = self.unacknowledged.saturating_add(1);
+        match reception {
+            Reception::Intact => {}
+            Reception::Corrupt => self.note_loss(seq, seq.next()),
+        }
+    }
+
+    /// The acknowledgement to send: all frames before it have arrived, or their loss has been
+    /// reported and the report has arrived.
+    pub const fn ack(&self) -> RailSeq {
+        if self.reports_len == 0 {
+            self.expected
+        } else {
+            self.reports[0].from
+        }
+    }
+
+    /// A frame carrying [`Self::ack`] has been sent.
+    pub fn note_ack_sent(&mut self) {
+        self.unacknowledged = 0;
+    }
+
+    /// Frames received since an acknowledgement was sent.
+    pub const fn unacknowledged(&self) -> u32 {
+        self.unacknowledged
+    }
+
+    /// Frames lost so far.
+    pub const fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// The next loss to report, `from..to`. Having taken it, send it.
+    pub fn take_report(&mut self) -> Option<(RailSeq, RailSeq)> {
+        let report = self
+            .reports
+            .iter_mut()
+            .take(self.reports_len)
+            .find(|report| report.state == ReportState::Due)?;
+        report.state = ReportState::Sent;
+        Some((report.from, report.to))
+    }
+
+    /// Whether there is a loss to report.
+    pub fn has_report(&self) -> bool {
+        self.reports
+            .iter()
+            .take(self.reports_len)
+            .any(|report| report.state == ReportState::Due)
+    }
+
+    /// The report of `from..to` has itself been lost: it is due again.
+    pub fn report_lost(&mut self, from: RailSeq, to: RailSeq) {
+        for report in self.reports.iter_mut().take(self.reports_len) {
+            if report.from == from && report.to == to {
+                report.state = ReportState::Due;
+            }
+        }
+    }
+
+    /// The report of `from..to` has arrived.
+    pub fn report_delivered(&mut self, from: RailSeq, to: RailSeq) {
+        let found = self
+            .reports
+            .iter()
+            .take(self.reports_len)
+            .position(|report| report.from == from && report.to == to);
+        if let Some(index) = found {
+            self.reports.copy_within(index + 1..self.reports_len, index);
+            self.reports_len -= 1;
+            // What this held back may be acknowledged now.
+            self.unacknowledged = self.unacknowledged.saturating_add(1);
+        }
+    }
+
+    fn note_loss(&mut self, from: RailSeq, to: RailSeq) {
+        self.losses = self
+            .losses
+            .saturating_add(u64::from(to.distance_from(from)));
+        // INVARIANT: losses are noted in the order of their numbers, all below the new `expected`.
+        if let Some(last) = self.reports[..self.reports_len].last_mut() {
+            let adjacent = last.to == from && last.state == ReportState::Due;
+            if adjacent || self.reports_len == MAX_REPORTS {
+                // Frames between two merged losses are reported as lost though they arrived:
+                // they come twice, and duplicates are dropped.
+                last.to = to;
+                last.state = ReportState::Due;
+                return;
+            }
+        }
+        self.reports[self.reports_len] = Report {
+            from,
+            to,
+            state: ReportState::Due,
+        };
+        self.reports_len += 1;
+    }
+}

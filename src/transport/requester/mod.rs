@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requester of a reliable connection: turns posted requests into segments and acknowledgements
+//! into completions.
+
+mod acknowledge;
+mod read;
+mod segment;
+mod timer;
+
+use super::bitmap::PsnSet;
+use super::bitmap::MAX_WINDOW;
+use super::frame::is_segment_size;
+use super::frame::RequestHeader;
+use super::ids::Duration;
+use super::ids::Epoch;
+use super::ids::Instant;
+use super::ids::MessageSlot;
+use super::ids::Psn;
+use super::ids::Qpn;
+use super::ids::RailId;
+use super::ids::RailSeq;
+use super::ids::Rkey;
+use super::ids::Rsn;
+use super::opcode::Opcode;
+use super::opcode::MAX_MESSAGE;
+use super::status::CompletionStatus;
+use super::status::QpEvent;
+use super::storage::BadTableLength;
+use super::storage::Ring;
+use super::storage::Storage;
+use super::storage::MAX_TABLE;
+use super::timing::AckTimeout;
+use super::timing::RetryLimit;
+
+pub use read::ReadSlot;
+pub use read::ResponseDisposition;
+pub use read::ResponseIgnored;
+pub use read::ResponsePlacement;
+pub use read::ResponseToken;
+pub use timer::Rails;
+pub use timer::Reachability;
+
+/// Attributes of the connection as the requester needs them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequesterConfig {
+    /// Our queue pair.
+    pub local_qpn: Qpn,
+    /// The peer's queue pair.
+    pub remote_qpn: Qpn,
+    /// PSN of the first request (`sq_psn`). The responses of the peer count from it as well.
+    pub initial_psn: Psn,
+    /// Payload of all segments of a message but the last, see [`is_segment_size`].
+    pub segment: u32,
+    /// How many PSNs may be outstanding, agreed with the peer; the tables may limit it further.
+    pub window: u16,
+    /// How many READs may be outstanding.
+    pub max_rd_atomic: u8,
+    /// Local ACK timeout.
+    pub timeout: AckTimeout,
+    /// `retry_cnt`.
+    pub retry: RetryLimit,
+    /// `rnr_retry`.
+    pub rnr_retry: RetryLimit,
+}
+
+/// Whether the success of a request is to be reported.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Signalling {
+    /// Only its failure is.
+    #[default]
+    Unsignalled,
+    /// It is.
+    Signalled,
+}
+
+/// Whether the receiver's completion is to raise an event.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Solicitation {
+    /// Only if all completions do.
+    #[default]
+    Unsolicited,
+    /// It is.
+    Solicited,
+}
+
+/// Whether a request waits for READs before it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Fencing {
+    /// It does not.
+    #[default]
+    Unfenced,
+    /// It starts when all of them are complete.
+    Fenced,
+}
+
+/// A request to post.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SendRequest {
+    /// The user's name for it.
+    pub wr_id: u64,
+    /// What to do.
+    pub opcode: Opcode,
+    /// Whether to report success.
+    pub signalling: Signalling,
+    /// Whether to wake the receiver.
+    pub solicitation: Solicitation,
+    /// Whether to wait for READs.
+    pub fencing: Fencing,
+    /// Bytes of the message, up to 2^31.
+    pub length: u32,
+    /// WRITE and READ: address at the peer.
+    pub remote_va: u64,
+    /// WRITE and READ: key at the peer.
+    pub rkey: Rkey,
+    /// Immediate data, if the opcode has any; handed through as it is.
+    pub imm: u32,
+}
+
+/// Why a request cannot be posted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PostError {
+    /// No room until completions are polled.
+    Full,
+    /// It is longer than 2^31 bytes.
+    TooLong,
+    /// The queue pair has not been connected.
+    NotConnected,
+}
+
+/// A completion of the send queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SendCompletion {
+    /// What the request was posted as; free again.
+    pub slot: MessageSlot,
+    /// The user's name for it.
+    pub wr_id: u64,
+    /// What it was.
+    pub opcode: Opcode,
+    /// How it ended.
+    pub status: CompletionStatus,
+    /// Bytes of the message.
+    pub byte_len: u32,
+    /// Whether it was to be reported if successful; failures always are.
+    pub signalling: Signalling,
+}
+
+impl SendCompletion {
+    /// Whether the user is to see it.
+    pub fn is_reported(&self) -> bool {
+        self.signalling == Signalling::Signalled || self.status != CompletionStatus::Success
+    }
+}
+
+/// A piece of the local buffers of a posted request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LocalRange {
+    /// The request.
+    pub slot: MessageSlot,
+    /// Where the piece begins within the message.
+    pub offset: u32,
+    /// Its length.
+    pub len: u32,
+}
+
+/// A segment to send: its header and where its payload is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestSegment {
+    /// The header's part.
+    pub header: RequestHeader,
+    /// The payload; empty for a READ.
+    pub source: LocalRange,
+}
+
+/// Entry of the table of messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Message {
+    request: SendRequest,
+    /// Receives used up by the messages before it.
+    rsn: Rsn,
+    /// Known once the first segment is in the window.
+    first_psn: Psn,
+    segments: u32,
+    /// READ: all its data has been placed.
+    answered: bool,
+}
+
+/// Whether a segment in the window is on its way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum SegmentState {
+    /// To be sent (again).
+    #[default]
+    Unsent,
+    /// Sent and not acknowledged.
+    Sent,
+}
+
+/// Entry of the table of segments in the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SegmentSlot {
+    /// Running number of its message.
+    message: u32,
+    seq: RailSeq,
+    rail: RailId,
+    state: SegmentState,
+}
+
+/// Tables of a requester. All lengths are powers of two.
+pub struct RequesterTables<S: Storage> {
+    /// Requests posted and not polled: the depth of the send queue.
+    pub messages: S::Table<Message>,
+    /// Segments outstanding: the window, at most [`MAX_WINDOW`].
+    pub segments: S::Table<SegmentSlot>,
+    /// READs outstanding: at least the largest `max_rd_atomic`.
+    pub reads: S::Table<ReadSlot>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Not connected.
+    Idle,
+    /// Working.
+    Running,
+    /// A message is known to fail; those before it are still being worked on.
+    Failing(Failure),
+    /// Everything left is flushed.
+    Flushing,
+}
+
+/// A message that fails once all before it are complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Failure {
+    message: u32,
+    status: CompletionStatus,
+}
+
+/// Whether messages are begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Admission {
+    /// As they are posted.
+    Open,
+    /// No more; the owner is to be told when those begun are complete.
+    Draining,
+    /// No more, and those begun are complete.
+    Drained,
+}
+
+/// Counters of rare events, for diagnosis.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RequesterCounters {
+    /// Segments sent again.
+    pub repeated_segments: u64,
+    /// Timeouts that made everything outstanding be sent again.
+    pub timeouts: u64,
+    /// RNR NAKs acted upon.
+    pub rnr_naks: u64,
+    /// Sequence NAKs acted upon.
+    pub sequence_naks: u64,
+    /// Frames of the peer that cannot be answers to what was sent.
+    pub bogus: u64,
+}
+
+/// Requester of a queue pair.
+///
+/// # Invariants
+///
+/// Running numbers of messages: `completed` <= `acked` <= `admitted` <= `posted` (as distances), at most
+/// the table's length apart. PSNs: `una`..`next` are in the window, each with a slot in `segments`;
+/// `resend` holds those in state `Unsent`, `sent` counts the others, `sent_on` by rail.
+pub struct Requester<S: Storage> {
+    messages: Ring<S, Message>,
+    segments: Ring<S, SegmentSlot>,
+    reads: Ring<S, ReadSlot>,
+    config: RequesterConfig,
+    state: State,
+    epoch: Epoch,
+
+    posted: u32,
+    admitted: u32,
+    acked: u32,
+    completed: u32,
+    /// Segments of the message `admitted` that are in the window already.
+    admitted_segments: u32,
+    next_rsn: Rsn,
+
+    una: Psn,
+    next: Psn,
+    window: u32,
+    resend: PsnSet,
+    sent: u32,
+    sent_on: [u32; RailId::COUNT],
+    since_ack_request: u32,
+    admission: Admission,
+
+    responses: read::Responses,
+
+    retry_left: RetryLimit,
+    rnr_retry_left: RetryLimit,
+    deadline: Option<Instant>,
+    rnr_until: Option<Instant>,
+    nak_serial: u32,
+
+    event: Option<QpEvent>,
+    counters: RequesterCounters,
+}
+
+const UNCONNECTED: RequesterConfig = RequesterConfig {
+    local_qpn: Qpn::new(0),
+    remote_qpn: Qpn::new(0),
+    initial_psn: Psn::new(0),
+    segment: super::frame::MAX_PAYLOAD,
+    window: 1,
+    max_rd_atomic: 0,
+    timeout: AckTimeout::new(0),
+    retry: RetryLimit::Times(0),
+    rnr_retry: RetryLimit::Times(0),
+};
+
+impl<S: Storage> Requester<S> {
+    /// A requester that is not connected.
+    ///
+    /// # Errors
+    ///
+    /// If a table's length is not a power of two, or out of range.
+    pub fn new(tables: RequesterTables<S>) -> Result<Self, BadTableLength> {
+        Ok(Self {
+            messages: Ring::new(tables.messages, MAX_TABLE)?,
+            segments: Ring::new(tables.segments, MAX_WINDOW as usize)?,
+            reads: Ring::new(tables.reads, 256)?,
+            config: UNCONNECTED,
+            state: State::Idle,
+            epoch: Epoch::default(),
+            posted: 0,
+            admitted: 0,
+            acked: 0,
+            completed: 0,
+            admitted_segments: 0,
+            next_rsn: Rsn(0),
+            una: Psn::new(0),
+            next: Psn::new(0),
+            window: 1,
+            resend: PsnSet::new(1),
+            sent: 0,
+            sent_on: [0; RailId::COUNT],
+            since_ack_request: 0,
+            admission: Admission::Open,
+            responses: read::Responses::new(Psn::new(0), 1),
+            retry_left: RetryLimit::Times(0),
+            rnr_retry_left: RetryLimit::Times(0),
+            deadline: None,
+            rnr_until: None,
+            nak_serial: 0,
+            event: None,
+            counters: RequesterCounters::default(),
+        })
+    }
+
+    /// Connects (transition to RTS). Everything of an earlier life is forgotten.
+    pub fn start(&mut self, config: RequesterConfig) {
+        self.reset();
+        let segment = if is_segment_size(config.segment) {
+            config.segment
+        } else {
+            super::frame::SMALL_PAYLOAD
+        };
+        let window = u32::from(config.window).clamp(1, self.segments.len());
+        self.window = 1 << window.ilog2();
+        self.config = RequesterConfig { segment, ..config };
+        self.una = config.initial_psn;
+        self.next = config.initial_psn;
+        self.resend = PsnSet::new(self.window);
+        self.responses = read::Responses::new(config.initial_psn, self.window);
+        self.retry_left = config.retry;
+        self.rnr_retry_left = config.rnr_retry;
+        self.state = State::Running;
+    }
+
+    /// Forgets everything (transition to RESET).
+    pub fn reset(&mut self) {
+        self.epoch = self.epoch.next();
+        self.state = State::Idle;
+        self.admitted = self.posted;
+        self.acked = self.posted;
+        self.completed = self.posted;
+        self.admitted_segments = 0;
+        self.next_rsn = Rsn(0);
+        self.una = Psn::new(0);
+        self.next = Psn::new(0);
+        self.resend = PsnSet::new(1);
+        self.sent = 0;
+        self.sent_on = [0; RailId::COUNT];
+        self.since_ack_request = 0;
+        self.admission = Admission::Open;
+        self.responses = read::Responses::new(Psn::new(0), 1);
+        self.deadline = None;
+        self.rnr_until = None;
+        self.nak_serial = 0;
+        self.event = None;
+    }
+
+    /// Changes attributes of a connected queue pair that may change in state RTS.
+    pub fn set_timing(&mut self, timeout: AckTimeout, retry: RetryLimit, rnr_retry: RetryLimit) {
+        self.config.timeout = timeout;
+        self.config.retry = retry;
+        self.config.rnr_retry = rnr_retry;
+        self.retry_left = retry;
+        self.rnr_retry_left = rnr_retry;
+    }
+
+    /// Posts a request. After a failure it will be flushed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be taken; nothing has changed then.
+    pub fn post(&mut self, request: SendRequest, now: Instant) -> Result<MessageSlot, PostError> {
+        if self.state == State::Idle {
+            return Err(PostError::NotConnected);
+        }
+        if request.length > MAX_MESSAGE {
+            return Err(PostError::TooLong);
+        }
+        if self.posted.wrapping_sub(self.completed) >= self.messages.len() {
+            return Err(PostError::Full);
+        }
+        let segments = match request.opcode {
+            Opcode::Read => 1,
+            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                segments_of(request.length, self.config.segment)
+            }
+        };
+        let number = self.posted;
+        *self.messages.at_mut(number) = Message {
+            request,
+            rsn: self.next_rsn,
+            first_psn: Psn::new(0),
+            segments,
+            answered: false,
+        };
+        if request.opcode.consumes_receive() {
+            self.next_rsn = self.next_rsn.add(1);
+        }
+        self.posted = number.wrapping_add(1);
+        if self.deadline.is_none() {
+            self.arm(now);
+        }
+        Ok(self.slot_of(number))
+    }
+
+    /// How many more requests can be posted.
+    pub fn room(&self) -> u32 {
+        self.messages.len() - self.posted.wrapping_sub(self.completed)
+    }
+
+    /// The next completion, in the order of posting. Unsuccessful ones end the queue: all behind are
+    /// flushed.
+    pub fn poll_completion(&mut self) -> Option<SendCompletion> {
+        if self.completed == self.posted {
+            return None;
+        }
+        let number = self.completed;
+        let status = match self.state {
+            State::Idle => return None,
+            State::Running if self.is_complete(number) => CompletionStatus::Success,
+            State::Running => return None,
+            State::Failing(failure) if failure.message == number => {
+                // Data may still be arriving in the buffers of a READ.
+                if self.responses.is_placing() {
+                    return None;
+                }
+                self.enter_flushing();
+                if failure.status != CompletionStatus::FlushError {
+                    self.event = Some(QpEvent::SendFailed);
+                }
+                failure.status
+            }
+            State::Failing(_) if self.is_complete(number) => CompletionStatus::Success,
+            State::Failing(_) => return None,
+            State::Flushing => CompletionStatus::FlushError,
+        };
+        self.completed = number.wrapping_add(1);
+        if self.state == State::Flushing {
+            self.acked = self.completed;
+            self.admitted = self.posted;
+        }
+        let request = self.messages.at(number).request;
+        Some(SendCompletion {
+            slot: self.slot_of(number),
+            wr_id: request.wr_id,
+            opcode: request.opcode,
+            status,
+            byte_len: request.length,
+            signalling: request.signalling,
+        })
+    }
+
+    /// Something the owner must act upon, if anything. Ask after the completions have been polled.
+    pub fn poll_event(&mut self) -> Option<QpEvent> {
+        if self.admission == Admission::Draining
+            && self.state == State::Running
+            && !self.is_waiting()
+        {
+            self.admission = Admission::Drained;
+            return Some(QpEvent::SendQueueDrained);
+        }
+        self.event.take()
+    }
+
+    /// A posted request cannot be carried out for a reason found on this side, such as a local buffer
+    /// without a memory region: it fails with `status` when those before it are complete.
+    pub fn fail_message(&mut self, slot: MessageSlot, status: CompletionStatus) {
+        let position = u32::from(slot.0).wrapping_sub(self.completed) & (self.messages.len() - 1);
+        if position < self.posted.wrapping_sub(self.completed) {
+            self.fail(self.completed.wrapping_add(position), status);
+        }
+    }
+
+    /// Flushes all that is not complete (transition to ERR).
+    pub fn flush(&mut self) {
+        match self.state {
+            State::Idle => {}
+            State::Running | State::Failing(_) => {
+                let first = self.first_incomplete();
+                self.state = State::Failing(Failure {
+                    message: first,
+                    status: CompletionStatus::FlushError,
+                });
+                self.stop_timers();
+            }
+            State::Flushing => {}
+        }
+    }
+
+    /// Begins no more messages (transition to SQD). Once all that were begun are complete, there is a
+    /// [`QpEvent::SendQueueDrained`].
+    pub fn drain(&mut self) {
+        if self.state == State::Running && self.admission == Admission::Open {
+            self.admission = Admission::Draining;
+        }
+    }
+
+    /// Begins messages again (transition from SQD to RTS).
+    pub fn resume(&mut self, now: Instant) {
+        self.admission = Admission::Open;
+        if self.state == State::Running && self.deadline.is_none() && self.is_waiting() {
+            self.arm(now);
+        }
+    }
+
+    /// Whether nothing is posted that has not been polled.
+    pub const fn is_empty(&self) -> bool {
+        self.completed == self.posted
+    }
+
+    /// Counters of rare events.
+    pub const fn counters(&self) -> RequesterCounters {
+        self.counters
+    }
+
+    /// The message with running number `message` fails with `status`, unless an earlier one does.
+    fn fail(&mut self, message: u32, status: CompletionStatus) {
+        let failure = Failure { message, status };
+        match self.state {
+            State::Running => self.state = State::Failing(failure),
+            State::Failing(known) => {
+                let earlier = message.wrapping_sub(self.completed)
+                    < known.message.wrapping_sub(self.completed);
+                if earlier {
+                    self.state = State::Failing(failure);
+                }
+            }
+            State::Idle | State::Flushing => {}
+        }
+    }
+
+    fn enter_flushing(&mut self) {
+        self.state = State::Flushing;
+        self.stop_timers();
+    }
+
+    fn stop_timers(&mut self) {
+        self.deadline = None;
+        self.rnr_until = None;
+    }
+
+    /// The oldest message that is not complete; `posted` if all are.
+    fn first_incomplete(&self) -> u32 {
+        let mut number = self.completed;
+        while number != self.posted && self.is_complete(number) {
+            number = number.wrapping_add(1);
+        }
+        number
+    }
+
+    fn is_complete(&self, number: u32) -> bool {
+        let acked = number.wrapping_sub(self.completed) < self.acked.wrapping_sub(self.completed);
+        let message = self.messages.at(number);
+        match message.request.opcode {
+            Opcode::Read => acked && message.answered,
+            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => acked,
+        }
+    }
+
+    fn slot_of(&self, number: u32) -> MessageSlot {
+        MessageSlot(self.messages.index(number) as u16)
+    }
+
+    /// Starts the ACK timer anew.
+    fn arm(&mut self, now: Instant) {
+        self.deadline = self
+            .config
+            .timeout
+            .duration()
+            .map(|timeout: Duration| now.after(timeout));
+    }
+}
+
+/// How many segments a message of this length takes; one if it is empty.
+pub(super) const fn segments_of(length: u32, segment: u32) -> u32 {
+    if length == 0 {
+        1
+    } else {
+        length.div_ceil(segment)
+    }
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The requester's segments: which one goes next, over which rail, and what comes back lost.
+
+use super::super::frame::RequestHeader;
+use super::super::frame::SegmentFlags;
+use super::super::frame::SMALL_PAYLOAD;
+use super::super::ids::Instant;
+use super::super::ids::Psn;
+use super::super::ids::RailId;
+use super::super::ids::RailSeq;
+use super::super::opcode::Opcode;
+use super::super::status::CompletionStatus;
+use super::super::storage::Storage;
+use super::Admission;
+use super::Fencing;
+use super::LocalRange;
+use super::Message;
+use super::RequestSegment;
+use super::Requester;
+use super::SegmentSlot;
+use super::SegmentState;
+use super::Signalling;
+use super::Solicitation;
+use super::State;
+
+/// Share of the window after which an acknowledgement is asked for.
+const ACK_REQUEST_SHARE: u32 = 8;
+
+/// What can be sent next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Candidate {
+    /// A READ accepted by the peer whose answer is missing.
+    Reread(u32),
+    /// A segment of the window that must be sent again.
+    Resend(Psn),
+    /// A segment that is not in the window yet.
+    New,
+}
+
+impl<S: Storage> Requester<S> {
+    /// Whether [`Self::next_segment`] would give something for this rail.
+    pub fn has_work(&self, rail: RailId, now: Instant) -> bool {
+        self.candidate(rail, now).is_some()
+    }
+
+    /// The next segment to send. The caller sends it as frame `seq` of `rail`.
+    pub fn next_segment(
+        &mut self,
+        rail: RailId,
+        seq: RailSeq,
+        now: Instant,
+    ) -> Option<RequestSegment> {
+        self.refuse_impossible_read();
+        let candidate = self.candidate(rail, now)?;
+        if self.rnr_until.take().is_some() || self.deadline.is_none() {
+            self.arm(now);
+        }
+        match candidate {
+            Candidate::Reread(number) => Some(self.reread(number)),
+            Candidate::Resend(psn) => {
+                self.resend.remove(psn);
+                self.counters.repeated_segments += 1;
+                self.mark_sent(psn, rail, seq);
+                Some(self.build(psn, SegmentFlags::REPEAT.with(SegmentFlags::ACK_REQUEST)))
+            }
+            Candidate::New => {
+                let psn = self.admit();
+                self.mark_sent(psn, rail, seq);
+                Some(self.build(psn, SegmentFlags::none()))
+            }
+        }
+    }
+
+    /// The frame `seq` of `rail`, which carried this segment, was lost.
+    pub fn on_lost(&mut self, psn: Psn, rail: RailId, seq: RailSeq) {
+        if psn.distance_from(self.una) < self.next.distance_from(self.una) {
+            let slot = *self.segments.at(psn.get());
+            let is_latest =
+                slot.state == SegmentState::Sent && slot.rail == rail && slot.seq == seq;
+            if is_latest {
+                self.unsend(psn);
+            }
+        } else {
+            self.reread_lost(psn);
+        }
+    }
+
+    /// Everything not acknowledged must be sent again.
+    pub(super) fn rewind(&mut self) {
+        let mut psn = self.una;
+        while psn != self.next {
+            if self.segments.at(psn.get()).state == SegmentState::Sent {
+                self.unsend(psn);
+            }
+            psn = psn.next();
+        }
+    }
+
+    /// A segment is acknowledged and leaves the window.
+    pub(super) fn retire(&mut self, psn: Psn) -> SegmentSlot {
+        let slot = *self.segments.at(psn.get());
+        match slot.state {
+            SegmentState::Sent => self.count_down(slot.rail),
+            SegmentState::Unsent => {
+                self.resend.remove(psn);
+            }
+        }
+        slot
+    }
+
+    fn unsend(&mut self, psn: Psn) {
+        let slot = self.segments.at_mut(psn.get());
+        slot.state = SegmentState::Unsent;
+        let rail = slot.rail;
+        self.count_down(rail);
+        self.resend.insert(psn);
+    }
+
+    fn mark_sent(&mut self, psn: Psn, rail: RailId, seq: RailSeq) {
+        let slot = self.segments.at_mut(psn.get());
+        slot.state = SegmentState::Sent;
+        slot.rail = rail;
+        slot.seq = seq;
+        self.sent += 1;
+        self.sent_on[rail.index()] += 1;
+    }
+
+    fn count_down(&mut self, rail: RailId) {
+        self.sent = self.sent.saturating_sub(1);
+        let on_rail = &mut self.sent_on[rail.index()];
+        *on_rail = on_rail.saturating_sub(1);
+    }
+
+    fn candidate(&self, rail: RailId, now: Instant) -> Option<Candidate> {
+        match self.state {
+            State::Running | State::Failing(_) => {}
+            State::Idle | State::Flushing => return None,
+        }
+        if self.rnr_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        if let Some(number) = self.due_reread() {
+            return Some(Candidate::Reread(number));
+        }
+        if let Some(psn) = self.resend.first_from(self.una) {
+            let number = self.segments.at(psn.get()).message;
+            let may_go = self.may_send(number)
+                && (!self.is_ordered(self.messages.at(number)) || self.all_before_on(psn, rail));
+            return may_go.then_some(Candidate::Resend(psn));
+        }
+        self.may_admit(rail).then_some(Candidate::New)
+    }
+
+    /// Whether a message is not (behind one that is) known to fail.
+    pub(super) fn may_send(&self, number: u32) -> bool {
+        match self.state {
+            State::Running => true,
+            State::Failing(failure) => {
+                number.wrapping_sub(self.completed) < failure.message.wrapping_sub(self.completed)
+            }
+            State::Idle | State::Flushing => false,
+        }
+    }
+
+    fn may_admit(&self, rail: RailId) -> bool {
+        if self.admitted == self.posted
+            || !self.may_send(self.admitted)
+            || self.next.distance_from(self.una) >= self.window
+        {
+            return false;
+        }
+        let message = self.messages.at(self.admitted);
+        if self.admitted_segments > 0 {
+            return true;
+        }
+        if self.admission != Admission::Open {
+            return false;
+        }
+        let reads = self.reads_outstanding();
+        if message.request.fencing == Fencing::Fenced && reads > 0 {
+            return false;
+        }
+        match message.request.opcode {
+            Opcode::Read => {
+                reads < u32::from(self.config.max_rd_atomic) && reads < self.reads.len()
+            }
+            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                !self.is_ordered(message) || self.sent == self.sent_on[rail.index()]
+            }
+        }
+    }
+
+    /// A READ on a queue pair that allows none would wait for ever: it fails.
+    fn refuse_impossible_read(&mut self) {
+        let is_next = self.admitted != self.posted && self.may_send(self.admitted);
+        if is_next
+            && self.config.max_rd_atomic == 0
+            && self.messages.at(self.admitted).request.opcode == Opcode::Read
+        {
+            self.fail(self.admitted, CompletionStatus::LocalQpOperationError);
+        }
+    }
+
+    /// Small WRITEs are placed in order with all before them, as applications poll memory for them.
+    fn is_ordered(&self, message: &Message) -> bool {
+        message.request.opcode == Opcode::Write
+            && message.request.length <= SMALL_PAYLOAD
+            && message.segments == 1
+    }
+
+    /// Whether all outstanding segments before `psn` are on this rail, whose order is kept.
+    fn all_before_on(&self, psn: Psn, rail: RailId) -> bool {
+        let mut before = self.una;
+        while before != psn {
+            let slot = self.segments.at(before.get());
+            if slot.state != SegmentState::Sent || slot.rail != rail {
+                return false;
+            }
+            before = before.next();
+        }
+        true
+    }
+
+    /// Takes the next new segment into the window.
+    fn admit(&mut self) -> Psn {
+        let psn = self.next;
+        let number = self.admitted;
+        self.next = psn.next();
+        *self.segments.at_mut(psn.get()) = SegmentSlot {
+            message: number,
+            ..SegmentSlot::default()
+        };
+        let message = self.messages.at_mut(number);
+        if self.admitted_segments == 0 {
+            message.first_psn = psn;
+        }
+        let request = message.request;
+        let segments = message.segments;
+        self.admitted_segments += 1;
+        if request.opcode == Opcode::Read {
+            self.issue_read(number, psn, request.length);
+        }
+        if self.admitted_segments == segments {
+            self.admitted = number.wrapping_add(1);
+            self.admitted_segments = 0;
+        }
+        psn
+    }
+
+    /// Makes the header of a segment in the window.
+    fn build(&mut self, psn: Psn, extra: SegmentFlags) -> RequestSegment {
+        let number = self.segments.at(psn.get()).message;
+        let message = *self.messages.at(number);
+        let request = message.request;
+        let slot = self.slot_of(number);
+        if request.opcode == Opcode::Read {
+            return self.build_read(psn, number, extra);
+        }
+        let index = psn.distance_from(message.first_psn);
+        let offset = index.saturating_mul(self.config.segment);
+        let len = request
+            .length
+            .saturating_sub(offset)
+            .min(self.config.segment);
+        let is_last = index + 1 == message.segments;
+        let mut flags = extra;
+        if index == 0 {
+            flags = flags.with(SegmentFlags::FIRST);
+        }
+        if is_last {
+            flags = flags.with(SegmentFlags::LAST);
+        }
+        if request.solicitation == Solicitation::Solicited {
+            flags = flags.with(SegmentFlags::SOLICITED);
+        }
+        if self.is_ordered(&message) {
+            flags = flags.with(SegmentFlags::ORDERED);
+        }
+        if self.wants_ack(number, &message, is_last) {
+            flags = flags.with(SegmentFlags::ACK_REQUEST);
+        }
+        let (rkey, va) = match request.opcode {
+            Opcode::Write | Opcode::WriteWithImm => (
+                request.rkey,
+                request.remote_va.wrapping_add(u64::from(offset)),
+            ),
+            Opcode::Send | Opcode::SendWithImm | Opcode::Read => Default::default(),
+        };
+        RequestSegment {
+            header: RequestHeader {
+                dest_qpn: self.config.remote_qpn,
+                src_qpn: self.config.local_qpn,
+                psn,
+                opcode: request.opcode,
+                flags,
+                rsn: message.rsn,
+                rkey,
+                va,
+                offset,
+                imm: request.imm,
+                response_psn: Psn::new(0),
+                payload_len: len,
+            },
+            source: LocalRange { slot, offset, len },
+        }
+    }
+
+    fn wants_ack(&mut self, number: u32, message: &Message, is_last: bool) -> bool {
+        self.since_ack_request += 1;
+        let is_newest = number.wrapping_add(1) == self.posted;
+        let ends = is_last && (message.request.signalling == Signalling::Signalled || is_newest);
+        let wanted = ends
+            || self.since_ack_request >= self.window.div_ceil(ACK_REQUEST_SHARE)
+            || self.next.distance_from(self.una) >= self.window;
+        if wanted {
+            self.since_ack_request = 0;
+        }
+        wanted
+    }
+}

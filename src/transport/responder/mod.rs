@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Responder of a reliable connection: says where segments of requests go, completes messages in
+//! order, and answers READs.
+
+mod progress;
+mod receive;
+mod request;
+mod response;
+
+use super::bitmap::PsnSet;
+use super::bitmap::MAX_WINDOW;
+use super::frame::AckHeader;
+use super::frame::SegmentFlags;
+use super::frame::Syndrome;
+use super::ids::Epoch;
+use super::ids::Psn;
+use super::ids::Qpn;
+use super::ids::Rkey;
+use super::ids::Rsn;
+use super::opcode::Opcode;
+use super::status::NakCode;
+use super::status::QpEvent;
+use super::storage::BadTableLength;
+use super::storage::Ring;
+use super::storage::Storage;
+use super::storage::MAX_TABLE;
+use super::timing::RnrTimer;
+
+pub use receive::Receive;
+pub use receive::ReceiveCompletion;
+pub use receive::ReceiveQueue;
+pub use receive::TakenReceive;
+pub use request::Disposition;
+pub use request::DropReason;
+pub use request::RequestToken;
+pub use response::RemoteRange;
+pub use response::ResponseSegment;
+pub use response::ResponseSlot;
+pub use response::ServedRead;
+
+/// Attributes of the connection as the responder needs them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ResponderConfig {
+    /// Our queue pair.
+    pub local_qpn: Qpn,
+    /// The peer's queue pair.
+    pub remote_qpn: Qpn,
+    /// PSN of the first request (`rq_psn`). Our responses count from it as well.
+    pub initial_psn: Psn,
+    /// How many PSNs may be outstanding, agreed with the peer; the tables may limit it further.
+    pub window: u16,
+    /// How many READs the peer may have outstanding (`max_dest_rd_atomic`).
+    pub max_dest_rd_atomic: u8,
+    /// How long the peer is to wait when no receive request is there (`min_rnr_timer`).
+    pub rnr_timer: RnrTimer,
+}
+
+/// Tables of a responder. All lengths are powers of two.
+pub struct ResponderTables<S: Storage> {
+    /// Requests outstanding: the window, at most [`MAX_WINDOW`].
+    pub requests: S::Table<RequestSlot>,
+    /// Receives taken for messages that are not complete: as long as the window.
+    pub receives: S::Table<TakenReceive>,
+    /// READs being answered: at least the largest `max_dest_rd_atomic`.
+    pub reads: S::Table<ServedRead>,
+    /// Responses outstanding: as long as the window.
+    pub responses: S::Table<ResponseSlot>,
+}
+
+/// What is known of a PSN in the window.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum SlotState {
+    /// Nothing has arrived.
+    #[default]
+    Empty,
+    /// Its payload is being placed.
+    Placing,
+    /// Its payload is being placed, and another copy was dropped meanwhile.
+    PlacingRepeated,
+    /// All is done but the processing in order.
+    Placed,
+    /// There was no receive request for it.
+    Rnr,
+    /// It came too early, or what came was not good: it must be sent again.
+    Dropped,
+    /// It is refused.
+    Denied(NakCode),
+    /// The receive request is too short for it.
+    TooLong,
+}
+
+/// Entry of the table of requests in the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestSlot {
+    state: SlotState,
+    opcode: Opcode,
+    flags: SegmentFlags,
+    rsn: Rsn,
+    rkey: Rkey,
+    va: u64,
+    offset: u32,
+    imm: u32,
+    response_psn: Psn,
+    payload_len: u32,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Not connected.
+    Idle,
+    /// Working.
+    Running,
+    /// A request is refused; answers to READs before it are still being delivered.
+    Failing(Fault),
+    /// In the error state.
+    Failed,
+}
+
+/// A refused request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Fault {
+    syndrome: Syndrome,
+    event: QpEvent,
+    /// Responses before this one are delivered first.
+    responses_until: Psn,
+    /// How the receive of the refused message ends.
+    receive: FaultyReceive,
+}
+
+/// How the receive of a refused message ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum FaultyReceive {
+    /// It is flushed like all others, if there is one.
+    Flushed,
+    /// It was too short.
+    TooShort,
+}
+
+/// A message of which not all segments have been processed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct OpenMessage {
+    opcode: Opcode,
+    received: u32,
+}
+
+/// Whether the peer has been heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Establishment {
+    /// Not yet.
+    Silent,
+    /// Yes, and the owner is to be told.
+    Untold,
+    /// Yes.
+    Told,
+}
+
+/// Counters of rare events, for diagnosis.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ResponderCounters {
+    /// Requests that had been processed, or were being processed, before.
+    pub duplicates: u64,
+    /// Requests far from the window or from the wrong queue pair.
+    pub bogus: u64,
+    /// RNR NAKs given.
+    pub rnr_naks: u64,
+    /// Sequence NAKs given.
+    pub sequence_naks: u64,
+    /// Responses sent again.
+    pub repeated_responses: u64,
+}
+
+/// Responder of a queue pair.
+///
+/// # Invariants
+///
+/// Only slots `base..base + window` are not `Empty`; `marks` counts those that are `Rnr`, `Dropped`,
+/// `Denied` or `TooLong`, `placing` those that are `Placing` or `PlacingRepeated`.
+pub struct Responder<S: Storage> {
+    requests: Ring<S, RequestSlot>,
+    config: ResponderConfig,
+    state: State,
+    epoch: Epoch,
+
+    base: Psn,
+    window: u32,
+    marks: u32,
+    placing: u32,
+    open: Option<OpenMessage>,
+
+    receives: receive::Receives<S>,
+    served: response::Served<S>,
+
+    syndrome: Syndrome,
+    nak_serial: u32,
+    ack_due: bool,
+
+    established: Establishment,
+    event: Option<QpEvent>,
+    last_wqe: Establishment,
+    counters: ResponderCounters,
+}
+
+const UNCONNECTED: ResponderConfig = ResponderConfig {
+    local_qpn: Qpn::new(0),
+    remote_qpn: Qpn::new(0),
+    initial_psn: Psn::new(0),
+    window: 1,
+    max_dest_rd_atomic: 0,
+    rnr_timer: RnrTimer::new(0),
+};
+
+impl<S: Storage> Responder<S> {
+    /// A responder that is not connected.
+    ///
+    /// # Errors
+    ///
+    /// If a table's length is not a power of two, or out of range.
+    pub fn new(tables: ResponderTables<S>) -> Result<Self, BadTableLength> {
+        let window = MAX_WINDOW as usize;
+        Ok(Self {
+            requests: Ring::new(tables.requests, window)?,
+            config: UNCONNECTED,
+            state: State::Idle,
+            epoch: Epoch::default(),
+            base: Psn::new(0),
+            window: 1,
+            marks: 0,
+            placing: 0,
+            open: None,
+            receives: receive::Receives::new(Ring::new(tables.receives, MAX_TABLE)?),
+            served: response::Served::new(
+                Ring::new(tables.reads, 256)?,
+                Ring::new(tables.responses, window)?,
+            ),
+            syndrome: Syndrome::Ack,
+            nak_serial: 0,
+            ack_due: false,
+            established: Establishment::Silent,
+            event: None,
+            last_wqe: Establishment::Silent,
+            counters: ResponderCounters::default(),
+        })
+    }
+
+    /// Connects (transition to RTR). Everything of an earlier life is forgotten.
+    pub fn start(&mut self, config: ResponderConfig) {
+        self.reset();
+        let limit = self
+            .requests
+            .len()
+            .min(self.receives.capacity())
+            .min(self.served.window_limit());
+        let window = u32::from(config.window).clamp(1, limit);
+        self.window = 1 << window.ilog2();
+        self.config = config;
+        self.base = config.initial_psn;
+        self.served.start(config.initial_psn, self.window);
+        self.state = State::Running;
+    }
+
+    /// Forgets everything (transition to RESET). Receives that had been taken are not flushed.
+    pub fn reset(&mut self) {
+        self.epoch = self.epoch.next();
+        for number in 0..self.requests.len() {
+            self.requests.at_mut(number).state = SlotState::Empty;
+        }
+        self.state = State::Idle;
+        self.config = UNCONNECTED;
+        self.base = Psn::new(0);
+        self.window = 1;
+        self.marks = 0;
+        self.placing = 0;
+        self.open = None;
+        self.receives.reset();
+        self.served.start(Psn::new(0), 1);
+        self.syndrome = Syndrome::Ack;
+        self.nak_serial = 0;
+        self.ack_due = false;
+        self.established = Establishment::Silent;
+        self.event = None;
+        self.last_wqe = Establishment::Silent;
+    }
+
+    /// Changes the RNR timer of a connected queue pair.
+    pub fn set_rnr_timer(&mut self, rnr_timer: RnrTimer) {
+        self.config.rnr_timer = rnr_timer;
+    }
+
+    /// Segments arrived before the queue pair was connected and had to be dropped: makes the peer send
+    /// them again now rather than after its timeout. Harmless if there were none.
+    pub fn announce_ready(&mut self) {
+        if self.state == State::Running {
+            self.complain(Syndrome::SequenceNak);
+        }
+    }
+
+    /// Stops (transition to ERR): receives that were taken are flushed.
+    pub fn flush(&mut self) {
+        match self.state {
+            State::Idle | State::Failed => {}
+            State::Running | State::Failing(_) => self.enter_failed(),
+        }
+    }
+
+    /// Whether the peer should be told the state of this side.
+    pub const fn ack_due(&self) -> bool {
+        self.ack_due
+    }
+
+    /// The acknowledgement to send now. `response_psn` is what the requester of the same queue pair
+    /// says (`Requester::take_response_ack`). Nothing if not connected.
+    pub fn take_ack(&mut self, response_psn: Psn) -> Option<AckHeader> {
+        self.ack_due = false;
+        if self.state == State::Idle {
+            return None;
+        }
+        Some(AckHeader {
+            dest_qpn: self.config.remote_qpn,
+            src_qpn: self.config.local_qpn,
+            psn: self.base,
+            response_psn,
+            syndrome: self.syndrome,
+            nak_serial: self.nak_serial,
+        })
+    }
+
+    /// A frame with an acknowledgement was lost: it is due again, as it will be then.
+    pub fn on_lost_ack(&mut self) {
+        if self.state != State::Idle {
+            self.ack_due = true;
+        }
+    }
+
+    /// Something the owner must act upon, if anything.
+    pub fn poll_event(&mut self) -> Option<QpEvent> {
+        if self.established == Establishment::Untold {
+            self.established = Establishment::Told;
+            return Some(QpEvent::CommunicationEstablished);
+        }
+        if let Some(event) = self.event.take() {
+            return Some(event);
+        }
+        if self.state == State::Failed
+            && self.last_wqe == Establishment::Silent
+            && self.placing == 0
+            && self.receives.is_empty()
+        {
+            self.last_wqe = Establishment::Told;
+            return Some(QpEvent::LastWqeReached);
+        }
+        None
+    }
+
+    /// The next completion of a receive, in the order the receives were taken. Ask after every
+    /// [`Self::on_request`], [`Self::commit`], [`Self::on_response_ack`] and [`Self::flush`].
+    pub fn poll_completion(&mut self) -> Option<ReceiveCompletion> {
+        let may_flush = self.state == State::Failed && self.placing == 0;
+        self.receives.poll(if may_flush {
+            receive::Flushing::Allowed
+        } else {
+            receive::Flushing::Forbidden
+        })
+    }
+
+    /// Counters of rare events.
+    pub const fn counters(&self) -> ResponderCounters {
+        self.counters
+    }
+
+    /// Says something new about the request at the base of the window.
+    fn complain(&mut self, syndrome: Syndrome) {
+        self.syndrome = syndrome;
+        self.nak_serial = self.nak_serial.wrapping_add(1);
+        self.ack_due = true;
+    }
+
+    fn enter_failed(&mut self) {
+        self.state = State::Failed;
+        self.served.stop();
+    }
+}
+
+/// A set for the window of responses.
+fn response_set(window: u32) -> PsnSet {
+    PsnSet::new(window)
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Processing of requests in order, and what is said about those that cannot be.
+
+use super::super::frame::SegmentFlags;
+use super::super::frame::Syndrome;
+use super::super::ids::Psn;
+use super::super::opcode::Opcode;
+use super::super::requester::Solicitation;
+use super::super::status::CompletionStatus;
+use super::super::status::NakCode;
+use super::super::status::QpEvent;
+use super::super::storage::Storage;
+use super::receive::Assignment;
+use super::receive::ReceiveEnd;
+use super::Fault;
+use super::FaultyReceive;
+use super::OpenMessage;
+use super::ReceiveQueue;
+use super::RequestSlot;
+use super::Responder;
+use super::SlotState;
+use super::State;
+
+impl<S: Storage> Responder<S> {
+    /// Processes all requests at the base of the window that can be.
+    pub(super) fn advance(&mut self, queue: &mut impl ReceiveQueue) {
+        while self.state == State::Running {
+            let slot = *self.requests.at(self.base.get());
+            match slot.state {
+                SlotState::Empty | SlotState::Placing | SlotState::PlacingRepeated => return,
+                SlotState::Placed => match self.process(&slot) {
+                    Ok(()) => {
+                        self.requests.at_mut(self.base.get()).state = SlotState::Empty;
+                        self.base = self.base.next();
+                        self.syndrome = Syndrome::Ack;
+                        if slot.flags.contains(SegmentFlags::ACK_REQUEST) {
+                            self.ack_due = true;
+                        }
+                    }
+                    Err(code) => self.refuse(code, FaultyReceive::Flushed),
+                },
+                SlotState::Rnr => {
+                    // A receive may have been posted since.
+                    let syndrome = match self.receives.assign(slot.rsn, queue) {
+                        Assignment::NotReady => {
+                            self.counters.rnr_naks += 1;
+                            Syndrome::RnrNak(self.config.rnr_timer)
+                        }
+                        Assignment::Taken(_) | Assignment::NoRoom | Assignment::Impossible => {
+                            self.counters.sequence_naks += 1;
+                            Syndrome::SequenceNak
+                        }
+                    };
+                    self.demand_repetition(syndrome);
+                    return;
+                }
+                SlotState::Dropped => {
+                    self.counters.sequence_naks += 1;
+                    self.demand_repetition(Syndrome::SequenceNak);
+                    return;
+                }
+                SlotState::Denied(code) => self.refuse(code, FaultyReceive::Flushed),
+                SlotState::TooLong => {
+                    self.refuse(NakCode::InvalidRequest, FaultyReceive::TooShort);
+                }
+            }
+        }
+    }
+
+    /// A fault has been noted; once the answers to all READs before it have been delivered, says so
+    /// and enters the error state.
+    pub(super) fn settle_fault(&mut self) {
+        let State::Failing(fault) = self.state else {
+            return;
+        };
+        if !self.served.has_delivered(fault.responses_until) {
+            return;
+        }
+        if fault.receive == FaultyReceive::TooShort {
+            // Without a receive there was nothing too short; then there is nothing to complete.
+            let _ = self.receives.complete(ReceiveEnd {
+                opcode: Opcode::Send,
+                status: CompletionStatus::LocalLengthError,
+                byte_len: 0,
+                imm: 0,
+                solicited: Solicitation::Unsolicited,
+            });
+        }
+        self.complain(fault.syndrome);
+        self.event = Some(fault.event);
+        self.enter_failed();
+    }
+
+    /// Notes a fault, unless an earlier one is known.
+    pub(super) fn note_fault(&mut self, fault: Fault) {
+        match self.state {
+            State::Running => self.state = State::Failing(fault),
+            State::Failing(known) => {
+                if fault.responses_until.is_before(known.responses_until) {
+                    self.state = State::Failing(fault);
+                }
+            }
+            State::Idle | State::Failed => return,
+        }
+        self.settle_fault();
+    }
+
+    /// The request at the base is refused for good.
+    fn refuse(&mut self, code: NakCode, receive: FaultyReceive) {
+        self.note_fault(Fault {
+            syndrome: Syndrome::Nak(code),
+            event: event_of(code),
+            responses_until: self.served.end(),
+            receive,
+        });
+    }
+
+    /// The request at the base must be sent again, and all behind it.
+    fn demand_repetition(&mut self, syndrome: Syndrome) {
+        let mut psn = self.base;
+        let end = self.base.add(self.window);
+        while self.marks > 0 && psn != end {
+            let slot = self.requests.at_mut(psn.get());
+            match slot.state {
+                SlotState::Rnr | SlotState::Dropped | SlotState::Denied(_) | SlotState::TooLong => {
+                    slot.state = SlotState::Empty;
+                    self.marks -= 1;
+                }
+                SlotState::Empty
+                | SlotState::Placing
+                | SlotState::PlacingRepeated
+                | SlotState::Placed => {}
+            }
+            psn = psn.next();
+        }
+        self.complain(syndrome);
+    }
+
+    /// Processes the segment at the base, which has been placed.
+    fn process(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
+        let is_first = slot.flags.contains(SegmentFlags::FIRST);
+        let is_last = slot.flags.contains(SegmentFlags::LAST);
+        if slot.opcode == Opcode::Read {
+            if self.open.is_some() || !is_first || !is_last {
+                return Err(NakCode::InvalidRequest);
+            }
+            return self.serve_read(slot);
+        }
+        let received = match self.open {
+            None if is_first => 0,
+            Some(open) if !is_first && open.opcode == slot.opcode => open.received,
+            None | Some(_) => return Err(NakCode::InvalidRequest),
+        };
+        if slot.offset != received || slot.rsn != self.receives.next() {
+            return Err(NakCode::InvalidRequest);
+        }
+        // In range: a header's offset plus length is at most 2^31.
+        let received = received.saturating_add(slot.payload_len);
+        if !is_last {
+            if slot.payload_len == 0 {
+                return Err(NakCode::InvalidRequest);
+            }
+            self.open = Some(OpenMessage {
+                opcode: slot.opcode,
+                received,
+            });
+            return Ok(());
+        }
+        self.open = None;
+        if !slot.opcode.consumes_receive() {
+            return Ok(());
+        }
+        let solicited = if slot.flags.contains(SegmentFlags::SOLICITED) {
+            Solicitation::Solicited
+        } else {
+            Solicitation::Unsolicited
+        };
+        self.receives
+            .complete(ReceiveEnd {
+                opcode: slot.opcode,
+                status: CompletionStatus::Success,
+                byte_len: received,
+                imm: slot.imm,
+                solicited,
+            })
+            .map_err(|_| NakCode::RemoteOperation)
+    }
+
+    fn serve_read(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
+        self.on_response_ack(slot.response_psn);
+        let limit = u32::from(self.config.max_dest_rd_atomic);
+        self.served
+            .accept(self.base, slot.va, slot.rkey, slot.offset, slot.imm, limit)
+            .map_err(|_| NakCode::InvalidRequest)
+    }
+
+    /// PSN of the next request to be processed.
+    pub const fn expected_psn(&self) -> Psn {
+        self.base
+    }
+}
+
+/// What the owner of the queue pair gets when a request is refused.
+pub(super) const fn event_of(code: NakCode) -> QpEvent {
+    match code {
+        NakCode::InvalidRequest => QpEvent::InvalidRequest,
+        NakCode::RemoteAccess => QpEvent::AccessViolation,
+        NakCode::RemoteOperation => QpEvent::Catastrophic,
+    }
+}

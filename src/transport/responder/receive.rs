@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receives that messages have taken from the receive queue, and their completions.
+
+use super::super::ids::ReceiveSlot;
+use super::super::ids::Rsn;
+use super::super::opcode::Opcode;
+use super::super::status::CompletionStatus;
+use super::super::storage::Ring;
+use super::super::storage::Storage;
+
+/// A receive request taken from a queue.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Receive {
+    /// The caller's name for it, under which it keeps the buffers until the completion is polled.
+    pub slot: ReceiveSlot,
+    /// The user's name for it.
+    pub wr_id: u64,
+    /// Bytes its buffers hold.
+    pub length: u32,
+}
+
+/// A receive queue, of the queue pair's own or shared.
+pub trait ReceiveQueue {
+    /// Takes the next receive request, if there is one.
+    fn take(&mut self) -> Option<Receive>;
+}
+
+/// A completion of the receive queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReceiveCompletion {
+    /// Which receive; its buffers are the user's again.
+    pub slot: ReceiveSlot,
+    /// The user's name for it.
+    pub wr_id: u64,
+    /// What arrived.
+    pub opcode: Opcode,
+    /// How it ended.
+    pub status: CompletionStatus,
+    /// Bytes of the message.
+    pub byte_len: u32,
+    /// Immediate data, if the opcode has any.
+    pub imm: u32,
+    /// Whether the sender asked to wake the receiver.
+    pub solicited: super::super::requester::Solicitation,
+}
+
+/// Entry of the table of taken receives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TakenReceive {
+    receive: Receive,
+    end: Option<ReceiveEnd>,
+}
+
+/// How a receive ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceiveEnd {
+    pub(super) opcode: Opcode,
+    pub(super) status: CompletionStatus,
+    pub(super) byte_len: u32,
+    pub(super) imm: u32,
+    pub(super) solicited: super::super::requester::Solicitation,
+}
+
+/// Whether receives that no message has completed are flushed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Flushing {
+    Allowed,
+    Forbidden,
+}
+
+/// A receive for a message, or why there is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Assignment {
+    /// This one.
+    Taken(Receive),
+    /// The queue is empty.
+    NotReady,
+    /// Completions have not been polled: no room to note more.
+    NoRoom,
+    /// No message in the window can have this number.
+    Impossible,
+}
+
+/// Receives taken, by receive sequence number.
+///
+/// # Invariants
+///
+/// `polled` <= `done` <= `taken` (as distances), at most the ring's length apart. Entries before `done`
+/// have an end.
+pub(super) struct Receives<S: Storage> {
+    ring: Ring<S, TakenReceive>,
+    polled: Rsn,
+    done: Rsn,
+    taken: Rsn,
+}
+
+impl<S: Storage> Receives<S> {
+    pub(super) fn new(ring: Ring<S, TakenReceive>) -> Self {
+        Self {
+            ring,
+            polled: Rsn(0),
+            done: Rsn(0),
+            taken: Rsn(0),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> u32 {
+        self.ring.len()
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.polled = Rsn(0);
+        self.done = Rsn(0);
+        self.taken = Rsn(0);
+    }
+
+    /// Number of the receive the next message in order will use up.
+    pub(super) const fn next(&self) -> Rsn {
+        self.done
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.polled == self.taken
+    }
+
+    /// The receive with number `rsn`, taking it and those before it from the queue if need be.
+    pub(super) fn assign(&mut self, rsn: Rsn, queue: &mut impl ReceiveQueue) -> Assignment {
+        let ahead = rsn.distance_from(self.done);
+        if ahead >= self.ring.len() {
+            return Assignment::Impossible;
+        }
+        while ahead >= self.taken.distance_from(self.done) {
+            if self.taken.distance_from(self.polled) >= self.ring.len() {
+                return Assignment::NoRoom;
+            }
+            let Some(receive) = queue.take() else {
+                return Assignment::NotReady;
+            };
+            *self.ring.at_mut(self.taken.0) = TakenReceive { receive, end: None };
+            self.taken = self.taken.add(1);
+        }
+        Assignment::Taken(self.ring.at(rsn.0).receive)
+    }
+
+    /// The receive the next message in order used up has ended. False if none was taken for it.
+    pub(super) fn complete(&mut self, end: ReceiveEnd) -> Result<(), NotTaken> {
+        if self.done == self.taken {
+            return Err(NotTaken);
+        }
+        self.ring.at_mut(self.done.0).end = Some(end);
+        self.done = self.done.add(1);
+        Ok(())
+    }
+
+    pub(super) fn poll(&mut self, flushing: Flushing) -> Option<ReceiveCompletion> {
+        if self.polled == self.taken {
+            return None;
+        }
+        let entry = *self.ring.at(self.polled.0);
+        let end = if self.polled != self.done {
+            entry.end?
+        } else {
+            match flushing {
+                Flushing::Forbidden => return None,
+                Flushing::Allowed => {
+                    self.done = self.done.add(1);
+                    ReceiveEnd {
+                        opcode: Opcode::Send,
+                        status: CompletionStatus::FlushError,
+                        byte_len: 0,
+                        imm: 0,
+                        solicited: super::super::requester::Solicitation::Unsolicited,
+                    }
+                }
+            }
+        };
+        self.polled = self.polled.add(1);
+        Some(ReceiveCompletion {
+            slot: entry.receive.slot,
+            wr_id: entry.receive.wr_id,
+            opcode: end.opcode,
+            status: end.status,
+            byte_len: end.byte_len,
+            imm: end.imm,
+            solicited: end.solicited,
+        })
+    }
+}
+
+/// No receive was taken for a message.
+pub(super) struct NotTaken;
