@@ -2,6 +2,7 @@
 
 //! Access rights to memory (IBTA 10.6.3 Memory access control).
 
+use super::unsupported;
 use crate::verbs::bindings;
 use kernel::{
     impl_flags,
@@ -50,7 +51,7 @@ impl AccessFlags {
         let required = raw & !bindings::ib_access_flags_IB_ACCESS_OPTIONAL;
 
         if required & !Self::all_bits() != 0 {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         Ok(Self(required))
     }

@@ -108,7 +108,6 @@ impl AhAttributes {
                 sgid_index: self.source_index,
                 hop_limit: self.hop_limit,
                 traffic_class: self.traffic_class,
-                ..pin_init::zeroed()
             },
             sl: self.service_level,
             static_rate: self.static_rate,
@@ -120,7 +119,6 @@ impl AhAttributes {
                     dmac: self.destination_mac,
                 },
             },
-            ..pin_init::zeroed()
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Completion queues.
 
 use super::{
+    error::unsupported,
     event::{
         CqEvents,
         Gate, //
@@ -122,7 +123,7 @@ pub(super) unsafe extern "C" fn create_cq<D: Driver>(
         let user = unsafe { UserData::from_raw(bindings::rdma_shim_bundle_udata(attrs)) };
 
         if attr.flags != 0 {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         // SAFETY: The queue stays valid until `destroy_cq` has closed the gate; if creation fails,
         // the gate is closed below.

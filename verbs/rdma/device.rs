@@ -164,7 +164,6 @@ impl<D: Driver> DeviceHandle<D> {
                     port_num: port.get(),
                 },
                 event: event.into_raw(),
-                ..pin_init::zeroed()
             };
 
             // SAFETY: The device is registered, and the event is copied by the function.
@@ -229,9 +228,8 @@ impl<D: Driver> Registration<D> {
             .copy_from_slice(text);
 
         // SAFETY: The size is that of a struct headed by `struct ib_device`.
-        let raw =
-            NonNull::new(unsafe { bindings::rdma_shim_ib_alloc_device(size_of::<Device<D>>()) })
-                .ok_or(ENOMEM)?;
+        let raw = unsafe { bindings::rdma_shim_ib_alloc_device(size_of::<Device<D>>()) };
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
         let device = raw.cast::<Device<D>>().as_ptr();
         let ops = ops_table::build::<D>(module);
 

@@ -95,7 +95,6 @@ fn event(
         device,
         element,
         event,
-        ..pin_init::zeroed()
     }
 }
 

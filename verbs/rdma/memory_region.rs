@@ -3,6 +3,7 @@
 //! Memory regions.
 
 use super::{
+    error::unsupported,
     object::init_in_place,
     AccessFlags,
     Driver,
@@ -135,7 +136,7 @@ pub(super) unsafe extern "C" fn reg_user_mr<D: Driver>(
     let (pd, user) = unsafe { (Pd::<D>::from_raw(pd), UserData::from_raw(udata)) };
     let register = || {
         if !dmah.is_null() {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         let request = MrRequest {
             start,

@@ -49,8 +49,8 @@ impl MmapBuffer {
     pub(crate) fn new(size: usize) -> Result<Arc<Self>> {
         let size = page_align(size).filter(|&size| size != 0).ok_or(EINVAL)?;
         // SAFETY: The size is not zero.
-        let memory =
-            NonNull::new(unsafe { bindings::rdma_shim_vmalloc_user(size) }).ok_or(ENOMEM)?;
+        let memory = unsafe { bindings::rdma_shim_vmalloc_user(size) };
+        let memory = NonNull::new(memory).ok_or(ENOMEM)?;
 
         // INVARIANT: As just allocated. An error of `Arc::new` drops the value.
         Ok(Arc::new(

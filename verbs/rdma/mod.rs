@@ -25,6 +25,7 @@ mod completion_queue;
 mod device;
 mod device_attributes;
 mod driver;
+mod error;
 mod event;
 mod gid;
 mod memory_region;
@@ -73,6 +74,7 @@ pub(crate) use driver::{
     Driver,
     DriverId, //
 };
+pub(crate) use error::unsupported;
 pub(crate) use event::{
     CqEvents,
     PortEvent,

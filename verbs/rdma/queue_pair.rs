@@ -3,6 +3,7 @@
 //! Queue pairs.
 
 use super::{
+    error::unsupported,
     event::{
         Gate,
         QpEvents, //
@@ -56,7 +57,7 @@ impl QpType {
             bindings::ib_qp_type_IB_QPT_RC => Self::Rc,
             bindings::ib_qp_type_IB_QPT_UC => Self::Uc,
             bindings::ib_qp_type_IB_QPT_UD => Self::Ud,
-            _ => return Err(EOPNOTSUPP),
+            _ => return Err(unsupported()),
         })
     }
 
@@ -197,7 +198,7 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
         let user = unsafe { UserData::from_raw(udata) };
 
         if attr.create_flags != 0 || !attr.rwq_ind_tbl.is_null() {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         let qp_type = QpType::from_raw(attr.qp_type)?;
         if attr.send_cq.is_null() || attr.recv_cq.is_null() {
@@ -331,7 +332,7 @@ pub(super) unsafe extern "C" fn post_send<D: Driver>(
         if !this.is_user() || !wr.is_null() {
             // SAFETY: `ib_core` passes where to report the work request that was not posted.
             unsafe { *bad_wr = wr };
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         this.ring_doorbell()?;
         Ok(0)

@@ -3,6 +3,7 @@
 //! Attributes of queue pairs (IBTA 11.2.5 Query and Modify queue pair).
 
 use super::{
+    error::unsupported,
     AccessFlags,
     AhAttributes,
     Mtu,
@@ -88,7 +89,7 @@ impl<'a> QpModify<'a> {
         mask: bindings::ib_qp_attr_mask,
     ) -> Result<Self> {
         if mask & !bindings::ib_qp_attr_mask_IB_QP_ATTR_STANDARD_BITS != 0 {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         Ok(Self { raw, mask })
     }

@@ -3,6 +3,7 @@
 //! Shared receive queues.
 
 use super::{
+    error::unsupported,
     event::{
         Gate,
         SrqEvents, //
@@ -99,7 +100,7 @@ pub(super) unsafe extern "C" fn create_srq<D: Driver>(
         let user = unsafe { UserData::from_raw(udata) };
 
         if attr.srq_type != bindings::ib_srq_type_IB_SRQT_BASIC {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         // SAFETY: The queue stays valid until `destroy_srq` has closed the gate; if creation
         // fails, the gate is closed below.

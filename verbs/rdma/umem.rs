@@ -68,7 +68,7 @@ impl Umem {
     /// Offset of the first byte in the first page.
     pub(crate) fn offset(&self) -> usize {
         // SAFETY: By the type's invariants.
-        unsafe { (*self.raw.as_ptr()).address as usize % PAGE_SIZE }
+        unsafe { (*self.raw.as_ptr()).address % PAGE_SIZE }
     }
 
     /// Number of bytes.

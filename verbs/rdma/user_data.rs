@@ -25,7 +25,8 @@ use kernel::{
 /// `raw` points to the `driver_udata` of a `uverbs_attr_bundle` that is valid for `'a`.
 pub(crate) struct UserData<'a, D: Driver> {
     raw: NonNull<bindings::ib_udata>,
-    _call: PhantomData<(&'a (), fn() -> D)>,
+    _call: PhantomData<&'a ()>,
+    _driver: PhantomData<fn() -> D>,
 }
 
 impl<'a, D: Driver> UserData<'a, D> {
@@ -38,6 +39,7 @@ impl<'a, D: Driver> UserData<'a, D> {
         NonNull::new(raw).map(|raw| Self {
             raw,
             _call: PhantomData,
+            _driver: PhantomData,
         })
     }
 
