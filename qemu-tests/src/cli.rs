@@ -19,21 +19,17 @@ use lab_agent::protocol::ExitStatus;
 use usb4_cable::topology::LinkSpeed;
 
 use crate::agent::command;
-use crate::boot_kernel::BootKernel;
 use crate::cache::Cache;
-use crate::clients::Clients;
 use crate::fabric::Fabric;
 use crate::instance::Instance;
-use crate::instance::Recipe;
 use crate::kernel_tree::Kernel;
-use crate::kernel_tree::KernelTree;
 use crate::module;
-use crate::module::Modules;
-use crate::root::Root;
-use crate::tool::checkout;
-use crate::tool::Tools;
+use crate::run::Run;
+use crate::suite;
 use crate::within::Lifetime;
 use crate::within::Program;
+use crate::workbench;
+use crate::workbench::Workbench;
 
 /// Debian hosts with unmodified thunderbolt drivers, joined by software USB4 cables.
 #[derive(Parser)]
@@ -68,6 +64,8 @@ enum Action {
     },
     /// Start hosts and cables, and leave them running
     Up(Up),
+    /// Run the tests
+    Test(Test),
     /// Run a command on a host of a running lab
     Exec(Exec),
     /// Plug, unplug or look at the cables of a running lab
@@ -97,11 +95,14 @@ struct Shape {
     /// What the links train to
     #[arg(long, value_enum, default_value_t = Speed::Gbps80)]
     speed: Speed,
+    /// The hosts' kernel
+    #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
+    kernel: KernelChoice,
     /// Memory of each host in MiB
-    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    #[arg(long, default_value_t = workbench::MEMORY_MIB, value_name = "MIB")]
     memory: u32,
     /// CPUs of each host
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = workbench::CPUS)]
     cpus: u32,
 }
 
@@ -138,6 +139,15 @@ struct Up {
     name: Name,
     #[command(flatten)]
     shape: Shape,
+}
+
+#[derive(Args)]
+struct Test {
+    /// Run only tests whose suite/name contains this
+    filter: Option<String>,
+    /// Show the tests and run none
+    #[arg(long)]
+    list: bool,
 }
 
 #[derive(Args)]
@@ -211,7 +221,7 @@ impl Cli {
             None => default_cache()?,
         };
         let cache = Cache::open(cache)?;
-        let root = || Root::provide(&cache, self.mirror.as_deref());
+        let workbench = |source| Workbench::new(cache.clone(), self.mirror.clone(), source);
         match self.action {
             Action::Within { spec } => {
                 let program: Program =
@@ -219,31 +229,28 @@ impl Cli {
                 match program.exec()? {}
             }
             Action::Provision { debug } => {
-                let root = root()?;
-                KernelTree::provide(&cache, &root, Kernel::Stock)?;
+                let workbench = workbench(None)?;
+                workbench.tree(Kernel::Stock)?;
                 if debug {
-                    KernelTree::provide(&cache, &root, Kernel::Debug)?;
+                    workbench.tree(Kernel::Debug)?;
                 }
-                Tools::build(&cache.target())?;
-                Clients::build(&cache, &root, &checkout()?)?;
+                workbench.tools()?;
+                workbench.clients()?;
                 Ok(ExitCode::SUCCESS)
             }
             Action::Module { kernel, source } => {
-                let root = root()?;
-                let tree = KernelTree::provide(&cache, &root, kernel.into())?;
-                let source = match source {
-                    Some(source) => std::path::absolute(source).context("the sources")?,
-                    None => checkout()?,
-                };
-                let modules = Modules::build(&cache, &root, &tree, &source)?;
+                let source = source.map(std::path::absolute).transpose();
+                let workbench = workbench(source.context("the module's sources")?)?;
+                let modules = workbench.modules(kernel.into())?;
                 println!("{}", modules.file(module::NAME)?.display());
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Up(up) => up.run(&cache, &root()?),
+            Action::Up(up) => up.run(&workbench(None)?),
+            Action::Test(test) => test.run(&workbench(None)?),
             Action::Exec(exec) => exec.run(&cache),
             Action::Cable(cable) => cable.run(&cache),
             Action::Down(name) => {
-                Instance::open(&cache.instances(), &name.name)?.down()?;
+                Instance::open(&cache.instances(), &name.name)?.power_off()?;
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -251,20 +258,15 @@ impl Cli {
 }
 
 impl Up {
-    fn run(self, cache: &Cache, root: &Root) -> Result<ExitCode> {
-        let kernel = BootKernel::of_root(&root.path)?;
-        let tools = Tools::build(&cache.target())?;
-        let recipe = Recipe {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let instance = workbench.up(&workbench::Shape {
             name: &self.name.name,
-            topology: self.shape.fabric().topology()?,
+            fabric: self.shape.fabric(),
+            kernel: self.shape.kernel.into(),
             memory_mib: self.shape.memory,
             cpus: self.shape.cpus,
-            root: &root.path,
-            kernel: &kernel,
-            tools: &tools,
             lifetime: Lifetime::Detached,
-        };
-        let instance = Instance::up(&cache.instances(), &recipe)?;
+        })?;
         println!(
             "{} is up: hosts {}; files in {}",
             self.name.name,
@@ -272,6 +274,28 @@ impl Up {
             instance.directory().display()
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Test {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let suites = suite::all();
+        if self.list {
+            for suite in &suites {
+                for test in &suite.tests {
+                    println!("{}/{}", suite.name, test.name);
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let run = Run::new(workbench)?;
+        println!("logs: {}", run.directory().display());
+        let tally = run.suites(&suites, self.filter.as_deref().unwrap_or_default())?;
+        println!("{tally}");
+        Ok(match tally.failed {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
     }
 }
 

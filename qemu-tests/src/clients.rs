@@ -18,7 +18,7 @@ use crate::within::Access;
 use crate::within::Bind;
 
 /// Names of the programs.
-pub const PROGRAMS: [&str; 3] = ["verbs-verify", "verbs-errors", "allreduce"];
+const PROGRAMS: [&str; 3] = ["verbs-verify", "verbs-errors", "allreduce"];
 
 /// Disk space of the crates they depend on, in bytes.
 const SPACE: u64 = 256 << 20;
@@ -63,9 +63,9 @@ impl Clients {
         })
     }
 
-    /// The program named `name`.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+    /// The programs.
+    pub fn files(&self) -> Vec<PathBuf> {
+        PROGRAMS.iter().map(|name| self.directory.join(name)).collect()
     }
 }
 

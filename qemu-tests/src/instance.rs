@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
+use lab_agent::protocol::SHARE;
 use rustix::fs::flock;
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
@@ -163,6 +164,7 @@ impl Instance {
             .with_context(|| format!("copy {}", recipe.kernel.image.display()))?;
         let path = self.directory.join(initramfs);
         recipe.kernel.write_initramfs(&recipe.tools.agent, &path)?;
+        let own_modules = share_modules(recipe, share)?;
         let accelerator = Accelerator::probe(recipe.root)?;
         for host in &recipe.topology.hosts {
             let nhis = recipe.topology.all_nhis().into_iter();
@@ -190,6 +192,10 @@ impl Instance {
         }
         let names: Vec<String> = self.names();
         for name in &names {
+            if let Some(link) = &own_modules {
+                self.shell(name, link, LINK_LIMIT)
+                    .context("link the kernel's modules")?;
+            }
             self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
                 .context("load the thunderbolt drivers")?;
         }
@@ -299,8 +305,9 @@ impl Instance {
         Client::connect(&path).context("connect to the cables' control socket")
     }
 
-    /// Powers everything off. An error says what did not end as it should; everything has ended nevertheless.
-    pub fn down(self) -> Result<()> {
+    /// Powers the hosts off and ends the cable. An error says what did not end as it should; everything
+    /// has ended nevertheless.
+    pub fn power_off(&self) -> Result<()> {
         let mut complaints = Vec::new();
         let hosts: Vec<_> = self.state.hosts.clone();
         thread::scope(|scope| {
@@ -338,6 +345,12 @@ impl Instance {
         host.power_off(&self.directory)
     }
 
+    /// Removes its files.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("remove {}", self.directory.display()))
+    }
+
     /// Kills everything at once.
     pub fn kill(&self) {
         for host in &self.state.hosts {
@@ -347,6 +360,34 @@ impl Instance {
             self.state.cable.kill();
         }
     }
+}
+
+/// Copies the kernel's modules to the share if they are not in the root. Gives the script which makes them
+/// known to a guest.
+fn share_modules(recipe: &Recipe<'_>, share: &Path) -> Result<Option<String>> {
+    let release = recipe.kernel.release();
+    if recipe.root.join("usr/lib/modules").join(&release).exists() {
+        return Ok(None);
+    }
+    let target = share.join("modules").join(&release);
+    copy_tree(&recipe.kernel.modules, &target)?;
+    Ok(Some(format!("ln -s {SHARE}/modules/{release} /usr/lib/modules/")))
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let path = entry
+            .with_context(|| format!("list {}", from.display()))?
+            .path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_tree(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).with_context(|| format!("copy {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn start_cable(directory: &Path, recipe: &Recipe<'_>) -> Result<Daemon> {

@@ -17,13 +17,18 @@ mod daemon;
 mod fabric;
 mod host;
 mod instance;
+mod kernel_log;
 mod kernel_tree;
 mod mirror_tree;
 mod module;
 mod progress;
 mod root;
+mod run;
+mod stage;
+mod suite;
 mod tool;
 mod within;
+mod workbench;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().run() {

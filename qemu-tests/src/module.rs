@@ -53,15 +53,25 @@ impl Modules {
         Ok(Self { directory })
     }
 
+    /// All modules.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        find(&self.directory, &mut found)?;
+        Ok(found)
+    }
+
     /// The module named `name`.
     pub fn file(&self, name: &str) -> Result<PathBuf> {
-        let found = find(&self.directory, &format!("{name}.ko"))?;
-        found.with_context(|| format!("the build made no {name}.ko"))
+        let file = format!("{name}.ko");
+        let mut found = self.files()?.into_iter();
+        found
+            .find(|path| path.file_name().is_some_and(|name| *name == *file))
+            .with_context(|| format!("the build made no {file}"))
     }
 }
 
-/// The file `name` below `directory`.
-fn find(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
+/// Adds the modules below `directory` to `found`.
+fn find(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let entries =
         fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))?;
     for entry in entries {
@@ -69,12 +79,10 @@ fn find(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
             .with_context(|| format!("list {}", directory.display()))?
             .path();
         if path.is_dir() {
-            if let Some(found) = find(&path, name)? {
-                return Ok(Some(found));
-            }
-        } else if path.file_name().is_some_and(|file| file == name) {
-            return Ok(Some(path));
+            find(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "ko") {
+            found.push(path);
         }
     }
-    Ok(None)
+    Ok(())
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a test works with: a running lab, with everything it does written to a log.
+
+use std::fs;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use lab_agent::protocol::JobId;
+
+use crate::agent::command;
+use crate::agent::Output;
+use crate::instance::Instance;
+
+/// Where hosts find the programs and modules of the lab.
+pub const SHARE: &str = lab_agent::protocol::SHARE;
+
+/// A running lab under test.
+pub struct Stage<'a> {
+    instance: &'a Instance,
+    log: Mutex<File>,
+}
+
+/// A background command of a host.
+#[derive(Clone, Debug)]
+pub struct Job {
+    host: String,
+    id: JobId,
+    line: String,
+}
+
+impl<'a> Stage<'a> {
+    /// A stage on `instance` which logs to the file `log`.
+    pub fn new(instance: &'a Instance, log: &Path) -> Result<Self> {
+        let file = File::options().append(true).create(true).open(log);
+        Ok(Self {
+            instance,
+            log: Mutex::new(file.with_context(|| format!("create {}", log.display()))?),
+        })
+    }
+
+    /// The lab.
+    pub fn instance(&self) -> &'a Instance {
+        self.instance
+    }
+
+    /// Writes a line to the test's log.
+    pub fn note(&self, text: &str) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that cannot be written must not fail the test.
+        let _ = writeln!(log, "{}", text.trim_end());
+    }
+
+    /// Puts the file `source` into the share as `name`.
+    pub fn provide(&self, source: &Path, name: &str) -> Result<()> {
+        let target = self.instance.share().join(name);
+        fs::copy(source, &target)
+            .with_context(|| format!("copy {} to the share", source.display()))?;
+        Ok(())
+    }
+
+    fn report(&self, host: &str, line: &str, output: &Output) {
+        self.note(&format!("{host}$ {line}\n{}[{}]", output.everything(), output.status));
+    }
+
+    /// Runs a shell script on `host`, however it ends.
+    pub fn attempt(&self, host: &str, script: &str, limit: Duration) -> Result<Output> {
+        let argv = ["sh", "-c", script];
+        let output = self.instance.run(host, &argv, limit)?;
+        self.report(host, script, &output);
+        Ok(output)
+    }
+
+    /// Runs a shell script on `host`, which must succeed; gives its output.
+    pub fn shell(&self, host: &str, script: &str, limit: Duration) -> Result<String> {
+        let output = self.attempt(host, script, limit)?;
+        check(host, script, &output)?;
+        Ok(output.text())
+    }
+
+    /// Starts a shell script on `host` in the background; it is killed after `limit`.
+    pub fn start(&self, host: &str, script: &str, limit: Duration) -> Result<Job> {
+        self.note(&format!("{host}$ {script} &"));
+        let argv = ["sh", "-c", script];
+        let id = self.instance.agent(host)?.start(&command(&argv, limit))?;
+        Ok(Job {
+            host: host.to_owned(),
+            id,
+            line: script.to_owned(),
+        })
+    }
+
+    /// Waits for a background script, however it ends.
+    pub fn wait(&self, job: &Job, limit: Duration) -> Result<Output> {
+        let output = self.instance.agent(&job.host)?.wait(job.id, limit)?;
+        self.report(&job.host, &format!("(end of) {}", job.line), &output);
+        Ok(output)
+    }
+
+    /// Waits for a background script, which must succeed; gives its output.
+    pub fn finish(&self, job: &Job, limit: Duration) -> Result<String> {
+        let output = self.wait(job, limit)?;
+        check(&job.host, &job.line, &output)?;
+        Ok(output.text())
+    }
+
+    /// Kills a background script with everything it started.
+    pub fn kill(&self, job: &Job) -> Result<()> {
+        self.note(&format!("{}$ kill ({})", job.host, job.line));
+        self.instance.agent(&job.host)?.kill(job.id)
+    }
+
+    /// Runs `server` on `a` and, as soon as `ready` (a script) succeeds there, `client` on `b`. Both must succeed.
+    /// Gives what the server and the client wrote.
+    pub fn pair(&self, pair: &Pair<'_>) -> Result<(String, String)> {
+        let server = self.start(pair.server_host, pair.server, pair.limit)?;
+        let wait = format!("until {}; do sleep 0.05; done", pair.ready);
+        self.shell(pair.server_host, &wait, READY_LIMIT)?;
+        let client = self.attempt(pair.client_host, pair.client, pair.limit)?;
+        if !client.status.success() {
+            // Its peer is gone: the server's last words may explain it.
+            self.kill(&server)?;
+            self.wait(&server, READY_LIMIT)?;
+        }
+        check(pair.client_host, pair.client, &client)?;
+        let server = self.finish(&server, pair.limit)?;
+        Ok((server, client.text()))
+    }
+}
+
+/// How long a server may take to listen.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+
+/// A server and a client.
+pub struct Pair<'a> {
+    /// Where the server runs.
+    pub server_host: &'a str,
+    /// Script of the server.
+    pub server: &'a str,
+    /// Succeeds, on the server's host, once the server listens.
+    pub ready: &'a str,
+    /// Where the client runs.
+    pub client_host: &'a str,
+    /// Script of the client.
+    pub client: &'a str,
+    /// Time limit of each.
+    pub limit: Duration,
+}
+
+fn check(host: &str, line: &str, output: &Output) -> Result<()> {
+    /// Longest excerpt of the output in an error, in characters.
+    const EXCERPT: usize = 1500;
+    if output.status.success() {
+        return Ok(());
+    }
+    let all = output.everything();
+    let skip = all.chars().count().saturating_sub(EXCERPT);
+    let end: String = all.chars().skip(skip).collect();
+    bail!("{host}: {}: {line}\n{}", output.status, end.trim_end());
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Test suites: tests which share a running lab.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::stage::Stage;
+
+pub mod network;
+pub mod plug;
+pub mod stream;
+
+/// How a test that did not fail ended.
+pub enum Outcome {
+    /// What it checks is so.
+    Passed,
+    /// It could not check it, for this reason.
+    Skipped(String),
+}
+
+/// A test.
+pub struct Test {
+    /// Its name within the suite.
+    pub name: &'static str,
+    /// The lab is killed when the test runs longer.
+    pub limit: Duration,
+    /// Does it.
+    pub run: fn(&Stage<'_>) -> Result<Outcome>,
+}
+
+/// What has to be built for a suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The unmodified drivers.
+    Drivers,
+    /// The module of the checkout, and the verbs clients.
+    Module,
+}
+
+/// Tests which share a lab.
+pub struct Suite {
+    /// Its name.
+    pub name: &'static str,
+    /// The lab's hosts and cables.
+    pub fabric: Fabric,
+    /// The hosts' kernel.
+    pub kernel: Kernel,
+    /// What is tested.
+    pub subject: Subject,
+    /// Makes a freshly booted lab ready for the tests.
+    pub prepare: fn(&Stage<'_>) -> Result<()>,
+    /// The tests, in the order in which they run.
+    pub tests: Vec<Test>,
+}
+
+/// All suites, in the order in which they run.
+pub fn all() -> Vec<Suite> {
+    vec![stream::suite(), network::suite(), plug::suite()]
+}
+
+/// Preparation of a suite which needs none.
+pub fn as_booted(_: &Stage<'_>) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! USB4STREAM between the hosts, with nothing but the kernel's drivers.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Result;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::stage::Stage;
+
+/// Directory of the stream named `$1` in configfs: one below the only stream service of the only peer.
+const FIND_SERVICE: &str = "\
+service=$(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | head -n 1)
+service=${service%/key}
+stream=/sys/kernel/config/thunderbolt/stream/${service##*/}/lab";
+
+/// Bytes sent each way.
+const BYTES: u32 = 16 << 20;
+
+/// Time limit of a command. The stream moves some tens of MB a second under TCG.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The suite.
+pub fn suite() -> Suite {
+    Suite {
+        name: "stream",
+        fabric: Fabric::PAIR,
+        kernel: Kernel::Stock,
+        subject: Subject::Drivers,
+        prepare: make_streams,
+        tests: vec![
+            Test {
+                name: "data-from-a-to-b",
+                limit: LIMIT,
+                run: |stage| transfer(stage, "a", "b"),
+            },
+            Test {
+                name: "data-from-b-to-a",
+                limit: LIMIT,
+                run: |stage| transfer(stage, "b", "a"),
+            },
+            Test {
+                name: "data-both-ways-at-once",
+                limit: LIMIT,
+                run: both_ways,
+            },
+        ],
+    }
+}
+
+/// Makes a stream of the same name on both hosts: `/dev/tbstream0`.
+fn make_streams(stage: &Stage<'_>) -> Result<()> {
+    for host in ["a", "b"] {
+        let script = format!("{FIND_SERVICE}; mkdir -p $stream && test -c /dev/tbstream0");
+        stage.shell(host, &script, LIMIT)?;
+    }
+    Ok(())
+}
+
+/// Reads the stream and prints the checksum of [`BYTES`] bytes. The reader opens first: a frame that
+/// arrives while the driver posts its buffers would be miscounted.
+fn reader() -> String {
+    format!("head -c {BYTES} /dev/tbstream0 | sha256sum")
+}
+
+/// Makes random data and prints its checksum, then sends it.
+fn writer() -> String {
+    format!(
+        "head -c {BYTES} /dev/urandom > /tmp/data && sha256sum < /tmp/data && cat /tmp/data > /dev/tbstream0"
+    )
+}
+
+/// Succeeds once some process holds the stream open.
+const IS_OPEN: &str = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q /dev/tbstream0";
+
+fn wait_open(stage: &Stage<'_>, host: &str) -> Result<()> {
+    // The open returns only when the driver has posted its buffers; the descriptor shows up then.
+    let script = format!("until {IS_OPEN}; do sleep 0.1; done; sleep 0.5");
+    stage.shell(host, &script, LIMIT)?;
+    Ok(())
+}
+
+fn transfer(stage: &Stage<'_>, from: &str, to: &str) -> Result<Outcome> {
+    let reader = stage.start(to, &reader(), LIMIT)?;
+    wait_open(stage, to)?;
+    let sent = stage.shell(from, &writer(), LIMIT)?;
+    let received = stage.finish(&reader, LIMIT)?;
+    ensure!(!sent.is_empty(), "the writer printed no checksum");
+    ensure!(sent == received, "sent {sent}received {received}");
+    Ok(Outcome::Passed)
+}
+
+fn both_ways(stage: &Stage<'_>) -> Result<Outcome> {
+    let mut readers = Vec::new();
+    for host in ["a", "b"] {
+        readers.push(stage.start(host, &reader(), LIMIT)?);
+        wait_open(stage, host)?;
+    }
+    let mut writers = Vec::new();
+    for host in ["b", "a"] {
+        writers.push(stage.start(host, &writer(), LIMIT)?);
+    }
+    for (reader, writer) in readers.iter().zip(&writers) {
+        let sent = stage.finish(writer, LIMIT)?;
+        let received = stage.finish(reader, LIMIT)?;
+        ensure!(!sent.is_empty(), "the writer printed no checksum");
+        ensure!(sent == received, "sent {sent}received {received}");
+    }
+    Ok(Outcome::Passed)
+}
