@@ -12,6 +12,8 @@ use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
 use crate::checksum;
+use crate::stream_adapter::bindings as bindings_shim;
+use crate::transport::frame;
 
 const _: () = assert!(
     usize::BITS == 64,
@@ -21,12 +23,15 @@ const _: () = assert!(
 /// Most scatter/gather entries one work request may name.
 pub const MAX_SGE: usize = 32;
 
-/// Longest payload of one segment in bytes: with its 64-byte header it fills sixteen 4 KiB frames.
-pub const MAX_PAYLOAD: usize = 16 * 4096 - 64;
+/// Longest payload of one segment in bytes.
+pub const MAX_PAYLOAD: usize = frame::MAX_PAYLOAD as usize;
+
+/// Spans a rail adds to those of a segment: a header, padding, or both, across a page's end.
+const FRAMING_SPANS: usize = 4;
 
 /// Spans that always suffice for one segment: its pages, plus a partial page at each end of every
-/// scatter/gather entry.
-pub const MAX_SPANS: usize = MAX_PAYLOAD.div_ceil(PAGE_SIZE) + 2 * MAX_SGE;
+/// scatter/gather entry, plus what frames it.
+pub const MAX_SPANS: usize = MAX_PAYLOAD.div_ceil(PAGE_SIZE) + 2 * MAX_SGE + FRAMING_SPANS;
 
 /// The pages that hold the payload of one segment, in order.
 ///
@@ -135,11 +140,35 @@ impl PageVec {
         Ok(())
     }
 
-    /// Feeds all bytes to a CRC-32C in progress and returns its new state.
+    /// Appends the spans of `other` from byte `skip` on. Fails as [`PageVec::push`] does.
+    ///
+    /// # Safety
+    ///
+    /// The pages of `other` must stay allocated until [`PageVec::clear`] or until `self` is dropped, even
+    /// if `other` is cleared before.
+    pub unsafe fn append(&mut self, other: &PageVec, skip: usize) -> Result {
+        let mut skip = skip;
+        for span in other.as_bio_vecs() {
+            let len = span.bv_len as usize;
+            if skip >= len {
+                skip -= len;
+                continue;
+            }
+            let page = NonNull::new(span.bv_page).ok_or(EINVAL)?;
+            // SAFETY: By the type's invariants the span is contiguous and mapped; the caller promises
+            // that its pages stay.
+            unsafe { self.push(page, span.bv_offset as usize + skip, len - skip)? };
+            skip = 0;
+        }
+        Ok(())
+    }
+
+    /// Feeds all bytes to a CRC-32C whose state is `state`, without any inversion, and returns the new
+    /// state.
     ///
     /// A process may change the bytes meanwhile; then the result fits neither the old nor the new
     /// contents.
-    pub fn crc32c(&self, state: checksum::State) -> checksum::State {
+    pub fn crc32c(&self, state: u32) -> u32 {
         let mut state = state;
         self.for_each_chunk(0, self.len, |ptr, len| {
             // SAFETY: `for_each_chunk` passes `len` readable bytes.
@@ -175,6 +204,22 @@ impl PageVec {
             // SAFETY: `ptr` is writable for `len` bytes, `head` is readable for as many, and a buffer
             // of the kernel's does not overlap a payload's pages.
             unsafe { bindings::memcpy(ptr.cast(), head.as_ptr().cast(), len) };
+            rest = tail;
+        });
+        Ok(())
+    }
+
+    /// Overwrites the first `src.len()` bytes with stores that become visible in address order, aligned
+    /// words at once: processes poll memory for the last word of a small RDMA WRITE.
+    ///
+    /// Fails with `EINVAL`, without copying, when the list is shorter than that.
+    pub fn copy_from_slice_in_order(&mut self, src: &[u8]) -> Result {
+        self.check_range(0, src.len())?;
+        let mut rest = src;
+        self.for_each_chunk(0, src.len(), |ptr, len| {
+            let (head, tail) = rest.split_at(len);
+            // SAFETY: `ptr` is writable for `len` bytes.
+            unsafe { store_in_order(ptr, head) };
             rest = tail;
         });
         Ok(())
@@ -245,5 +290,41 @@ impl PageVec {
 impl Default for PageVec {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Stores `src` at `dst`: single bytes up to the first aligned word, aligned words, single bytes.
+///
+/// # Safety
+///
+/// `dst` must be writable for `src.len()` bytes. Other threads and processes may read there meanwhile.
+unsafe fn store_in_order(dst: *mut u8, src: &[u8]) {
+    const WORD: usize = core::mem::size_of::<u64>();
+    let unaligned = dst.align_offset(WORD).min(src.len());
+    let (head, rest) = src.split_at(unaligned);
+    let mut to = dst;
+    for &byte in head {
+        // SAFETY: `to` runs through the `src.len()` bytes at `dst`.
+        unsafe { to.write_volatile(byte) };
+        to = to.wrapping_add(1);
+    }
+    let mut words = rest.chunks_exact(WORD);
+    let last = words.len().wrapping_sub(1);
+    for (i, word) in words.by_ref().enumerate() {
+        if i == last {
+            // Everything before is visible before the last word is.
+            // SAFETY: A barrier has no demands.
+            unsafe { bindings_shim::stream_shim_smp_wmb() };
+        }
+        let mut value = [0; WORD];
+        value.copy_from_slice(word);
+        // SAFETY: As above, and `to` is aligned for a word here.
+        unsafe { to.cast::<u64>().write_volatile(u64::from_ne_bytes(value)) };
+        to = to.wrapping_add(WORD);
+    }
+    for &byte in words.remainder() {
+        // SAFETY: As above.
+        unsafe { to.write_volatile(byte) };
+        to = to.wrapping_add(1);
     }
 }

@@ -76,4 +76,15 @@ impl Event {
             _ => Wake::Interrupted,
         }
     }
+
+    /// Like [`Event::wait`], but even a thread that is being stopped waits.
+    pub fn wait_uninterruptible(&self, timeout: Jiffies) -> Wake {
+        // SAFETY: As in `wait`.
+        let left = unsafe { bindings::wait_for_completion_timeout(self.completion.get(), timeout) };
+        self.pending.xchg(false, Full);
+        match left {
+            0 => Wake::Timeout,
+            _ => Wake::Raised,
+        }
+    }
 }

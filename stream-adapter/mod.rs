@@ -3,7 +3,15 @@
 //! Rails: an open USB4STREAM as a framed, integrity-checked, restartable pipe.
 
 pub(crate) mod bindings;
+pub mod client;
+pub mod controller;
+pub mod counters;
 pub mod event;
 pub mod kthread;
+pub mod rail;
+mod reader;
+pub mod staging;
 pub mod stream_file;
+mod supervisor;
 pub mod wake_list;
+mod writer;

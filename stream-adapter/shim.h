@@ -3,8 +3,14 @@
 #ifndef _USB4_ROCE_STREAM_ADAPTER_SHIM_H
 #define _USB4_ROCE_STREAM_ADAPTER_SHIM_H
 
+#include <linux/device.h>
 #include <linux/namei.h>
 
 static const unsigned int stream_shim_lookup_follow = LOOKUP_FOLLOW;
+
+struct device *stream_shim_find_child(struct device *parent, const char *name);
+ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page);
+void stream_shim_host_name(char *name, size_t size);
+void stream_shim_smp_wmb(void);
 
 #endif

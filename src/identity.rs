@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who this host is, to its peers and to its users: the same after every reboot.
+
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::prelude::*;
+
+use crate::checksum::KernelCrc;
+use crate::stream_adapter::bindings as shim;
+use crate::stream_adapter::controller::Controller;
+use crate::transport::checksum::Checksum;
+use crate::transport::frame;
+use crate::transport::rail::hello::Features;
+use crate::transport::rail::hello::Identity;
+use crate::transport::rail::hello::NodeGuid;
+use crate::transport::rail::hello::NODE_NAME_LEN;
+
+/// Segments of a queue pair that may be under way.
+pub const QP_WINDOW: u16 = 256;
+
+/// First byte of an Ethernet address that is unicast and locally administered (IEEE 802).
+const MAC_LOCAL: u8 = 0x02;
+
+/// This host.
+pub struct HostIdentity {
+    controller: Option<Controller>,
+    node_guid: NodeGuid,
+}
+
+impl HostIdentity {
+    /// Finds out. Without a USB4 controller the identity is random, and the log says so.
+    pub fn find() -> Self {
+        let controller = Controller::find();
+        let guid = match &controller {
+            Some(controller) => fold(&controller.router_uuid()),
+            None => {
+                pr_warn!(
+                    "no USB4 controller is up; this host's GUID and addresses are random until the \
+                     module is loaded again after thunderbolt\n"
+                );
+                // SAFETY: Random numbers may be drawn anywhere.
+                unsafe { bindings::get_random_u64() }
+            }
+        };
+        Self {
+            controller,
+            node_guid: NodeGuid(guid.max(1)),
+        }
+    }
+
+    /// The node GUID.
+    pub fn node_guid(&self) -> NodeGuid {
+        self.node_guid
+    }
+
+    /// The Ethernet address of the network interface, from the GUID.
+    pub fn mac(&self) -> [u8; 6] {
+        let guid = self.node_guid.0.to_le_bytes();
+        let low = KernelCrc::crc32c(!0, &guid);
+        let high = KernelCrc::crc32c(low, &guid);
+        let [a, b, c, d] = low.to_be_bytes();
+        [MAC_LOCAL, high as u8, a, b, c, d]
+    }
+
+    /// The USB4 controller's PCI function, as parent of our devices. Valid as long as `self`.
+    pub fn parent(&self) -> Option<NonNull<bindings::device>> {
+        self.controller.as_ref().map(Controller::as_device)
+    }
+
+    /// What peers are told.
+    pub fn hello(&self) -> Identity {
+        let mut name = [0; NODE_NAME_LEN];
+        // SAFETY: The buffer is writable for its length, which bounds what is written.
+        unsafe { shim::stream_shim_host_name(name.as_mut_ptr().cast(), name.len()) };
+        Identity {
+            node_guid: self.node_guid,
+            mac: self.mac(),
+            features: Features(0),
+            max_payload: frame::MAX_PAYLOAD,
+            window: QP_WINDOW,
+            name,
+        }
+    }
+}
+
+/// Half of a UUID, such that UUIDs that differ in one half only stay different.
+fn fold(uuid: &[u8; 16]) -> u64 {
+    let uuid = u128::from_be_bytes(*uuid);
+    (uuid >> 64) as u64 ^ uuid as u64
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who uses a rail: the seam between rails and what runs over them.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::event::Event;
+use super::staging::Staging;
+use crate::page_vec::PageVec;
+use crate::page_vec::MAX_PAYLOAD;
+use crate::transport::frame::Body;
+use crate::transport::frame::Header;
+use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::hello::Identity;
+use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::InFlight;
+
+/// Where the payload of an outgoing frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// There is none.
+    None,
+    /// This many bytes have been written to [`TxBuffer::staging`].
+    Staged(usize),
+    /// In the spans of [`TxBuffer::pages`]. They are read twice, for the checksum and for sending; if
+    /// they are changed in between, the frame arrives corrupt, is reported lost, and should be staged the
+    /// next time.
+    Pages,
+}
+
+/// A frame that a client gives to a rail.
+pub struct Outgoing<T> {
+    /// What kind of frame, with its fields.
+    pub body: Body,
+    /// What to hand back if the frame is lost.
+    pub item: InFlight,
+    /// Its payload.
+    pub payload: Payload,
+    /// Keeps the payload's pages alive until the frame is written.
+    pub ticket: T,
+}
+
+/// Room for the payload of an outgoing frame.
+pub struct TxBuffer<'a> {
+    staging: &'a mut Staging,
+    payload_at: usize,
+    pages: &'a mut PageVec,
+}
+
+impl<'a> TxBuffer<'a> {
+    /// A frame whose header will be at `header_at` of `staging`.
+    pub(super) fn new(staging: &'a mut Staging, header_at: usize, pages: &'a mut PageVec) -> Self {
+        pages.clear();
+        Self {
+            staging,
+            payload_at: header_at + HEADER_LEN,
+            pages,
+        }
+    }
+
+    /// Room for [`MAX_PAYLOAD`] bytes, for small payloads, those that may change meanwhile, and those that
+    /// are nowhere yet.
+    pub fn staging(&mut self) -> &mut [u8] {
+        &mut self.staging.bytes_mut()[self.payload_at..][..MAX_PAYLOAD]
+    }
+
+    /// Copies what was put into [`TxBuffer::pages`] to [`TxBuffer::staging`] and empties the list. Returns
+    /// the payload's length; fails with `EINVAL` when that is more than [`MAX_PAYLOAD`].
+    pub fn stage_pages(&mut self) -> Result<usize> {
+        let len = self.pages.len();
+        let room = self
+            .staging
+            .bytes_mut()
+            .get_mut(self.payload_at..)
+            .and_then(|bytes| bytes.get_mut(..MAX_PAYLOAD))
+            .and_then(|bytes| bytes.get_mut(..len))
+            .ok_or(EINVAL)?;
+        self.pages.copy_to_slice(0, room)?;
+        self.pages.clear();
+        Ok(len)
+    }
+
+    /// An empty list for a large payload that lies in pages.
+    pub fn pages(&mut self) -> &mut PageVec {
+        self.pages
+    }
+}
+
+/// Where the payload of an incoming frame shall go.
+pub enum Placement<T> {
+    /// Into the rail's own memory; [`RailClient::commit`] gets it as a slice.
+    Staging(T),
+    /// Straight into the spans of the list, which are exactly as long as the payload. The ticket keeps
+    /// their pages alive.
+    Pages(T),
+    /// Nowhere: it is not wanted.
+    Discard,
+}
+
+/// What became of the payload of an incoming frame.
+pub enum RxOutcome<'a> {
+    /// It arrived intact: here it is.
+    Staged(&'a [u8]),
+    /// It arrived intact, in the pages.
+    Placed,
+    /// Its checksum is wrong; the pages hold rubbish. The peer is told and will send the frame again.
+    Corrupt,
+    /// The rail went down before it was complete; the pages hold rubbish.
+    Aborted,
+}
+
+/// What a client may do with a rail that is up.
+pub trait RailLink: Send + Sync {
+    /// Wakes the rail's writing side; to be raised, from any context, when there is something to send.
+    fn kick(&self) -> &Arc<Event>;
+
+    /// How the frame with number `seq` fared. Takes a spinlock of the rail, under which nothing else is
+    /// locked.
+    fn delivery(&self, seq: RailSeq) -> Delivery;
+}
+
+/// The user of rails, shared by all of them.
+///
+/// All methods are called by threads of the rail that may sleep, without any lock of the rail held, so
+/// they may call the rail back. Different rails call concurrently, and so do the reading and the writing
+/// side of one rail.
+pub trait RailClient: Send + Sync + 'static {
+    /// Keeps memory alive while a payload is under way.
+    type Ticket;
+
+    /// The rail has come up.
+    fn rail_up(&self, rail: RailId, peer: &Identity, link: &Arc<dyn RailLink>);
+
+    /// The rail has gone down. What was in flight follows by [`RailClient::lost`]. The client must let go of
+    /// the link.
+    fn rail_down(&self, rail: RailId);
+
+    /// Frame `seq` of this rail did not arrive: `item` must be sent again, over whatever rail. Neither
+    /// reports of loss nor datagrams come this way.
+    fn lost(&self, rail: RailId, seq: RailSeq, item: InFlight);
+
+    /// The next frame to send over this rail, which will have the number `seq`.
+    fn next(
+        &self,
+        rail: RailId,
+        seq: RailSeq,
+        tx: &mut TxBuffer<'_>,
+    ) -> Option<Outgoing<Self::Ticket>>;
+
+    /// A frame has arrived. If the payload shall go to pages, they are to be put into the empty `pages`.
+    ///
+    /// A small payload has been checked before; of a large one only the header has been read.
+    fn place(&self, rail: RailId, header: &Header, pages: &mut PageVec) -> Placement<Self::Ticket>;
+
+    /// The payload of a frame for which [`RailClient::place`] gave a ticket has been dealt with.
+    fn commit(&self, rail: RailId, header: &Header, ticket: Self::Ticket, outcome: RxOutcome<'_>);
+}

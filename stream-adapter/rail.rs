@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A rail: one stream, kept open as long as there is a peer, and what its threads share.
+
+use kernel::fmt;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use kernel::sync::SpinLock;
+
+use super::client::RailClient;
+use super::client::RailLink;
+use super::counters::Counters;
+use super::event::Event;
+use super::kthread::Kthread;
+use super::stream_file::StreamPath;
+use super::supervisor;
+use crate::clock;
+use crate::page_vec::MAX_PAYLOAD;
+use crate::tables::KernelTables;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::endpoint::HelloEffect;
+use crate::transport::rail::endpoint::RailEndpoint;
+use crate::transport::rail::endpoint::RailFault;
+use crate::transport::rail::hello::HelloError;
+use crate::transport::rail::hello::Identity;
+use crate::transport::rail::hello::PROTOCOL_VERSION;
+use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::InFlight;
+
+/// Frames that may be in flight on a rail. A power of two.
+const WINDOW_FRAMES: usize = 1024;
+
+/// Bytes that may be in flight on a rail: some milliseconds at full speed.
+const WINDOW_BYTES: u32 = 8 << 20;
+
+/// Where a rail stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// No peer is attached to the stream.
+    Detached,
+    /// The stream's directory was removed; the rail must be configured anew.
+    Removed,
+    /// The stream cannot be opened for another reason.
+    Failed(Error),
+    /// The stream is open, the handshake has not ended yet.
+    Greeting,
+    /// Frames flow.
+    Up,
+    /// The stream is being closed, to be opened anew.
+    Closing,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Detached => f.write_str("detached"),
+            State::Removed => f.write_str("removed"),
+            State::Failed(error) => write!(f, "failed {}", error.to_errno()),
+            State::Greeting => f.write_str("greeting"),
+            State::Up => f.write_str("up"),
+            State::Closing => f.write_str("closing"),
+        }
+    }
+}
+
+/// Why a stream is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The rail protocol says so.
+    Rail(RailFault),
+    /// A read or a write failed.
+    Stream(Error),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Rail(RailFault::HandshakeStalled) => f.write_str("the handshake stalled"),
+            Fault::Rail(RailFault::Dead) => f.write_str("the peer has fallen silent"),
+            Fault::Rail(RailFault::PeerLeft) => f.write_str("the peer said goodbye"),
+            Fault::Rail(RailFault::Reflected) => f.write_str("the stream is looped back"),
+            Fault::Rail(RailFault::Violation(violation)) => {
+                write!(f, "the peer broke the protocol: {violation:?}")
+            }
+            Fault::Rail(RailFault::Hello(HelloError::Version(theirs))) => write!(
+                f,
+                "the peer speaks protocol version {theirs}, this driver {PROTOCOL_VERSION}; \
+                 install the same usb4_roce on both hosts"
+            ),
+            Fault::Rail(RailFault::Hello(error)) => {
+                write!(f, "the peer's greeting makes no sense: {error:?}")
+            }
+            Fault::Stream(error) if *error == EPIPE => f.write_str("the peer closed the stream"),
+            Fault::Stream(error) if *error == ENXIO => f.write_str("the cable was unplugged"),
+            Fault::Stream(error) => write!(f, "stream error {}", error.to_errno()),
+        }
+    }
+}
+
+/// Whether the client believes the rail to be up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announced {
+    Up,
+    Down,
+}
+
+/// Whether the writer waits for room in the window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Window {
+    Open,
+    Full,
+}
+
+/// What the threads of a rail change together.
+pub(super) struct Inner {
+    pub(super) endpoint: RailEndpoint<KernelTables>,
+    pub(super) window: Window,
+    /// Until when the writer sleeps if nobody raises its event.
+    pub(super) writer_sleeps_until: Instant,
+    pub(super) state: State,
+    announced: Announced,
+    fault: Option<Fault>,
+}
+
+/// What the threads of a rail share.
+///
+/// # Locking
+///
+/// `inner` is held for short changes of state only: never while calling the client, while reading,
+/// writing or copying. All users are threads that may sleep.
+#[pin_data]
+pub(super) struct Shared<C: RailClient> {
+    pub(super) id: RailId,
+    pub(super) name: CString,
+    pub(super) client: Arc<C>,
+    pub(super) path: StreamPath,
+    pub(super) counters: Counters,
+    /// Wakes the writer.
+    pub(super) kick: Arc<Event>,
+    /// Wakes the supervisor.
+    #[pin]
+    pub(super) life: Event,
+    /// Raised by the writer when it has said goodbye.
+    #[pin]
+    pub(super) farewell: Event,
+    #[pin]
+    pub(super) inner: SpinLock<Inner>,
+}
+
+impl<C: RailClient> Shared<C> {
+    /// The stream cannot go on: the supervisor is to close it. Only the first fault counts.
+    pub(super) fn fail(&self, fault: Fault) {
+        let mut inner = self.inner.lock();
+        if inner.fault.is_none() {
+            inner.fault = Some(fault);
+        }
+        drop(inner);
+        self.life.raise();
+    }
+
+    /// The fault that was reported, if any; checks the clock, too.
+    pub(super) fn take_fault(&self) -> Option<Fault> {
+        let mut inner = self.inner.lock();
+        if let Some(fault) = inner.fault.take() {
+            return Some(fault);
+        }
+        let checked = inner.endpoint.check(clock::now());
+        checked.err().map(Fault::Rail)
+    }
+
+    /// Begins a session on a stream that was just opened.
+    pub(super) fn begin(&self, session_id: u64) {
+        let mut inner = self.inner.lock();
+        inner.fault = None;
+        inner.window = Window::Open;
+        inner.state = State::Greeting;
+        inner.endpoint.open(session_id, clock::now());
+        drop(inner);
+        self.counters.opens.increment();
+    }
+
+    /// Notes where the rail stands; says whether that is news.
+    pub(super) fn set_state(&self, state: State) -> bool {
+        let mut inner = self.inner.lock();
+        let is_news = inner.state != state;
+        inner.state = state;
+        is_news
+    }
+
+    /// Tells the client what the handshake brought.
+    pub(super) fn announce(this: &Arc<Self>, effect: HelloEffect) {
+        match effect {
+            HelloEffect::Nothing => {}
+            HelloEffect::Up => {
+                this.announce_down();
+                let mut inner = this.inner.lock();
+                let Some(peer) = inner.endpoint.peer().copied() else {
+                    return;
+                };
+                inner.announced = Announced::Up;
+                inner.state = State::Up;
+                drop(inner);
+                this.counters.ups.increment();
+                pr_info!(
+                    "rail {}: up, peer {} ({:016x})\n",
+                    this.name(),
+                    peer.name(),
+                    peer.node_guid.0
+                );
+                let link: Arc<dyn RailLink> = this.clone();
+                this.client.rail_up(this.id, &peer, &link);
+            }
+            HelloEffect::Down => this.announce_down(),
+        }
+    }
+
+    /// Tells the client that the rail is down, unless it knows.
+    pub(super) fn announce_down(&self) {
+        let mut inner = self.inner.lock();
+        let was = core::mem::replace(&mut inner.announced, Announced::Down);
+        if was == Announced::Up && inner.state == State::Up {
+            inner.state = State::Greeting;
+        }
+        drop(inner);
+        if was == Announced::Up {
+            self.client.rail_down(self.id);
+        }
+    }
+
+    /// Hands what was lost back to its owners.
+    pub(super) fn hand_back(&self) {
+        loop {
+            let mut inner = self.inner.lock();
+            let Some((seq, item)) = inner.endpoint.next_lost() else {
+                return;
+            };
+            drop(inner);
+            self.give_up(seq, item);
+        }
+    }
+
+    /// Frame `seq` will not arrive.
+    pub(super) fn give_up(&self, seq: RailSeq, item: InFlight) {
+        self.counters.tx_lost.increment();
+        match item {
+            // The rail's own reports are not handed back, and the network expects datagrams to get lost.
+            InFlight::Lost { .. } | InFlight::Datagram => {}
+            InFlight::Request { .. } | InFlight::Response { .. } | InFlight::Ack { .. } => {
+                self.client.lost(self.id, seq, item);
+            }
+        }
+    }
+
+    /// Wakes the writer if the endpoint has become due for something before the writer would look.
+    pub(super) fn kick_if_due(&self) {
+        let mut inner = self.inner.lock();
+        let has_room = inner.window == Window::Full && inner.endpoint.can_send(MAX_PAYLOAD as u32);
+        if has_room {
+            inner.window = Window::Open;
+        }
+        let due = inner
+            .endpoint
+            .deadline()
+            .is_some_and(|deadline| deadline < inner.writer_sleeps_until);
+        drop(inner);
+        if has_room || due {
+            self.kick.raise();
+        }
+    }
+
+    /// The name for log lines.
+    pub(super) fn name(&self) -> &str {
+        self.name.to_str().unwrap_or("?")
+    }
+}
+
+impl<C: RailClient> RailLink for Shared<C> {
+    fn kick(&self) -> &Arc<Event> {
+        &self.kick
+    }
+
+    fn delivery(&self, seq: RailSeq) -> Delivery {
+        self.inner.lock().endpoint.delivery(seq)
+    }
+}
+
+/// A configured rail. Dropping it says goodbye to the peer, stops its threads and closes the stream; that
+/// takes about a second, even if the peer is silent.
+pub struct Rail<C: RailClient> {
+    // Declared first, so that the threads are stopped before the rest goes.
+    _supervisor: Kthread,
+    shared: Arc<Shared<C>>,
+}
+
+impl<C: RailClient> Rail<C> {
+    /// Starts a rail over the stream at `path`.
+    ///
+    /// The stream is opened in the background, and again whenever it fails. `name` is for log lines,
+    /// `identity` is what the peer is told about us.
+    pub fn start(
+        id: RailId,
+        name: CString,
+        path: StreamPath,
+        identity: Identity,
+        client: Arc<C>,
+    ) -> Result<Self> {
+        let table = KVVec::from_elem(Default::default(), WINDOW_FRAMES, GFP_KERNEL)?;
+        let endpoint = RailEndpoint::new(identity, table, WINDOW_BYTES).map_err(|_| EINVAL)?;
+        let kick = Arc::pin_init(Event::new(), GFP_KERNEL)?;
+        let thread_name = CString::try_from_fmt(fmt!("usb4_roce/{}", id.index()))?;
+        let shared = Arc::pin_init(
+            pin_init!(Shared {
+                id,
+                name,
+                client,
+                path,
+                counters: Counters::new(),
+                kick,
+                life <- Event::new(),
+                farewell <- Event::new(),
+                inner <- new_spinlock!(Inner {
+                    endpoint,
+                    window: Window::Open,
+                    writer_sleeps_until: Instant(0),
+                    state: State::Detached,
+                    announced: Announced::Down,
+                    fault: None,
+                }),
+            }),
+            GFP_KERNEL,
+        )?;
+        let for_thread = shared.clone();
+        let supervisor = Kthread::spawn(&thread_name, move || supervisor::run(for_thread))?;
+        Ok(Self {
+            _supervisor: supervisor,
+            shared,
+        })
+    }
+
+    /// Where the rail stands.
+    pub fn state(&self) -> State {
+        self.shared.inner.lock().state
+    }
+
+    /// Who is at the other end, once known in this session.
+    pub fn peer(&self) -> Option<Identity> {
+        self.shared.inner.lock().endpoint.peer().copied()
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Wakes the writing side to look for work. May be called from any context.
+    pub fn kick(&self) {
+        self.shared.kick.raise();
+    }
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The reading side of a rail: finds frames in the stream, checks them, and brings payloads to where they
+//! belong, straight from the stream if they are large.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::client::Placement;
+use super::client::RailClient;
+use super::client::RxOutcome;
+use super::kthread::should_stop;
+use super::rail::Fault;
+use super::rail::Shared;
+use super::staging::Staging;
+use super::stream_file::StreamFile;
+use crate::checksum::KernelCrc;
+use crate::clock;
+use crate::page_vec::PageVec;
+use crate::page_vec::MAX_PAYLOAD;
+use crate::transport::checksum::Seed;
+use crate::transport::frame::padded;
+use crate::transport::frame::Body;
+use crate::transport::frame::Header;
+use crate::transport::frame::HEADER_LEN;
+use crate::transport::frame::SMALL_PAYLOAD;
+use crate::transport::frame::STREAM_FRAME;
+use crate::transport::rail::endpoint::decode_header;
+use crate::transport::rail::endpoint::Incoming;
+use crate::transport::rail::rx::Reception;
+
+/// How much may be read beyond what is needed: one frame of the stream. What is read ahead of a large
+/// payload is copied once more.
+const READ_AHEAD: usize = STREAM_FRAME;
+
+/// A frame of any length, and what is read ahead of it.
+const BUFFER_LEN: usize = HEADER_LEN + MAX_PAYLOAD + HEADER_LEN + READ_AHEAD;
+
+/// Why reading ends.
+enum End {
+    /// The stream or the peer failed.
+    Fault(Fault),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        End::Fault(Fault::Stream(error))
+    }
+}
+
+/// The reader's own state.
+///
+/// # Invariants
+///
+/// `start <= end`; bytes `start..end` of `buffer` have been read and not yet dealt with.
+pub(super) struct Reader<C: RailClient> {
+    shared: Arc<Shared<C>>,
+    file: Arc<StreamFile>,
+    buffer: Staging,
+    start: usize,
+    end: usize,
+    /// Of the session, once it is up.
+    seed: Option<Seed>,
+    pages: PageVec,
+    list: PageVec,
+}
+
+impl<C: RailClient> Reader<C> {
+    pub(super) fn new(shared: Arc<Shared<C>>, file: Arc<StreamFile>) -> Result<Self> {
+        Ok(Self {
+            shared,
+            file,
+            buffer: Staging::new(BUFFER_LEN)?,
+            start: 0,
+            end: 0,
+            seed: None,
+            pages: PageVec::new(),
+            list: PageVec::new(),
+        })
+    }
+
+    /// The thread's body.
+    pub(super) fn run(&mut self) {
+        while !should_stop() {
+            if let Err(End::Fault(fault)) = self.receive_frame() {
+                if !should_stop() {
+                    self.shared.fail(fault);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Deals with the next frame, or skips a unit that is none.
+    fn receive_frame(&mut self) -> Result<(), End> {
+        if self.end == self.start {
+            // About to sleep: whatever the frames so far made due should go out meanwhile.
+            self.shared.kick_if_due();
+        }
+        self.fill(HEADER_LEN)?;
+        let bytes = &self.buffer.bytes()[self.start..self.end];
+        let Ok(header) = decode_header::<KernelCrc>(bytes, self.seed) else {
+            self.start += HEADER_LEN;
+            self.shared.counters.rx_resyncs.increment();
+            return Ok(());
+        };
+        self.start += HEADER_LEN;
+        if header.body == Body::Hello {
+            return self.receive_hello(&header);
+        }
+
+        let mut inner = self.shared.inner.lock();
+        let incoming = inner.endpoint.on_header(&header, clock::now());
+        drop(inner);
+        self.shared.hand_back();
+        match incoming {
+            Err(fault) => Err(End::Fault(Fault::Rail(fault))),
+            Ok(Incoming::Deliver) => self.deliver(&header),
+            Ok(Incoming::Done) => {
+                match header.body {
+                    Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Hello => {
+                        self.shared.counters.rx_control.increment();
+                    }
+                    Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
+                        self.shared.counters.rx_discarded.increment();
+                    }
+                }
+                self.skip(padded(header.payload_len) as usize)
+            }
+        }
+    }
+
+    fn receive_hello(&mut self, header: &Header) -> Result<(), End> {
+        if header.payload_len > SMALL_PAYLOAD {
+            return self.skip(padded(header.payload_len) as usize);
+        }
+        self.shared.counters.rx_control.increment();
+        let frame_len = padded(header.payload_len) as usize;
+        self.fill(frame_len)?;
+        let payload = &self.buffer.bytes()[self.start..][..header.payload_len as usize];
+        if Seed::HANDSHAKE.payload_crc::<KernelCrc>(payload) != header.payload_crc {
+            self.shared.counters.rx_crc_errors.increment();
+            self.start += frame_len;
+            return Ok(());
+        }
+        let mut inner = self.shared.inner.lock();
+        let effect = inner.endpoint.on_hello::<KernelCrc>(payload, clock::now());
+        self.seed = inner.endpoint.seed();
+        drop(inner);
+        self.start += frame_len;
+        let effect = effect.map_err(|fault| End::Fault(Fault::Rail(fault)))?;
+        Shared::announce(&self.shared, effect);
+        self.shared.hand_back();
+        self.shared.kick.raise();
+        Ok(())
+    }
+
+    fn deliver(&mut self, header: &Header) -> Result<(), End> {
+        let reception = if header.payload_len <= SMALL_PAYLOAD {
+            self.deliver_small(header)?
+        } else {
+            self.deliver_large(header)?
+        };
+        match reception {
+            Reception::Intact => {
+                self.shared.counters.rx_frames.increment();
+                self.shared.counters.rx_bytes.add(header.payload_len.into());
+            }
+            Reception::Corrupt => self.shared.counters.rx_crc_errors.increment(),
+        }
+        // Only now: what has been acknowledged is never sent again.
+        let mut inner = self.shared.inner.lock();
+        inner.endpoint.finish(reception, clock::now());
+        Ok(())
+    }
+
+    /// Gathers the payload, checks it, and only then asks where it goes.
+    fn deliver_small(&mut self, header: &Header) -> Result<Reception, End> {
+        let (start, len) = self.gather(header)?;
+        let reception = self.check_gathered(header, start, len);
+        if reception == Reception::Corrupt {
+            return Ok(reception);
+        }
+        let shared = &self.shared;
+        self.pages.clear();
+        match shared.client.place(shared.id, header, &mut self.pages) {
+            Placement::Discard => shared.counters.rx_discarded.increment(),
+            Placement::Staging(ticket) => {
+                let payload = &self.buffer.bytes()[start..][..len];
+                shared
+                    .client
+                    .commit(shared.id, header, ticket, RxOutcome::Staged(payload));
+            }
+            Placement::Pages(ticket) => {
+                let payload = &self.buffer.bytes()[start..][..len];
+                let outcome = match self.pages.copy_from_slice_in_order(payload) {
+                    Ok(()) => RxOutcome::Placed,
+                    Err(_) => RxOutcome::Aborted,
+                };
+                shared.client.commit(shared.id, header, ticket, outcome);
+            }
+        }
+        Ok(reception)
+    }
+
+    /// Asks where the payload goes and reads it to there.
+    fn deliver_large(&mut self, header: &Header) -> Result<Reception, End> {
+        let shared = self.shared.clone();
+        self.pages.clear();
+        match shared.client.place(shared.id, header, &mut self.pages) {
+            Placement::Discard => {
+                shared.counters.rx_discarded.increment();
+                self.skip(padded(header.payload_len) as usize)?;
+                Ok(Reception::Intact)
+            }
+            Placement::Staging(ticket) => {
+                let gathered = self.gather(header);
+                let (start, len) = match gathered {
+                    Ok(gathered) => gathered,
+                    Err(end) => {
+                        shared
+                            .client
+                            .commit(shared.id, header, ticket, RxOutcome::Aborted);
+                        return Err(end);
+                    }
+                };
+                let reception = self.check_gathered(header, start, len);
+                let outcome = match reception {
+                    Reception::Intact => RxOutcome::Staged(&self.buffer.bytes()[start..][..len]),
+                    Reception::Corrupt => RxOutcome::Corrupt,
+                };
+                shared.client.commit(shared.id, header, ticket, outcome);
+                Ok(reception)
+            }
+            Placement::Pages(ticket) => {
+                let read = self.read_to_pages(header);
+                let outcome = match read {
+                    Ok(Reception::Intact) => RxOutcome::Placed,
+                    Ok(Reception::Corrupt) => RxOutcome::Corrupt,
+                    Err(_) => RxOutcome::Aborted,
+                };
+                shared.client.commit(shared.id, header, ticket, outcome);
+                read
+            }
+        }
+    }
+
+    /// Makes sure that the whole payload is in the buffer, takes it out, and says where it is.
+    ///
+    /// It stays there until the buffer is next filled.
+    fn gather(&mut self, header: &Header) -> Result<(usize, usize), End> {
+        let frame_len = padded(header.payload_len) as usize;
+        self.fill(frame_len)?;
+        let start = self.start;
+        self.start += frame_len;
+        Ok((start, header.payload_len as usize))
+    }
+
+    fn check_gathered(&self, header: &Header, start: usize, len: usize) -> Reception {
+        let payload = &self.buffer.bytes()[start..][..len];
+        let intact = self
+            .seed
+            .is_some_and(|seed| seed.payload_crc::<KernelCrc>(payload) == header.payload_crc);
+        if intact {
+            Reception::Intact
+        } else {
+            Reception::Corrupt
+        }
+    }
+
+    /// Brings a payload to `self.pages`: copies what is in the buffer already and reads the rest there.
+    fn read_to_pages(&mut self, header: &Header) -> Result<Reception, End> {
+        let len = header.payload_len as usize;
+        let padding = padded(header.payload_len) as usize - len;
+        if self.pages.len() != len {
+            return Err(End::Fault(Fault::Stream(EINVAL)));
+        }
+        let here = len.min(self.end - self.start);
+        let part = &self.buffer.bytes()[self.start..][..here];
+        self.pages.copy_from_slice(0, part)?;
+        self.start += here;
+
+        let rest = len - here;
+        if rest == 0 {
+            self.skip(padding)?;
+        } else {
+            // The buffer is empty now. Behind the payload come its padding and, to save a read, the next
+            // header.
+            self.start = 0;
+            self.end = 0;
+            self.list.clear();
+            // SAFETY: The pages are kept by the client's ticket, the buffer lives as long as `self`; both
+            // outlast the read below, the only use of the list, and nothing else touches them
+            // meanwhile.
+            unsafe {
+                self.list.append(&self.pages, here)?;
+                self.buffer
+                    .push_to(0..padding + HEADER_LEN, &mut self.list)?;
+            }
+            self.shared.counters.rx_reads.increment();
+            let n = self.file.read(&mut self.list, rest + padding)?;
+            self.start = padding;
+            self.end = n - rest;
+        }
+
+        let intact = self
+            .seed
+            .is_some_and(|seed| self.pages.crc32c(seed.state()) == header.payload_crc);
+        Ok(if intact {
+            Reception::Intact
+        } else {
+            Reception::Corrupt
+        })
+    }
+
+    /// Reads until at least `need` bytes are in the buffer; `need` is at most a frame.
+    fn fill(&mut self, need: usize) -> Result<(), End> {
+        let have = self.end - self.start;
+        if have >= need {
+            return Ok(());
+        }
+        if have == 0 || self.start + need + READ_AHEAD > self.buffer.bytes().len() {
+            self.buffer.bytes_mut().copy_within(self.start..self.end, 0);
+            self.start = 0;
+            self.end = have;
+        }
+        let missing = need - have;
+        let room = missing.max(READ_AHEAD);
+        self.list.clear();
+        // SAFETY: The buffer lives as long as `self`; during the read below, the only use of the list,
+        // nothing else touches it.
+        unsafe {
+            self.buffer
+                .push_to(self.end..self.end + room, &mut self.list)?
+        };
+        self.shared.counters.rx_reads.increment();
+        self.end += self.file.read(&mut self.list, missing)?;
+        Ok(())
+    }
+
+    /// Throws `len` bytes away.
+    fn skip(&mut self, len: usize) -> Result<(), End> {
+        let mut left = len;
+        loop {
+            let here = left.min(self.end - self.start);
+            self.start += here;
+            left -= here;
+            if left == 0 {
+                return Ok(());
+            }
+            self.fill(left.min(STREAM_FRAME))?;
+        }
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The thread that keeps a rail's stream open: opens it, lets a reader and a writer work on it, closes it
+//! when it fails, and begins again.
+
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use kernel::time::msecs_to_jiffies;
+use kernel::time::Msecs;
+
+use super::client::RailClient;
+use super::event::Wake;
+use super::kthread::should_stop;
+use super::kthread::Kthread;
+use super::rail::Fault;
+use super::rail::Shared;
+use super::rail::State;
+use super::reader;
+use super::stream_file::StreamFile;
+use super::writer;
+
+/// How often the clock of an open rail is checked.
+const CHECK_INTERVAL_MS: Msecs = 250;
+
+/// How long the writer may take for its goodbye before it is stopped.
+const FAREWELL_MS: Msecs = 100;
+
+/// The first pause before the stream is opened again, when there is hope that it works at once.
+const PAUSE_SHORT_MS: Msecs = 100;
+
+/// The longest pause; pauses double up to it.
+const PAUSE_LONG_MS: Msecs = 2_000;
+
+/// Random extra of a pause, so that two hosts do not open and close in lockstep.
+const PAUSE_JITTER_MS: u64 = 127;
+
+/// A pause that grows with every failure in a row.
+struct Backoff {
+    next_ms: Msecs,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Self {
+            next_ms: PAUSE_SHORT_MS,
+        }
+    }
+
+    /// It went well.
+    fn reset(&mut self) {
+        self.next_ms = PAUSE_SHORT_MS;
+    }
+
+    /// The time to wait now.
+    fn take(&mut self) -> Msecs {
+        let pause = self.next_ms;
+        self.next_ms = (pause * 2).min(PAUSE_LONG_MS);
+        // SAFETY: Random numbers may be drawn anywhere.
+        pause + (unsafe { bindings::get_random_u64() } & PAUSE_JITTER_MS) as Msecs
+    }
+}
+
+/// How a session went.
+enum SessionEnd {
+    /// The rail was up at some time.
+    WasUp,
+    /// It never came up.
+    NeverUp,
+}
+
+/// The thread's body.
+pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
+    let mut backoff = Backoff::new();
+    let mut last_fault = None;
+    while !should_stop() {
+        match shared.path.open() {
+            Ok(file) => match session(&shared, file, &mut last_fault) {
+                Ok(SessionEnd::WasUp) => backoff.reset(),
+                Ok(SessionEnd::NeverUp) => {}
+                Err(error) => note_failure(&shared, error),
+            },
+            Err(error) => note_failure(&shared, error),
+        }
+        pause(&shared, backoff.take());
+    }
+}
+
+/// Notes that the stream could not be opened, and says so once.
+fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
+    let state = if shared.path.is_deleted() {
+        State::Removed
+    } else if error == ENXIO {
+        State::Detached
+    } else {
+        State::Failed(error)
+    };
+    if shared.set_state(state) {
+        match state {
+            State::Removed => pr_warn!(
+                "rail {}: its stream was removed; write a new one to its `stream` attribute\n",
+                shared.name()
+            ),
+            State::Failed(error) => pr_warn!(
+                "rail {}: opening the stream fails with {}; trying on\n",
+                shared.name(),
+                error.to_errno()
+            ),
+            State::Detached | State::Greeting | State::Up | State::Closing => {
+                pr_info!("rail {}: waiting for a cable\n", shared.name());
+            }
+        }
+    }
+}
+
+/// Sleeps, but not when the rail is to be stopped.
+fn pause<C: RailClient>(shared: &Shared<C>, ms: Msecs) {
+    // Faults of the session that has just ended may still wake us; the pause may be short then.
+    let _ = shared.life.wait(msecs_to_jiffies(ms));
+}
+
+/// Works on an open stream until it fails or the rail is stopped, and closes it.
+fn session<C: RailClient>(
+    shared: &Arc<Shared<C>>,
+    file: StreamFile,
+    last_fault: &mut Option<Fault>,
+) -> Result<SessionEnd> {
+    let file = Arc::new(file, GFP_KERNEL)?;
+    let ups = shared.counters.ups.get();
+    // SAFETY: Random numbers may be drawn anywhere.
+    shared.begin(unsafe { bindings::get_random_u64() });
+
+    let threads = start_threads(shared, &file);
+    let fault = match threads {
+        Ok(_) => watch(shared),
+        Err(error) => Some(Fault::Stream(error)),
+    };
+
+    let was_up = shared.counters.ups.get() != ups;
+    if let Some(fault) = fault {
+        // A peer that is not there, time and again, is told once.
+        if was_up || *last_fault != Some(fault) {
+            pr_info!("rail {}: down: {fault}\n", shared.name());
+        }
+        *last_fault = Some(fault);
+    }
+
+    if !matches!(fault, Some(Fault::Stream(_))) {
+        say_goodbye(shared);
+    }
+    shared.set_state(State::Closing);
+    // Both must be out of the file before it is closed.
+    drop(threads);
+    shared.inner.lock().endpoint.close();
+    shared.announce_down();
+    shared.hand_back();
+    drop(file);
+
+    Ok(if was_up {
+        SessionEnd::WasUp
+    } else {
+        SessionEnd::NeverUp
+    })
+}
+
+fn start_threads<C: RailClient>(
+    shared: &Arc<Shared<C>>,
+    file: &Arc<StreamFile>,
+) -> Result<(Kthread, Kthread)> {
+    let index = shared.id.index();
+    let mut reader = reader::Reader::new(shared.clone(), file.clone())?;
+    let mut writer = writer::Writer::new(shared.clone(), file.clone())?;
+    let name = CString::try_from_fmt(fmt!("usb4_roce/{index}r"))?;
+    let reader = Kthread::spawn(&name, move || reader.run())?;
+    let name = CString::try_from_fmt(fmt!("usb4_roce/{index}w"))?;
+    let writer = Kthread::spawn(&name, move || writer.run())?;
+    Ok((reader, writer))
+}
+
+/// Waits for a fault; nothing if the rail is to be stopped.
+fn watch<C: RailClient>(shared: &Shared<C>) -> Option<Fault> {
+    loop {
+        if should_stop() {
+            return None;
+        }
+        if let Some(fault) = shared.take_fault() {
+            return Some(fault);
+        }
+        let _: Wake = shared.life.wait(msecs_to_jiffies(CHECK_INTERVAL_MS));
+    }
+}
+
+/// Lets the writer take leave of the peer, unless it is stuck.
+fn say_goodbye<C: RailClient>(shared: &Shared<C>) {
+    shared.set_state(State::Closing);
+    shared.kick.raise();
+    shared
+        .farewell
+        .wait_uninterruptible(msecs_to_jiffies(FAREWELL_MS));
+}
