@@ -383,3 +383,6 @@ fn two_mut<T>(slice: &mut [T], first: usize, second: usize) -> Option<(&mut T, &
         Ordering::Equal => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub mod control;
 mod control_packet;
 pub mod counters;
 mod fabric;
+#[cfg(test)]
+mod fake_guest;
 pub mod fault;
 mod guest_memory;
 mod hotplug;

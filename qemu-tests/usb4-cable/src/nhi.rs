@@ -193,16 +193,17 @@ impl Nhi {
     /// The guest reads `data.len()` bytes of the registers at `offset`.
     pub fn read_register(&mut self, offset: u64, data: &mut [u8]) {
         self.counters.traps += 1;
-        for (position, byte) in (offset..).zip(data) {
-            let value = match usize::try_from(position) {
+        data.fill(0);
+        let Some(offset) = within_registers(offset) else {
+            return;
+        };
+        for (position, byte) in (offset..register::REGISTER_FILE_SIZE).zip(data) {
+            let value = match position {
                 // Interrupt status clears itself as the interrupt is raised.
-                Ok(register::NOTIFY_BASE..register::NOTIFY_END) => 0,
-                Ok(position) if position < register::REGISTER_FILE_SIZE => {
-                    self.registers.load(position)
-                }
-                _ => 0,
+                register::NOTIFY_BASE..register::NOTIFY_END => 0,
+                _ => self.registers.load(position),
             };
-            *byte = value.to_le_bytes()[(position % 4) as usize];
+            *byte = value.to_le_bytes()[position % size_of::<u32>()];
         }
     }
 
@@ -210,15 +211,13 @@ impl Nhi {
     /// when this returns.
     pub fn write_register(&mut self, offset: u64, data: &[u8]) {
         self.counters.traps += 1;
-        let Ok(offset) = usize::try_from(offset) else {
+        let Some(offset) = within_registers(offset) else {
             return;
         };
-        for (position, chunk) in (offset..).step_by(size_of::<u32>()).zip(data.chunks(4)) {
+        let dwords = (offset..register::REGISTER_FILE_SIZE).step_by(size_of::<u32>());
+        for (position, chunk) in dwords.zip(data.chunks(size_of::<u32>())) {
             // The driver writes whole registers only.
-            let (Ok(bytes), 0) = (<[u8; 4]>::try_from(chunk), position % 4) else {
-                continue;
-            };
-            if position < register::REGISTER_FILE_SIZE {
+            if let (Ok(bytes), 0) = (chunk.try_into(), position % size_of::<u32>()) {
                 self.write_dword(position, u32::from_le_bytes(bytes));
             }
         }
@@ -507,4 +506,9 @@ impl Nhi {
         }
         self.counters.bad_dma += 1;
     }
+}
+
+fn within_registers(offset: u64) -> Option<usize> {
+    let offset = usize::try_from(offset).ok()?;
+    (offset < register::REGISTER_FILE_SIZE).then_some(offset)
 }
