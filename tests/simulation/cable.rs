@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A simulated cable with one stream, as USB4STREAM behaves: ordered, credit controlled, and with the
+//! faults of real life.
+
+use std::collections::VecDeque;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::STREAM_FRAME;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Instant;
+
+/// How a cable behaves. Rates are per million.
+#[derive(Clone, Debug)]
+pub struct CableConfig {
+    /// Bytes per microsecond.
+    pub bandwidth: u64,
+    pub latency: Duration,
+    /// Frames in flight before the writer is held.
+    pub depth: usize,
+    pub loss: u32,
+    pub corruption: u32,
+    /// How often a read or write is cut short.
+    pub short_io: u32,
+    /// How often a reader that opens is out of step by some frames.
+    pub lag: u32,
+    /// How often the end of the stream is not told to the peer.
+    pub lost_eof: u32,
+}
+
+struct Frame {
+    bytes: Vec<u8>,
+    arrives: Instant,
+}
+
+/// One direction of the stream.
+struct Direction {
+    frames: VecDeque<Frame>,
+    /// Bytes of the first frame that have been read.
+    read: usize,
+    free_at: Instant,
+    /// The reader sees a frame only when this many more have arrived.
+    lag: usize,
+    eof: bool,
+}
+
+/// What reading gave.
+pub enum Read {
+    Bytes(Vec<u8>),
+    Nothing,
+    /// The peer closed: close as well.
+    Eof,
+    /// The cable is unplugged.
+    Gone,
+}
+
+pub struct Cable {
+    pub config: CableConfig,
+    /// Towards end 0 and end 1.
+    towards: [Direction; 2],
+    open: [bool; 2],
+    plugged: bool,
+    stalled_until: Instant,
+    /// Whether loss and corruption happen.
+    pub faulty: bool,
+}
+
+fn chance(rng: &mut ChaCha8Rng, per_million: u32) -> bool {
+    per_million > 0 && rng.random_range(0..1_000_000) < per_million
+}
+
+impl Cable {
+    pub fn new(config: CableConfig) -> Self {
+        let direction = || Direction {
+            frames: VecDeque::new(),
+            read: 0,
+            free_at: Instant(0),
+            lag: 0,
+            eof: false,
+        };
+        Self {
+            config,
+            towards: [direction(), direction()],
+            open: [false; 2],
+            plugged: true,
+            stalled_until: Instant(0),
+            faulty: true,
+        }
+    }
+
+    pub fn is_plugged(&self) -> bool {
+        self.plugged
+    }
+
+    pub fn open(&mut self, end: usize, rng: &mut ChaCha8Rng) {
+        assert!(self.plugged && !self.open[end]);
+        self.open[end] = true;
+        self.towards[end].lag = if self.faulty && chance(rng, self.config.lag) {
+            rng.random_range(1..4)
+        } else {
+            0
+        };
+    }
+
+    pub fn close(&mut self, end: usize, rng: &mut ChaCha8Rng) {
+        self.open[end] = false;
+        let inward = &mut self.towards[end];
+        inward.frames.clear();
+        inward.read = 0;
+        inward.eof = false;
+        if self.plugged && self.open[1 - end] && !chance(rng, self.config.lost_eof) {
+            self.towards[1 - end].eof = true;
+        }
+    }
+
+    /// Everything on the cable is lost; both ends notice.
+    pub fn unplug(&mut self) {
+        self.plugged = false;
+        for direction in &mut self.towards {
+            direction.frames.clear();
+            direction.read = 0;
+            direction.eof = false;
+        }
+    }
+
+    pub fn plug(&mut self) {
+        self.plugged = true;
+    }
+
+    pub fn stall(&mut self, until: Instant) {
+        self.stalled_until = until;
+    }
+
+    pub fn heal(&mut self) {
+        self.plugged = true;
+        self.stalled_until = Instant(0);
+        self.faulty = false;
+    }
+
+    /// Writes what the ring takes; says how much that was.
+    pub fn write(&mut self, end: usize, bytes: &[u8], now: Instant, rng: &mut ChaCha8Rng) -> usize {
+        if !self.plugged {
+            return 0;
+        }
+        let mut written = 0;
+        for piece in bytes.chunks(STREAM_FRAME) {
+            let faulty = self.faulty;
+            let config = &self.config;
+            let direction = &mut self.towards[1 - end];
+            if direction.frames.len() >= config.depth {
+                break;
+            }
+            let start = direction.free_at.max(now);
+            let sent = start.after(Duration(piece.len() as u64 * 1000 / config.bandwidth.max(1)));
+            direction.free_at = sent;
+            written += piece.len();
+            if faulty && chance(rng, config.loss) {
+                continue;
+            }
+            let mut bytes = piece.to_vec();
+            if faulty && chance(rng, config.corruption) {
+                for _ in 0..rng.random_range(1..4) {
+                    let at = rng.random_range(0..bytes.len());
+                    bytes[at] ^= 1 << rng.random_range(0..8);
+                }
+            }
+            direction.frames.push_back(Frame {
+                bytes,
+                arrives: sent.after(config.latency),
+            });
+            if chance(rng, config.short_io) {
+                break;
+            }
+        }
+        written
+    }
+
+    /// Reads up to `most` bytes of what has arrived.
+    pub fn read(&mut self, end: usize, most: usize, now: Instant, rng: &mut ChaCha8Rng) -> Read {
+        if !self.plugged {
+            return Read::Gone;
+        }
+        let short = chance(rng, self.config.short_io);
+        let stalled = now < self.stalled_until;
+        let direction = &mut self.towards[end];
+        let mut out = Vec::new();
+        while out.len() < most && !stalled {
+            let lag = direction.lag;
+            let visible = direction.frames.get(lag).is_some_and(|frame| frame.arrives <= now);
+            if !visible {
+                break;
+            }
+            let frame = &direction.frames[0];
+            let rest = &frame.bytes[direction.read..];
+            let take = rest.len().min(most - out.len());
+            let take = if short { take.div_ceil(3) } else { take };
+            out.extend_from_slice(&rest[..take]);
+            direction.read += take;
+            if direction.read == frame.bytes.len() {
+                direction.frames.pop_front();
+                direction.read = 0;
+            }
+            if short {
+                break;
+            }
+        }
+        if !out.is_empty() {
+            return Read::Bytes(out);
+        }
+        let drained = direction.frames.len() <= direction.lag;
+        if direction.eof && drained && !stalled {
+            return Read::Eof;
+        }
+        Read::Nothing
+    }
+
+    /// When the next byte can be read at `end`, if that is after `now`.
+    pub fn next_arrival(&self, end: usize, now: Instant) -> Option<Instant> {
+        let direction = &self.towards[end];
+        let frame = direction.frames.get(direction.lag)?;
+        let at = frame.arrives.max(self.stalled_until);
+        (at > now).then_some(at)
+    }
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One end of a rail: moves bytes between a cable and the rail's endpoint, as the stream adapter does.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::checksum::Seed;
+use usb4_roce::transport::frame::padded;
+use usb4_roce::transport::frame::Body;
+use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::HEADER_LEN;
+use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::frame::STREAM_FRAME;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::RailId;
+use usb4_roce::transport::rail::endpoint::Incoming;
+use usb4_roce::transport::rail::endpoint::RailEndpoint;
+use usb4_roce::transport::rail::endpoint::RailFault;
+use usb4_roce::transport::rail::hello::Identity;
+use usb4_roce::transport::rail::rx::Reception;
+
+use crate::cable::Cable;
+use crate::cable::Read;
+use crate::crc::HostCrc;
+use crate::heap::table;
+use crate::heap::Heap;
+use crate::host::Arrived;
+use crate::host::Host;
+use crate::host::Placement;
+use crate::ledger::Ledger;
+
+/// How long closing a stream takes.
+const CLOSE_TIME: Duration = Duration::from_millis(530);
+
+/// Most bytes read at a time.
+const READ_SIZE: usize = 16 * 1024;
+
+/// A frame whose payload is arriving.
+struct Arriving {
+    header: Header,
+    seed: Seed,
+    /// Nothing for a hello.
+    placement: Option<Placement>,
+    deliver: bool,
+}
+
+pub struct Driver {
+    pub rail: RailId,
+    pub cable: usize,
+    pub end: usize,
+    pub peer: usize,
+    pub endpoint: RailEndpoint<Heap>,
+    is_open: bool,
+    reopen_at: Instant,
+    /// Read and not yet understood.
+    staging: Vec<u8>,
+    arriving: Option<Arriving>,
+    /// To be written.
+    out: Vec<u8>,
+    written: usize,
+    /// Not scheduled before this time.
+    pub run_at: Instant,
+    pub opened: u32,
+    pub skipped: u64,
+}
+
+/// Everything a driver works with.
+pub struct Surroundings<'a> {
+    pub cable: &'a mut Cable,
+    pub host: &'a mut Host,
+    pub ledger: &'a mut Ledger,
+    pub rng: &'a mut ChaCha8Rng,
+    pub now: Instant,
+}
+
+impl Driver {
+    pub fn new(
+        identity: Identity,
+        rail: RailId,
+        cable: usize,
+        end: usize,
+        peer: usize,
+        in_flight: usize,
+        byte_limit: u32,
+    ) -> Self {
+        Self {
+            rail,
+            cable,
+            end,
+            peer,
+            endpoint: RailEndpoint::new(identity, table(in_flight), byte_limit).unwrap(),
+            is_open: false,
+            reopen_at: Instant(0),
+            staging: Vec::new(),
+            arriving: None,
+            out: Vec::new(),
+            written: 0,
+            run_at: Instant(0),
+            opened: 0,
+            skipped: 0,
+        }
+    }
+
+    /// When something may happen by itself.
+    pub fn next_event(&self, cable: &Cable, now: Instant) -> Option<Instant> {
+        if !self.is_open {
+            return cable.is_plugged().then_some(self.reopen_at.max(self.run_at));
+        }
+        let arrival = cable.next_arrival(self.end, now);
+        let deadline = self.endpoint.deadline();
+        [arrival, deadline]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(self.run_at))
+    }
+
+    /// Does what can be done now; true if anything was.
+    pub fn step(&mut self, around: &mut Surroundings<'_>) -> bool {
+        if !self.is_open {
+            if !around.cable.is_plugged() || around.now < self.reopen_at {
+                return false;
+            }
+            around.cable.open(self.end, around.rng);
+            self.endpoint.open(around.rng.random(), around.now);
+            self.is_open = true;
+            self.opened += 1;
+            return true;
+        }
+        let moved = self.read(around);
+        let moved = match moved {
+            Ok(moved) => moved,
+            Err(()) => {
+                self.close(around);
+                return true;
+            }
+        };
+        if self.endpoint.check(around.now).is_err() {
+            self.close(around);
+            return true;
+        }
+        self.write(around) || moved
+    }
+
+    /// The owner closes the stream for a reason of its own.
+    pub fn close(&mut self, around: &mut Surroundings<'_>) {
+        if !self.is_open {
+            return;
+        }
+        if around.rng.random_range(0..2) == 0 {
+            if let Some(goodbye) = self.endpoint.goodbye::<HostCrc>(around.now) {
+                if self.written == self.out.len() {
+                    around
+                        .cable
+                        .write(self.end, goodbye.bytes(), around.now, around.rng);
+                }
+            }
+        }
+        self.is_open = false;
+        let jitter = Duration::from_micros(around.rng.random_range(0..200_000));
+        self.reopen_at = around.now.after(CLOSE_TIME).after(jitter);
+        around.cable.close(self.end, around.rng);
+        if let Some(arriving) = self.arriving.take() {
+            if let Some(placement) = arriving.placement {
+                self.abort(placement, &arriving.header, around);
+            }
+        }
+        self.staging.clear();
+        self.out.clear();
+        self.written = 0;
+        self.endpoint.close();
+        self.hand_back(around);
+    }
+
+    fn abort(&mut self, placement: Placement, header: &Header, around: &mut Surroundings<'_>) {
+        // A bulk payload is read straight into its target.
+        let data = if header.payload_len > SMALL_PAYLOAD {
+            let len = self.staging.len().min(header.payload_len as usize);
+            &self.staging[..len]
+        } else {
+            &[]
+        };
+        around
+            .host
+            .commit(placement, Arrived::Broken(data), around.now, around.ledger);
+    }
+
+    fn hand_back(&mut self, around: &mut Surroundings<'_>) {
+        while let Some((seq, item)) = self.endpoint.next_lost() {
+            around.host.lost(self.rail, seq, item);
+        }
+    }
+
+    fn read(&mut self, around: &mut Surroundings<'_>) -> Result<bool, ()> {
+        let most = around.rng.random_range(1..=READ_SIZE / HEADER_LEN) * HEADER_LEN;
+        let moved = match around.cable.read(self.end, most, around.now, around.rng) {
+            Read::Bytes(bytes) => {
+                self.staging.extend_from_slice(&bytes);
+                true
+            }
+            Read::Nothing => false,
+            Read::Eof | Read::Gone => return Err(()),
+        };
+        while self.digest(around).map_err(|_fault| ())? {}
+        Ok(moved)
+    }
+
+    /// Takes one header or payload from the staging buffer; false if it is not there in full.
+    fn digest(&mut self, around: &mut Surroundings<'_>) -> Result<bool, RailFault> {
+        if let Some(arriving) = &self.arriving {
+            let need = padded(arriving.header.payload_len) as usize;
+            if self.staging.len() < need {
+                return Ok(false);
+            }
+            let arriving = self.arriving.take().unwrap();
+            let len = arriving.header.payload_len as usize;
+            let payload: Vec<u8> = self.staging.drain(..need).take(len).collect();
+            self.finish(&arriving, &payload, around)?;
+            return Ok(true);
+        }
+        if self.staging.len() < HEADER_LEN {
+            return Ok(false);
+        }
+        let Ok(header) = self.endpoint.decode::<HostCrc>(&self.staging) else {
+            self.staging.drain(..HEADER_LEN);
+            self.skipped += 1;
+            return Ok(true);
+        };
+        self.staging.drain(..HEADER_LEN);
+        if header.body == Body::Hello {
+            self.arriving = Some(Arriving {
+                header,
+                seed: Seed::HANDSHAKE,
+                placement: None,
+                deliver: false,
+            });
+            return Ok(true);
+        }
+        let seed = self.endpoint.seed().unwrap();
+        let incoming = self.endpoint.on_header(&header, around.now);
+        self.hand_back(around);
+        match incoming? {
+            Incoming::Done => {
+                self.arriving = (header.payload_len > 0).then_some(Arriving {
+                    header,
+                    seed,
+                    placement: None,
+                    deliver: false,
+                });
+            }
+            Incoming::Deliver => {
+                // Small payloads are placed when they are complete.
+                let placement = (header.payload_len > SMALL_PAYLOAD)
+                    .then(|| around.host.place(&header, around.now, around.ledger));
+                self.arriving = Some(Arriving {
+                    header,
+                    seed,
+                    placement,
+                    deliver: true,
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish(
+        &mut self,
+        arriving: &Arriving,
+        payload: &[u8],
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), RailFault> {
+        let header = &arriving.header;
+        let intact = arriving.seed.payload_crc::<HostCrc>(payload) == header.payload_crc;
+        if header.body == Body::Hello {
+            if intact {
+                let result = self.endpoint.on_hello::<HostCrc>(payload, around.now);
+                self.hand_back(around);
+                result?;
+            }
+            return Ok(());
+        }
+        if !arriving.deliver {
+            return Ok(());
+        }
+        let has_payload = header.payload_len > 0;
+        if !has_payload || intact {
+            let placement = arriving
+                .placement
+                .unwrap_or_else(|| around.host.place(header, around.now, around.ledger));
+            around
+                .host
+                .commit(placement, Arrived::Intact(payload), around.now, around.ledger);
+            self.endpoint.finish(Reception::Intact, around.now);
+        } else {
+            if let Some(placement) = arriving.placement {
+                around
+                    .host
+                    .commit(placement, Arrived::Broken(payload), around.now, around.ledger);
+            }
+            self.endpoint.finish(Reception::Corrupt, around.now);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, around: &mut Surroundings<'_>) -> bool {
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+            self.gather(around);
+        }
+        if self.out.is_empty() {
+            return false;
+        }
+        let rest = &self.out[self.written..];
+        let written = around.cable.write(self.end, rest, around.now, around.rng);
+        self.written += written;
+        written > 0
+    }
+
+    /// Collects what to write next: small frames together, a bulk frame alone.
+    fn gather(&mut self, around: &mut Surroundings<'_>) {
+        while let Some(frame) = self.endpoint.next_control::<HostCrc>(around.now) {
+            self.out.extend_from_slice(frame.bytes());
+            if self.out.len() + 3 * HEADER_LEN > STREAM_FRAME {
+                return;
+            }
+        }
+        while self.endpoint.can_send(MAX_PAYLOAD) {
+            let seq = self.endpoint.next_seq();
+            let next = around
+                .host
+                .next(self.peer, self.rail, seq, around.now, around.ledger);
+            let Some((body, payload, item)) = next else {
+                return;
+            };
+            let Some(seed) = self.endpoint.seed() else {
+                return;
+            };
+            let crc = if payload.is_empty() {
+                0
+            } else {
+                seed.payload_crc::<HostCrc>(&payload)
+            };
+            let header = self
+                .endpoint
+                .stamp(body, payload.len() as u32, crc, item, around.now)
+                .unwrap();
+            assert_eq!(header.seq, seq);
+            self.out.extend_from_slice(&header.encode::<HostCrc>(seed));
+            self.out.extend_from_slice(&payload);
+            let end = self.out.len().next_multiple_of(HEADER_LEN);
+            self.out.resize(end, 0);
+            if self.out.len() + HEADER_LEN > STREAM_FRAME {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A host's queue pairs, doing what the verbs layer does.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use usb4_roce::transport::frame::Body;
+use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::MessageSlot;
+use usb4_roce::transport::ids::Qpn;
+use usb4_roce::transport::ids::RailId;
+use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::ids::ReceiveSlot;
+use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::InFlight;
+use usb4_roce::transport::requester::LocalRange;
+use usb4_roce::transport::requester::Requester;
+use usb4_roce::transport::requester::ResponseDisposition;
+use usb4_roce::transport::requester::ResponseToken;
+use usb4_roce::transport::requester::Signalling;
+use usb4_roce::transport::requester::Solicitation;
+use usb4_roce::transport::responder::Disposition;
+use usb4_roce::transport::responder::Receive;
+use usb4_roce::transport::responder::ReceiveQueue;
+use usb4_roce::transport::responder::RequestToken;
+use usb4_roce::transport::responder::Responder;
+use usb4_roce::transport::status::CompletionStatus;
+use usb4_roce::transport::status::NakCode;
+use usb4_roce::transport::status::QpEvent;
+
+use crate::heap::Heap;
+use crate::ledger::Fate;
+use crate::ledger::Ledger;
+use crate::pattern;
+
+/// Receive requests, of one queue pair or shared by several.
+#[derive(Default)]
+pub struct ReceiveRing {
+    waiting: VecDeque<Receive>,
+    posted: u64,
+    next_slot: u16,
+    /// Receives handed out whose completion has not been seen.
+    pub outstanding: u32,
+}
+
+impl ReceiveRing {
+    pub fn post(&mut self, length: u32) {
+        self.posted += 1;
+        self.next_slot = self.next_slot.wrapping_add(1);
+        self.waiting.push_back(Receive {
+            slot: ReceiveSlot(self.next_slot),
+            wr_id: self.posted,
+            length,
+        });
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Loses all receives that are waiting.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+/// Hands receives of a ring to one queue pair and remembers which one was which.
+struct Taker<'a> {
+    ring: &'a mut ReceiveRing,
+    taken: &'a mut Vec<Receive>,
+}
+
+impl ReceiveQueue for Taker<'_> {
+    fn take(&mut self) -> Option<Receive> {
+        let receive = self.ring.waiting.pop_front()?;
+        self.ring.outstanding += 1;
+        self.taken.push(receive);
+        Some(receive)
+    }
+}
+
+pub struct QueuePair {
+    pub qpn: Qpn,
+    pub peer: usize,
+    pub connection: usize,
+    /// Which end of the connection this is.
+    pub side: usize,
+    pub requester: Requester<Heap>,
+    pub responder: Responder<Heap>,
+    pub ring: usize,
+    /// Receives taken in this life, in order, and how many of them have completed.
+    taken: Vec<Receive>,
+    ended: usize,
+    /// Message index by slot.
+    pub slots: HashMap<MessageSlot, usize>,
+    pub in_error: bool,
+}
+
+impl QueuePair {
+    pub fn new(
+        qpn: Qpn,
+        peer: usize,
+        ring: usize,
+        requester: Requester<Heap>,
+        responder: Responder<Heap>,
+    ) -> Self {
+        Self {
+            qpn,
+            peer,
+            connection: usize::MAX,
+            side: 0,
+            requester,
+            responder,
+            ring,
+            taken: Vec::new(),
+            ended: 0,
+            slots: HashMap::new(),
+            in_error: false,
+        }
+    }
+
+    /// Begins a new life.
+    pub fn begin(&mut self, connection: usize, side: usize) {
+        self.connection = connection;
+        self.side = side;
+        self.taken.clear();
+        self.ended = 0;
+        self.slots.clear();
+        self.in_error = false;
+    }
+
+    fn ordinal(&self, slot: ReceiveSlot) -> usize {
+        self.taken
+            .iter()
+            .rposition(|receive| receive.slot == slot)
+            .expect("receive was never taken")
+    }
+
+    fn has_work(&self, rail: RailId, now: Instant) -> bool {
+        self.responder.ack_due()
+            || self.requester.response_ack_due()
+            || self.responder.has_response()
+            || self.requester.has_work(rail, now)
+    }
+}
+
+/// What is being done with a payload.
+#[derive(Clone, Copy, Debug)]
+pub enum Placement {
+    Discard,
+    Write {
+        qp: usize,
+        token: RequestToken,
+        rkey: u32,
+        va: u64,
+        life: usize,
+    },
+    Receive {
+        qp: usize,
+        token: RequestToken,
+        slot: ReceiveSlot,
+        offset: u32,
+        life: usize,
+    },
+    Response {
+        qp: usize,
+        token: ResponseToken,
+        target: LocalRange,
+        life: usize,
+    },
+}
+
+/// What became of a payload.
+pub enum Arrived<'a> {
+    Intact(&'a [u8]),
+    /// Damaged or cut off; some of these bytes may have been written to the target.
+    Broken(&'a [u8]),
+}
+
+pub struct Host {
+    pub qps: Vec<QueuePair>,
+    pub rings: Vec<ReceiveRing>,
+    turn: usize,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        Self {
+            qps: Vec::new(),
+            rings: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    fn find(&self, qpn: Qpn) -> Option<usize> {
+        self.qps.iter().position(|qp| qp.qpn == qpn)
+    }
+
+    /// The next frame for a rail to `peer`.
+    pub fn next(
+        &mut self,
+        peer: usize,
+        rail: RailId,
+        seq: RailSeq,
+        now: Instant,
+        ledger: &Ledger,
+    ) -> Option<(Body, Vec<u8>, InFlight)> {
+        let count = self.qps.len();
+        for _ in 0..count {
+            self.turn = (self.turn + 1) % count;
+            let index = self.turn;
+            if self.qps[index].peer != peer {
+                continue;
+            }
+            let had_work = self.qps[index].has_work(rail, now);
+            let frame = self.next_of(index, rail, seq, now, ledger);
+            if frame.is_some() {
+                assert!(had_work, "work that was not announced");
+                return frame;
+            }
+        }
+        None
+    }
+
+    fn next_of(
+        &mut self,
+        index: usize,
+        rail: RailId,
+        seq: RailSeq,
+        now: Instant,
+        ledger: &Ledger,
+    ) -> Option<(Body, Vec<u8>, InFlight)> {
+        let qp = &mut self.qps[index];
+        let qpn = qp.qpn;
+        if qp.responder.ack_due() || qp.requester.response_ack_due() {
+            let response_psn = qp.requester.take_response_ack();
+            if let Some(ack) = qp.responder.take_ack(response_psn) {
+                return Some((Body::Ack(ack), Vec::new(), InFlight::Ack { qpn }));
+            }
+        }
+        while let Some(response) = qp.responder.next_response(rail, seq) {
+            let source = response.source;
+            let psn = response.header.response_psn;
+            let region = ledger.regions.get(&source.rkey.0);
+            let Some(region) = region.filter(|region| source.len == 0 || !region.revoked) else {
+                qp.responder.fail_response(psn, NakCode::RemoteAccess);
+                continue;
+            };
+            let message =
+                &ledger.connections[region.connection].streams[region.side].messages[region.index];
+            let offset = source.va - region.va;
+            let payload = pattern::bytes(message.tag, offset as u32, source.len);
+            let item = InFlight::Response { qpn, psn };
+            return Some((Body::Response(response.header), payload, item));
+        }
+        let segment = qp.requester.next_segment(rail, seq, now)?;
+        let psn = segment.header.psn;
+        let message_index = qp.slots[&segment.source.slot];
+        let message = &ledger.connections[qp.connection].streams[qp.side].messages[message_index];
+        if message.fate == Fate::Fail(CompletionStatus::LocalProtectionError) {
+            qp.requester
+                .fail_message(segment.source.slot, CompletionStatus::LocalProtectionError);
+            return None;
+        }
+        let source = segment.source;
+        let payload = pattern::bytes(message.tag, source.offset, source.len);
+        let item = InFlight::Request { qpn, psn };
+        Some((Body::Request(segment.header), payload, item))
+    }
+
+    /// What was sent over a rail did not arrive.
+    pub fn lost(&mut self, rail: RailId, seq: RailSeq, item: InFlight) {
+        match item {
+            InFlight::Request { qpn, psn } => {
+                if let Some(index) = self.find(qpn) {
+                    self.qps[index].requester.on_lost(psn, rail, seq);
+                }
+            }
+            InFlight::Response { qpn, psn } => {
+                if let Some(index) = self.find(qpn) {
+                    self.qps[index].responder.on_lost_response(psn, rail, seq);
+                }
+            }
+            InFlight::Ack { qpn } => {
+                if let Some(index) = self.find(qpn) {
+                    self.qps[index].responder.on_lost_ack();
+                }
+            }
+            InFlight::Lost { .. } => panic!("the rail's own"),
+            InFlight::Datagram => {}
+        }
+    }
+
+    /// A header has arrived: says where its payload goes.
+    pub fn place(&mut self, header: &Header, now: Instant, ledger: &mut Ledger) -> Placement {
+        match header.body {
+            Body::Request(request) => {
+                let Some(index) = self.find(request.dest_qpn) else {
+                    return Placement::Discard;
+                };
+                let ring = self.qps[index].ring;
+                let qp = &mut self.qps[index];
+                let life = qp.connection;
+                let mut taker = Taker {
+                    ring: &mut self.rings[ring],
+                    taken: &mut qp.taken,
+                };
+                match qp.responder.on_request(&request, &mut taker) {
+                    Disposition::Write {
+                        va, rkey, token, ..
+                    } => Placement::Write {
+                        qp: index,
+                        token,
+                        rkey: rkey.0,
+                        va,
+                        life,
+                    },
+                    Disposition::Receive {
+                        slot,
+                        offset,
+                        token,
+                        ..
+                    } => Placement::Receive {
+                        qp: index,
+                        token,
+                        slot,
+                        offset,
+                        life,
+                    },
+                    Disposition::CheckRead {
+                        va,
+                        rkey,
+                        len,
+                        token,
+                    } => {
+                        let allowed = ledger
+                            .access(life, 1 - qp.side, rkey.0, va, len)
+                            .is_some();
+                        let outcome = if allowed {
+                            Outcome::Placed
+                        } else {
+                            Outcome::Denied(NakCode::RemoteAccess)
+                        };
+                        qp.responder.commit(token, outcome, &mut taker);
+                        Placement::Discard
+                    }
+                    Disposition::NoPayload | Disposition::Drop(_) => Placement::Discard,
+                }
+            }
+            Body::Response(response) => {
+                let Some(index) = self.find(response.dest_qpn) else {
+                    return Placement::Discard;
+                };
+                let qp = &mut self.qps[index];
+                match qp.requester.on_response(&response, now) {
+                    ResponseDisposition::Place(placement) => Placement::Response {
+                        qp: index,
+                        token: placement.token,
+                        target: placement.target,
+                        life: qp.connection,
+                    },
+                    ResponseDisposition::Empty | ResponseDisposition::Ignore(_) => {
+                        Placement::Discard
+                    }
+                }
+            }
+            Body::Ack(ack) => {
+                if let Some(index) = self.find(ack.dest_qpn) {
+                    let qp = &mut self.qps[index];
+                    qp.requester.on_ack(&ack, now);
+                    qp.responder.on_response_ack(ack.response_psn);
+                }
+                Placement::Discard
+            }
+            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
+                Placement::Discard
+            }
+        }
+    }
+
+    /// The payload has arrived, or has not.
+    pub fn commit(
+        &mut self,
+        placement: Placement,
+        arrived: Arrived<'_>,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        match placement {
+            Placement::Discard => {}
+            Placement::Write {
+                qp,
+                token,
+                rkey,
+                va,
+                life,
+            } => {
+                let side = 1 - self.qps[qp].side;
+                let segment = ledger.connections[life].segment;
+                let outcome = if self.qps[qp].connection != life {
+                    // The queue pair was reset meanwhile.
+                    Outcome::Aborted
+                } else {
+                    self.write(life, side, rkey, va, segment, &arrived, ledger)
+                };
+                self.finish_request(qp, token, outcome);
+            }
+            Placement::Receive {
+                qp,
+                token,
+                slot,
+                offset,
+                life,
+            } => {
+                let outcome = if self.qps[qp].connection != life {
+                    Outcome::Aborted
+                } else {
+                    let side = 1 - self.qps[qp].side;
+                    let ordinal = self.qps[qp].ordinal(slot);
+                    let connection = &mut ledger.connections[life];
+                    let segment = connection.segment;
+                    let stream = &mut connection.streams[side];
+                    let message = &mut stream.messages[stream.consumers[ordinal]];
+                    settle(message, offset, segment, &arrived)
+                };
+                self.finish_request(qp, token, outcome);
+            }
+            Placement::Response {
+                qp,
+                token,
+                target,
+                life,
+            } => {
+                let outcome = if self.qps[qp].connection != life {
+                    Outcome::Aborted
+                } else {
+                    let side = self.qps[qp].side;
+                    let index = self.qps[qp].slots[&target.slot];
+                    let connection = &mut ledger.connections[life];
+                    let segment = connection.segment;
+                    let message = &mut connection.streams[side].messages[index];
+                    settle(message, target.offset, segment, &arrived)
+                };
+                self.qps[qp].requester.commit_response(token, outcome, now);
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        life: usize,
+        side: usize,
+        rkey: u32,
+        va: u64,
+        segment: u32,
+        arrived: &Arrived<'_>,
+        ledger: &mut Ledger,
+    ) -> Outcome {
+        let data = match arrived {
+            Arrived::Intact(data) | Arrived::Broken(data) => *data,
+        };
+        let Some((message, offset)) = ledger.access(life, side, rkey, va, data.len() as u32) else {
+            return Outcome::Denied(NakCode::RemoteAccess);
+        };
+        let is_flag = message.is_flag;
+        let outcome = settle(message, offset, segment, arrived);
+        if is_flag && outcome == Outcome::Placed {
+            let index = ledger.regions[&rkey].index;
+            ledger.connections[life].streams[side].messages[index - 1].assert_whole();
+        }
+        outcome
+    }
+
+    fn finish_request(&mut self, index: usize, token: RequestToken, outcome: Outcome) {
+        let qp = &mut self.qps[index];
+        let mut taker = Taker {
+            ring: &mut self.rings[qp.ring],
+            taken: &mut qp.taken,
+        };
+        qp.responder.commit(token, outcome, &mut taker);
+    }
+
+    /// Polls and checks all completions and events of a queue pair. True if there was any.
+    pub fn poll(&mut self, index: usize, ledger: &mut Ledger) -> bool {
+        let mut any = false;
+        loop {
+            let mut again = false;
+            let qp = &mut self.qps[index];
+            // A receive's completion comes before that of the send that caused it can be seen.
+            while let Some(completion) = qp.responder.poll_completion() {
+                again = true;
+                self.rings[qp.ring].outstanding -= 1;
+                let taken = qp.taken[qp.ended];
+                qp.ended += 1;
+                assert_eq!((taken.slot, taken.wr_id), (completion.slot, completion.wr_id));
+                let stream = &mut ledger.connections[qp.connection].streams[1 - qp.side];
+                if completion.status == CompletionStatus::FlushError {
+                    assert!(qp.in_error, "flushed without an error");
+                    continue;
+                }
+                let message = &mut stream.messages[stream.consumers[stream.received]];
+                stream.received += 1;
+                if completion.status == CompletionStatus::LocalLengthError {
+                    assert!(message.length > taken.length);
+                    continue;
+                }
+                assert_eq!(completion.status, CompletionStatus::Success);
+                assert_eq!(completion.byte_len, message.length);
+                assert_eq!(completion.opcode, message.opcode);
+                if message.opcode.has_imm() {
+                    assert_eq!(completion.imm, message.imm);
+                }
+                let solicited = completion.solicited == Solicitation::Solicited;
+                assert_eq!(solicited, message.solicited);
+                message.assert_whole();
+                message.received = true;
+            }
+            while let Some(completion) = qp.requester.poll_completion() {
+                again = true;
+                let connection = &mut ledger.connections[qp.connection];
+                let disturbed = connection.disturbed[qp.side];
+                let stream = &mut connection.streams[qp.side];
+                let index = stream.completed;
+                stream.completed += 1;
+                assert_eq!(qp.slots.remove(&completion.slot), Some(index));
+                assert_eq!(completion.wr_id, index as u64, "completions out of order");
+                let message = &mut stream.messages[index];
+                assert_eq!(completion.opcode, message.opcode);
+                assert_eq!(completion.byte_len, message.length);
+                let signalled = completion.signalling == Signalling::Signalled;
+                assert_eq!(signalled, message.signalled);
+                message.completed = Some(completion.status);
+                match (stream.failed, completion.status) {
+                    (None, CompletionStatus::Success) => {
+                        assert_eq!(message.fate, Fate::Succeed, "{:?}", message.opcode);
+                        assert!(
+                            !message.opcode.consumes_receive() || message.received,
+                            "sender's completion before the receiver's"
+                        );
+                        message.assert_whole();
+                    }
+                    (None, status) => {
+                        stream.failed = Some(status);
+                        let expected = message.fate == Fate::Fail(status);
+                        assert!(
+                            expected || disturbed,
+                            "message {index} failed: {status:?}, fate {:?}",
+                            message.fate
+                        );
+                    }
+                    (Some(_), status) => assert_eq!(status, CompletionStatus::FlushError),
+                }
+            }
+            while let Some(event) = qp.requester.poll_event().or_else(|| qp.responder.poll_event())
+            {
+                again = true;
+                match event {
+                    QpEvent::CommunicationEstablished
+                    | QpEvent::LastWqeReached
+                    | QpEvent::SendQueueDrained => {}
+                    QpEvent::SendFailed
+                    | QpEvent::InvalidRequest
+                    | QpEvent::AccessViolation
+                    | QpEvent::Catastrophic => {
+                        qp.in_error = true;
+                        // Whose failure is not its own doing.
+                        let victim = match event {
+                            QpEvent::SendFailed => 1 - qp.side,
+                            _ => qp.side,
+                        };
+                        ledger.connections[qp.connection].disturbed[victim] = true;
+                        qp.requester.flush();
+                        qp.responder.flush();
+                    }
+                }
+            }
+            if !again {
+                return any;
+            }
+            any = true;
+        }
+    }
+}
+
+/// Enters what became of a piece into the books.
+fn settle(
+    message: &mut crate::ledger::Message,
+    offset: u32,
+    segment: u32,
+    arrived: &Arrived<'_>,
+) -> Outcome {
+    match arrived {
+        Arrived::Intact(data) => {
+            message.place(offset, data, segment);
+            Outcome::Placed
+        }
+        Arrived::Broken(data) => {
+            message.scribble(offset, data);
+            Outcome::Aborted
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What ought to happen: every message of every connection, and what has been seen of it.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::status::CompletionStatus;
+
+use crate::pattern;
+
+/// How a message is meant to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    Succeed,
+    /// It must fail with this status (unless the connection fails before it).
+    Fail(CompletionStatus),
+}
+
+/// A posted message.
+#[derive(Debug)]
+pub struct Message {
+    pub opcode: Opcode,
+    pub length: u32,
+    pub tag: u64,
+    pub imm: u32,
+    pub signalled: bool,
+    pub solicited: bool,
+    pub fate: Fate,
+    /// A flag: when it is placed, the message before it must be there in full.
+    pub is_flag: bool,
+    /// Bytes as they lie at the target; as long as the message.
+    pub target: Vec<u8>,
+    pub placed: HashSet<u32>,
+    pub placed_bytes: u32,
+    /// The receiver has seen the completion.
+    pub received: bool,
+    /// The sender has seen the completion.
+    pub completed: Option<CompletionStatus>,
+}
+
+impl Message {
+    /// A piece of it has been placed for good.
+    pub fn place(&mut self, offset: u32, data: &[u8], segment: u32) {
+        assert!(
+            self.completed.is_none() || self.completed != Some(CompletionStatus::Success),
+            "placed after completion: {self:?}"
+        );
+        assert!(!self.received, "placed after the receiver's completion");
+        assert_eq!(offset % segment, 0, "segment at an odd offset");
+        assert!(self.placed.insert(offset), "placed twice at {offset}");
+        let expected = pattern::bytes(self.tag, offset, data.len() as u32);
+        assert!(expected == data, "wrong bytes at {offset}");
+        self.scribble(offset, data);
+        self.placed_bytes += data.len() as u32;
+    }
+
+    /// Bytes of a piece that was damaged or cut off have got into the target.
+    pub fn scribble(&mut self, offset: u32, data: &[u8]) {
+        assert!(
+            !self.received && self.completed != Some(CompletionStatus::Success),
+            "target written after completion"
+        );
+        let offset = offset as usize;
+        self.target[offset..offset + data.len()].copy_from_slice(data);
+    }
+
+    /// The target holds the whole message.
+    pub fn assert_whole(&self) {
+        assert_eq!(self.placed_bytes, self.length, "not all placed");
+        let expected = pattern::bytes(self.tag, 0, self.length);
+        assert!(self.target == expected, "target overwritten");
+    }
+}
+
+/// Messages of one direction of a connection, in the order of posting.
+#[derive(Debug, Default)]
+pub struct Stream {
+    pub messages: Vec<Message>,
+    /// Indices of those that use up a receive.
+    pub consumers: Vec<usize>,
+    /// Completions the sender has polled.
+    pub completed: usize,
+    /// Receives the receiver has seen completed.
+    pub received: usize,
+    /// The first completion that was not a success.
+    pub failed: Option<CompletionStatus>,
+}
+
+/// Which message a remote key belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    pub connection: usize,
+    pub side: usize,
+    pub index: usize,
+    pub va: u64,
+    pub revoked: bool,
+}
+
+/// One life of a pair of queue pairs. Side 0's messages are those sent by end 0.
+#[derive(Debug, Default)]
+pub struct Connection {
+    pub streams: [Stream; 2],
+    /// Whether something was done that may fail any message of a stream.
+    pub disturbed: [bool; 2],
+    /// Payload of a segment.
+    pub segment: u32,
+}
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub connections: Vec<Connection>,
+    pub regions: HashMap<u32, Region>,
+    next_key: u32,
+}
+
+impl Ledger {
+    /// Registers memory for a message; returns its key.
+    pub fn register(&mut self, connection: usize, side: usize, index: usize, va: u64) -> u32 {
+        self.next_key += 1;
+        let region = Region {
+            connection,
+            side,
+            index,
+            va,
+            revoked: false,
+        };
+        self.regions.insert(self.next_key, region);
+        self.next_key
+    }
+
+    /// The message and offset that an access by a peer touches; nothing if the key forbids it.
+    pub fn access(
+        &mut self,
+        connection: usize,
+        side: usize,
+        key: u32,
+        va: u64,
+        len: u32,
+    ) -> Option<(&mut Message, u32)> {
+        let region = *self.regions.get(&key)?;
+        if region.revoked {
+            return None;
+        }
+        assert_eq!((region.connection, region.side), (connection, side), "foreign key");
+        let message =
+            &mut self.connections[connection].streams[side].messages[region.index];
+        let offset = va.checked_sub(region.va).expect("below the region");
+        assert!(offset + u64::from(len) <= u64::from(message.length), "above the region");
+        Some((message, offset as u32))
+    }
+}
