@@ -25,7 +25,7 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
-use crate::peer::Fabric;
+use crate::fabric::Fabric;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
 use crate::stream_adapter::stream_file::StreamPath;
