@@ -246,14 +246,24 @@ impl Fabric {
         Some((cable, port))
     }
 
-    /// Passes an XDomain packet on to the host behind its route, as a packet from there. Without
-    /// a link it is dropped silently: an error would be taken for an answer.
+    /// Passes an XDomain packet on to the host behind its route, as a packet from there.
+    ///
+    /// Without a link it is dropped silently, since the driver would take an error for the peer's
+    /// answer and a UUID of zero. Once the host knows that the link is gone there are no such
+    /// requests any more, but those of `thunderbolt_net` to log out, for which the driver would
+    /// wait ten seconds: they are refused, as a router does.
     fn forward_xdomain(&mut self, index: NhiIndex, packet: ControlPacket, now: Instant) {
         let Some((cable, port)) = self.cable_behind(index, packet.route) else {
             return;
         };
         let cable = &mut self.cables[cable.0];
         if cable.link == LinkState::Down {
+            let station = &mut self.stations[index.0];
+            let knows = station.ports[port.index()].events.is_empty();
+            let may_be_log_out = packet.kind == PacketKind::XdomainResponse;
+            if knows && may_be_log_out && station.refusals.is_quiet(now) {
+                station.refusals.refuse(packet.route, cable.link, now);
+            }
             return;
         }
         let direction = cable.direction_from(End { nhi: index, port });
@@ -357,12 +367,15 @@ impl Fabric {
                     cable.channel_mut(direction).flush();
                 }
             }
-            let width_of = |end: End| self.stations[end.nhi.0].nhi.router.wanted_width(end.port);
-            if link == LinkState::Up && ends.map(width_of).contains(&LaneWidth::Dual) {
-                for end in ends {
-                    let router = &mut self.stations[end.nhi.0].nhi.router;
-                    router.set_width(end.port, LaneWidth::Dual);
-                }
+            let wanted = ends.map(|end| self.stations[end.nhi.0].nhi.router.wanted_width(end.port));
+            let width = if wanted.contains(&LaneWidth::Dual) {
+                LaneWidth::Dual
+            } else {
+                LaneWidth::Single
+            };
+            for end in ends {
+                let router = &mut self.stations[end.nhi.0].nhi.router;
+                router.set_width(end.port, width);
             }
         }
     }

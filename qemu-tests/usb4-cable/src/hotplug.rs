@@ -35,6 +35,11 @@ impl HotplugEvents {
         self.waiting.push_back(link);
     }
 
+    /// Whether the host has acknowledged all events.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Forgets everything: the host's connection manager is gone.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -65,13 +65,18 @@ impl RefusalGate {
         self.outstanding.pop_front();
     }
 
+    /// Whether the host waits for no answer to an XDomain request.
+    pub fn is_quiet(&mut self, now: Instant) -> bool {
+        self.outstanding
+            .retain(|sent| now.saturating_duration_since(*sent) < REQUEST_TIMEOUT);
+        self.outstanding.is_empty()
+    }
+
     /// An error that may go to the host now.
     pub fn poll(&mut self, now: Instant) -> Option<ControlPacket> {
         let (since, _) = self.waiting.front()?;
-        let age = |since: Instant| now.saturating_duration_since(since);
-        let delayed = age(*since);
-        self.outstanding.retain(|sent| age(*sent) < REQUEST_TIMEOUT);
-        if !self.outstanding.is_empty() && delayed < MAX_DELAY {
+        let delayed = now.saturating_duration_since(*since);
+        if delayed < MAX_DELAY && !self.is_quiet(now) {
             return None;
         }
         self.waiting.pop_front().map(|(_, refusal)| refusal)

@@ -14,12 +14,14 @@ use crate::fake_guest::address;
 use crate::fake_guest::FakeGuest;
 use crate::fake_guest::Received;
 use crate::fake_guest::Side;
+use crate::fake_guest::ADAPTER_SPACE;
 use crate::fake_guest::COMPLETED;
 use crate::fake_guest::CRC_ERROR;
 use crate::fake_guest::E2E;
 use crate::fake_guest::ROUTER_SPACE;
 use crate::fault::Flow;
 use crate::nhi::PdfField;
+use crate::topology::LinkSpeed;
 
 const PORT_0: PortNumber = PortNumber(0);
 const PORT_1: PortNumber = PortNumber(1);
@@ -552,6 +554,56 @@ fn xdomain_packets_reach_the_peer() {
         );
         assert_eq!(answer, [], "route {route}");
     }
+}
+
+#[test]
+fn log_outs_are_refused_once_the_host_knows() {
+    let mut pair = Pair::linked();
+    let log_out = ControlPacket {
+        kind: PacketKind::XdomainResponse,
+        route: Route(1),
+        body: vec![1, 2, 3],
+    };
+    pair.plug(Plug::Unplugged);
+    pair.step();
+    let events = pair.a.control_received(&mut pair.fabric);
+    assert_eq!(pair.a.control(&mut pair.fabric, &log_out), []);
+    acknowledge(&mut pair.a, &mut pair.fabric, &events);
+    let answer = pair.a.control(&mut pair.fabric, &log_out);
+    let refused = error_body(ErrorCode::NotConnected, AdapterNumber(1));
+    assert_eq!(bodies(&answer), [(PacketKind::Error, refused)]);
+}
+
+#[test]
+fn lanes_are_bonded_for_both() {
+    let mut pair = Pair::powered();
+    for (nhi, port) in [(0, PORT_0), (1, PORT_1)] {
+        pair.fabric.stations[nhi]
+            .nhi
+            .router
+            .set_speed(port, LinkSpeed::Gbps40);
+    }
+    pair.a.enumerate(&mut pair.fabric);
+    pair.b.enumerate(&mut pair.fabric);
+    pair.b.control_received(&mut pair.fabric);
+    let width = |pair: &mut Pair| {
+        let read = ControlPacket {
+            kind: PacketKind::Read,
+            route: Route::HOST,
+            body: vec![address(ADAPTER_SPACE, PORT_1.lane_0(), 9, 1).0],
+        };
+        let answers = pair.b.control(&mut pair.fabric, &read);
+        answers.last().unwrap().body[1] >> 20 & 0x3f
+    };
+    assert_eq!(width(&mut pair), 1);
+    // Target width dual, bond.
+    let bond = [0x8000 | 3 << 4];
+    pair.a
+        .config_write(&mut pair.fabric, ADAPTER_SPACE, PORT_0.lane_0(), 9, &bond);
+    assert_eq!(width(&mut pair), 2);
+    pair.a
+        .config_write(&mut pair.fabric, ADAPTER_SPACE, PORT_0.lane_0(), 9, &[0]);
+    assert_eq!(width(&mut pair), 1);
 }
 
 #[test]
