@@ -2,6 +2,23 @@
 
 //! What RDMA users see: the verbs device, its objects and its network interface.
 
+pub(crate) mod abi;
+mod ah;
 pub(crate) mod bindings;
+mod cq;
+pub(crate) mod device;
+mod elements;
+mod mmap_offer;
+pub(crate) mod mr;
 pub mod netdev;
+mod number_table;
+pub(crate) mod objects;
+mod pd;
+pub(crate) mod qp;
+mod queue;
+mod random;
 pub(crate) mod rdma;
+mod receive;
+pub(crate) mod route;
+mod srq;
+mod user_context;

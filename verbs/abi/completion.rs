@@ -4,41 +4,10 @@
 
 use super::bytes::store;
 use super::send_wqe::Immediate;
+use crate::transport::status::CompletionStatus;
 
 /// Bytes of one entry. Slots are 64 bytes; the rest stays zero.
 pub const CQE_SIZE: usize = 48;
-
-/// How a work request ended: `enum ib_wc_status` (IBTA 11.6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Status {
-    /// Done.
-    Success = 0,
-    /// Message longer than the receive's buffers, or longer than allowed.
-    LocalLength = 1,
-    /// The WQE itself is wrong.
-    LocalQpOperation = 2,
-    /// A local buffer is not (or not so) registered.
-    LocalProtection = 4,
-    /// The QP went to the error state before this request was carried out.
-    Flushed = 5,
-    /// The responder sent something that does not fit the request.
-    BadResponse = 7,
-    /// The peer's WRITE WITH IMMEDIATE hit a protection error here.
-    LocalAccess = 8,
-    /// The responder found the message invalid.
-    RemoteInvalidRequest = 9,
-    /// The responder refused the access.
-    RemoteAccess = 10,
-    /// The responder could not carry out the operation.
-    RemoteOperation = 11,
-    /// The peer did not answer.
-    RetryExceeded = 12,
-    /// The peer had no receive posted.
-    RnrRetryExceeded = 13,
-    /// Something broke that no other status fits.
-    General = 21,
-}
 
 /// What completed: `enum ib_uverbs_wc_opcode`, and `enum ibv_wc_opcode` for receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +34,7 @@ pub struct Completion {
     /// The work request's name.
     pub wr_id: u64,
     /// How it ended.
-    pub status: Status,
+    pub status: CompletionStatus,
     /// What it was; the user must not look at it unless the status is success.
     pub opcode: Opcode,
     /// Bytes transferred (receives and READs).

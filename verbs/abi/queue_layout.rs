@@ -18,8 +18,8 @@ pub const CONSUMER_OFFSET: usize = 256;
 /// Byte offset of the first slot.
 pub const DATA_OFFSET: usize = 384;
 
-/// The provider expects elements of at least a cache line.
-const MIN_ELEMENT_SIZE: usize = 64;
+/// Bytes of the smallest slot: the provider expects at least a cache line.
+pub const MIN_ELEMENT_SIZE: usize = 64;
 
 /// Position of a slot, always below the number of slots of the layout that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

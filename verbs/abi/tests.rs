@@ -2,7 +2,6 @@
 
 use super::completion::Completion;
 use super::completion::Opcode;
-use super::completion::Status;
 use super::completion::CQE_SIZE;
 use super::limits::MAX_INLINE;
 use super::limits::MAX_MESSAGE;
@@ -24,6 +23,7 @@ use super::send_wqe::SendLimits;
 use super::send_wqe::SendOperation;
 use super::send_wqe::SendWqe;
 use super::send_wqe::SendWqeError;
+use crate::transport::status::CompletionStatus;
 
 const LIMITS: SendLimits = SendLimits {
     max_sge: 4,
@@ -140,7 +140,7 @@ fn elements_decode_and_add_up() {
 fn completion_encodes_as_the_provider_reads_it() {
     let bytes = Completion {
         wr_id: 0x0102_0304_0506_0708,
-        status: Status::RnrRetryExceeded,
+        status: CompletionStatus::RnrRetryExceeded,
         opcode: Opcode::ReceiveWriteImmediate,
         byte_len: 0x1111,
         immediate: Some(Immediate(0x0a0b_0c0d)),

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All peers of this host and the rails to them; joins rails, QPs and the network interface.
+
+use kernel::new_mutex;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLock;
+
+use crate::clock;
+use crate::identity::HostIdentity;
+use crate::loopback::Loopback;
+use crate::page_vec::PageVec;
+use crate::peer::Peer;
+use crate::stream_adapter::client::Outgoing;
+use crate::stream_adapter::client::Payload;
+use crate::stream_adapter::client::Placement;
+use crate::stream_adapter::client::RailClient;
+use crate::stream_adapter::client::RailLink;
+use crate::stream_adapter::client::RxOutcome;
+use crate::stream_adapter::client::TxBuffer;
+use crate::transport::frame::Body;
+use crate::transport::frame::Header;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Identity;
+use crate::transport::rail::InFlight;
+use crate::verbs::device::RoceDevice;
+use crate::verbs::mr::Regions;
+use crate::verbs::netdev::Carrier;
+use crate::verbs::netdev::MacAddress;
+use crate::verbs::netdev::Netdev;
+use crate::verbs::objects::Objects;
+use crate::verbs::qp::Arrival;
+use crate::verbs::qp::Delivery;
+use crate::verbs::qp::FramePayload;
+use crate::verbs::rdma::DeviceHandle;
+use crate::verbs::rdma::PortEvent;
+use crate::verbs::rdma::PortNumber;
+use crate::verbs::route::FrameSink;
+use crate::verbs::route::Link;
+use crate::verbs::route::Route;
+use crate::verbs::route::Router;
+
+/// Hosts that are kept in mind. Any process can name hosts, so there must be a limit.
+const MAX_PEERS: usize = 64;
+
+/// A frame of the network interface goes out at least once in so many frames of a rail, if one waits.
+const DATAGRAM_SHARE: u32 = 16;
+
+/// Keeps memory alive while a payload is under way.
+pub(crate) enum Ticket {
+    /// The memory a payload is read from.
+    Outgoing(Regions),
+    /// A payload for a QP.
+    Incoming(Delivery),
+    /// A frame for the network interface.
+    Datagram,
+}
+
+/// What a rail leads to, and when the network interface had its turn.
+struct RailState {
+    peer: Option<Arc<Peer>>,
+    link: Option<Arc<dyn RailLink>>,
+}
+
+/// All ways from this host.
+///
+/// # Locking
+///
+/// `peers` and `device` are mutexes, taken alone. `rails` is a spinlock, taken alone and for moments.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Fabric {
+    host: MacAddress,
+    objects: Arc<Objects>,
+    netdev: Arc<Netdev>,
+    loopback: Arc<Loopback>,
+    #[pin]
+    peers: Mutex<KVec<Arc<Peer>>>,
+    #[pin]
+    rails: SpinLock<[RailState; RailId::COUNT]>,
+    /// Frames of QPs since the last of the network interface, by rail.
+    turns: [Atomic<u32>; RailId::COUNT],
+    rails_up: Atomic<u32>,
+    #[pin]
+    device: Mutex<Option<DeviceHandle<RoceDevice>>>,
+}
+
+impl Fabric {
+    /// A fabric of this host alone.
+    pub(crate) fn new(identity: &HostIdentity, netdev: Arc<Netdev>) -> Result<Arc<Self>> {
+        let host = MacAddress(identity.mac());
+        let objects = Arc::pin_init(Objects::new(), GFP_KERNEL)?;
+        let loopback = Loopback::new(host, objects.clone())?;
+        Arc::pin_init(
+            pin_init!(Self {
+                host,
+                objects,
+                netdev,
+                loopback,
+                peers <- new_mutex!(KVec::new()),
+                rails <- new_spinlock!([const {
+                    RailState {
+                        peer: None,
+                        link: None,
+                    }
+                }; RailId::COUNT]),
+                turns: [const { Atomic::new(0) }; RailId::COUNT],
+                rails_up: Atomic::new(0),
+                device <- new_mutex!(None),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The tables of the QPs and regions that frames are for.
+    pub(crate) fn objects(&self) -> &Arc<Objects> {
+        &self.objects
+    }
+
+    /// The verbs device to be told of changes of the port; `None` when it goes away.
+    pub(crate) fn set_device(&self, device: Option<DeviceHandle<RoceDevice>>) {
+        let old = core::mem::replace(&mut *self.device.lock(), device);
+        drop(old);
+    }
+
+    fn peer(&self, host: MacAddress) -> Result<Arc<Peer>> {
+        let mut peers = self.peers.lock();
+        if let Some(peer) = peers.iter().find(|peer| peer.host() == host) {
+            return Ok(peer.clone());
+        }
+        if peers.len() >= MAX_PEERS {
+            return Err(EHOSTUNREACH);
+        }
+        let peer = Arc::pin_init(Peer::new(host), GFP_KERNEL)?;
+        peers.push(peer.clone(), GFP_KERNEL)?;
+        Ok(peer)
+    }
+
+    fn peer_of(&self, rail: RailId) -> Option<Arc<Peer>> {
+        self.rails.lock()[rail.index()].peer.clone()
+    }
+
+    fn dispatch(&self, event: PortEvent) {
+        if let Some(device) = &*self.device.lock() {
+            device.dispatch(PortNumber::FIRST, event);
+        }
+    }
+
+    fn next_datagram(&self, rail: RailId, tx: &mut TxBuffer<'_>) -> Option<Outgoing<Ticket>> {
+        let len = self.netdev.take_tx(tx.staging())?;
+        self.turns[rail.index()].store(0, Relaxed);
+        Some(Outgoing {
+            body: Body::Datagram,
+            item: InFlight::Datagram,
+            payload: Payload::Staged(len),
+            ticket: Ticket::Datagram,
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Fabric {
+    fn drop(self: Pin<&mut Self>) {
+        self.loopback.stop();
+    }
+}
+
+impl Router for Fabric {
+    fn route(&self, host: MacAddress) -> Result<Arc<dyn Route>> {
+        if host == self.host {
+            return Ok(self.loopback.clone());
+        }
+        Ok(self.peer(host)?)
+    }
+
+    fn link(&self) -> Link {
+        Link {
+            rails: self.rails_up.load(Relaxed),
+        }
+    }
+}
+
+/// The room for a payload that a rail offers.
+struct RailSink<'a, 'b>(&'a mut TxBuffer<'b>);
+
+impl FrameSink for RailSink<'_, '_> {
+    fn staging(&mut self) -> &mut [u8] {
+        self.0.staging()
+    }
+
+    fn pages(&mut self) -> &mut PageVec {
+        self.0.pages()
+    }
+}
+
+impl RailClient for Fabric {
+    type Ticket = Ticket;
+
+    fn rail_up(&self, rail: RailId, identity: &Identity, link: &Arc<dyn RailLink>) {
+        let host = MacAddress(identity.mac);
+        let peer = match self.peer(host) {
+            Ok(peer) => peer,
+            Err(error) => {
+                pr_err!(
+                    "rail {}: no memory for peer {} ({:?}); the rail stays unused until it is \
+                     reconnected\n",
+                    rail.index(),
+                    identity.name(),
+                    error
+                );
+                return;
+            }
+        };
+        let old = {
+            let mut rails = self.rails.lock();
+            core::mem::replace(
+                &mut rails[rail.index()],
+                RailState {
+                    peer: Some(peer.clone()),
+                    link: Some(link.clone()),
+                },
+            )
+        };
+        drop(old);
+        peer.rail_up(rail, link);
+        if self.netdev.wake_list().add(link.kick().clone()).is_err() {
+            pr_warn!(
+                "rail {}: too many rails for the network interface\n",
+                rail.index()
+            );
+        }
+        let before = self.rails_up.fetch_add(1, Relaxed);
+        pr_info!(
+            "rail {} to {} ({:02x?}) is up\n",
+            rail.index(),
+            identity.name(),
+            host.0
+        );
+        if before == 0 {
+            self.netdev.set_carrier(Carrier::Up);
+            self.dispatch(PortEvent::Active);
+        } else {
+            self.dispatch(PortEvent::SpeedChange);
+        }
+    }
+
+    fn rail_down(&self, rail: RailId) {
+        let old = {
+            let mut rails = self.rails.lock();
+            core::mem::replace(
+                &mut rails[rail.index()],
+                RailState {
+                    peer: None,
+                    link: None,
+                },
+            )
+        };
+        let (Some(peer), Some(link)) = (old.peer, old.link) else {
+            return;
+        };
+        peer.rail_down(rail);
+        self.netdev.wake_list().remove(link.kick());
+        let before = self.rails_up.fetch_sub(1, Relaxed);
+        pr_info!("rail {} to {:02x?} is down\n", rail.index(), peer.host().0);
+        if before == 1 {
+            self.netdev.set_carrier(Carrier::Down);
+            self.dispatch(PortEvent::Error);
+        } else {
+            self.dispatch(PortEvent::SpeedChange);
+        }
+    }
+
+    fn lost(&self, rail: RailId, seq: RailSeq, item: InFlight) {
+        let qpn = match item {
+            InFlight::Request { qpn, .. }
+            | InFlight::Response { qpn, .. }
+            | InFlight::Ack { qpn } => qpn,
+            InFlight::Lost { .. } | InFlight::Datagram => return,
+        };
+        if let Some(qp) = self.objects.queue_pairs.find(qpn.get()) {
+            qp.on_lost(rail, seq, item, clock::now());
+        }
+    }
+
+    fn next(&self, rail: RailId, seq: RailSeq, tx: &mut TxBuffer<'_>) -> Option<Outgoing<Ticket>> {
+        let peer = self.peer_of(rail)?;
+        let turn = self.turns[rail.index()].fetch_add(1, Relaxed);
+        if turn >= DATAGRAM_SHARE {
+            if let Some(datagram) = self.next_datagram(rail, tx) {
+                return Some(datagram);
+            }
+            self.turns[rail.index()].store(0, Relaxed);
+        }
+        let frame = peer.next(rail, seq, clock::now(), &mut RailSink(tx));
+        let Some(frame) = frame else {
+            return self.next_datagram(rail, tx);
+        };
+        let payload = match frame.payload {
+            FramePayload::None => Payload::None,
+            FramePayload::Staged(len) => Payload::Staged(len),
+            FramePayload::Pages => Payload::Pages,
+            // A segment is never longer than the staging memory.
+            FramePayload::PagesToStage => match tx.stage_pages() {
+                Ok(len) => Payload::Staged(len),
+                Err(_) => Payload::Pages,
+            },
+        };
+        Some(Outgoing {
+            body: frame.body,
+            item: frame.item,
+            payload,
+            ticket: Ticket::Outgoing(frame.regions),
+        })
+    }
+
+    fn place(&self, rail: RailId, header: &Header, pages: &mut PageVec) -> Placement<Ticket> {
+        let arrival = match &header.body {
+            Body::Request(header) => Arrival::Request(header),
+            Body::Response(header) => Arrival::Response(header),
+            Body::Ack(header) => Arrival::Ack(header),
+            Body::Datagram => return Placement::Staging(Ticket::Datagram),
+            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye => {
+                return Placement::Discard;
+            }
+        };
+        let Some(peer) = self.peer_of(rail) else {
+            return Placement::Discard;
+        };
+        let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
+            return Placement::Discard;
+        };
+        match qp.deliver(peer.host(), arrival, clock::now(), pages) {
+            Some(delivery) => Placement::Pages(Ticket::Incoming(delivery)),
+            None => Placement::Discard,
+        }
+    }
+
+    fn commit(&self, _rail: RailId, _header: &Header, ticket: Ticket, outcome: RxOutcome<'_>) {
+        match (ticket, outcome) {
+            (Ticket::Incoming(delivery), RxOutcome::Placed) => delivery.commit(Outcome::Placed),
+            (
+                Ticket::Incoming(delivery),
+                RxOutcome::Staged(_) | RxOutcome::Corrupt | RxOutcome::Aborted,
+            ) => delivery.commit(Outcome::Aborted),
+            (Ticket::Datagram, RxOutcome::Staged(frame)) => self.netdev.receive(frame),
+            (Ticket::Datagram, RxOutcome::Placed | RxOutcome::Corrupt | RxOutcome::Aborted) => {}
+            // Never given out for an arrival.
+            (Ticket::Outgoing(_), _) => {}
+        }
+    }
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The way from this host to itself: frames are carried from QP to QP by copying from pages to pages.
+//!
+//! The same protocol runs as over a cable, on a single rail that loses nothing. Whoever has work tries to
+//! carry it himself; if somebody else is doing so, that one takes care of it.
+
+use kernel::new_mutex;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLock;
+use kernel::workqueue::new_delayed_work;
+use kernel::workqueue::DelayedWork;
+use kernel::workqueue::WorkItem;
+
+use crate::clock;
+use crate::delayed;
+use crate::page_vec::PageVec;
+use crate::page_vec::MAX_PAYLOAD;
+use crate::ready_list::ReadyList;
+use crate::transport::frame::Body;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::outcome::Outcome;
+use crate::transport::rail::tx::Delivery;
+use crate::transport::requester::Rails;
+use crate::transport::requester::Reachability;
+use crate::verbs::netdev::MacAddress;
+use crate::verbs::objects::Objects;
+use crate::verbs::qp::Arrival;
+use crate::verbs::qp::Frame;
+use crate::verbs::qp::FramePayload;
+use crate::verbs::qp::QueuePair;
+use crate::verbs::route::FrameSink;
+use crate::verbs::route::RailSet;
+use crate::verbs::route::Route;
+use crate::verbs::route::Urgency;
+
+/// The id of the only work.
+const CARRIER: u64 = 0;
+
+/// Frames a process carries within one system call.
+const INLINE_BUDGET: u32 = 64;
+/// Frames the work carries before it lets others run.
+const WORK_BUDGET: u32 = 1024;
+
+/// Payloads on their way.
+struct Buffers {
+    staging: KVVec<u8>,
+    source: PageVec,
+    target: PageVec,
+}
+
+impl FrameSink for Buffers {
+    fn staging(&mut self) -> &mut [u8] {
+        &mut self.staging
+    }
+
+    fn pages(&mut self) -> &mut PageVec {
+        &mut self.source
+    }
+}
+
+/// What the loop and its work share.
+///
+/// # Locking
+///
+/// Whoever carries holds `buffers`, a mutex, which is outermost. `ready` is taken with no QP locked.
+#[pin_data]
+struct Shared {
+    host: MacAddress,
+    objects: Arc<Objects>,
+    #[pin]
+    ready: SpinLock<ReadyList>,
+    #[pin]
+    buffers: Mutex<Buffers>,
+    #[pin]
+    carrier: DelayedWork<Shared, CARRIER>,
+}
+
+kernel::workqueue::impl_has_delayed_work! {
+    impl HasDelayedWork<Shared, 0> for Shared { self.carrier }
+}
+
+/// Whether there is more to carry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remainder {
+    Nothing,
+    More,
+}
+
+impl Shared {
+    /// Carries up to `budget` frames, unless somebody else is doing so: that one looks into the ready
+    /// list again after letting go of the buffers.
+    fn carry(&self, budget: u32) -> Remainder {
+        loop {
+            let Some(mut buffers) = self.buffers.try_lock() else {
+                return Remainder::Nothing;
+            };
+            for _ in 0..budget {
+                if self.carry_one(&mut buffers) == Remainder::Nothing {
+                    break;
+                }
+            }
+            drop(buffers);
+            if self.ready.lock().len() == 0 {
+                return Remainder::Nothing;
+            }
+            if budget != WORK_BUDGET {
+                return Remainder::More;
+            }
+        }
+    }
+
+    fn carry_one(&self, buffers: &mut Buffers) -> Remainder {
+        let Some(qp) = self.ready.lock().pop() else {
+            return Remainder::Nothing;
+        };
+        buffers.source.clear();
+        let (frame, rails) = qp.next_frame(RailId::default(), RailSeq(0), clock::now(), buffers);
+        if !rails.is_empty() {
+            self.push(&qp);
+        }
+        if let Some(frame) = frame {
+            self.deliver(&frame, buffers);
+        }
+        Remainder::More
+    }
+
+    fn deliver(&self, frame: &Frame, buffers: &mut Buffers) {
+        let arrival = match &frame.body {
+            Body::Request(header) => Arrival::Request(header),
+            Body::Response(header) => Arrival::Response(header),
+            Body::Ack(header) => Arrival::Ack(header),
+            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
+                return
+            }
+        };
+        let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
+            return;
+        };
+        buffers.target.clear();
+        let delivery = qp.deliver(self.host, arrival, clock::now(), &mut buffers.target);
+        if let Some(delivery) = delivery {
+            let outcome = match buffers.copy(frame.payload) {
+                Ok(()) => Outcome::Placed,
+                Err(_) => Outcome::Aborted,
+            };
+            delivery.commit(outcome);
+        }
+    }
+
+    fn push(&self, qp: &Arc<QueuePair>) {
+        self.ready.lock().push(qp);
+        // Its destruction may have looked for it in the list before it was there.
+        if qp.is_destroyed() {
+            self.forget(qp);
+        }
+    }
+
+    fn forget(&self, qp: &Arc<QueuePair>) {
+        let entry = self.ready.lock().remove(qp);
+        drop(entry);
+    }
+}
+
+impl Buffers {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            staging: KVVec::from_elem(0, MAX_PAYLOAD, GFP_KERNEL)?,
+            source: PageVec::new(),
+            target: PageVec::new(),
+        })
+    }
+
+    /// Copies a payload to where it belongs. Fails if the lengths differ.
+    fn copy(&mut self, payload: FramePayload) -> Result {
+        match payload {
+            FramePayload::None => Ok(()),
+            FramePayload::Staged(len) => {
+                let bytes = self.staging.get(..len).ok_or(EINVAL)?;
+                self.target.copy_from_slice_in_order(bytes)
+            }
+            FramePayload::PagesToStage => {
+                let len = self.source.len();
+                let bytes = self.staging.get_mut(..len).ok_or(EINVAL)?;
+                self.source.copy_to_slice(0, bytes)?;
+                self.target.copy_from_slice_in_order(bytes)
+            }
+            FramePayload::Pages => self.target.copy_from(0, &self.source),
+        }
+    }
+}
+
+impl WorkItem<CARRIER> for Shared {
+    type Pointer = Arc<Shared>;
+
+    fn run(this: Arc<Shared>) {
+        this.carry(WORK_BUDGET);
+    }
+}
+
+/// The way from this host to itself.
+pub(crate) struct Loopback {
+    shared: Arc<Shared>,
+}
+
+impl Loopback {
+    /// A loop for the host with address `host`, whose QPs are in `objects`.
+    pub(crate) fn new(host: MacAddress, objects: Arc<Objects>) -> Result<Arc<Self>> {
+        let buffers = Buffers::new()?;
+        let shared = Arc::pin_init(
+            pin_init!(Shared {
+                host,
+                objects,
+                ready <- new_spinlock!(ReadyList::new()),
+                buffers <- new_mutex!(buffers),
+                carrier <- new_delayed_work!("usb4_roce_loopback"),
+            }),
+            GFP_KERNEL,
+        )?;
+        Ok(Arc::new(Self { shared }, GFP_KERNEL)?)
+    }
+
+    /// Makes sure that nothing is carried any more. All QPs must have been destroyed.
+    pub(crate) fn stop(&self) {
+        delayed::cancel::<_, CARRIER>(&self.shared);
+    }
+}
+
+impl Route for Loopback {
+    fn schedule(&self, qp: &Arc<QueuePair>, _rails: RailSet, urgency: Urgency) {
+        self.shared.push(qp);
+        let remainder = match urgency {
+            Urgency::Inline => self.shared.carry(INLINE_BUDGET),
+            Urgency::Deferred => match self.shared.buffers.try_lock() {
+                // Somebody is carrying, perhaps the caller, and will look into the list again.
+                None => Remainder::Nothing,
+                Some(buffers) => {
+                    drop(buffers);
+                    Remainder::More
+                }
+            },
+        };
+        if remainder == Remainder::More {
+            delayed::arm::<_, CARRIER>(&self.shared, 0);
+        }
+    }
+
+    fn forget(&self, qp: &Arc<QueuePair>) {
+        self.shared.forget(qp);
+    }
+
+    fn rails_up(&self) -> RailSet {
+        let mut rails = RailSet::NONE;
+        rails.insert(RailId::default());
+        rails
+    }
+
+    fn rails(&self) -> &dyn Rails {
+        self
+    }
+}
+
+impl Rails for Loopback {
+    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+        // What has been given out has been carried.
+        Delivery::Settled
+    }
+
+    fn reachability(&self) -> Reachability {
+        Reachability::Reachable
+    }
+}

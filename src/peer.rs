@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A peer: another host, the rails that lead to it, and the QPs that have frames for it.
+//!
+//! Rails pull: a rail with room asks its peer for a frame, and the peer asks the QPs in its ready list.
+//! A rail that finds nothing is noted as idle before it looks, so that work that comes up meanwhile wakes
+//! it. One rail is woken at a time; if it leaves work behind, it wakes the next.
+
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::SpinLock;
+
+use crate::ready_list::ReadyList;
+use crate::stream_adapter::client::RailLink;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::tx::Delivery;
+use crate::transport::requester::Rails;
+use crate::transport::requester::Reachability;
+use crate::verbs::netdev::MacAddress;
+use crate::verbs::qp::Frame;
+use crate::verbs::qp::QueuePair;
+use crate::verbs::route::FrameSink;
+use crate::verbs::route::RailSet;
+use crate::verbs::route::Route;
+use crate::verbs::route::Urgency;
+
+struct State {
+    ready: ReadyList,
+    links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
+    up: RailSet,
+    /// Rails that found nothing to send, and have not been woken since.
+    idle: RailSet,
+}
+
+impl State {
+    /// Wakes one of `rails` that is idle.
+    fn wake_one(&mut self, rails: RailSet) {
+        let Some(rail) = rails.and(self.idle).iter().next() else {
+            return;
+        };
+        self.idle.remove(rail);
+        if let Some(link) = &self.links[rail.index()] {
+            link.kick().raise();
+        }
+    }
+}
+
+/// Another host.
+///
+/// # Locking
+///
+/// The lock is taken with that of a QP held, never the other way round; the locks of rails are taken
+/// inside. QPs and rails are let go of outside of it.
+///
+/// # Lifetime
+///
+/// Made when a QP is connected to the host or a rail to it comes up, whatever is first; kept until the
+/// module goes.
+#[pin_data]
+pub(crate) struct Peer {
+    host: MacAddress,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+impl Peer {
+    /// The host with that address, with no rail yet.
+    pub(crate) fn new(host: MacAddress) -> impl PinInit<Self> {
+        pin_init!(Self {
+            host,
+            state <- new_spinlock!(State {
+                ready: ReadyList::new(),
+                links: [const { None }; RailId::COUNT],
+                up: RailSet::NONE,
+                idle: RailSet::NONE,
+            }),
+        })
+    }
+
+    /// The host's address.
+    pub(crate) fn host(&self) -> MacAddress {
+        self.host
+    }
+
+    /// A rail to the host has come up.
+    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>) {
+        let old = {
+            let mut state = self.state.lock();
+            state.up.insert(rail);
+            state.idle.remove(rail);
+            state.links[rail.index()].replace(link.clone())
+        };
+        drop(old);
+    }
+
+    /// A rail to the host has gone down.
+    pub(crate) fn rail_down(&self, rail: RailId) {
+        let link = {
+            let mut state = self.state.lock();
+            state.up.remove(rail);
+            state.idle.remove(rail);
+            // Somebody else must do what the rail may have been woken for.
+            if state.ready.len() > 0 {
+                state.wake_one(RailSet::ALL);
+            }
+            state.links[rail.index()].take()
+        };
+        drop(link);
+    }
+
+    /// The next frame to go as number `seq` over `rail`.
+    pub(crate) fn next(
+        &self,
+        rail: RailId,
+        seq: RailSeq,
+        now: Instant,
+        sink: &mut impl FrameSink,
+    ) -> Option<Frame> {
+        let ready = {
+            let mut state = self.state.lock();
+            state.idle.insert(rail);
+            state.ready.len()
+        };
+        // Each QP is asked once: some may have frames for other rails only.
+        for _ in 0..ready {
+            let qp = self.state.lock().ready.pop()?;
+            let (frame, rails) = qp.next_frame(rail, seq, now, sink);
+            if frame.is_some() {
+                self.state.lock().idle.remove(rail);
+            }
+            if !rails.is_empty() {
+                self.enqueue(&qp, rails);
+            }
+            if frame.is_some() {
+                return frame;
+            }
+        }
+        None
+    }
+
+    /// The rail does have something to do, though [`Peer::next`] found nothing.
+    pub(crate) fn note_busy(&self, rail: RailId) {
+        self.state.lock().idle.remove(rail);
+    }
+
+    fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet) {
+        {
+            let mut state = self.state.lock();
+            state.ready.push(qp);
+            state.wake_one(rails);
+        }
+        // Its destruction may have looked for it in the list before it was there.
+        if qp.is_destroyed() {
+            self.forget(qp);
+        }
+    }
+}
+
+impl Route for Peer {
+    fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, _urgency: Urgency) {
+        self.enqueue(qp, rails);
+    }
+
+    fn forget(&self, qp: &Arc<QueuePair>) {
+        let entry = self.state.lock().ready.remove(qp);
+        drop(entry);
+    }
+
+    fn rails_up(&self) -> RailSet {
+        self.state.lock().up
+    }
+
+    fn rails(&self) -> &dyn Rails {
+        self
+    }
+}
+
+impl Rails for Peer {
+    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+        match &self.state.lock().links[rail.index()] {
+            Some(link) => link.delivery(seq),
+            None => Delivery::Settled,
+        }
+    }
+
+    fn reachability(&self) -> Reachability {
+        if self.state.lock().up.is_empty() {
+            Reachability::Unreachable
+        } else {
+            Reachability::Reachable
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! QPs that have frames to send, each at most once, in the order in which they are asked.
+
+use kernel::list::List;
+use kernel::list::ListArc;
+use kernel::sync::Arc;
+
+use crate::verbs::qp::QueuePair;
+
+/// A queue of QPs.
+///
+/// A QP must be in one list at most, and is: in that of the route it has.
+pub(crate) struct ReadyList {
+    list: List<QueuePair>,
+    len: usize,
+}
+
+impl ReadyList {
+    /// An empty list.
+    pub(crate) const fn new() -> Self {
+        Self {
+            list: List::new(),
+            len: 0,
+        }
+    }
+
+    /// How many QPs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a QP at the end, unless it is in the list.
+    pub(crate) fn push(&mut self, qp: &Arc<QueuePair>) {
+        if let Some(entry) = ListArc::try_from_arc_borrow(qp.as_arc_borrow()) {
+            self.list.push_back(entry);
+            self.len += 1;
+        }
+    }
+
+    /// Takes the first QP.
+    ///
+    /// The caller must not drop it with a spinlock held.
+    pub(crate) fn pop(&mut self) -> Option<Arc<QueuePair>> {
+        let entry = self.list.pop_front()?;
+        self.len -= 1;
+        Some(entry.into_arc())
+    }
+
+    /// Takes a QP out, if it is in the list. As for [`Self::pop`].
+    pub(crate) fn remove(&mut self, qp: &QueuePair) -> Option<Arc<QueuePair>> {
+        // SAFETY: A QP is only put into the list of the route it has, and taken out before it gets
+        // another, so it is in no other list.
+        let entry = unsafe { self.list.remove(qp) }?;
+        self.len -= 1;
+        Some(entry.into_arc())
+    }
+}

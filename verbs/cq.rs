@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completion queues.
+
+use kernel::new_mutex;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLock;
+
+use super::abi::completion::Completion;
+use super::abi::completion::CQE_SIZE;
+use super::abi::limits::MAX_CQE;
+use super::device::RoceDevice;
+use super::mmap_offer::OfferedQueue;
+use super::queue::EventQueue;
+use super::queue::Overflow;
+use super::rdma::CqEvents;
+use super::rdma::CqInit;
+use super::rdma::CqOps;
+use super::rdma::Device;
+use super::rdma::MissedCompletions;
+use super::rdma::Notify;
+use super::rdma::UserData;
+use crate::transport::requester::Solicitation;
+use crate::transport::status::CompletionStatus;
+
+/// What has to happen for the next completion event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    /// Nothing causes one.
+    No,
+    /// A solicited completion, or one in error.
+    Solicited,
+    /// Any completion.
+    Any,
+}
+
+/// What becomes of a completion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    /// It goes into the ring.
+    Working,
+    /// It is lost: the ring overflowed, and the process was told (IBTA 11.2.8).
+    Overflowed,
+    /// Nobody is there any more to whom it or an event could go.
+    Destroyed,
+}
+
+struct State {
+    ring: EventQueue,
+    armed: Armed,
+    condition: Condition,
+}
+
+/// A ring of completions in shared memory, and the events that announce them.
+///
+/// # Locking
+///
+/// Its lock is innermost among the verbs objects': it is taken with the lock of a QP held.
+#[pin_data]
+pub(crate) struct CompletionQueue {
+    events: CqEvents,
+    #[pin]
+    state: SpinLock<State>,
+    /// Taken alone.
+    #[pin]
+    offer: Mutex<OfferedQueue>,
+}
+
+impl CompletionQueue {
+    fn ring(entries: u32) -> Result<EventQueue> {
+        if !(1..=MAX_CQE).contains(&entries) {
+            return Err(EINVAL);
+        }
+        EventQueue::new(entries, CQE_SIZE)
+    }
+
+    fn build(
+        init: CqInit,
+        events: CqEvents,
+        user: Option<UserData<'_, RoceDevice>>,
+    ) -> Result<Arc<Self>> {
+        let user = user.ok_or(EOPNOTSUPP)?;
+        let ring = Self::ring(init.capacity)?;
+        let offer = Self::offer(&ring, &user)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                events,
+                state <- new_spinlock!(State {
+                    ring,
+                    armed: Armed::No,
+                    condition: Condition::Working,
+                }),
+                offer <- new_mutex!(offer),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Offers a new ring to the process and tells it.
+    fn offer(ring: &EventQueue, user: &UserData<'_, RoceDevice>) -> Result<OfferedQueue> {
+        let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
+        user.respond(&offer.info().encode())?;
+        Ok(offer)
+    }
+
+    /// Adds a completion and raises the event that is due.
+    pub(crate) fn push(&self, completion: &Completion, solicitation: Solicitation) {
+        let mut state = self.state.lock();
+        if state.condition != Condition::Working {
+            return;
+        }
+        if let Err(Overflow) = state.ring.push(&completion.encode()) {
+            state.condition = Condition::Overflowed;
+            self.events.error();
+            return;
+        }
+        let due = match state.armed {
+            Armed::No => false,
+            Armed::Solicited => {
+                solicitation == Solicitation::Solicited
+                    || completion.status != CompletionStatus::Success
+            }
+            Armed::Any => true,
+        };
+        if due {
+            state.armed = Armed::No;
+            self.events.completion();
+        }
+    }
+}
+
+#[vtable]
+impl CqOps<RoceDevice> for Arc<CompletionQueue> {
+    fn create(
+        _device: &Device<RoceDevice>,
+        init: CqInit,
+        events: CqEvents,
+        user: Option<UserData<'_, RoceDevice>>,
+    ) -> impl PinInit<Self, Error> {
+        CompletionQueue::build(init, events, user)
+    }
+
+    fn capacity(&self) -> u32 {
+        self.state.lock().ring.capacity()
+    }
+
+    fn request_notify(&self, notify: Notify) -> Result<MissedCompletions> {
+        let mut state = self.state.lock();
+        state.armed = match (notify, state.armed) {
+            (Notify::Solicited, Armed::No | Armed::Solicited) => Armed::Solicited,
+            (Notify::Solicited, Armed::Any) | (Notify::Any, _) => Armed::Any,
+        };
+        Ok(if state.ring.is_empty() {
+            MissedCompletions::None
+        } else {
+            MissedCompletions::Some
+        })
+    }
+
+    fn resize(&self, capacity: u32, user: UserData<'_, RoceDevice>) -> Result {
+        let ring = CompletionQueue::ring(capacity)?;
+        let offer = CompletionQueue::offer(&ring, &user)?;
+        let mut ring = Some(ring);
+        {
+            let mut state = self.state.lock();
+            if let Some(mut new) = ring.take() {
+                let result = new.take_over(&state.ring);
+                if result.is_ok() {
+                    core::mem::swap(&mut state.ring, &mut new);
+                }
+                // Memory is freed after the lock is released.
+                ring = Some(new);
+                result?;
+            }
+        }
+        drop(ring);
+        *self.offer.lock() = offer;
+        Ok(())
+    }
+
+    fn destroy(&self) {
+        self.state.lock().condition = Condition::Destroyed;
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device: what it is, what it can do, and the state of its port.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::abi::limits::MAX_CQE;
+use super::abi::limits::MAX_MESSAGE;
+use super::abi::limits::MAX_QUEUE_WR;
+use super::abi::limits::MAX_SGE;
+use super::ah::PathHandle;
+use super::cq::CompletionQueue;
+use super::mr::RegisteredRegion;
+use super::mr::MAX_REGIONS;
+use super::netdev::Netdev;
+use super::objects::Objects;
+use super::objects::MAX_PATH_HANDLES;
+use super::objects::MAX_QUEUE_PAIRS;
+use super::objects::MAX_SHARED_RECEIVE_QUEUES;
+use super::pd::ProtectionDomain;
+use super::qp::UserQueuePair;
+use super::qp::MAX_RD_ATOMIC;
+use super::rdma::Capabilities;
+use super::rdma::Device;
+use super::rdma::DeviceAttributes;
+use super::rdma::DeviceFeature;
+use super::rdma::Driver;
+use super::rdma::DriverId;
+use super::rdma::LinkSpeed;
+use super::rdma::LinkWidth;
+use super::rdma::Mtu;
+use super::rdma::NetDeviceRef;
+use super::rdma::PhysicalState;
+use super::rdma::PortAttributes;
+use super::rdma::PortNumber;
+use super::rdma::PortState;
+use super::route::Router;
+use super::srq::SharedReceiveQueue;
+use super::user_context::ProcessContext;
+
+/// Shown by ibv_devinfo, beside the name: what this is, and what it is not.
+pub(crate) const NODE_DESCRIPTION: &CStr = c"usb4_roce: verbs over USB4 cables (not rxe)";
+
+/// Version of the user ABI: for 64-bit machines the same as 1.
+const UVERBS_ABI_VERSION: u32 = 2;
+
+/// What drivers without an IEEE OUI of their own use (IBTA A3.3.1).
+const VENDOR_ID: u32 = 0xff_ffff;
+/// "U4" in ASCII: tells this device from others without an OUI.
+const VENDOR_PART_ID: u32 = 0x5534;
+/// Version 0.1.0 in three 16-bit parts.
+const FIRMWARE_VERSION: u64 = 1 << 16;
+
+/// Longest memory region.
+const MAX_REGION_SIZE: u64 = 1 << 46;
+/// Pages of 4 KiB and all larger powers of two.
+const PAGE_SIZES: u64 = 0xffff_f000;
+/// Bounds of what has no other: objects that cost little.
+const MAX_SMALL_OBJECTS: u32 = 1 << 16;
+
+/// Entries of the GID table: link-local and some IP addresses, each with both RoCE versions.
+const GID_TABLE_LEN: u8 = 32;
+/// The only partition key: the default partition, full membership (IBTA 10.9.1).
+const DEFAULT_PKEY: u16 = 0xffff;
+
+/// Nominal speed of one rail in units of 100 Mb/s. USB4STREAM does not tell the link's.
+const RAIL_SPEED: u64 = 400;
+
+/// Encoding of the time within which requests are acknowledged: 4.096 us * 2^15.
+const ACK_DELAY: u8 = 15;
+
+/// State of the verbs device.
+pub(crate) struct RoceDevice {
+    node_guid: u64,
+    objects: Arc<Objects>,
+    router: Arc<dyn Router>,
+    netdev: Arc<Netdev>,
+}
+
+impl RoceDevice {
+    /// A device whose QPs find their way by `router`. `objects` must be the tables that whoever
+    /// delivers frames looks into.
+    pub(crate) fn new(
+        node_guid: u64,
+        objects: Arc<Objects>,
+        router: Arc<dyn Router>,
+        netdev: Arc<Netdev>,
+    ) -> Result<Arc<Self>> {
+        let device = Self {
+            node_guid,
+            objects,
+            router,
+            netdev,
+        };
+        Ok(Arc::new(device, GFP_KERNEL)?)
+    }
+}
+
+impl Device<RoceDevice> {
+    /// The tables of objects.
+    pub(crate) fn objects(&self) -> &Arc<Objects> {
+        &self.driver().objects
+    }
+
+    /// The ways to other hosts.
+    pub(crate) fn router(&self) -> &Arc<dyn Router> {
+        &self.driver().router
+    }
+}
+
+impl Driver for RoceDevice {
+    const ID: DriverId = DriverId::Rxe;
+    const UVERBS_ABI_VERSION: u32 = UVERBS_ABI_VERSION;
+
+    type UserContext = ProcessContext;
+    type Pd = ProtectionDomain;
+    type Cq = Arc<CompletionQueue>;
+    type Qp = UserQueuePair;
+    type Srq = Arc<SharedReceiveQueue>;
+    type Mr = RegisteredRegion;
+    type Ah = Arc<PathHandle>;
+
+    fn query_device(&self) -> DeviceAttributes {
+        DeviceAttributes {
+            firmware_version: FIRMWARE_VERSION,
+            system_image_guid: self.node_guid,
+            vendor_id: VENDOR_ID,
+            vendor_part_id: VENDOR_PART_ID,
+            hardware_version: 0,
+            max_mr_size: MAX_REGION_SIZE,
+            page_sizes: PAGE_SIZES,
+            max_qp: MAX_QUEUE_PAIRS as u32,
+            max_qp_wr: MAX_QUEUE_WR,
+            max_send_sge: MAX_SGE,
+            max_recv_sge: MAX_SGE,
+            max_read_sge: MAX_SGE,
+            max_cq: MAX_SMALL_OBJECTS,
+            max_cqe: MAX_CQE,
+            max_mr: MAX_REGIONS as u32,
+            max_pd: MAX_SMALL_OBJECTS,
+            max_ah: MAX_PATH_HANDLES as u32,
+            max_qp_rd_atomic: MAX_RD_ATOMIC.into(),
+            max_qp_init_rd_atomic: MAX_RD_ATOMIC.into(),
+            max_rd_atomic: u32::from(MAX_RD_ATOMIC) * MAX_QUEUE_PAIRS as u32,
+            max_srq: MAX_SHARED_RECEIVE_QUEUES as u32,
+            max_srq_wr: MAX_QUEUE_WR,
+            max_srq_sge: MAX_SGE,
+            max_pkeys: 1,
+            ack_delay: ACK_DELAY,
+            features: DeviceFeature::RcRnrNak | DeviceFeature::SystemImageGuid,
+        }
+    }
+
+    fn query_port(&self, _port: PortNumber) -> PortAttributes {
+        let rails = self.router.link().rails;
+        let (state, physical_state) = match rails {
+            0 => (PortState::Down, PhysicalState::Polling),
+            _ => (PortState::Active, PhysicalState::LinkUp),
+        };
+        PortAttributes {
+            state,
+            physical_state,
+            max_mtu: Mtu::B4096,
+            active_mtu: Mtu::B4096,
+            max_message_size: MAX_MESSAGE,
+            gid_table_len: GID_TABLE_LEN,
+            pkey_table_len: 1,
+            // Four lanes of 10 Gb/s are one rail.
+            active_speed: LinkSpeed::Qdr,
+            active_width: match rails {
+                0 | 1 => LinkWidth::X4,
+                2 => LinkWidth::X8,
+                _ => LinkWidth::X12,
+            },
+            capabilities: Capabilities::RoceV2,
+        }
+    }
+
+    fn query_port_speed(&self, _port: PortNumber) -> u64 {
+        RAIL_SPEED * u64::from(self.router.link().rails.max(1))
+    }
+
+    fn net_device(&self, _port: PortNumber) -> Option<NetDeviceRef> {
+        // SAFETY: The interface lives as long as `self`.
+        Some(unsafe { NetDeviceRef::from_raw(self.netdev.as_ptr()) })
+    }
+
+    fn query_pkey(&self, _port: PortNumber, index: u16) -> Result<u16> {
+        match index {
+            0 => Ok(DEFAULT_PKEY),
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn unregistered(&self) {
+        pr_info!("the verbs device has been unregistered\n");
+    }
+}

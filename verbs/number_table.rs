@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects found by a random number: QPs, memory regions, shared receive queues.
+
+use core::ops::Range;
+
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::ArcBorrow;
+use kernel::sync::Mutex;
+use kernel::xarray::AllocKind;
+use kernel::xarray::XArray;
+
+use super::random::random_below;
+
+/// Attempts to hit a free number before the table is called full.
+const MAX_ATTEMPTS: usize = 64;
+
+/// Maps numbers to objects.
+///
+/// Numbers are random, so that a peer can neither guess one nor hit an object that took the number of
+/// one just destroyed.
+///
+/// # Locking
+///
+/// Look-ups take the array's own spinlock, which is innermost: nothing is locked while it is held.
+/// Adding sleeps.
+#[pin_data]
+pub(crate) struct NumberTable<T: Send + Sync + 'static> {
+    #[pin]
+    entries: XArray<Arc<T>>,
+    /// Keeps two threads that add from choosing the same number; the value counts the entries.
+    #[pin]
+    count: Mutex<usize>,
+    numbers: Range<u32>,
+    capacity: usize,
+}
+
+impl<T: Send + Sync + 'static> NumberTable<T> {
+    /// A table of at most `capacity` objects with numbers in `numbers`, of which there should be many
+    /// more.
+    pub(crate) fn new(numbers: Range<u32>, capacity: usize) -> impl PinInit<Self> {
+        pin_init!(Self {
+            entries <- XArray::new(AllocKind::Alloc),
+            count <- new_mutex!(0),
+            numbers,
+            capacity,
+        })
+    }
+
+    /// Makes an object with a free number and adds it.
+    ///
+    /// Fails with `ENOMEM` when the table is full, or as `make` does.
+    pub(crate) fn add(&self, make: impl FnOnce(u32) -> Result<Arc<T>>) -> Result<Arc<T>> {
+        let mut count = self.count.lock();
+        if *count >= self.capacity {
+            return Err(ENOMEM);
+        }
+        let number = self.free_number().ok_or(ENOMEM)?;
+        let object = make(number)?;
+        self.entries
+            .lock()
+            .store(number as usize, object.clone(), GFP_KERNEL)?;
+        *count += 1;
+        Ok(object)
+    }
+
+    fn free_number(&self) -> Option<u32> {
+        let size = self.numbers.end - self.numbers.start;
+        for _ in 0..MAX_ATTEMPTS {
+            let number = self.numbers.start + random_below(size);
+            if self.entries.lock().get(number as usize).is_none() {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// The object with that number.
+    pub(crate) fn find(&self, number: u32) -> Option<Arc<T>> {
+        self.find_with(number, |object| Some(object.into()))
+    }
+
+    /// Applies `f` to the object with that number, which cannot be removed meanwhile.
+    ///
+    /// `f` runs under a spinlock and must not lock anything.
+    pub(crate) fn find_with<R>(
+        &self,
+        number: u32,
+        f: impl FnOnce(ArcBorrow<'_, T>) -> Option<R>,
+    ) -> Option<R> {
+        f(self.entries.lock().get(number as usize)?)
+    }
+
+    /// Takes the object with that number out.
+    pub(crate) fn remove(&self, number: u32) -> Option<Arc<T>> {
+        let mut count = self.count.lock();
+        let object = self.entries.lock().remove(number as usize)?;
+        *count -= 1;
+        Some(object)
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Creation, destruction and the other operations of `ib_core` on a QP.
+
+use kernel::list::AtomicTracker;
+use kernel::list::ListLinks;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::workqueue::new_delayed_work;
+
+use super::super::abi::limits::MAX_INLINE;
+use super::super::abi::limits::MAX_QUEUE_WR;
+use super::super::abi::limits::MAX_SGE;
+use super::super::abi::response;
+use super::super::abi::response::MmapInfo;
+use super::super::device::RoceDevice;
+use super::super::mmap_offer::OfferedQueue;
+use super::super::rdma::Pd;
+use super::super::rdma::QpAttributes;
+use super::super::rdma::QpCap;
+use super::super::rdma::QpEvents;
+use super::super::rdma::QpInit;
+use super::super::rdma::QpModify;
+use super::super::rdma::QpOps;
+use super::super::rdma::QpState;
+use super::super::rdma::QpType;
+use super::super::rdma::Signalling;
+use super::super::rdma::UserData;
+use super::super::route::Urgency;
+use super::attributes::Attributes;
+use super::receive_queue::ReceiveQueue;
+use super::send_queue::SendQueue;
+use super::EarlyRequest;
+use super::QueuePair;
+use super::ReceiveFlush;
+use super::State;
+use super::FLUSHER;
+use super::MAX_RD_ATOMIC;
+use super::TIMER;
+use super::WINDOW;
+use crate::clock;
+use crate::delayed;
+use crate::tables::KernelTables;
+use crate::transport::ids::Qpn;
+use crate::transport::requester::Requester;
+use crate::transport::requester::RequesterTables;
+use crate::transport::responder::Responder;
+use crate::transport::responder::ResponderTables;
+
+fn table<T: Default + Clone>(len: usize) -> Result<KVVec<T>> {
+    Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL)?)
+}
+
+/// `EINVAL` for sizes beyond the device's limits.
+fn check(cap: &QpCap) -> Result {
+    let fits = cap.max_send_wr <= MAX_QUEUE_WR
+        && cap.max_recv_wr <= MAX_QUEUE_WR
+        && cap.max_send_sge <= MAX_SGE
+        && cap.max_recv_sge <= MAX_SGE
+        && cap.max_inline_data <= MAX_INLINE;
+    if fits {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+impl State {
+    fn new(cap: &QpCap, receive_queue: ReceiveQueue) -> Result<Self> {
+        let send_queue = SendQueue::new(cap)?;
+        let window = usize::from(WINDOW);
+        let reads = usize::from(MAX_RD_ATOMIC);
+        let requester = Requester::<KernelTables>::new(RequesterTables {
+            messages: table(send_queue.max_active())?,
+            segments: table(window)?,
+            reads: table(reads)?,
+        })
+        .map_err(|_| EINVAL)?;
+        let responder = Responder::<KernelTables>::new(ResponderTables {
+            requests: table(window)?,
+            receives: table(window)?,
+            reads: table(reads)?,
+            responses: table(window)?,
+        })
+        .map_err(|_| EINVAL)?;
+        Ok(Self {
+            state: QpState::Reset,
+            attributes: Attributes::new(),
+            requester,
+            responder,
+            send_queue,
+            receive_queue,
+            route: None,
+            timer_at: None,
+            is_destroyed: false,
+            flush_interval: None,
+            receive_flush: ReceiveFlush::Ring,
+            early_request: EarlyRequest::None,
+        })
+    }
+}
+
+/// A QP as its process sees it.
+pub(crate) struct UserQueuePair {
+    qp: Arc<QueuePair>,
+    _send: OfferedQueue,
+    _receive: Option<OfferedQueue>,
+}
+
+impl UserQueuePair {
+    fn build(
+        pd: &Pd<RoceDevice>,
+        init: QpInit<'_, RoceDevice>,
+        events: QpEvents,
+        user: Option<UserData<'_, RoceDevice>>,
+    ) -> Result<Self> {
+        let user = user.ok_or(EOPNOTSUPP)?;
+        if init.qp_type != QpType::Rc {
+            return Err(EOPNOTSUPP);
+        }
+        check(&init.cap)?;
+        let receive_queue = match init.srq {
+            None => ReceiveQueue::new(&init.cap, pd.id())?,
+            Some(srq) => ReceiveQueue::shared((**srq).clone())?,
+        };
+        let state = State::new(&init.cap, receive_queue)?;
+        let limits = state.send_queue.limits();
+        let cap = QpCap {
+            max_send_wr: state.send_queue.capacity(),
+            max_recv_wr: state.receive_queue.capacity(),
+            max_send_sge: limits.max_sge,
+            max_recv_sge: init.cap.max_recv_sge,
+            max_inline_data: limits.max_inline,
+        };
+        let offers = user.context().offers();
+        let send = OfferedQueue::new(offers, state.send_queue.memory())?;
+        let receive = match state.receive_queue.memory() {
+            Some(memory) => Some(OfferedQueue::new(offers, memory)?),
+            None => None,
+        };
+        let receive_info = receive.as_ref().map_or(MmapInfo::NONE, OfferedQueue::info);
+        user.respond(&response::encode_qp(receive_info, send.info()))?;
+
+        let device = pd.device();
+        let objects = device.objects();
+        let qp = objects.queue_pairs.add(|number| {
+            Arc::pin_init(
+                pin_init!(QueuePair {
+                    qpn: Qpn::new(number),
+                    pd: pd.id(),
+                    cap,
+                    signalling: init.signalling,
+                    has_shared_receives: init.srq.is_some(),
+                    send_cq: (**init.send_cq).clone(),
+                    recv_cq: (**init.recv_cq).clone(),
+                    events,
+                    objects: objects.clone(),
+                    router: device.router().clone(),
+                    state <- new_spinlock!(state),
+                    timer <- new_delayed_work!("usb4_roce_qp_timer"),
+                    flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
+                    links <- ListLinks::new(),
+                    tracker <- AtomicTracker::new(),
+                }),
+                GFP_KERNEL,
+            )
+        })?;
+        Ok(Self {
+            qp,
+            _send: send,
+            _receive: receive,
+        })
+    }
+}
+
+#[vtable]
+impl QpOps<RoceDevice> for UserQueuePair {
+    fn create(
+        pd: &Pd<RoceDevice>,
+        init: QpInit<'_, RoceDevice>,
+        events: QpEvents,
+        user: Option<UserData<'_, RoceDevice>>,
+    ) -> impl PinInit<Self, Error> {
+        Self::build(pd, init, events, user)
+    }
+
+    fn number(&self) -> u32 {
+        self.qp.qpn.get()
+    }
+
+    fn cap(&self) -> QpCap {
+        self.qp.cap
+    }
+
+    fn signalling(&self) -> Signalling {
+        self.qp.signalling
+    }
+
+    fn modify(&self, change: QpModify<'_>, _user: Option<UserData<'_, RoceDevice>>) -> Result {
+        self.qp.change(&change)
+    }
+
+    fn query(&self) -> Result<QpAttributes> {
+        let state = self.qp.state.lock();
+        let sq_draining = state.state == QpState::Sqd && !state.requester.is_empty();
+        Ok(state
+            .attributes
+            .report(state.state, self.qp.cap, sq_draining))
+    }
+
+    fn ring_doorbell(&self) -> Result {
+        let mut guard = self.qp.state.lock();
+        let state = &mut *guard;
+        match state.state {
+            // IBTA 10.8.3.1: posting is an immediate error.
+            QpState::Reset | QpState::Init | QpState::Rtr => {
+                state.send_queue.discard();
+                return Err(EINVAL);
+            }
+            QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
+        }
+        let rails = self.qp.settle(state, clock::now());
+        self.qp.schedule(guard, rails, Urgency::Inline);
+        Ok(())
+    }
+
+    fn destroy(&self) {
+        self.qp.destroy();
+    }
+}
+
+impl QueuePair {
+    /// Ends all activity of the QP.
+    fn destroy(self: &Arc<Self>) {
+        let route = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.is_destroyed = true;
+            Self::reset(state);
+            state.route.take()
+        };
+        self.objects.queue_pairs.remove(self.qpn.get());
+        delayed::cancel::<_, TIMER>(self);
+        delayed::cancel::<_, FLUSHER>(self);
+        if let Some(route) = route {
+            route.forget(self);
+        }
+    }
+}

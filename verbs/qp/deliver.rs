@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frames that arrive for a QP.
+
+use kernel::sync::Arc;
+
+use super::super::mr::AccessDenied;
+use super::super::mr::Key;
+use super::super::mr::Needs;
+use super::super::mr::Regions;
+use super::super::netdev::MacAddress;
+use super::super::rdma::Access;
+use super::super::rdma::QpState;
+use super::super::route::Urgency;
+use super::send_queue::Buffers;
+use super::EarlyRequest;
+use super::QueuePair;
+use super::State;
+use crate::clock;
+use crate::page_vec::PageVec;
+use crate::transport::frame::AckHeader;
+use crate::transport::frame::RequestHeader;
+use crate::transport::frame::ResponseHeader;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
+use crate::transport::ids::Rkey;
+use crate::transport::outcome::Outcome;
+use crate::transport::requester::ResponseDisposition;
+use crate::transport::requester::ResponseToken;
+use crate::transport::responder::Disposition;
+use crate::transport::responder::RequestToken;
+use crate::transport::status::NakCode;
+
+/// Which payload is on its way into memory.
+#[derive(Clone, Copy)]
+enum Token {
+    Request(RequestToken),
+    Response(ResponseToken),
+}
+
+/// A payload on its way into the pages that were named for it.
+pub(crate) struct Delivery {
+    qp: Arc<QueuePair>,
+    token: Token,
+    regions: Regions,
+}
+
+impl Delivery {
+    /// The payload has arrived, or not ([`Outcome::Aborted`]). Its pages may not be used any more.
+    pub(crate) fn commit(self, outcome: Outcome) {
+        let Self { qp, token, regions } = self;
+        drop(regions);
+        let now = clock::now();
+        let mut guard = qp.state.lock();
+        let state = &mut *guard;
+        match token {
+            Token::Request(token) => {
+                state
+                    .responder
+                    .commit(token, outcome, &mut state.receive_queue);
+            }
+            Token::Response(token) => state.requester.commit_response(token, outcome, now),
+        }
+        let rails = qp.settle(state, now);
+        qp.schedule(guard, rails, Urgency::Deferred);
+    }
+}
+
+/// A frame for a QP.
+#[derive(Clone, Copy)]
+pub(crate) enum Arrival<'a> {
+    /// Segment of a request.
+    Request(&'a RequestHeader),
+    /// Segment of an answer.
+    Response(&'a ResponseHeader),
+    /// Acknowledgement.
+    Ack(&'a AckHeader),
+}
+
+impl Arrival<'_> {
+    /// The QP the frame says it is from.
+    fn source(&self) -> Qpn {
+        match self {
+            Self::Request(header) => header.src_qpn,
+            Self::Response(header) => header.src_qpn,
+            Self::Ack(header) => header.src_qpn,
+        }
+    }
+
+    /// The QP the frame is for.
+    pub(crate) fn destination(&self) -> Qpn {
+        match self {
+            Self::Request(header) => header.dest_qpn,
+            Self::Response(header) => header.dest_qpn,
+            Self::Ack(header) => header.dest_qpn,
+        }
+    }
+}
+
+impl QueuePair {
+    /// A frame from `host` has arrived. If it has a payload that is wanted, its place is put into the
+    /// empty list `pages`, and what is returned must be committed.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        host: MacAddress,
+        arrival: Arrival<'_>,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> Option<Delivery> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if matches!(state.state, QpState::Reset | QpState::Init) {
+            state.early_request = EarlyRequest::Dropped;
+            return None;
+        }
+        // Only the QP at the other end of the connection may speak to this one.
+        if state.is_destroyed
+            || state.attributes.host() != Some(host)
+            || state.attributes.destination_qpn != arrival.source()
+        {
+            return None;
+        }
+        let delivery = match arrival {
+            Arrival::Request(header) => self.on_request(state, header, pages),
+            Arrival::Response(header) => self.on_response(state, header, now, pages),
+            Arrival::Ack(header) => {
+                state.requester.on_ack(header, now);
+                state.responder.on_response_ack(header.response_psn);
+                None
+            }
+        };
+        let rails = self.settle(state, now);
+        self.schedule(guard, rails, Urgency::Deferred);
+        delivery
+    }
+
+    fn on_request(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &RequestHeader,
+        pages: &mut PageVec,
+    ) -> Option<Delivery> {
+        let disposition = state.responder.on_request(header, &mut state.receive_queue);
+        let (token, result) = match disposition {
+            Disposition::Write {
+                va,
+                rkey,
+                len,
+                token,
+            } => (
+                token,
+                self.resolve_write(state, va, rkey, len, pages)
+                    .map_err(|AccessDenied| NakCode::RemoteAccess),
+            ),
+            Disposition::Receive {
+                slot,
+                offset,
+                len,
+                token,
+            } => (
+                token,
+                state
+                    .receive_queue
+                    .resolve(slot, offset, len, &self.objects.regions, pages)
+                    .map_err(|AccessDenied| NakCode::RemoteOperation),
+            ),
+            Disposition::CheckRead {
+                va,
+                rkey,
+                len,
+                token,
+            } => {
+                let outcome = match self.check_read(state, va, rkey, len) {
+                    Ok(()) => Outcome::Placed,
+                    Err(AccessDenied) => Outcome::Denied(NakCode::RemoteAccess),
+                };
+                state
+                    .responder
+                    .commit(token, outcome, &mut state.receive_queue);
+                return None;
+            }
+            Disposition::NoPayload | Disposition::Drop(_) => return None,
+        };
+        match result {
+            Ok(regions) => Some(Delivery {
+                qp: self.clone(),
+                token: Token::Request(token),
+                regions,
+            }),
+            Err(code) => {
+                pages.clear();
+                state
+                    .responder
+                    .commit(token, Outcome::Denied(code), &mut state.receive_queue);
+                None
+            }
+        }
+    }
+
+    fn on_response(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &ResponseHeader,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> Option<Delivery> {
+        let ResponseDisposition::Place(placement) = state.requester.on_response(header, now) else {
+            return None;
+        };
+        let target = placement.target;
+        let needs = Needs {
+            pd: self.pd,
+            access: Access::LocalWrite.into(),
+        };
+        let resolved = match state.send_queue.buffers(target.slot) {
+            Buffers::Elements(elements) => elements.resolve(
+                target.offset,
+                target.len,
+                needs,
+                &self.objects.regions,
+                pages,
+            ),
+            // The payload of a READ is never inline.
+            Buffers::Inline(_) => Err(AccessDenied),
+        };
+        match resolved {
+            Ok(regions) => Some(Delivery {
+                qp: self.clone(),
+                token: Token::Response(placement.token),
+                regions,
+            }),
+            Err(AccessDenied) => {
+                pages.clear();
+                state.requester.commit_response(
+                    placement.token,
+                    Outcome::Denied(NakCode::RemoteAccess),
+                    now,
+                );
+                None
+            }
+        }
+    }
+
+    /// What the QP, and the region, must allow for a remote access.
+    fn remote_needs(&self, state: &State, access: Access) -> Result<Needs, AccessDenied> {
+        if !state.attributes.access().contains(access) {
+            return Err(AccessDenied);
+        }
+        Ok(Needs {
+            pd: self.pd,
+            access: access.into(),
+        })
+    }
+
+    fn resolve_write(
+        &self,
+        state: &State,
+        va: u64,
+        rkey: Rkey,
+        len: u32,
+        pages: &mut PageVec,
+    ) -> Result<Regions, AccessDenied> {
+        let needs = self.remote_needs(state, Access::RemoteWrite)?;
+        let mut regions = Regions::new();
+        regions.add(
+            self.objects
+                .regions
+                .resolve(Key(rkey.0), va, len as usize, needs, pages)?,
+        );
+        Ok(regions)
+    }
+
+    fn check_read(&self, state: &State, va: u64, rkey: Rkey, len: u32) -> Result<(), AccessDenied> {
+        let needs = self.remote_needs(state, Access::RemoteRead)?;
+        self.objects
+            .regions
+            .check(Key(rkey.0), va, len as usize, needs)
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changing the state and the attributes of a QP.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::super::rdma::QpModify;
+use super::super::rdma::QpState;
+use super::super::rdma::QpType;
+use super::super::rdma::Transition;
+use super::super::route::Urgency;
+use super::attributes::Attributes;
+use super::EarlyRequest;
+use super::QueuePair;
+use super::State;
+use super::WINDOW;
+use crate::clock;
+use crate::transport::frame::MAX_PAYLOAD;
+use crate::transport::ids::Instant;
+use crate::transport::requester::RequesterConfig;
+use crate::transport::responder::ResponderConfig;
+use crate::transport::timing::AckTimeout;
+use crate::transport::timing::RetryLimit;
+use crate::transport::timing::RnrTimer;
+
+impl QueuePair {
+    /// See [`QpOps::modify`](super::super::rdma::QpOps::modify). `ib_core` serialises calls for one QP.
+    pub(super) fn change(self: &Arc<Self>, change: &QpModify<'_>) -> Result {
+        let (now, attributes) = {
+            let state = self.state.lock();
+            (state.state, state.attributes)
+        };
+        change.transition(now, QpType::Rc)?;
+        let attributes = attributes.with(change)?;
+        let route = match (change.path(), attributes.host()) {
+            (Some(_), Some(host)) => Some(self.router.route(host)?),
+            (Some(_) | None, _) => None,
+        };
+
+        let now = clock::now();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        // The QP may have failed meanwhile.
+        let transition = change.transition(state.state, QpType::Rc)?;
+        let old_route = match route {
+            Some(route) => state.route.replace(route),
+            None => None,
+        };
+        state.attributes = attributes;
+        self.apply(state, transition, now);
+        let rails = self.settle(state, now);
+        self.schedule(guard, rails, Urgency::Deferred);
+        if let Some(route) = old_route {
+            route.forget(self);
+        }
+        Ok(())
+    }
+
+    fn apply(&self, state: &mut State, transition: Transition, now: Instant) {
+        let Transition { from, to } = transition;
+        match to {
+            QpState::Reset => Self::reset(state),
+            QpState::Err => Self::fail(state),
+            QpState::Init | QpState::Sqe => state.state = to,
+            QpState::Sqd => {
+                state.requester.drain();
+                state.state = to;
+            }
+            QpState::Rtr => {
+                state
+                    .responder
+                    .start(self.responder_config(&state.attributes));
+                if state.early_request == EarlyRequest::Dropped {
+                    state.early_request = EarlyRequest::None;
+                    state.responder.announce_ready();
+                }
+                state.state = to;
+            }
+            QpState::Rts => {
+                let config = self.requester_config(&state.attributes);
+                if from == QpState::Rtr {
+                    state.requester.start(config);
+                } else {
+                    state
+                        .requester
+                        .set_timing(config.timeout, config.retry, config.rnr_retry);
+                    state.requester.resume(now);
+                }
+                state
+                    .responder
+                    .set_rnr_timer(RnrTimer::new(state.attributes.min_rnr_timer));
+                state.state = to;
+            }
+        }
+    }
+
+    /// Forgets everything but what the QP was created with.
+    pub(super) fn reset(state: &mut State) {
+        state.state = QpState::Reset;
+        state.attributes = Attributes::new();
+        state.requester.reset();
+        state.responder.reset();
+        state.send_queue.discard();
+        state.receive_queue.reset();
+        state.early_request = EarlyRequest::None;
+        state.flush_interval = None;
+    }
+
+    fn responder_config(&self, attributes: &Attributes) -> ResponderConfig {
+        ResponderConfig {
+            local_qpn: self.qpn,
+            remote_qpn: attributes.destination_qpn,
+            initial_psn: attributes.rq_psn,
+            window: WINDOW,
+            max_dest_rd_atomic: attributes.max_dest_rd_atomic,
+            rnr_timer: RnrTimer::new(attributes.min_rnr_timer),
+        }
+    }
+
+    fn requester_config(&self, attributes: &Attributes) -> RequesterConfig {
+        RequesterConfig {
+            local_qpn: self.qpn,
+            remote_qpn: attributes.destination_qpn,
+            initial_psn: attributes.sq_psn,
+            segment: MAX_PAYLOAD,
+            window: WINDOW,
+            max_rd_atomic: attributes.max_rd_atomic,
+            timeout: AckTimeout::new(attributes.timeout),
+            retry: RetryLimit::from_retry_count(attributes.retry_count),
+            rnr_retry: RetryLimit::from_rnr_retry(attributes.rnr_retry),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a QP's receives come from, and those it has taken.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::super::mr::AccessDenied;
+use super::super::mr::Needs;
+use super::super::mr::RegionTable;
+use super::super::mr::Regions;
+use super::super::pd::PdId;
+use super::super::queue::WorkQueue;
+use super::super::rdma::Access;
+use super::super::rdma::MmapBuffer;
+use super::super::rdma::QpCap;
+use super::super::receive;
+use super::super::receive::Posted;
+use super::super::receive::ReceiveStore;
+use super::super::srq::SharedReceiveQueue;
+use super::WINDOW;
+use crate::page_vec::PageVec;
+use crate::transport::ids::ReceiveSlot;
+use crate::transport::responder;
+use crate::transport::responder::Receive;
+
+/// The queue receives are taken from.
+enum Source {
+    /// The QP's own.
+    Own(WorkQueue),
+    /// One it shares with others.
+    Shared(Arc<SharedReceiveQueue>),
+}
+
+/// A QP's receives.
+pub(super) struct ReceiveQueue {
+    source: Source,
+    store: ReceiveStore,
+    /// The domain the buffers of receives lie in.
+    pd: PdId,
+}
+
+impl ReceiveQueue {
+    /// A queue of the QP's own, of at least the sizes in `cap`.
+    pub(super) fn new(cap: &QpCap, pd: PdId) -> Result<Self> {
+        let ring = WorkQueue::new(cap.max_recv_wr, receive::element_size(cap.max_recv_sge))?;
+        Ok(Self {
+            source: Source::Own(ring),
+            store: ReceiveStore::new(usize::from(WINDOW), cap.max_recv_sge)?,
+            pd,
+        })
+    }
+
+    /// Receives of `srq`.
+    pub(super) fn shared(srq: Arc<SharedReceiveQueue>) -> Result<Self> {
+        Ok(Self {
+            store: ReceiveStore::new(usize::from(WINDOW), srq.max_sge())?,
+            pd: srq.pd(),
+            source: Source::Shared(srq),
+        })
+    }
+
+    /// How many receives the QP's own queue holds.
+    pub(super) fn capacity(&self) -> u32 {
+        match &self.source {
+            Source::Own(ring) => ring.capacity(),
+            Source::Shared(_) => 0,
+        }
+    }
+
+    /// The memory of the QP's own queue.
+    pub(super) fn memory(&self) -> Option<Arc<MmapBuffer>> {
+        match &self.source {
+            Source::Own(ring) => Some(ring.memory()),
+            Source::Shared(_) => None,
+        }
+    }
+
+    /// Forgets the receives that were taken, and drops those in the QP's own queue.
+    pub(super) fn reset(&mut self) {
+        self.store.clear();
+        if let Source::Own(ring) = &mut self.source {
+            ring.discard();
+        }
+    }
+
+    /// The oldest receive taken has completed.
+    pub(super) fn release(&mut self) {
+        self.store.remove();
+        if let Source::Own(ring) = &mut self.source {
+            ring.release();
+        }
+    }
+
+    /// Takes a receive out of the QP's own queue without using it, and returns the process's name for
+    /// it. Nothing taken before must be left.
+    pub(super) fn flush_next(&mut self) -> Option<u64> {
+        let Source::Own(ring) = &mut self.source else {
+            return None;
+        };
+        let taken = ring.take()?;
+        let posted = Posted::read(ring, taken, &mut []);
+        ring.release();
+        Some(posted.wr_id)
+    }
+
+    /// Appends the pages of a piece of a receive that was taken.
+    pub(super) fn resolve(
+        &self,
+        slot: ReceiveSlot,
+        offset: u32,
+        len: u32,
+        table: &RegionTable,
+        pages: &mut PageVec,
+    ) -> Result<Regions, AccessDenied> {
+        let needs = Needs {
+            pd: self.pd,
+            access: Access::LocalWrite.into(),
+        };
+        self.store
+            .elements(slot)
+            .resolve(offset, len, needs, table, pages)
+    }
+}
+
+impl responder::ReceiveQueue for ReceiveQueue {
+    fn take(&mut self) -> Option<Receive> {
+        let source = &mut self.source;
+        let (slot, posted) = self.store.add(|elements| match source {
+            Source::Own(ring) => {
+                let taken = ring.take()?;
+                Some(Posted::read(ring, taken, elements))
+            }
+            Source::Shared(srq) => srq.take(elements),
+        })?;
+        Some(Receive {
+            slot,
+            wr_id: posted.wr_id,
+            length: posted.length,
+        })
+    }
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The send side's ring and the buffers of what has been taken out of it.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::super::abi::scatter;
+use super::super::abi::scatter::SGE_SIZE;
+use super::super::abi::send_wqe;
+use super::super::abi::send_wqe::Immediate;
+use super::super::abi::send_wqe::Payload;
+use super::super::abi::send_wqe::RemoteAddress;
+use super::super::abi::send_wqe::SendFlags;
+use super::super::abi::send_wqe::SendLimits;
+use super::super::abi::send_wqe::SendOperation;
+use super::super::abi::send_wqe::SendWqe;
+use super::super::elements::Elements;
+use super::super::queue::Taken;
+use super::super::queue::WorkQueue;
+use super::super::rdma::MmapBuffer;
+use super::super::rdma::QpCap;
+use super::super::rdma::Signalling as SignallingRule;
+use crate::tables::KernelTables;
+use crate::transport::ids::Instant;
+use crate::transport::ids::MessageSlot;
+use crate::transport::ids::Rkey;
+use crate::transport::opcode::Opcode;
+use crate::transport::requester::Fencing;
+use crate::transport::requester::Requester;
+use crate::transport::requester::SendRequest;
+use crate::transport::requester::Signalling;
+use crate::transport::requester::Solicitation;
+use crate::transport::status::CompletionStatus;
+
+/// Work requests the protocol works on at a time; more wait in the ring.
+const MAX_ACTIVE: u32 = 512;
+
+/// Where the payload of an active request is.
+#[derive(Clone, Copy)]
+enum Source {
+    /// That many bytes in the request's place in the store.
+    Inline(usize),
+    /// Elements, of that many bytes, in its place in the store.
+    Elements(usize),
+}
+
+/// The local buffers of a piece of a request.
+pub(super) enum Buffers<'a> {
+    /// The bytes themselves.
+    Inline(&'a [u8]),
+    /// Where they are.
+    Elements(Elements<'a>),
+}
+
+/// The ring, and the buffers of active requests.
+pub(super) struct SendQueue {
+    ring: WorkQueue,
+    limits: SendLimits,
+    /// One place for each active request, and one for the request being read.
+    store: KVVec<u8>,
+    stride: usize,
+    sources: KVVec<Source>,
+}
+
+impl SendQueue {
+    /// A queue of at least the sizes in `cap`.
+    pub(super) fn new(cap: &QpCap) -> Result<Self> {
+        let stride = (cap.max_send_sge as usize * SGE_SIZE)
+            .max((cap.max_inline_data as usize).next_multiple_of(SGE_SIZE));
+        let ring = WorkQueue::new(cap.max_send_wr, send_wqe::HEADER_SIZE + stride)?;
+        let active = Self::active(&ring);
+        Ok(Self {
+            limits: SendLimits {
+                max_sge: (stride / SGE_SIZE) as u32,
+                max_inline: stride as u32,
+            },
+            store: KVVec::from_elem(0, (active + 1) * stride, GFP_KERNEL)?,
+            stride,
+            sources: KVVec::from_elem(Source::Inline(0), active, GFP_KERNEL)?,
+            ring,
+        })
+    }
+
+    /// Length of the requester's table of messages: a power of two.
+    fn active(ring: &WorkQueue) -> usize {
+        ring.capacity()
+            .clamp(1, MAX_ACTIVE)
+            .next_power_of_two()
+            .min(MAX_ACTIVE) as usize
+    }
+
+    /// Requests that can be active.
+    pub(super) fn max_active(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Work requests that fit the ring.
+    pub(super) fn capacity(&self) -> u32 {
+        self.ring.capacity()
+    }
+
+    /// Elements and inline bytes of a work request.
+    pub(super) fn limits(&self) -> SendLimits {
+        self.limits
+    }
+
+    /// The ring's memory.
+    pub(super) fn memory(&self) -> Arc<MmapBuffer> {
+        self.ring.memory()
+    }
+
+    /// Posts what the process has put into the ring, as far as there is room.
+    pub(super) fn drain(
+        &mut self,
+        requester: &mut Requester<KernelTables>,
+        rule: SignallingRule,
+        now: Instant,
+    ) {
+        while requester.room() > 0 {
+            let Some(taken) = self.ring.take() else {
+                return;
+            };
+            self.post(taken, requester, rule, now);
+        }
+    }
+
+    /// Drops what the process has put into the ring.
+    pub(super) fn discard(&mut self) {
+        self.ring.discard();
+    }
+
+    /// The oldest request taken has completed.
+    pub(super) fn release(&mut self) {
+        self.ring.release();
+    }
+
+    /// The local buffers of an active request.
+    pub(super) fn buffers(&self, slot: MessageSlot) -> Buffers<'_> {
+        let place = usize::from(slot.0);
+        let start = place * self.stride;
+        match self.sources[place] {
+            Source::Inline(len) => Buffers::Inline(&self.store[start..start + len]),
+            Source::Elements(size) => {
+                Buffers::Elements(Elements::new(&self.store[start..start + size]))
+            }
+        }
+    }
+
+    fn post(
+        &mut self,
+        taken: Taken,
+        requester: &mut Requester<KernelTables>,
+        rule: SignallingRule,
+        now: Instant,
+    ) {
+        let mut header = [0; send_wqe::HEADER_SIZE];
+        self.ring.read(taken, 0, &mut header);
+        let (request, source, verdict) = match self.read(&header, taken) {
+            Ok((request, source)) => (request, source, None),
+            Err(status) => (SendRequest::default(), Source::Inline(0), Some(status)),
+        };
+        let signalling = match rule {
+            SignallingRule::All => Signalling::Signalled,
+            SignallingRule::Requested => request.signalling,
+        };
+        let request = SendRequest {
+            wr_id: send_wqe::wr_id(&header),
+            signalling,
+            ..request
+        };
+        // There is room and the length has been checked; a queue pair that is not connected has an
+        // empty ring.
+        let Ok(slot) = requester.post(request, now) else {
+            return;
+        };
+        let place = usize::from(slot.0);
+        let size = match source {
+            Source::Inline(size) | Source::Elements(size) => size,
+        };
+        let scratch = self.scratch();
+        self.store
+            .copy_within(scratch..scratch + size, place * self.stride);
+        self.sources[place] = source;
+        if let Some(status) = verdict {
+            requester.fail_message(slot, status);
+        }
+    }
+
+    /// Start of the place for the request being read.
+    fn scratch(&self) -> usize {
+        self.sources.len() * self.stride
+    }
+
+    /// Reads and checks a request. Its payload goes to the scratch place.
+    fn read(
+        &mut self,
+        header: &[u8; send_wqe::HEADER_SIZE],
+        taken: Taken,
+    ) -> Result<(SendRequest, Source), CompletionStatus> {
+        let wqe = SendWqe::decode(header, &self.limits)
+            .map_err(|_| CompletionStatus::LocalQpOperationError)?;
+        let scratch = self.scratch();
+        let payload = &mut self.store[scratch..scratch + wqe.payload.size()];
+        self.ring.read(taken, send_wqe::HEADER_SIZE, payload);
+        let (length, source) = match wqe.payload {
+            Payload::Inline(length) => (length, Source::Inline(payload.len())),
+            Payload::Elements(_) => (
+                scatter::total_length(payload).ok_or(CompletionStatus::LocalLengthError)?,
+                Source::Elements(payload.len()),
+            ),
+        };
+        const NOWHERE: RemoteAddress = RemoteAddress {
+            address: 0,
+            rkey: 0,
+        };
+        let (opcode, remote, Immediate(imm)) = match wqe.operation {
+            SendOperation::Write(remote) => (Opcode::Write, remote, Immediate(0)),
+            SendOperation::WriteImmediate(remote, imm) => (Opcode::WriteWithImm, remote, imm),
+            SendOperation::Send => (Opcode::Send, NOWHERE, Immediate(0)),
+            SendOperation::SendImmediate(imm) => (Opcode::SendWithImm, NOWHERE, imm),
+            SendOperation::Read(remote) => (Opcode::Read, remote, Immediate(0)),
+        };
+        let request = SendRequest {
+            wr_id: 0,
+            opcode,
+            signalling: if wqe.flags.contains(SendFlags::SIGNALED) {
+                Signalling::Signalled
+            } else {
+                Signalling::Unsignalled
+            },
+            solicitation: if wqe.flags.contains(SendFlags::SOLICITED) {
+                Solicitation::Solicited
+            } else {
+                Solicitation::Unsolicited
+            },
+            fencing: if wqe.flags.contains(SendFlags::FENCE) {
+                Fencing::Fenced
+            } else {
+                Fencing::Unfenced
+            },
+            length,
+            remote_va: remote.address,
+            rkey: Rkey(remote.rkey),
+            imm,
+        };
+        Ok((request, source))
+    }
+}

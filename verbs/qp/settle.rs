@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What follows from a step of the protocol: completions, events, timers, and frames to send.
+
+use kernel::sync::lock::spinlock::SpinLockBackend;
+use kernel::sync::lock::Guard;
+use kernel::sync::Arc;
+
+use super::super::abi::completion::Completion;
+use super::super::abi::completion::Opcode as CqeOpcode;
+use super::super::abi::send_wqe::Immediate;
+use super::super::rdma;
+use super::super::rdma::QpState;
+use super::super::route::RailSet;
+use super::super::route::Urgency;
+use super::attributes::DrainedEvent;
+use super::QueuePair;
+use super::ReceiveFlush;
+use super::State;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailId;
+use crate::transport::opcode::Opcode;
+use crate::transport::requester::RequesterConfig;
+use crate::transport::requester::SendCompletion;
+use crate::transport::requester::Solicitation;
+use crate::transport::responder::ReceiveCompletion;
+use crate::transport::status::CompletionStatus;
+use crate::transport::status::QpEvent;
+use crate::transport::timing::AckTimeout;
+use crate::transport::timing::RetryLimit;
+
+/// Rounds of posting and completing in one go. A process that adds to its queues as fast as they are
+/// flushed must not keep a thread for ever.
+const MAX_ROUNDS: u32 = 64;
+
+/// Whether a round changed anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    None,
+    Some,
+}
+
+impl QueuePair {
+    /// Draws all conclusions from what has just been done to the requester or the responder. Returns
+    /// the rails for which there are frames.
+    pub(super) fn settle(self: &Arc<Self>, state: &mut State, now: Instant) -> RailSet {
+        if state.is_destroyed {
+            return RailSet::NONE;
+        }
+        for _ in 0..MAX_ROUNDS {
+            if self.settle_once(state, now) == Progress::None {
+                break;
+            }
+        }
+        if state.state == QpState::Err {
+            self.start_flusher(state);
+        }
+        self.arm_timer(state);
+        Self::rails_with_work(state, now)
+    }
+
+    fn settle_once(&self, state: &mut State, now: Instant) -> Progress {
+        let mut progress = Progress::None;
+        while let Some(completion) = state.requester.poll_completion() {
+            state.send_queue.release();
+            self.complete_send(&completion);
+            progress = Progress::Some;
+        }
+        while let Some(completion) = state.responder.poll_completion() {
+            state.receive_queue.release();
+            self.complete_receive(state, &completion);
+            progress = Progress::Some;
+        }
+        while let Some(event) = state.requester.poll_event() {
+            self.on_event(state, event);
+            progress = Progress::Some;
+        }
+        while let Some(event) = state.responder.poll_event() {
+            self.on_event(state, event);
+            progress = Progress::Some;
+        }
+        match state.state {
+            QpState::Rts | QpState::Err => {
+                let room = state.requester.room();
+                state
+                    .send_queue
+                    .drain(&mut state.requester, self.signalling, now);
+                if state.requester.room() != room {
+                    progress = Progress::Some;
+                }
+            }
+            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {}
+        }
+        if state.state == QpState::Err {
+            self.flush_receives(state);
+        }
+        progress
+    }
+
+    /// Enters the error state, if the QP is not in it already: everything is flushed.
+    pub(super) fn fail(state: &mut State) {
+        match state.state {
+            // Whatever is posted from now on is flushed, so the requester must work.
+            QpState::Reset | QpState::Init | QpState::Rtr => state.requester.start(UNCONNECTED),
+            QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
+        }
+        state.receive_flush = match state.state {
+            QpState::Err => return,
+            // The responder does not work and has taken nothing.
+            QpState::Reset | QpState::Init => ReceiveFlush::Ring,
+            QpState::Rtr | QpState::Rts | QpState::Sqd | QpState::Sqe => ReceiveFlush::Taken,
+        };
+        state.state = QpState::Err;
+        state.requester.flush();
+        state.responder.flush();
+    }
+
+    fn on_event(&self, state: &mut State, event: QpEvent) {
+        let raised = match event {
+            QpEvent::SendFailed => None,
+            QpEvent::InvalidRequest => Some(rdma::QpEvent::RequestError),
+            QpEvent::AccessViolation => Some(rdma::QpEvent::AccessError),
+            QpEvent::Catastrophic => Some(rdma::QpEvent::Fatal),
+            QpEvent::CommunicationEstablished => {
+                if state.state == QpState::Rtr {
+                    self.events.raise(rdma::QpEvent::CommunicationEstablished);
+                }
+                return;
+            }
+            QpEvent::SendQueueDrained => {
+                if state.attributes.drained_event == DrainedEvent::Wanted {
+                    state.attributes.drained_event = DrainedEvent::Unwanted;
+                    self.events.raise(rdma::QpEvent::SendQueueDrained);
+                }
+                return;
+            }
+            QpEvent::LastWqeReached => {
+                state.receive_flush = ReceiveFlush::Ring;
+                if self.has_shared_receives {
+                    self.events.raise(rdma::QpEvent::LastWqeReached);
+                }
+                return;
+            }
+        };
+        Self::fail(state);
+        if let Some(event) = raised {
+            self.events.raise(event);
+        }
+    }
+
+    fn complete_send(&self, completion: &SendCompletion) {
+        if !completion.is_reported() {
+            return;
+        }
+        let opcode = match completion.opcode {
+            Opcode::Send | Opcode::SendWithImm => CqeOpcode::Send,
+            Opcode::Write | Opcode::WriteWithImm => CqeOpcode::Write,
+            Opcode::Read => CqeOpcode::Read,
+        };
+        let completion = Completion {
+            wr_id: completion.wr_id,
+            status: completion.status,
+            opcode,
+            byte_len: completion.byte_len,
+            immediate: None,
+            qp_num: self.qpn.get(),
+            src_qp: 0,
+        };
+        self.send_cq.push(&completion, Solicitation::Unsolicited);
+    }
+
+    fn complete_receive(&self, state: &State, completion: &ReceiveCompletion) {
+        let opcode = match completion.opcode {
+            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => CqeOpcode::Receive,
+            Opcode::WriteWithImm => CqeOpcode::ReceiveWriteImmediate,
+        };
+        let has_immediate =
+            completion.opcode.has_imm() && completion.status == CompletionStatus::Success;
+        let solicitation = completion.solicited;
+        let completion = Completion {
+            wr_id: completion.wr_id,
+            status: completion.status,
+            opcode,
+            byte_len: completion.byte_len,
+            immediate: has_immediate.then_some(Immediate(completion.imm)),
+            qp_num: self.qpn.get(),
+            src_qp: state.attributes.destination_qpn.get(),
+        };
+        self.recv_cq.push(&completion, solicitation);
+    }
+
+    /// Flushes receives that were never taken.
+    fn flush_receives(&self, state: &mut State) {
+        if state.receive_flush != ReceiveFlush::Ring {
+            return;
+        }
+        for _ in 0..state.receive_queue.capacity() {
+            let Some(wr_id) = state.receive_queue.flush_next() else {
+                return;
+            };
+            let completion = Completion {
+                wr_id,
+                status: CompletionStatus::FlushError,
+                opcode: CqeOpcode::Receive,
+                byte_len: 0,
+                immediate: None,
+                qp_num: self.qpn.get(),
+                src_qp: state.attributes.destination_qpn.get(),
+            };
+            self.recv_cq.push(&completion, Solicitation::Unsolicited);
+        }
+    }
+
+    /// The rails for which there are frames.
+    fn rails_with_work(state: &State, now: Instant) -> RailSet {
+        if state.responder.ack_due()
+            || state.requester.response_ack_due()
+            || state.responder.has_response()
+        {
+            return RailSet::ALL;
+        }
+        let Some(route) = &state.route else {
+            return RailSet::NONE;
+        };
+        let up = route.rails_up();
+        if up.is_empty() {
+            // When the first rail comes up, nothing is in flight that would bind a request to another.
+            return if state.requester.has_work(RailId::default(), now) {
+                RailSet::ALL
+            } else {
+                RailSet::NONE
+            };
+        }
+        let mut rails = RailSet::NONE;
+        for rail in up.iter() {
+            if state.requester.has_work(rail, now) {
+                rails.insert(rail);
+            }
+        }
+        rails
+    }
+}
+
+impl QueuePair {
+    /// Lets go of the QP and passes on for which rails there are frames.
+    pub(super) fn schedule(
+        self: &Arc<Self>,
+        state: Guard<'_, State, SpinLockBackend>,
+        rails: RailSet,
+        urgency: Urgency,
+    ) {
+        let route = if rails.is_empty() {
+            None
+        } else {
+            state.route.clone()
+        };
+        drop(state);
+        if let Some(route) = route {
+            route.schedule(self, rails, urgency);
+        }
+    }
+
+    /// Whether the QP has been destroyed.
+    pub(crate) fn is_destroyed(&self) -> bool {
+        self.state.lock().is_destroyed
+    }
+}
+
+/// A connection that never was, for flushing what is posted to it.
+const UNCONNECTED: RequesterConfig = RequesterConfig {
+    local_qpn: crate::transport::ids::Qpn::new(0),
+    remote_qpn: crate::transport::ids::Qpn::new(0),
+    initial_psn: crate::transport::ids::Psn::new(0),
+    segment: crate::transport::frame::MAX_PAYLOAD,
+    window: 1,
+    max_rd_atomic: 0,
+    timeout: AckTimeout::new(0),
+    retry: RetryLimit::Times(0),
+    rnr_retry: RetryLimit::Times(0),
+};

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A QP's delayed work: the protocol's timers, and the search for receives to be flushed.
+//!
+//! Arming is lazy: work that is due later than the newest deadline is left alone, and looks again when
+//! it runs. So a busy connection does not touch the timer wheel for every frame.
+
+use kernel::sync::Arc;
+use kernel::time::msecs_to_jiffies;
+use kernel::workqueue::WorkItem;
+
+use super::super::rdma::QpState;
+use super::super::route::Urgency;
+use super::QueuePair;
+use super::State;
+use super::FLUSHER;
+use super::TIMER;
+use crate::clock;
+use crate::delayed;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::tx::Delivery;
+use crate::transport::requester::Rails;
+use crate::transport::requester::Reachability;
+
+/// How soon after entering the error state receives posted since are looked for, in milliseconds.
+const FLUSH_INTERVAL_MIN: u32 = 5;
+/// How often at least, as long as the QP is in the error state.
+const FLUSH_INTERVAL_MAX: u32 = 320;
+
+/// Passes rails on to the requester, which wants a sized type.
+struct RailsOf<'a>(&'a dyn Rails);
+
+impl Rails for RailsOf<'_> {
+    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+        self.0.delivery(rail, seq)
+    }
+
+    fn reachability(&self) -> Reachability {
+        self.0.reachability()
+    }
+}
+
+impl QueuePair {
+    /// Makes sure the timer work runs when the requester's next deadline comes.
+    pub(super) fn arm_timer(self: &Arc<Self>, state: &mut State) {
+        let Some(deadline) = state.requester.deadline() else {
+            return;
+        };
+        if state.timer_at.is_none_or(|at| deadline < at) {
+            state.timer_at = Some(deadline);
+            delayed::arm::<_, TIMER>(self, clock::jiffies_until(deadline));
+        }
+    }
+
+    /// Starts looking, unless that was done, for receives that are posted to a QP in the error state.
+    /// There is no doorbell for them.
+    pub(super) fn start_flusher(self: &Arc<Self>, state: &mut State) {
+        if state.flush_interval.is_none() {
+            state.flush_interval = Some(FLUSH_INTERVAL_MIN);
+            delayed::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN));
+        }
+    }
+}
+
+impl WorkItem<TIMER> for QueuePair {
+    type Pointer = Arc<QueuePair>;
+
+    fn run(this: Arc<QueuePair>) {
+        let now = clock::now();
+        let mut guard = this.state.lock();
+        let state = &mut *guard;
+        state.timer_at = None;
+        if let Some(route) = &state.route {
+            state.requester.on_timer(now, &RailsOf(route.rails()));
+        }
+        let rails = this.settle(state, now);
+        this.schedule(guard, rails, Urgency::Deferred);
+    }
+}
+
+impl WorkItem<FLUSHER> for QueuePair {
+    type Pointer = Arc<QueuePair>;
+
+    fn run(this: Arc<QueuePair>) {
+        let mut guard = this.state.lock();
+        let state = &mut *guard;
+        if state.is_destroyed || state.state != QpState::Err {
+            return;
+        }
+        let rails = this.settle(state, clock::now());
+        let interval = state.flush_interval.map_or(FLUSH_INTERVAL_MIN, |last| {
+            (last * 2).min(FLUSH_INTERVAL_MAX)
+        });
+        state.flush_interval = Some(interval);
+        delayed::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
+        this.schedule(guard, rails, Urgency::Deferred);
+    }
+}

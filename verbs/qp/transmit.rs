@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frames a QP has to send.
+
+use kernel::sync::Arc;
+
+use super::super::mr::Key;
+use super::super::mr::Needs;
+use super::super::mr::Regions;
+use super::super::rdma::Access;
+use super::super::rdma::AccessFlags;
+use super::super::route::FrameSink;
+use super::super::route::RailSet;
+use super::super::route::Urgency;
+use super::send_queue::Buffers;
+use super::QueuePair;
+use super::State;
+use crate::transport::frame::Body;
+use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::SMALL_PAYLOAD;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::InFlight;
+use crate::transport::requester::RequestSegment;
+use crate::transport::responder::ResponseSegment;
+use crate::transport::status::CompletionStatus;
+use crate::transport::status::NakCode;
+
+/// Where a frame's payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FramePayload {
+    /// There is none.
+    None,
+    /// That many bytes have been put into the sink's staging memory.
+    Staged(usize),
+    /// In the sink's pages, to be copied before it is sent: it is small, or has been sent before and
+    /// may be changing all the time.
+    PagesToStage,
+    /// In the sink's pages.
+    Pages,
+}
+
+/// A frame to send.
+pub(crate) struct Frame {
+    /// What it says.
+    pub(crate) body: Body,
+    /// What to give back to [`QueuePair::on_lost`] if it is lost.
+    pub(crate) item: InFlight,
+    /// Where its payload is.
+    pub(crate) payload: FramePayload,
+    /// Keeps the sink's pages alive.
+    pub(crate) regions: Regions,
+}
+
+impl QueuePair {
+    /// The next frame to go as number `seq` over `rail`, if there is one, and the rails for which there
+    /// are more.
+    ///
+    /// Answers come before requests: the peer waits for them.
+    pub(crate) fn next_frame(
+        self: &Arc<Self>,
+        rail: RailId,
+        seq: RailSeq,
+        now: Instant,
+        sink: &mut impl FrameSink,
+    ) -> (Option<Frame>, RailSet) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.is_destroyed {
+            return (None, RailSet::NONE);
+        }
+        let frame = self
+            .next_ack(state)
+            .or_else(|| self.next_response(state, rail, seq, sink))
+            .or_else(|| self.next_request(state, rail, seq, now, sink));
+        let rails = self.settle(state, now);
+        (frame, rails)
+    }
+
+    /// A frame that [`QueuePair::next_frame`] gave was lost.
+    pub(crate) fn on_lost(
+        self: &Arc<Self>,
+        rail: RailId,
+        seq: RailSeq,
+        item: InFlight,
+        now: Instant,
+    ) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        match item {
+            InFlight::Request { psn, .. } => state.requester.on_lost(psn, rail, seq),
+            InFlight::Response { psn, .. } => state.responder.on_lost_response(psn, rail, seq),
+            InFlight::Ack { .. } => state.responder.on_lost_ack(),
+            InFlight::Lost { .. } | InFlight::Datagram => {}
+        }
+        let rails = self.settle(state, now);
+        self.schedule(guard, rails, Urgency::Deferred);
+    }
+
+    fn next_ack(&self, state: &mut State) -> Option<Frame> {
+        if !state.responder.ack_due() && !state.requester.response_ack_due() {
+            return None;
+        }
+        let response_psn = state.requester.take_response_ack();
+        let ack = state.responder.take_ack(response_psn)?;
+        Some(Frame {
+            body: Body::Ack(ack),
+            item: InFlight::Ack { qpn: self.qpn },
+            payload: FramePayload::None,
+            regions: Regions::new(),
+        })
+    }
+
+    fn next_response(
+        &self,
+        state: &mut State,
+        rail: RailId,
+        seq: RailSeq,
+        sink: &mut impl FrameSink,
+    ) -> Option<Frame> {
+        loop {
+            let ResponseSegment { header, source } = state.responder.next_response(rail, seq)?;
+            let mut regions = Regions::new();
+            if source.len > 0 {
+                let region = self.objects.regions.resolve(
+                    Key(source.rkey.0),
+                    source.va,
+                    source.len as usize,
+                    Needs {
+                        pd: self.pd,
+                        access: Access::RemoteRead.into(),
+                    },
+                    sink.pages(),
+                );
+                let Ok(region) = region else {
+                    sink.pages().clear();
+                    state
+                        .responder
+                        .fail_response(header.response_psn, NakCode::RemoteAccess);
+                    continue;
+                };
+                regions.add(region);
+            }
+            return Some(Frame {
+                body: Body::Response(header),
+                item: InFlight::Response {
+                    qpn: self.qpn,
+                    psn: header.response_psn,
+                },
+                payload: payload_in_pages(source.len, SegmentFlags::none()),
+                regions,
+            });
+        }
+    }
+
+    fn next_request(
+        &self,
+        state: &mut State,
+        rail: RailId,
+        seq: RailSeq,
+        now: Instant,
+        sink: &mut impl FrameSink,
+    ) -> Option<Frame> {
+        loop {
+            let RequestSegment { header, source } = state.requester.next_segment(rail, seq, now)?;
+            let mut regions = Regions::new();
+            let payload = if source.len == 0 {
+                FramePayload::None
+            } else {
+                match state.send_queue.buffers(source.slot) {
+                    Buffers::Inline(bytes) => {
+                        let len = source.len as usize;
+                        let from = source.offset as usize;
+                        let Some(bytes) = bytes.get(from..from + len) else {
+                            let status = CompletionStatus::LocalQpOperationError;
+                            state.requester.fail_message(source.slot, status);
+                            continue;
+                        };
+                        sink.staging()[..len].copy_from_slice(bytes);
+                        FramePayload::Staged(len)
+                    }
+                    Buffers::Elements(elements) => {
+                        let needs = Needs {
+                            pd: self.pd,
+                            access: AccessFlags::empty(),
+                        };
+                        let resolved = elements.resolve(
+                            source.offset,
+                            source.len,
+                            needs,
+                            &self.objects.regions,
+                            sink.pages(),
+                        );
+                        let Ok(resolved) = resolved else {
+                            sink.pages().clear();
+                            let status = CompletionStatus::LocalProtectionError;
+                            state.requester.fail_message(source.slot, status);
+                            continue;
+                        };
+                        regions = resolved;
+                        payload_in_pages(source.len, header.flags)
+                    }
+                }
+            };
+            return Some(Frame {
+                body: Body::Request(header),
+                item: InFlight::Request {
+                    qpn: self.qpn,
+                    psn: header.psn,
+                },
+                payload,
+                regions,
+            });
+        }
+    }
+}
+
+fn payload_in_pages(len: u32, flags: SegmentFlags) -> FramePayload {
+    if len == 0 {
+        FramePayload::None
+    } else if len <= SMALL_PAYLOAD || flags.contains(SegmentFlags::REPEAT) {
+        FramePayload::PagesToStage
+    } else {
+        FramePayload::Pages
+    }
+}

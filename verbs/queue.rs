@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues that a process and the kernel share: send, receive and completion rings.
+//!
+//! Everything in them can change at any time. The kernel keeps its own indices privately, masks what
+//! it reads from the other side, and copies each element out (or in) exactly once.
+
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::atomic::Acquire;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Release;
+use kernel::sync::Arc;
+
+use super::abi::queue_layout::QueueLayout;
+use super::abi::queue_layout::SlotIndex;
+use super::abi::queue_layout::CONSUMER_OFFSET;
+use super::abi::queue_layout::INDEX_MASK_OFFSET;
+use super::abi::queue_layout::LOG2_ELEMENT_SIZE_OFFSET;
+use super::abi::queue_layout::MIN_ELEMENT_SIZE;
+use super::abi::queue_layout::PRODUCER_OFFSET;
+use super::rdma::MmapBuffer;
+
+/// The shared memory of one queue.
+///
+/// # Invariants
+///
+/// `memory` has at least `layout.size()` bytes.
+struct Ring {
+    layout: QueueLayout,
+    memory: Arc<MmapBuffer>,
+}
+
+impl Ring {
+    fn new(capacity: u32, element_size: usize) -> Result<Self> {
+        let layout = QueueLayout::new(capacity, element_size).ok_or(EINVAL)?;
+        let memory = MmapBuffer::new(layout.size())?;
+        // INVARIANT: Just allocated with that size.
+        let ring = Self { layout, memory };
+        ring.word(LOG2_ELEMENT_SIZE_OFFSET)
+            .store(layout.log2_element_size(), Release);
+        ring.word(INDEX_MASK_OFFSET)
+            .store(layout.index_mask(), Release);
+        Ok(ring)
+    }
+
+    /// A word of the header.
+    fn word(&self, offset: usize) -> &Atomic<u32> {
+        let at = self.address(offset, size_of::<u32>());
+        // SAFETY: The word lies in the buffer, which lives as long as `self`, and is aligned. The
+        // kernel accesses it atomically only; the process may do what it wants, which can change
+        // the value but nothing else.
+        unsafe { Atomic::from_ptr(at.cast().as_ptr()) }
+    }
+
+    /// The address of `len` bytes at `offset`, which must lie in the buffer.
+    fn address(&self, offset: usize, len: usize) -> NonNull<u8> {
+        debug_assert!(offset + len <= self.layout.size());
+        // SAFETY: By the type's invariant the offset is in the buffer.
+        unsafe { self.memory.as_ptr().add(offset) }
+    }
+
+    /// Copies `into.len()` bytes from `skip` bytes into a slot. Bytes beyond the slot stay as they
+    /// are.
+    fn read(&self, slot: SlotIndex, skip: usize, into: &mut [u8]) {
+        let len = into
+            .len()
+            .min(self.layout.element_size().saturating_sub(skip));
+        if len == 0 {
+            return;
+        }
+        let from = self.address(self.layout.offset(slot) + skip, len);
+        // SAFETY: `from` is readable for `len` bytes and `into` writable; they do not overlap, since
+        // nobody makes references into the buffer. The C function tolerates concurrent writes.
+        unsafe { bindings::memcpy(into.as_mut_ptr().cast(), from.as_ptr().cast(), len) };
+    }
+
+    /// Overwrites the first bytes of a slot. What does not fit is left out.
+    fn write(&self, slot: SlotIndex, bytes: &[u8]) {
+        let len = bytes.len().min(self.layout.element_size());
+        let to = self.address(self.layout.offset(slot), len);
+        // SAFETY: As in `read`, the other way round.
+        unsafe { bindings::memcpy(to.as_ptr().cast(), bytes.as_ptr().cast(), len) };
+    }
+}
+
+/// A queue the process fills: send, receive, shared receive.
+///
+/// Elements are *taken* in order, and their slots *released* in order, which is when the process may
+/// use them again.
+pub(crate) struct WorkQueue {
+    ring: Ring,
+    next: SlotIndex,
+    released: SlotIndex,
+}
+
+/// An element that was taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken(SlotIndex);
+
+impl WorkQueue {
+    /// A queue for `capacity` elements of at most `element_size` bytes.
+    pub(crate) fn new(capacity: u32, element_size: usize) -> Result<Self> {
+        Ok(Self {
+            ring: Ring::new(capacity, element_size)?,
+            next: SlotIndex::FIRST,
+            released: SlotIndex::FIRST,
+        })
+    }
+
+    /// The memory, to be mapped by the process.
+    pub(crate) fn memory(&self) -> Arc<MmapBuffer> {
+        self.ring.memory.clone()
+    }
+
+    /// How many elements fit.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.ring.layout.capacity()
+    }
+
+    /// Takes the next element, if the process has added one.
+    pub(crate) fn take(&mut self) -> Option<Taken> {
+        let producer = self.producer();
+        // The process may only fill slots that were released: what it claims beyond is ignored, so
+        // that no more elements are outstanding than there are slots.
+        let after = self.ring.layout.next(self.next);
+        if producer == self.next || after == self.released {
+            return None;
+        }
+        let taken = Taken(self.next);
+        self.next = after;
+        Some(taken)
+    }
+
+    /// Elements added and not yet taken.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.ring.layout.used(self.producer(), self.next)
+    }
+
+    /// Copies bytes of an element, from `skip` on.
+    pub(crate) fn read(&self, element: Taken, skip: usize, into: &mut [u8]) {
+        self.ring.read(element.0, skip, into);
+    }
+
+    /// Gives the slot of the oldest element taken back to the process.
+    pub(crate) fn release(&mut self) {
+        if self.released == self.next {
+            return;
+        }
+        self.released = self.ring.layout.next(self.released);
+        self.store_consumer(self.released);
+    }
+
+    /// Drops everything that is in the queue.
+    pub(crate) fn discard(&mut self) {
+        self.next = self.producer();
+        self.released = self.next;
+        self.store_consumer(self.released);
+    }
+
+    fn producer(&self) -> SlotIndex {
+        let raw = self.ring.word(PRODUCER_OFFSET).load(Acquire);
+        self.ring.layout.slot(raw)
+    }
+
+    fn store_consumer(&self, index: SlotIndex) {
+        self.ring.word(CONSUMER_OFFSET).store(index.get(), Release);
+    }
+}
+
+/// The process has not taken completions away fast enough.
+pub(crate) struct Overflow;
+
+/// A queue the kernel fills: completions.
+pub(crate) struct EventQueue {
+    ring: Ring,
+    next: SlotIndex,
+}
+
+impl EventQueue {
+    /// A queue for `capacity` elements of at most `element_size` bytes.
+    pub(crate) fn new(capacity: u32, element_size: usize) -> Result<Self> {
+        Ok(Self {
+            ring: Ring::new(capacity, element_size)?,
+            next: SlotIndex::FIRST,
+        })
+    }
+
+    /// The memory, to be mapped by the process.
+    pub(crate) fn memory(&self) -> Arc<MmapBuffer> {
+        self.ring.memory.clone()
+    }
+
+    /// How many elements fit.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.ring.layout.capacity()
+    }
+
+    /// Whether the process has taken everything away.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.consumer() == self.next
+    }
+
+    /// Adds an element.
+    pub(crate) fn push(&mut self, element: &[u8]) -> Result<(), Overflow> {
+        if self.ring.layout.is_full(self.next, self.consumer()) {
+            return Err(Overflow);
+        }
+        self.ring.write(self.next, element);
+        self.next = self.ring.layout.next(self.next);
+        self.ring
+            .word(PRODUCER_OFFSET)
+            .store(self.next.get(), Release);
+        Ok(())
+    }
+
+    /// Takes over what `old` holds, in order. The process must not take anything away meanwhile.
+    ///
+    /// Fails with `EINVAL`, and changes nothing, when there is more than fits.
+    pub(crate) fn take_over(&mut self, old: &Self) -> Result {
+        let mut from = old.consumer();
+        if old.ring.layout.used(old.next, from) > self.capacity() {
+            return Err(EINVAL);
+        }
+        let mut element = [0; MIN_ELEMENT_SIZE];
+        while from != old.next {
+            old.ring.read(from, 0, &mut element);
+            self.push(&element).map_err(|Overflow| EINVAL)?;
+            from = old.ring.layout.next(from);
+        }
+        Ok(())
+    }
+
+    fn consumer(&self) -> SlotIndex {
+        let raw = self.ring.word(CONSUMER_OFFSET).load(Acquire);
+        self.ring.layout.slot(raw)
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receive work requests, taken out of a ring and kept until they complete.
+
+use kernel::prelude::*;
+
+use super::abi::receive_wqe;
+use super::abi::receive_wqe::ReceiveWqe;
+use super::abi::scatter;
+use super::abi::scatter::SGE_SIZE;
+use super::elements::Elements;
+use super::queue::Taken;
+use super::queue::WorkQueue;
+use crate::transport::ids::ReceiveSlot;
+
+/// Bytes of the slot a receive with `max_sge` elements needs in a ring.
+pub(crate) fn element_size(max_sge: u32) -> usize {
+    receive_wqe::HEADER_SIZE + max_sge as usize * SGE_SIZE
+}
+
+/// A receive as the process posted it.
+#[derive(Clone, Copy)]
+pub(crate) struct Posted {
+    /// The process's name for it.
+    pub(crate) wr_id: u64,
+    /// Bytes its buffers hold.
+    pub(crate) length: u32,
+    /// Bytes of its elements.
+    elements: usize,
+}
+
+impl Posted {
+    /// Copies a receive out of its ring; its elements go to the start of `elements`, whose length
+    /// is what the queue was made for.
+    ///
+    /// A request that breaks the queue's limits counts as one without buffers: whatever has a payload
+    /// is too long for it.
+    pub(crate) fn read(queue: &WorkQueue, taken: Taken, elements: &mut [u8]) -> Self {
+        let mut header = [0; receive_wqe::HEADER_SIZE];
+        queue.read(taken, 0, &mut header);
+        let max_sge = (elements.len() / SGE_SIZE) as u32;
+        let size = ReceiveWqe::decode(&header, max_sge).map_or(0, |wqe| wqe.payload_size());
+        queue.read(taken, receive_wqe::HEADER_SIZE, &mut elements[..size]);
+        let length = scatter::total_length(&elements[..size]);
+        Self {
+            wr_id: receive_wqe::wr_id(&header),
+            length: length.unwrap_or(0),
+            elements: length.map_or(0, |_| size),
+        }
+    }
+}
+
+/// The receives a QP has taken and not completed.
+///
+/// They complete in the order in which they were taken, so the places are used as a ring.
+pub(crate) struct ReceiveStore {
+    elements: KVVec<u8>,
+    sizes: KVVec<usize>,
+    stride: usize,
+    head: usize,
+    used: usize,
+}
+
+impl ReceiveStore {
+    /// Room for `count` receives of at most `max_sge` elements.
+    pub(crate) fn new(count: usize, max_sge: u32) -> Result<Self> {
+        let stride = max_sge as usize * SGE_SIZE;
+        Ok(Self {
+            elements: KVVec::from_elem(0, count * stride, GFP_KERNEL)?,
+            sizes: KVVec::from_elem(0, count, GFP_KERNEL)?,
+            stride,
+            head: 0,
+            used: 0,
+        })
+    }
+
+    /// Forgets all receives.
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Lets `fill` put a receive into the next place; nothing happens when there is none.
+    pub(crate) fn add(
+        &mut self,
+        fill: impl FnOnce(&mut [u8]) -> Option<Posted>,
+    ) -> Option<(ReceiveSlot, Posted)> {
+        if self.used == self.sizes.len() {
+            return None;
+        }
+        let place = (self.head + self.used) % self.sizes.len();
+        let start = place * self.stride;
+        let posted = fill(&mut self.elements[start..start + self.stride])?;
+        self.sizes[place] = posted.elements;
+        self.used += 1;
+        Some((ReceiveSlot(place as u16), posted))
+    }
+
+    /// Frees the place of the oldest receive.
+    pub(crate) fn remove(&mut self) {
+        if self.used > 0 {
+            self.head = (self.head + 1) % self.sizes.len();
+            self.used -= 1;
+        }
+    }
+
+    /// The elements of a receive.
+    pub(crate) fn elements(&self, slot: ReceiveSlot) -> Elements<'_> {
+        let place = slot.0 as usize;
+        let start = place * self.stride;
+        Elements::new(&self.elements[start..start + self.sizes[place]])
+    }
+}
