@@ -25,6 +25,7 @@ use crate::instance::Instance;
 use crate::kernel_tree::Kernel;
 use crate::module;
 use crate::run::Run;
+use crate::shell;
 use crate::suite;
 use crate::within::Lifetime;
 use crate::within::Program;
@@ -66,6 +67,8 @@ enum Action {
     Up(Up),
     /// Run the tests
     Test(Test),
+    /// A prompt on a host of two cabled hosts; run it again in another terminal for the other host
+    Shell(Shell),
     /// Run a command on a host of a running lab
     Exec(Exec),
     /// Plug, unplug or look at the cables of a running lab
@@ -151,6 +154,18 @@ struct Test {
 }
 
 #[derive(Args)]
+struct Shell {
+    /// Name of the lab. If it is not up, it is started now and powered off at the end of the prompt
+    #[arg(long, default_value = "shell")]
+    name: String,
+    #[command(flatten)]
+    shape: Shape,
+    /// The host
+    #[arg(default_value = "a")]
+    host: String,
+}
+
+#[derive(Args)]
 struct Exec {
     #[command(flatten)]
     name: Name,
@@ -190,6 +205,18 @@ enum CableAction {
 }
 
 impl Shape {
+    /// Starts a lab of this shape, which stays up when the command ends.
+    fn up(&self, workbench: &Workbench, name: &str) -> Result<Instance> {
+        workbench.up(&workbench::Shape {
+            name,
+            fabric: self.fabric(),
+            kernel: self.kernel.into(),
+            memory_mib: self.memory,
+            cpus: self.cpus,
+            lifetime: Lifetime::Detached,
+        })
+    }
+
     fn fabric(&self) -> Fabric {
         Fabric {
             hosts: self.hosts,
@@ -246,6 +273,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Up(up) => up.run(&workbench(None)?),
+            Action::Shell(shell) => shell.run(&workbench(None)?),
             Action::Test(test) => test.run(&workbench(None)?),
             Action::Exec(exec) => exec.run(&cache),
             Action::Cable(cable) => cable.run(&cache),
@@ -259,14 +287,7 @@ impl Cli {
 
 impl Up {
     fn run(self, workbench: &Workbench) -> Result<ExitCode> {
-        let instance = workbench.up(&workbench::Shape {
-            name: &self.name.name,
-            fabric: self.shape.fabric(),
-            kernel: self.shape.kernel.into(),
-            memory_mib: self.shape.memory,
-            cpus: self.shape.cpus,
-            lifetime: Lifetime::Detached,
-        })?;
+        let instance = self.shape.up(workbench, &self.name.name)?;
         println!(
             "{} is up: hosts {}; files in {}",
             self.name.name,
@@ -274,6 +295,25 @@ impl Up {
             instance.directory().display()
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Shell {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        if let Some(instance) = Instance::find(&workbench.cache().instances(), &self.name)? {
+            return exit_code(shell::run(instance.agent(&self.host)?)?);
+        }
+        let instance = self.shape.up(workbench, &self.name)?;
+        for other in instance.names().iter().filter(|name| **name != self.host) {
+            println!(
+                "host {other}: `lab shell --name {} {other}` in another terminal",
+                self.name
+            );
+        }
+        println!("all hosts power off when this prompt ends");
+        let status = instance.agent(&self.host).and_then(shell::run);
+        instance.power_off()?;
+        exit_code(status?)
     }
 }
 
@@ -317,13 +357,15 @@ impl Exec {
         if let Some(error) = broken {
             return Err(error).context("write the command's output");
         }
-        Ok(match status {
-            ExitStatus::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
-            ended => {
-                eprintln!("lab: {ended}");
-                ExitCode::FAILURE
-            }
-        })
+        exit_code(status)
+    }
+}
+
+/// The guest's exit status as the lab's own.
+fn exit_code(status: ExitStatus) -> Result<ExitCode> {
+    match status {
+        ExitStatus::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
+        ended => bail!("{ended}"),
     }
 }
 

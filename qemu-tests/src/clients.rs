@@ -65,7 +65,10 @@ impl Clients {
 
     /// The programs.
     pub fn files(&self) -> Vec<PathBuf> {
-        PROGRAMS.iter().map(|name| self.directory.join(name)).collect()
+        PROGRAMS
+            .iter()
+            .map(|name| self.directory.join(name))
+            .collect()
     }
 }
 

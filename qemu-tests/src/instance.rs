@@ -371,7 +371,9 @@ fn share_modules(recipe: &Recipe<'_>, share: &Path) -> Result<Option<String>> {
     }
     let target = share.join("modules").join(&release);
     copy_tree(&recipe.kernel.modules, &target)?;
-    Ok(Some(format!("ln -s {SHARE}/modules/{release} /usr/lib/modules/")))
+    Ok(Some(format!(
+        "ln -s {SHARE}/modules/{release} /usr/lib/modules/"
+    )))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {

@@ -8,6 +8,7 @@ use clap::Parser;
 
 mod accelerator;
 mod agent;
+mod all_reduce;
 mod apt;
 mod boot_kernel;
 mod cache;
@@ -22,8 +23,10 @@ mod kernel_tree;
 mod mirror_tree;
 mod module;
 mod progress;
+mod roce;
 mod root;
 mod run;
+mod shell;
 mod stage;
 mod suite;
 mod tool;

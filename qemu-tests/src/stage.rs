@@ -67,7 +67,11 @@ impl<'a> Stage<'a> {
     }
 
     fn report(&self, host: &str, line: &str, output: &Output) {
-        self.note(&format!("{host}$ {line}\n{}[{}]", output.everything(), output.status));
+        self.note(&format!(
+            "{host}$ {line}\n{}[{}]",
+            output.everything(),
+            output.status
+        ));
     }
 
     /// Runs a shell script on `host`, however it ends.

@@ -10,9 +10,11 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
+pub mod life;
 pub mod network;
 pub mod plug;
 pub mod stream;
+pub mod verbs;
 
 /// How a test that did not fail ended.
 pub enum Outcome {
@@ -59,7 +61,14 @@ pub struct Suite {
 
 /// All suites, in the order in which they run.
 pub fn all() -> Vec<Suite> {
-    vec![stream::suite(), network::suite(), plug::suite()]
+    vec![
+        stream::suite(),
+        network::suite(),
+        plug::suite(),
+        verbs::suite(),
+        verbs::striped(),
+        life::suite(),
+    ]
 }
 
 /// Preparation of a suite which needs none.

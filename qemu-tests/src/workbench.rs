@@ -96,7 +96,9 @@ impl Workbench {
 
     /// The Debian root.
     pub fn root(&self) -> Result<&Root> {
-        once(&self.root, || Root::provide(&self.cache, self.mirror.as_deref()))
+        once(&self.root, || {
+            Root::provide(&self.cache, self.mirror.as_deref())
+        })
     }
 
     /// The lab's own programs.
@@ -158,7 +160,9 @@ impl Workbench {
             lifetime: shape.lifetime,
         };
         let Fabric { hosts, rails, .. } = shape.fabric;
-        let step = Step::begin(&format!("boot {hosts} hosts with {rails} cable(s) between each two"));
+        let step = Step::begin(&format!(
+            "boot {hosts} hosts with {rails} cable(s) between each two"
+        ));
         let instance = Instance::up(&self.cache.instances(), &recipe)?;
         step.done();
         Ok(instance)

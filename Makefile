@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Thin: the module is built by the kernel (Kbuild), everything else by cargo and the lab.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+LAB := cargo run --quiet --release --package usb4-lab --bin lab --
+
+.PHONY: all module lab-module install demo shell check test clean
+
+all: module
+
+# The module, for the kernel in KDIR. That needs the kernel's Rust metadata; `make lab-module` does not.
+module:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+install: module
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+	depmod
+
+# The module for the lab's Debian kernel, built in the lab's root.
+lab-module:
+	@$(LAB) module
+
+# Two hosts, one cable, and an all-reduce between them through libibverbs.
+demo:
+	@$(LAB) demo
+
+# A prompt on each of two cabled hosts.
+shell:
+	@$(LAB) shell
+
+check:
+	cargo fmt --check
+	rustfmt --check --edition 2021 src/usb4_roce_main.rs
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# Everything: formatting, lints, the host's tests, and the lab's.
+test: check
+	cargo test --workspace
+	@$(LAB) test
+
+clean:
+	cargo clean
+	if [ -d $(KDIR) ]; then $(MAKE) -C $(KDIR) M=$(CURDIR) clean; fi

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Putting `usb4_roce` to work on the hosts of a lab.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::instance::Instance;
+use crate::stage::Stage;
+
+/// The verbs device of a host.
+pub const DEVICE: &str = "usb4_roce0";
+
+/// The network interface of a host.
+pub const INTERFACE: &str = "usb4r0";
+
+/// Time limit of a step.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Loads the module.
+const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roce.ko";
+
+/// Makes a stream for each cable and gives it to the module as a rail. Streams of the same name pair up,
+/// and a service stands for one cable, so one name serves all of them.
+const ADD_RAILS: &str = "\
+number=0
+for key in $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | sort); do
+  service=$(basename $(dirname $key))
+  stream=/sys/kernel/config/thunderbolt/stream/$service/usb4_roce
+  rail=/sys/kernel/config/usb4_roce/rail$number
+  mkdir -p $stream && mkdir $rail && cat $stream/index > $rail/stream || exit
+  number=$((number + 1))
+done
+[ $number -gt 0 ] || { echo 'no stream service: is the cable plugged in?' >&2; exit 1; }";
+
+/// Waits until every rail and the port are up.
+const AWAIT_UP: &str = "\
+for state in /sys/kernel/config/usb4_roce/*/state; do until grep -qx up $state; do sleep 0.1; done; done
+until grep -q ACTIVE /sys/class/infiniband/usb4_roce0/ports/1/state; do sleep 0.1; done";
+
+/// Takes the rails away and unloads the module.
+pub const UNLOAD: &str = "\
+rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
+rmmod usb4_roce || exit
+rmdir /sys/kernel/config/thunderbolt/stream/*/usb4_roce 2>/dev/null || :";
+
+/// Sets `gid` to the index of the device's RoCE v2 GID for its IPv4 address.
+pub const FIND_GID: &str = "\
+port=/sys/class/infiniband/usb4_roce0/ports/1
+gid=
+for index in $(seq 0 31); do
+  case $(cat $port/gid_attrs/types/$index 2>/dev/null),$(cat $port/gids/$index 2>/dev/null) in
+    'RoCE v2,0000:0000:0000:0000:0000:ffff:'*) gid=$index; break ;;
+  esac
+done
+[ -n \"$gid\" ] || { echo 'no RoCE v2 GID with an IPv4 address' >&2; exit 1; }";
+
+/// IPv4 address of the interface of `host`.
+pub fn address(host: &str) -> String {
+    // Hosts are named a, b and so on.
+    let letter = host.bytes().next().unwrap_or(b'a');
+    format!("10.55.0.{}", letter.saturating_sub(b'a') + 1)
+}
+
+/// Loads the module on every host and waits until the hosts reach each other.
+pub fn start(instance: &Instance) -> Result<()> {
+    for host in instance.names() {
+        instance
+            .shell(&host, LOAD, LIMIT)
+            .context("load the module")?;
+    }
+    connect(instance)
+}
+
+/// Gives the streams of every host to its loaded module, and the interfaces their addresses.
+pub fn connect(instance: &Instance) -> Result<()> {
+    let names = instance.names();
+    for host in &names {
+        instance
+            .shell(host, ADD_RAILS, LIMIT)
+            .context("make the rails")?;
+    }
+    for host in &names {
+        let address = address(host);
+        let script = format!(
+            "ip link set {INTERFACE} up && ip address replace {address}/24 dev {INTERFACE}"
+        );
+        instance
+            .shell(host, &script, LIMIT)
+            .context("configure the interface")?;
+    }
+    await_up(instance)
+}
+
+/// Waits until all rails of all hosts are up.
+pub fn await_up(instance: &Instance) -> Result<()> {
+    for host in instance.names() {
+        instance
+            .shell(&host, AWAIT_UP, LIMIT)
+            .context("wait for the rails")?;
+    }
+    Ok(())
+}
+
+/// Loads the module on every host of a lab under test.
+pub fn prepare(stage: &Stage<'_>) -> Result<()> {
+    start(stage.instance())
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's life: loading, unloading, use by others, and what goes wrong in the middle.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use anyhow::ensure;
+use anyhow::Result;
+use usb4_cable::control::LinkState;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::roce::FIND_GID;
+use crate::roce::INTERFACE;
+use crate::stage::Job;
+use crate::stage::Pair;
+use crate::stage::Stage;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long something that was interrupted may take to notice.
+const NOTICE: Duration = Duration::from_secs(60);
+
+/// The suite.
+pub fn suite() -> Suite {
+    let test = |name, run| Test {
+        name,
+        limit: LIMIT * 3,
+        run,
+    };
+    Suite {
+        name: "life",
+        fabric: Fabric::PAIR,
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![
+            test("bad-configuration-is-refused", bad_configuration),
+            test("no-unload-while-in-use", no_unload_while_in_use),
+            test("killed-process-leaves-nothing", killed_process),
+            test("unplugged-with-queue-pairs-open", unplugged),
+            test("beside-rxe", beside_rxe),
+            test("unload-and-load-again", reload),
+            test("load-and-unload-50-times", load_50_times),
+        ],
+    }
+}
+
+/// Checks that the two hosts can still talk.
+fn still_works(stage: &Stage<'_>) -> Result<()> {
+    const PORT: u16 = 18600;
+    let program =
+        format!("{FIND_GID}\nexec ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -n 100 -c");
+    stage.pair(&Pair {
+        server_host: "a",
+        server: &program,
+        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        client_host: "b",
+        client: &format!("{program} {}", roce::address("a")),
+        limit: LIMIT,
+    })?;
+    Ok(())
+}
+
+/// Number of queue pairs of user processes on `host`.
+fn queue_pairs(stage: &Stage<'_>, host: &str) -> Result<usize> {
+    let script = format!("rdma resource show qp link {DEVICE} | grep -c ' pid ' || :");
+    let count = stage.shell(host, &script, LIMIT)?;
+    Ok(count.trim().parse()?)
+}
+
+/// Starts `ib_write_bw` for a long time; gives server and client.
+fn busy(stage: &Stage<'_>) -> Result<(Job, Job)> {
+    const PORT: u16 = 18601;
+    let program =
+        format!("{FIND_GID}\nexec ib_write_bw -d {DEVICE} -x $gid -p {PORT} -F -D 60 -s 65536");
+    let server = stage.start("a", &program, LIMIT)?;
+    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
+    stage.shell("a", &listening, LIMIT)?;
+    let client = stage.start("b", &format!("{program} {}", roce::address("a")), LIMIT)?;
+    for host in ["a", "b"] {
+        let open = format!("until rdma resource show qp link {DEVICE} | grep -q 'RTS.* pid '; do sleep 0.1; done; sleep 1");
+        stage.shell(host, &open, LIMIT)?;
+    }
+    Ok((server, client))
+}
+
+fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
+    const RAIL: &str = "/sys/kernel/config/usb4_roce/bad";
+    stage.shell("a", &format!("mkdir {RAIL}"), LIMIT)?;
+    let long = "x".repeat(4000);
+    for input in [
+        "/dev/null",
+        "/dev",
+        "/no/such/file",
+        "nonsense",
+        "-1",
+        "4294967296",
+        "../x",
+        &long,
+    ] {
+        let output = stage.attempt("a", &format!("printf %s '{input}' > {RAIL}/stream"), LIMIT)?;
+        ensure!(!output.status.success(), "the stream {input:?} was taken");
+    }
+    stage.shell(
+        "a",
+        &format!("grep -qx stopped {RAIL}/state && rmdir {RAIL}"),
+        LIMIT,
+    )?;
+    let name = "n".repeat(200);
+    let output = stage.attempt(
+        "a",
+        &format!("mkdir /sys/kernel/config/usb4_roce/{name}"),
+        LIMIT,
+    )?;
+    ensure!(
+        !output.status.success(),
+        "a rail name of {} characters was taken",
+        name.len()
+    );
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn no_unload_while_in_use(stage: &Stage<'_>) -> Result<Outcome> {
+    let (server, client) = busy(stage)?;
+    let output = stage.attempt("b", "rmmod usb4_roce", LIMIT)?;
+    ensure!(
+        !output.status.success(),
+        "the module was unloaded while in use"
+    );
+    for job in [&client, &server] {
+        stage.kill(job)?;
+        stage.wait(job, NOTICE)?;
+    }
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn killed_process(stage: &Stage<'_>) -> Result<Outcome> {
+    let (server, client) = busy(stage)?;
+    stage.kill(&client)?;
+    stage.wait(&client, NOTICE)?;
+    stage.kill(&server)?;
+    stage.wait(&server, NOTICE)?;
+    for host in ["a", "b"] {
+        let left = queue_pairs(stage, host)?;
+        ensure!(left == 0, "{host}: {left} queue pairs are left");
+    }
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
+    const CABLE: &str = "c0";
+    let (server, client) = busy(stage)?;
+    let mut cables = stage.instance().cables()?;
+    cables.unplug(CABLE)?;
+    cables.wait_link(CABLE, LinkState::Down, NOTICE)?;
+    for host in ["a", "b"] {
+        let down = format!(
+            "until grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state; do sleep 0.1; done"
+        );
+        stage.shell(host, &down, NOTICE)?;
+    }
+    // Its work fails when the transport gives up, or goes on if the cable is back before that.
+    for job in [&client, &server] {
+        stage.kill(job)?;
+        stage.wait(job, NOTICE)?;
+    }
+    cables.plug(CABLE)?;
+    stage.instance().await_streams()?;
+    roce::await_up(stage.instance())?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn beside_rxe(stage: &Stage<'_>) -> Result<Outcome> {
+    let add = "modprobe rdma_rxe && ip link add lab0 type dummy && ip link set lab0 up && \
+        rdma link add rxe0 type rxe netdev lab0";
+    stage.shell("a", add, LIMIT)?;
+    let devices = stage.shell("a", "ibv_devices", LIMIT)?;
+    for device in [DEVICE, "rxe0"] {
+        ensure!(
+            devices.contains(device),
+            "ibv_devices does not show {device}:\n{devices}"
+        );
+    }
+    still_works(stage)?;
+    // What rxe does on our interface must not take us for one of its own.
+    let script = format!("rdma link add rxe1 type rxe netdev {INTERFACE} && rdma link delete rxe1; rdma link delete rxe0 && ip link delete lab0");
+    stage.shell("a", &script, LIMIT)?;
+    still_works(stage)?;
+    stage.shell("a", "rmmod rdma_rxe", LIMIT)?;
+    let devices = stage.shell("a", "sleep 1; ibv_devices", LIMIT)?;
+    if !devices.contains(DEVICE) {
+        bail!("unloading rdma_rxe took {DEVICE} with it");
+    }
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn reload(stage: &Stage<'_>) -> Result<Outcome> {
+    for host in ["a", "b"] {
+        stage.shell(host, roce::UNLOAD, LIMIT)?;
+    }
+    roce::start(stage.instance())?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn load_50_times(stage: &Stage<'_>) -> Result<Outcome> {
+    stage.shell("a", roce::UNLOAD, LIMIT)?;
+    let script =
+        "for time in $(seq 50); do insmod /lab/share/usb4_roce.ko && rmmod usb4_roce || exit; done";
+    stage.shell("a", script, LIMIT)?;
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The distribution's verbs programs over `usb4_roce`, from host to host and within one host.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::roce::FIND_GID;
+use crate::stage::Pair;
+use crate::stage::Stage;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Port which the programs listen on.
+const PORT: u16 = 18515;
+
+/// Where server and client run.
+#[derive(Clone, Copy)]
+enum Path {
+    /// On two hosts.
+    Cable,
+    /// On one host.
+    Loopback,
+}
+
+/// The suite over one cable.
+pub fn suite() -> Suite {
+    Suite {
+        name: "verbs",
+        fabric: Fabric::PAIR,
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![
+            test("devinfo", devinfo),
+            test("ping", ping),
+            test("tcp", tcp),
+            test("rc-pingpong", |s| rc_pingpong(s, Path::Cable, "-c")),
+            test("rc-pingpong-events", |s| {
+                rc_pingpong(s, Path::Cable, "-c -e")
+            }),
+            test("rc-pingpong-loopback", |s| {
+                rc_pingpong(s, Path::Loopback, "-c")
+            }),
+            test("send-bw", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -n 300 -s 65536")
+            }),
+            test("write-bw", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -n 300 -s 65536")
+            }),
+            test("read-bw", |s| {
+                perftest(s, Path::Cable, "ib_read_bw -n 300 -s 65536")
+            }),
+            test("send-lat", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -n 300 -s 64")
+            }),
+            test("write-lat", |s| {
+                perftest(s, Path::Cable, "ib_write_lat -n 300 -s 64")
+            }),
+            test("read-lat", |s| {
+                perftest(s, Path::Cable, "ib_read_lat -n 300 -s 64")
+            }),
+            test("write-bw-all-sizes", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -n 20 -a")
+            }),
+            test("write-bw-bidirectional", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -b -n 200 -s 65536")
+            }),
+            test("send-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_send_bw -n 300 -s 65536")
+            }),
+            test("write-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_write_bw -n 300 -s 65536")
+            }),
+            test("read-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_read_bw -n 300 -s 65536")
+            }),
+            test("write-lat-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_write_lat -n 300 -s 64")
+            }),
+            test("verify", |s| verify(s, Path::Cable)),
+            test("verify-loopback", |s| verify(s, Path::Loopback)),
+            test("errors", errors),
+            test("all-reduce", all_reduce),
+        ],
+    }
+}
+
+/// The same data checks over four cables at once.
+pub fn striped() -> Suite {
+    Suite {
+        name: "verbs-four-rails",
+        fabric: Fabric {
+            rails: 4,
+            ..Fabric::PAIR
+        },
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![
+            test("verify", |s| verify(s, Path::Cable)),
+            test("write-bw", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -n 300 -s 1048576")
+            }),
+            test("every-cable-carries-data", every_cable),
+        ],
+    }
+}
+
+fn test(name: &'static str, run: fn(&Stage<'_>) -> Result<Outcome>) -> Test {
+    Test {
+        name,
+        limit: LIMIT * 2,
+        run,
+    }
+}
+
+fn devinfo(stage: &Stage<'_>) -> Result<Outcome> {
+    for host in ["a", "b"] {
+        let info = stage.shell(host, &format!("ibv_devinfo -v -d {DEVICE}"), LIMIT)?;
+        for part in ["PORT_ACTIVE", "link_layer:\t\tEthernet", "RoCE v2"] {
+            ensure!(
+                info.contains(part),
+                "{host}: ibv_devinfo does not say {part:?}:\n{info}"
+            );
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+fn ping(stage: &Stage<'_>) -> Result<Outcome> {
+    let (a, b) = (roce::address("a"), roce::address("b"));
+    stage.shell("a", &format!("ping -c 20 -i 0.05 -W 2 {b}"), LIMIT)?;
+    stage.shell("b", &format!("ping -c 20 -i 0.05 -W 2 -s 8000 {a}"), LIMIT)?;
+    Ok(Outcome::Passed)
+}
+
+fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
+    let (_, report) = stage.pair(&Pair {
+        server_host: "a",
+        server: "iperf3 -s -1 -p 5201",
+        ready: "ss -ltn | grep -q :5201",
+        client_host: "b",
+        client: &format!("iperf3 -c {} -p 5201 -t 3 -J", roce::address("a")),
+        limit: LIMIT,
+    })?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
+    let received = report["end"]["sum_received"]["bytes"].as_f64();
+    ensure!(
+        received.context("iperf3 reports no bytes")? > 0.0,
+        "no data arrived"
+    );
+    Ok(Outcome::Passed)
+}
+
+/// Runs `program` as a server on `a` and, with the server's address as an argument more, as a client on
+/// `b` or on `a` too. Gives the client's output.
+fn both_ends(stage: &Stage<'_>, path: Path, program: &str) -> Result<String> {
+    let server = format!("{FIND_GID}\nexec {program}");
+    let client = format!("{server} {}", roce::address("a"));
+    let (_, output) = stage.pair(&Pair {
+        server_host: "a",
+        server: &server,
+        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        client_host: match path {
+            Path::Cable => "b",
+            Path::Loopback => "a",
+        },
+        client: &client,
+        limit: LIMIT,
+    })?;
+    Ok(output)
+}
+
+fn rc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
+    let program = format!("ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -n 500 {options}");
+    let output = both_ends(stage, path, &program)?;
+    ensure!(
+        output.contains("500 iters"),
+        "not all iterations were done:\n{output}"
+    );
+    Ok(Outcome::Passed)
+}
+
+fn perftest(stage: &Stage<'_>, path: Path, program: &str) -> Result<Outcome> {
+    let program = format!("{program} -d {DEVICE} -x $gid -p {PORT} -F");
+    let output = both_ends(stage, path, &program)?;
+    // The table's heading is the last line that does not begin with a size.
+    let rows = output
+        .lines()
+        .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+        .count();
+    ensure!(rows > 0, "no result:\n{output}");
+    Ok(Outcome::Passed)
+}
+
+fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -> Result<String> {
+    const LISTEN: u16 = 7000;
+    let address = format!("{}:{LISTEN}", roce::address("a"));
+    let program = format!("/lab/share/{program} --device {DEVICE} --json");
+    match path {
+        Path::Loopback => stage.shell("a", &format!("{program} {options} --loopback"), LIMIT),
+        Path::Cable => {
+            let (_, report) = stage.pair(&Pair {
+                server_host: "a",
+                server: &format!("{program} --listen {address}"),
+                ready: &format!("ss -ltn | grep -q :{LISTEN}"),
+                client_host: "b",
+                client: &format!("{program} {options} --connect {address}"),
+                limit: LIMIT,
+            })?;
+            Ok(report)
+        }
+    }
+}
+
+fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    let report = client_program(stage, path, "verbs-verify", "--iterations 8 --large 32M")?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    let variants = report["variants"].as_array().map_or(0, Vec::len);
+    ensure!(variants > 0, "nothing was verified: {report}");
+    Ok(Outcome::Passed)
+}
+
+fn errors(stage: &Stage<'_>) -> Result<Outcome> {
+    let report = client_program(stage, Path::Cable, "verbs-errors", "")?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    Ok(Outcome::Passed)
+}
+
+fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
+    crate::all_reduce::run(stage, 4 << 20)?;
+    Ok(Outcome::Passed)
+}
+
+/// Each cable moved at least this share of an even split.
+const FAIR_SHARE: f64 = 0.25;
+
+fn every_cable(stage: &Stage<'_>) -> Result<Outcome> {
+    let bytes = |stage: &Stage<'_>| -> Result<Vec<u64>> {
+        let status = stage.instance().cables()?.status()?;
+        Ok(status
+            .cables
+            .iter()
+            .map(|c| c.a_to_b.bytes + c.b_to_a.bytes)
+            .collect())
+    };
+    let before = bytes(stage)?;
+    perftest(stage, Path::Cable, "ib_write_bw -n 100 -s 1048576")?;
+    let after = bytes(stage)?;
+    let moved: Vec<u64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+    let total: u64 = moved.iter().sum();
+    stage.note(&format!("bytes by cable: {moved:?}"));
+    let fair = total as f64 / moved.len() as f64 * FAIR_SHARE;
+    ensure!(
+        moved.iter().all(|bytes| *bytes as f64 >= fair),
+        "the cables moved {moved:?} bytes"
+    );
+    Ok(Outcome::Passed)
+}
