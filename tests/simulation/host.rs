@@ -488,6 +488,30 @@ impl Host {
         loop {
             let mut again = false;
             let qp = &mut self.qps[index];
+            // A queue pair is in the error state before the user sees anything flushed.
+            while let Some(event) = qp.requester.poll_event().or_else(|| qp.responder.poll_event())
+            {
+                again = true;
+                match event {
+                    QpEvent::CommunicationEstablished
+                    | QpEvent::LastWqeReached
+                    | QpEvent::SendQueueDrained => {}
+                    QpEvent::SendFailed
+                    | QpEvent::InvalidRequest
+                    | QpEvent::AccessViolation
+                    | QpEvent::Catastrophic => {
+                        qp.in_error = true;
+                        // Whose failure is not its own doing.
+                        let victim = match event {
+                            QpEvent::SendFailed => 1 - qp.side,
+                            _ => qp.side,
+                        };
+                        ledger.connections[qp.connection].disturbed[victim] = true;
+                        qp.requester.flush();
+                        qp.responder.flush();
+                    }
+                }
+            }
             // A receive's completion comes before that of the send that caused it can be seen.
             while let Some(completion) = qp.responder.poll_completion() {
                 again = true;
@@ -551,29 +575,6 @@ impl Host {
                         );
                     }
                     (Some(_), status) => assert_eq!(status, CompletionStatus::FlushError),
-                }
-            }
-            while let Some(event) = qp.requester.poll_event().or_else(|| qp.responder.poll_event())
-            {
-                again = true;
-                match event {
-                    QpEvent::CommunicationEstablished
-                    | QpEvent::LastWqeReached
-                    | QpEvent::SendQueueDrained => {}
-                    QpEvent::SendFailed
-                    | QpEvent::InvalidRequest
-                    | QpEvent::AccessViolation
-                    | QpEvent::Catastrophic => {
-                        qp.in_error = true;
-                        // Whose failure is not its own doing.
-                        let victim = match event {
-                            QpEvent::SendFailed => 1 - qp.side,
-                            _ => qp.side,
-                        };
-                        ledger.connections[qp.connection].disturbed[victim] = true;
-                        qp.requester.flush();
-                        qp.responder.flush();
-                    }
                 }
             }
             if !again {

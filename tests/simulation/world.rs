@@ -339,6 +339,8 @@ impl World {
         pair.life = life;
         self.ledger.connections.push(Connection {
             segment: pair.config.segment,
+            // With few RNR retries a slow receiver may be enough to fail any message.
+            disturbed: [pair.config.rnr_retry < 7; 2],
             ..Connection::default()
         });
         let psns = [0, 1].map(|_| match self.rng.random_range(0..3) {

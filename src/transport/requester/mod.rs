@@ -604,13 +604,16 @@ impl<S: Storage> Requester<S> {
         MessageSlot(self.messages.index(number) as u16)
     }
 
-    /// Starts the ACK timer anew.
+    /// Starts the ACK timer anew, if there is anything to wait for.
     fn arm(&mut self, now: Instant) {
-        self.deadline = self
-            .config
-            .timeout
-            .duration()
-            .map(|timeout: Duration| now.after(timeout));
+        self.deadline = match self.state {
+            State::Running | State::Failing(_) => self
+                .config
+                .timeout
+                .duration()
+                .map(|timeout: Duration| now.after(timeout)),
+            State::Idle | State::Flushing => None,
+        };
     }
 }
 
