@@ -3,6 +3,7 @@
 //! Registration of devices.
 
 use super::{
+    device_ref::DeviceRef,
     event::PortEvent,
     ops_table,
     Driver,
@@ -72,6 +73,12 @@ impl<D: Driver> Device<D> {
         self.raw.get()
     }
 
+    /// A reference that may outlive the registration.
+    pub(super) fn reference(&self) -> DeviceRef {
+        // SAFETY: The device is valid by the type's invariants, and its address is not null.
+        unsafe { DeviceRef::new(NonNull::new_unchecked(self.as_raw())) }
+    }
+
     /// The driver's state.
     pub(crate) fn driver(&self) -> &Arc<D> {
         // SAFETY: By the type's invariants.
@@ -108,44 +115,25 @@ impl<D: Driver> Device<D> {
 ///
 /// # Invariants
 ///
-/// `raw` heads a `Device<D>`, and this owns one reference to its `struct device`.
+/// `device` heads a `Device<D>`.
 pub(crate) struct DeviceHandle<D: Driver> {
-    raw: NonNull<bindings::ib_device>,
+    device: DeviceRef,
     _driver: PhantomData<fn() -> D>,
 }
 
-// SAFETY: References may be dropped from any thread.
-unsafe impl<D: Driver> Send for DeviceHandle<D> {}
-// SAFETY: Every method may be called from any thread.
-unsafe impl<D: Driver> Sync for DeviceHandle<D> {}
-
 impl<D: Driver> DeviceHandle<D> {
-    /// # Safety
-    ///
-    /// `raw` must head a valid `Device<D>`.
-    unsafe fn new(raw: NonNull<bindings::ib_device>) -> Self {
-        // SAFETY: By the requirements of this function.
-        unsafe { bindings::rdma_shim_get_device(raw.as_ptr()) };
-        // INVARIANT: The reference has just been taken.
-        Self {
-            raw,
-            _driver: PhantomData,
-        }
-    }
-
     /// Calls `call` with the device and keeps it registered meanwhile; `None` when it is not
     /// registered (any more).
-    fn while_registered<T>(
-        &self,
-        call: impl FnOnce(NonNull<bindings::ib_device>) -> T,
-    ) -> Option<T> {
-        // SAFETY: The device is valid by the type's invariants.
-        if !unsafe { bindings::rdma_shim_ib_device_try_get(self.raw.as_ptr()) } {
+    fn while_registered<T>(&self, call: impl FnOnce(*mut bindings::ib_device) -> T) -> Option<T> {
+        let device = self.device.as_raw();
+
+        // SAFETY: The reference keeps the device valid.
+        if !unsafe { bindings::rdma_shim_ib_device_try_get(device) } {
             return None;
         }
-        let result = call(self.raw);
-        // SAFETY: This gives the reference back that was got above.
-        unsafe { bindings::ib_device_put(self.raw.as_ptr()) };
+        let result = call(device);
+        // SAFETY: This gives back what was got above.
+        unsafe { bindings::ib_device_put(device) };
         Some(result)
     }
 
@@ -159,7 +147,7 @@ impl<D: Driver> DeviceHandle<D> {
     pub(crate) fn dispatch(&self, port: PortNumber, event: PortEvent) {
         self.while_registered(|device| {
             let event = bindings::ib_event {
-                device: device.as_ptr(),
+                device,
                 element: bindings::ib_event__bindgen_ty_1 {
                     port_num: port.get(),
                 },
@@ -174,15 +162,11 @@ impl<D: Driver> DeviceHandle<D> {
 
 impl<D: Driver> Clone for DeviceHandle<D> {
     fn clone(&self) -> Self {
-        // SAFETY: By the type's invariants.
-        unsafe { Self::new(self.raw) }
-    }
-}
-
-impl<D: Driver> Drop for DeviceHandle<D> {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariants. The memory is not touched afterwards.
-        unsafe { bindings::rdma_shim_put_device(self.raw.as_ptr()) };
+        // INVARIANT: The clone refers to the same device.
+        Self {
+            device: self.device.clone(),
+            _driver: PhantomData,
+        }
     }
 }
 
@@ -255,8 +239,12 @@ impl<D: Driver> Registration<D> {
         }
         // From its registration on, anybody may unregister the device, and that frees it but for
         // this reference.
-        // SAFETY: `raw` heads a valid `Device<D>`.
-        let handle = unsafe { DeviceHandle::new(raw) };
+        // INVARIANT: `raw` heads a `Device<D>`.
+        let handle = DeviceHandle {
+            // SAFETY: `raw` is valid.
+            device: unsafe { DeviceRef::new(raw) },
+            _driver: PhantomData,
+        };
 
         // SAFETY: The device is set up. Without a DMA device, `ib_core` hands out kernel addresses.
         let registered = to_result(unsafe {
@@ -290,7 +278,7 @@ impl<D: Driver> Drop for Registration<D> {
     fn drop(&mut self) {
         // SAFETY: The handle keeps the device valid. If somebody has unregistered it already, this
         // waits for that to end and does nothing.
-        unsafe { bindings::ib_unregister_device(self.handle.raw.as_ptr()) };
+        unsafe { bindings::ib_unregister_device(self.handle.device.as_raw()) };
     }
 }
 

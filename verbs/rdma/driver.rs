@@ -4,6 +4,7 @@
 
 use super::{
     AhOps,
+    CounterName,
     CqOps,
     DeviceAttributes,
     MrOps,
@@ -44,6 +45,9 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// Version of the user ABI (`uverbs_abi_ver`).
     const UVERBS_ABI_VERSION: u32;
 
+    /// Names of the counters of a port.
+    const COUNTERS: &'static [CounterName] = &[];
+
     /// What a process that opened the device owns.
     type UserContext: UserContextOps<Self>;
     /// Protection domain.
@@ -79,6 +83,9 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     ///
     /// `EINVAL` when `index` is outside the table.
     fn query_pkey(&self, port: PortNumber, index: u16) -> Result<u16>;
+
+    /// Reads the counters of a port into `values`, in the order of [`Driver::COUNTERS`].
+    fn read_counters(&self, _port: PortNumber, _values: &mut [u64]) {}
 
     /// The device has been unregistered, by dropping its registration or by somebody else
     /// (`ib_unregister_driver()` of another module with the same [`DriverId`]). No operation runs

@@ -60,7 +60,16 @@ pub(crate) struct MrRequest {
     pub(crate) access: AccessFlags,
 }
 
+/// A change of a memory region. Its memory and its keys stay.
+pub(crate) struct MrChange<'a, D: Driver> {
+    /// New protection domain.
+    pub(crate) pd: Option<&'a Pd<D>>,
+    /// New rights. The driver has to check that the memory is pinned for them.
+    pub(crate) access: Option<AccessFlags>,
+}
+
 /// The driver's part of a memory region.
+#[vtable]
 pub(crate) trait MrOps<D: Driver>: Sized + Send + Sync {
     /// Registers memory of the calling process.
     fn register(
@@ -71,6 +80,11 @@ pub(crate) trait MrOps<D: Driver>: Sized + Send + Sync {
 
     /// The region's keys.
     fn keys(&self) -> MrKeys;
+
+    /// Changes protection domain or rights.
+    fn change(&self, _change: MrChange<'_, D>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
 
     /// Ends the region. Nobody may touch its memory once this has returned. It is dropped then.
     fn deregister(&self);
@@ -148,6 +162,41 @@ pub(super) unsafe extern "C" fn reg_user_mr<D: Driver>(
     };
 
     register().unwrap_or_else(|error| error.to_ptr())
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.rereg_user_mr` of a device of `D`.
+pub(super) unsafe extern "C" fn rereg_user_mr<D: Driver>(
+    mr: *mut bindings::ib_mr,
+    flags: c_int,
+    _start: u64,
+    _length: u64,
+    _iova: u64,
+    access: c_int,
+    pd: *mut bindings::ib_pd,
+    _udata: *mut bindings::ib_udata,
+) -> *mut bindings::ib_mr {
+    // SAFETY: `ib_core` passes a registered region, and a domain if that is to change.
+    let this = unsafe { MemoryRegion::<D>::from_raw(mr) };
+    let flags = bindings::ib_mr_rereg_flags::from_ne_bytes(flags.to_ne_bytes());
+    let has = |flag| flags & flag != 0;
+    let change = || {
+        if has(bindings::ib_mr_rereg_flags_IB_MR_REREG_TRANS) {
+            return Err(unsupported());
+        }
+        this.change(MrChange {
+            pd: has(bindings::ib_mr_rereg_flags_IB_MR_REREG_PD)
+                // SAFETY: As above.
+                .then(|| unsafe { Pd::from_raw(pd) }),
+            access: has(bindings::ib_mr_rereg_flags_IB_MR_REREG_ACCESS)
+                .then(|| AccessFlags::from_raw(access))
+                .transpose()?,
+        })
+    };
+
+    // Null tells `ib_core` that the region is still the same one.
+    change().map_or_else(|error| error.to_ptr(), |()| core::ptr::null_mut())
 }
 
 /// # Safety

@@ -22,8 +22,10 @@
 mod access;
 mod address_handle;
 mod completion_queue;
+mod counters;
 mod device;
 mod device_attributes;
+mod device_ref;
 mod driver;
 mod error;
 mod event;
@@ -59,6 +61,7 @@ pub(crate) use completion_queue::{
     MissedCompletions,
     Notify, //
 };
+pub(crate) use counters::CounterName;
 pub(crate) use device::{
     Device,
     DeviceHandle,
@@ -88,6 +91,7 @@ pub(crate) use gid::{
 };
 pub(crate) use memory_region::{
     MemoryRegion,
+    MrChange,
     MrKeys,
     MrOps,
     MrRequest, //

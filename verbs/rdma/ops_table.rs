@@ -5,6 +5,7 @@
 use super::{
     address_handle,
     completion_queue,
+    counters,
     device,
     memory_region,
     port::PortNumber,
@@ -17,6 +18,7 @@ use super::{
     CqOps,
     Device,
     Driver,
+    MrOps,
     NetDeviceRef,
     Pd,
     Qp,
@@ -90,12 +92,24 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         size_ib_srq: Srq::<D>::SIZE,
 
         reg_user_mr: Some(memory_region::reg_user_mr::<D>),
+        rereg_user_mr: if <D::Mr as MrOps<D>>::HAS_CHANGE {
+            Some(memory_region::rereg_user_mr::<D>)
+        } else {
+            None
+        },
         dereg_mr: Some(memory_region::dereg_mr::<D>),
 
         create_ah: Some(address_handle::create_ah::<D>),
         create_user_ah: Some(address_handle::create_ah::<D>),
         destroy_ah: Some(address_handle::destroy_ah::<D>),
         size_ib_ah: AddressHandle::<D>::SIZE,
+
+        alloc_hw_port_stats: if D::COUNTERS.is_empty() {
+            None
+        } else {
+            Some(counters::alloc_hw_port_stats::<D>)
+        },
+        get_hw_stats: Some(counters::get_hw_stats::<D>),
 
         ..pin_init::zeroed()
     }

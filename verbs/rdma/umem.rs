@@ -3,6 +3,7 @@
 //! Memory of a process that a device may access.
 
 use super::{
+    device_ref::DeviceRef,
     AccessFlags,
     Device,
     Driver, //
@@ -13,7 +14,10 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -23,9 +27,10 @@ use kernel::{
 /// # Invariants
 ///
 /// `raw` is from `ib_umem_get_va()` and is released only when this is dropped; until then its table
-/// of pages does not change.
+/// of pages does not change, and `device` keeps the device that `raw` refers to valid.
 pub(crate) struct Umem {
     raw: NonNull<bindings::ib_umem>,
+    _device: DeviceRef,
 }
 
 // SAFETY: The pages may be released from any thread.
@@ -36,9 +41,6 @@ unsafe impl Sync for Umem {}
 impl Umem {
     /// Pins `length` bytes at `start` in the calling process. They become writable if `access` has
     /// any right to write.
-    ///
-    /// The device of `D` must not go away before the memory is released, which holds for what
-    /// memory regions own.
     ///
     /// # Errors
     ///
@@ -62,6 +64,23 @@ impl Umem {
         // INVARIANT: As just got.
         Ok(Self {
             raw: NonNull::new(raw).ok_or(EINVAL)?,
+            _device: device.reference(),
+        })
+    }
+
+    /// Checks whether the pages may be accessed by `access` as they are pinned.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` when they are not writable and have to be.
+    pub(crate) fn check_access(&self, access: AccessFlags) -> Result {
+        // SAFETY: `raw` is valid by the type's invariants.
+        to_result(unsafe {
+            bindings::ib_umem_check_rereg(
+                self.raw.as_ptr(),
+                bindings::ib_mr_rereg_flags_IB_MR_REREG_ACCESS as kernel::ffi::c_int,
+                access.into_raw(),
+            )
         })
     }
 
