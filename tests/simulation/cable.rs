@@ -40,8 +40,10 @@ struct Direction {
     /// Bytes of the first frame that have been read.
     read: usize,
     free_at: Instant,
-    /// The reader sees a frame only when this many more have arrived.
-    lag: usize,
+    /// Frames that the reader's end forgot to count when it was opened.
+    uncounted: u64,
+    /// Frames that have come and gone since then.
+    consumed: u64,
     eof: bool,
 }
 
@@ -76,7 +78,8 @@ impl Cable {
             frames: VecDeque::new(),
             read: 0,
             free_at: Instant(0),
-            lag: 0,
+            uncounted: 0,
+            consumed: 0,
             eof: false,
         };
         Self {
@@ -96,7 +99,8 @@ impl Cable {
     pub fn open(&mut self, end: usize, rng: &mut ChaCha8Rng) {
         assert!(self.plugged && !self.open[end]);
         self.open[end] = true;
-        self.towards[end].lag = if self.faulty && chance(rng, self.config.lag) {
+        self.towards[end].consumed = 0;
+        self.towards[end].uncounted = if self.faulty && chance(rng, self.config.lag) {
             rng.random_range(1..4)
         } else {
             0
@@ -152,7 +156,9 @@ impl Cable {
                 break;
             }
             let start = direction.free_at.max(now);
-            let sent = start.after(Duration(piece.len() as u64 * 1000 / config.bandwidth.max(1)));
+            let sent = start.after(Duration(
+                piece.len() as u64 * 1000 / config.bandwidth.max(1),
+            ));
             direction.free_at = sent;
             written += piece.len();
             if faulty && chance(rng, config.loss) {
@@ -185,10 +191,20 @@ impl Cable {
         let stalled = now < self.stalled_until;
         let direction = &mut self.towards[end];
         let mut out = Vec::new();
-        while out.len() < most && !stalled {
-            let lag = direction.lag;
-            let visible = direction.frames.get(lag).is_some_and(|frame| frame.arrives <= now);
-            if !visible {
+        let arrived = direction
+            .frames
+            .iter()
+            .take_while(|frame| frame.arrives <= now)
+            .count() as u64;
+        // What wakes the reader is the count; once awake, it reads all there is.
+        let counted = (direction.consumed + arrived).saturating_sub(direction.uncounted);
+        let awake = !stalled && counted > direction.consumed;
+        while awake && out.len() < most {
+            if direction
+                .frames
+                .front()
+                .is_none_or(|frame| frame.arrives > now)
+            {
                 break;
             }
             let frame = &direction.frames[0];
@@ -199,6 +215,7 @@ impl Cable {
             direction.read += take;
             if direction.read == frame.bytes.len() {
                 direction.frames.pop_front();
+                direction.consumed += 1;
                 direction.read = 0;
             }
             if short {
@@ -208,8 +225,7 @@ impl Cable {
         if !out.is_empty() {
             return Read::Bytes(out);
         }
-        let drained = direction.frames.len() <= direction.lag;
-        if direction.eof && drained && !stalled {
+        if direction.eof && !awake && !stalled {
             return Read::Eof;
         }
         Read::Nothing
@@ -217,9 +233,10 @@ impl Cable {
 
     /// When the next byte can be read at `end`, if that is after `now`.
     pub fn next_arrival(&self, end: usize, now: Instant) -> Option<Instant> {
-        let direction = &self.towards[end];
-        let frame = direction.frames.get(direction.lag)?;
-        let at = frame.arrives.max(self.stalled_until);
-        (at > now).then_some(at)
+        self.towards[end]
+            .frames
+            .iter()
+            .map(|frame| frame.arrives.max(self.stalled_until))
+            .find(|at| *at > now)
     }
 }

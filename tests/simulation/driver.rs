@@ -106,7 +106,9 @@ impl Driver {
     /// When something may happen by itself.
     pub fn next_event(&self, cable: &Cable, now: Instant) -> Option<Instant> {
         if !self.is_open {
-            return cable.is_plugged().then_some(self.reopen_at.max(self.run_at));
+            return cable
+                .is_plugged()
+                .then_some(self.reopen_at.max(self.run_at));
         }
         let arrival = cable.next_arrival(self.end, now);
         let deadline = self.endpoint.deadline();
@@ -289,15 +291,21 @@ impl Driver {
             let placement = arriving
                 .placement
                 .unwrap_or_else(|| around.host.place(header, around.now, around.ledger));
-            around
-                .host
-                .commit(placement, Arrived::Intact(payload), around.now, around.ledger);
+            around.host.commit(
+                placement,
+                Arrived::Intact(payload),
+                around.now,
+                around.ledger,
+            );
             self.endpoint.finish(Reception::Intact, around.now);
         } else {
             if let Some(placement) = arriving.placement {
-                around
-                    .host
-                    .commit(placement, Arrived::Broken(payload), around.now, around.ledger);
+                around.host.commit(
+                    placement,
+                    Arrived::Broken(payload),
+                    around.now,
+                    around.ledger,
+                );
             }
             self.endpoint.finish(Reception::Corrupt, around.now);
         }

@@ -335,9 +335,7 @@ impl Host {
                         len,
                         token,
                     } => {
-                        let allowed = ledger
-                            .access(life, 1 - qp.side, rkey.0, va, len)
-                            .is_some();
+                        let allowed = ledger.access(life, 1 - qp.side, rkey.0, va, len).is_some();
                         let outcome = if allowed {
                             Outcome::Placed
                         } else {
@@ -489,7 +487,10 @@ impl Host {
             let mut again = false;
             let qp = &mut self.qps[index];
             // A queue pair is in the error state before the user sees anything flushed.
-            while let Some(event) = qp.requester.poll_event().or_else(|| qp.responder.poll_event())
+            while let Some(event) = qp
+                .requester
+                .poll_event()
+                .or_else(|| qp.responder.poll_event())
             {
                 again = true;
                 match event {
@@ -518,7 +519,10 @@ impl Host {
                 self.rings[qp.ring].outstanding -= 1;
                 let taken = qp.taken[qp.ended];
                 qp.ended += 1;
-                assert_eq!((taken.slot, taken.wr_id), (completion.slot, completion.wr_id));
+                assert_eq!(
+                    (taken.slot, taken.wr_id),
+                    (completion.slot, completion.wr_id)
+                );
                 let stream = &mut ledger.connections[qp.connection].streams[1 - qp.side];
                 if completion.status == CompletionStatus::FlushError {
                     assert!(qp.in_error, "flushed without an error");

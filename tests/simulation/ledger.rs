@@ -144,11 +144,17 @@ impl Ledger {
         if region.revoked {
             return None;
         }
-        assert_eq!((region.connection, region.side), (connection, side), "foreign key");
-        let message =
-            &mut self.connections[connection].streams[side].messages[region.index];
+        assert_eq!(
+            (region.connection, region.side),
+            (connection, side),
+            "foreign key"
+        );
+        let message = &mut self.connections[connection].streams[side].messages[region.index];
         let offset = va.checked_sub(region.va).expect("below the region");
-        assert!(offset + u64::from(len) <= u64::from(message.length), "above the region");
+        assert!(
+            offset + u64::from(len) <= u64::from(message.length),
+            "above the region"
+        );
         Some((message, offset as u32))
     }
 }

@@ -34,7 +34,10 @@ fn random_programs() {
     let failed: Vec<u64> = (first..first + count)
         .filter(|&seed| catch_unwind(|| World::new(seed).run()).is_err())
         .collect();
-    assert!(failed.is_empty(), "failing seeds (set SIM_SEED to replay one): {failed:?}");
+    assert!(
+        failed.is_empty(),
+        "failing seeds (set SIM_SEED to replay one): {failed:?}"
+    );
 }
 
 #[test]

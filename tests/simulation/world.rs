@@ -176,7 +176,11 @@ fn identity(host: usize) -> Identity {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let host_count = if rng.random_range(0..4) == 0 { rng.random_range(3..=4) } else { 2 };
+        let host_count = if rng.random_range(0..4) == 0 {
+            rng.random_range(3..=4)
+        } else {
+            2
+        };
         let mut world = Self {
             seed,
             now: Instant(0),
@@ -379,7 +383,12 @@ impl World {
         let mut rounds = 0u64;
         while self.now < END {
             rounds += 1;
-            assert!(rounds < 3_000_000, "seed {}: no end in sight at {:?}", self.seed, self.now);
+            assert!(
+                rounds < 3_000_000,
+                "seed {}: no end in sight at {:?}",
+                self.seed,
+                self.now
+            );
             let busy = self.act();
             if self.is_done() {
                 self.check_end();
@@ -422,7 +431,12 @@ impl World {
         }
         for drivers in &self.drivers {
             for driver in drivers {
-                text += &format!("\nrail {:?} up {} opened {}", driver.rail, driver.endpoint.is_up(), driver.opened);
+                text += &format!(
+                    "\nrail {:?} up {} opened {}",
+                    driver.rail,
+                    driver.endpoint.is_up(),
+                    driver.opened
+                );
             }
         }
         text
@@ -457,7 +471,11 @@ impl World {
         };
         let moved = driver.step(&mut around);
         if moved {
-            let pause = if self.rng.random_range(0..50) == 0 { 500_000 } else { 10_000 };
+            let pause = if self.rng.random_range(0..50) == 0 {
+                500_000
+            } else {
+                10_000
+            };
             driver.run_at = self.now.after(Duration(self.rng.random_range(1..pause)));
             for qp in 0..self.hosts[host].qps.len() {
                 self.hosts[host].poll(qp, &mut self.ledger);
@@ -470,7 +488,11 @@ impl World {
         let mut busy = false;
         for index in 0..self.hosts[host].qps.len() {
             let qp = &mut self.hosts[host].qps[index];
-            if qp.requester.deadline().is_some_and(|deadline| deadline <= self.now) {
+            if qp
+                .requester
+                .deadline()
+                .is_some_and(|deadline| deadline <= self.now)
+            {
                 let view = View {
                     drivers: &self.drivers[host],
                     peer: qp.peer,
@@ -772,7 +794,11 @@ impl World {
                     } else {
                         Solicitation::Unsolicited
                     },
-                    fencing: if fenced { Fencing::Fenced } else { Fencing::Unfenced },
+                    fencing: if fenced {
+                        Fencing::Fenced
+                    } else {
+                        Fencing::Unfenced
+                    },
                     length,
                     remote_va: va,
                     rkey: Rkey(rkey),
@@ -845,7 +871,12 @@ impl World {
                 let stream = &connection.streams[side];
                 if !connection.disturbed[side] && pair.senders[side].poison_at.is_none() {
                     assert_eq!(stream.failed, None, "seed {}", self.seed);
-                    assert_eq!(stream.received, stream.consumers.len(), "seed {}", self.seed);
+                    assert_eq!(
+                        stream.received,
+                        stream.consumers.len(),
+                        "seed {}",
+                        self.seed
+                    );
                 }
                 if pair.ordeal == Ordeal::None {
                     let bogus = (qp.requester.counters().bogus, qp.responder.counters().bogus);
@@ -854,7 +885,12 @@ impl World {
             }
         }
         if self.trace {
-            println!("seed {} done at {:?}{}", self.seed, self.now, self.describe());
+            println!(
+                "seed {} done at {:?}{}",
+                self.seed,
+                self.now,
+                self.describe()
+            );
         }
     }
 }

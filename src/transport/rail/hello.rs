@@ -61,6 +61,17 @@ pub struct Challenge {
     pub nonce: u32,
 }
 
+/// Whether the sender of a hello knows that its reader is in step with the peer's writer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Step {
+    /// It does not know yet.
+    #[default]
+    Unproven = 0,
+    /// It does.
+    InStep = 1,
+}
+
 /// A handshake message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hello {
@@ -70,6 +81,8 @@ pub struct Hello {
     pub own: Challenge,
     /// The newest hello it has received in this session; zeroes if none.
     pub echo: Challenge,
+    /// Whether the sender's reader is in step.
+    pub step: Step,
     /// Number of the first frame it will send.
     pub first_seq: RailSeq,
 }
@@ -99,6 +112,7 @@ impl Hello {
         out[32..40].copy_from_slice(&self.echo.session.to_le_bytes());
         out[40..48].copy_from_slice(&self.identity.node_guid.0.to_le_bytes());
         out[48..54].copy_from_slice(&self.identity.mac);
+        out[54] = self.step as u8;
         out[56..60].copy_from_slice(&self.first_seq.0.to_le_bytes());
         out[64..64 + NODE_NAME_LEN].copy_from_slice(&self.identity.name);
         out
@@ -132,6 +146,11 @@ impl Hello {
             echo: Challenge {
                 nonce: u32::from_le_bytes(array_at(bytes, 28)?),
                 session: u64::from_le_bytes(array_at(bytes, 32)?),
+            },
+            step: match array_at(bytes, 54)? {
+                [0] => Step::Unproven,
+                [1] => Step::InStep,
+                [_] => return Err(HelloError::Field),
             },
             first_seq: RailSeq(u32::from_le_bytes(array_at(bytes, 56)?)),
         };
