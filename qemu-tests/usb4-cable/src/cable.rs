@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use crate::channel::Channel;
 use crate::control::CableStatus;
-use crate::control::Direction;
-use crate::control::LinkState;
-use crate::control::Plug;
+use crate::link::Direction;
+use crate::link::LinkState;
+use crate::link::Plug;
 use crate::router::PortNumber;
 
 /// Position of an NHI in the fabric.

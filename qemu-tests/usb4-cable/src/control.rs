@@ -11,11 +11,12 @@ pub use client::Client;
 pub use client::ClientError;
 pub use message::Answer;
 pub use message::CableStatus;
-pub use message::Connection;
-pub use message::Direction;
-pub use message::LinkState;
 pub use message::NhiStatus;
-pub use message::Plug;
 pub use message::Request;
 pub use message::Status;
 pub(crate) use server::ControlServer;
+
+pub use crate::connection::Connection;
+pub use crate::link::Direction;
+pub use crate::link::LinkState;
+pub use crate::link::Plug;

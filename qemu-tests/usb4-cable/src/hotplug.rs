@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::control::LinkState;
 use crate::control_packet::ControlPacket;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
+use crate::link::LinkState;
 use crate::router::PortNumber;
 
 /// Pause before an event that was not acknowledged is sent again. A guest without hardware

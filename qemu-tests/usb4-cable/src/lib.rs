@@ -8,6 +8,7 @@
 
 mod cable;
 mod channel;
+mod connection;
 pub mod control;
 mod control_packet;
 pub mod counters;
@@ -17,6 +18,7 @@ mod fake_guest;
 pub mod fault;
 mod guest_memory;
 mod hotplug;
+mod link;
 mod nhi;
 mod poller;
 mod router;

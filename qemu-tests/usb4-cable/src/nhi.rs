@@ -29,7 +29,7 @@ pub use ring::PdfField;
 pub use ring::RingFault;
 pub use ring::TxFrame;
 
-use crate::control::Connection;
+use crate::connection::Connection;
 use crate::control_packet::ControlPacket;
 use crate::counters::NhiCounters;
 use crate::guest_memory::DmaError;

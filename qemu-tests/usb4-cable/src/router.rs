@@ -15,7 +15,6 @@ pub use adapter::LaneWidth;
 pub use path::HopId;
 pub use path::PathEntry;
 
-use crate::control::LinkState;
 use crate::control_packet::error_body;
 use crate::control_packet::AdapterNumber;
 use crate::control_packet::ConfigAddress;
@@ -24,6 +23,7 @@ use crate::control_packet::ErrorCode;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
 use crate::control_packet::Space;
+use crate::link::LinkState;
 use crate::topology::LinkSpeed;
 use crate::topology::PORTS_PER_NHI;
 

@@ -11,12 +11,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::control::LinkState;
 use crate::control_packet::error_body;
 use crate::control_packet::ControlPacket;
 use crate::control_packet::ErrorCode;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
+use crate::link::LinkState;
 
 /// An XDomain request is given up by the driver after this (`XDOMAIN_DEFAULT_TIMEOUT`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,9 +5,13 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::connection::Connection;
 use crate::counters::DirectionCounters;
 use crate::counters::NhiCounters;
 use crate::fault::Faults;
+use crate::link::Direction;
+use crate::link::LinkState;
+use crate::link::Plug;
 use crate::topology::NhiRef;
 
 /// A request to the program.
@@ -90,49 +94,6 @@ pub struct NhiStatus {
     pub connection: Connection,
     /// Its counters.
     pub counters: NhiCounters,
-}
-
-/// A direction of a cable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// From end `a` of the cable to end `b`.
-    AToB,
-    /// From end `b` of the cable to end `a`.
-    BToA,
-}
-
-/// Whether a cable is plugged in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Plug {
-    /// At both ends.
-    #[default]
-    Plugged,
-    /// At neither end.
-    Unplugged,
-}
-
-/// Whether a link carries anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LinkState {
-    /// It does not.
-    #[default]
-    Down,
-    /// It does.
-    Up,
-}
-
-/// Whether a virtual machine is connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Connection {
-    /// None is.
-    #[default]
-    Closed,
-    /// One is.
-    Open,
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use super::path::MAX_HOP;
 use super::PortNumber;
 use super::NHI_ADAPTER;
-use crate::control::LinkState;
 use crate::control_packet::AdapterNumber;
+use crate::link::LinkState;
 use crate::topology::LinkSpeed;
 
 const ADP_CS_0: usize = 0;

@@ -16,7 +16,7 @@ use super::eventfd::EventFds;
 use super::pci_config::PciConfig;
 use super::region;
 use crate::cable::NhiIndex;
-use crate::control::Connection;
+use crate::connection::Connection;
 use crate::fabric::Fabric;
 use crate::guest_memory::Access;
 use crate::guest_memory::GuestAddress;
