@@ -60,11 +60,15 @@ impl Side {
     }
 }
 
-/// What goes over the line: a value, or why there will be none.
+/// What goes over the line.
 #[derive(Serialize, Deserialize)]
 enum Envelope<T> {
+    /// What the receiver waits for.
     Value(T),
+    /// Why there will be no value.
     Failed(String),
+    /// The end of a step, whatever came before.
+    StepEnd(serde_json::Value),
 }
 
 /// A side channel to the peer. Every receive gives up after the time limit.
@@ -72,6 +76,8 @@ pub struct Peer {
     reader: BufReader<Box<dyn Read + Send>>,
     writer: Box<dyn Write + Send>,
     limit: Duration,
+    /// The peer's end of this step, when it came while a value was waited for.
+    step_end: Option<serde_json::Value>,
 }
 
 impl Peer {
@@ -144,6 +150,7 @@ impl Peer {
             reader: BufReader::new(reader),
             writer,
             limit,
+            step_end: None,
         }
     }
 
@@ -154,6 +161,37 @@ impl Peer {
 
     /// Receives a value. An error of the peer's comes back as an error here.
     pub fn recv<T: DeserializeOwned>(&mut self) -> Result<T> {
+        if self.step_end.is_some() {
+            bail!("the peer has ended this step");
+        }
+        match self.read()? {
+            Envelope::Value(value) => {
+                serde_json::from_value(value).context("the peer sent something else than expected")
+            }
+            Envelope::Failed(reason) => bail!("the peer failed: {reason}"),
+            Envelope::StepEnd(value) => {
+                self.step_end = Some(value);
+                bail!("the peer has ended this step");
+            }
+        }
+    }
+
+    /// Ends a step of which the ends may have gone through different parts, because one of them
+    /// failed: exchanges values and drops everything that the peer sent before.
+    pub fn end_step<T: Serialize + DeserializeOwned>(&mut self, value: &T) -> Result<T> {
+        self.write(&Envelope::<()>::StepEnd(serde_json::to_value(value)?))?;
+        let theirs = match self.step_end.take() {
+            Some(theirs) => theirs,
+            None => loop {
+                if let Envelope::StepEnd(theirs) = self.read()? {
+                    break theirs;
+                }
+            },
+        };
+        serde_json::from_value(theirs).context("the peer ended the step in an unknown way")
+    }
+
+    fn read(&mut self) -> Result<Envelope<serde_json::Value>> {
         let mut line = String::new();
         let read = (&mut self.reader)
             .take(MAX_LINE)
@@ -165,12 +203,8 @@ impl Peer {
                 _ => anyhow::Error::new(error).context("the side channel"),
             })?;
         ensure!(read > 0, "the peer closed the side channel");
-        match serde_json::from_str(&line)
-            .with_context(|| format!("unexpected message from the peer: {}", line.trim_end()))?
-        {
-            Envelope::Value(value) => Ok(value),
-            Envelope::Failed(reason) => bail!("the peer failed: {reason}"),
-        }
+        serde_json::from_str(&line)
+            .with_context(|| format!("unexpected message from the peer: {}", line.trim_end()))
     }
 
     /// Sends `value` and receives the peer's counterpart.
@@ -245,6 +279,20 @@ mod tests {
         a.fail(&anyhow::anyhow!("no cable"));
         let error = b.recv::<u32>().expect_err("the peer failed");
         assert!(error.to_string().contains("no cable"));
+    }
+
+    #[test]
+    fn ends_that_went_different_ways_meet_at_the_end_of_a_step() {
+        let (mut a, mut b) = Peer::pair(LIMIT).expect("a socket pair");
+        a.send(&"one").expect("sent");
+        a.fail(&anyhow::anyhow!("no"));
+        a.write(&Envelope::<()>::StepEnd(1.into())).expect("sent");
+        assert_eq!(b.end_step(&2).expect("their end"), 1);
+        let error = a.recv::<u32>().expect_err("the step is over");
+        assert!(error.to_string().contains("ended this step"));
+        assert_eq!(a.step_end.take(), Some(2.into()));
+        a.send(&7).expect("sent");
+        assert_eq!(b.recv::<u32>().expect("the next step goes on"), 7);
     }
 
     #[test]

@@ -54,8 +54,9 @@ pub struct Path {
     pub mtu: Mtu,
 }
 
-#[derive(Serialize, Deserialize)]
-struct PathOffer {
+/// The addresses that an end has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PathOffer {
     gids: Vec<Gid>,
     mtu: Mtu,
 }
@@ -130,11 +131,22 @@ impl Device {
 
     /// Agrees with the peer on GIDs and MTU.
     pub fn agree_path(&self, peer: &mut Peer) -> Result<Path> {
-        let ours: Vec<Gid> = self.candidates.iter().map(|entry| entry.gid).collect();
-        let theirs = peer.exchange(&PathOffer {
-            gids: ours.clone(),
+        peer.send(&self.path_offer())?;
+        let theirs = peer.recv()?;
+        self.choose_path(&theirs)
+    }
+
+    /// What the peer needs for choosing a path.
+    pub fn path_offer(&self) -> PathOffer {
+        PathOffer {
+            gids: self.candidates.iter().map(|entry| entry.gid).collect(),
             mtu: self.port_info.active_mtu,
-        })?;
+        }
+    }
+
+    /// Chooses a path to the end that made the offer, which chooses the same.
+    pub fn choose_path(&self, theirs: &PathOffer) -> Result<Path> {
+        let ours = self.path_offer().gids;
         let (local, dgid) = choose_common(&ours, &theirs.gids).with_context(|| {
             format!(
                 "no kind of GID in common: ours {ours:?}, the peer's {:?}",

@@ -64,6 +64,10 @@ struct Args {
     #[arg(long, default_value = "1M", value_parser = cli::size)]
     max_message: usize,
 
+    /// Post receives late in one of so many rounds, so that the peer meets RNR; 0 for never
+    #[arg(long, value_name = "ROUNDS", default_value_t = 4)]
+    late_receives: u64,
+
     /// Also a WRITE and a READ of this size; needs as much memory at each end
     #[arg(long, default_value = "0", value_parser = cli::size)]
     large: usize,
@@ -169,6 +173,7 @@ fn settings(args: &Args) -> Settings {
         duty,
         qps: args.qps.into(),
         max_message: args.max_message,
+        late_receives: args.late_receives,
         large: args.large,
     }
 }

@@ -117,6 +117,12 @@ impl<'a> Cq<'a> {
         CqId::from_raw(self.raw())
     }
 
+    /// The room granted, at least what was asked for.
+    pub fn depth(&self) -> usize {
+        // SAFETY: The queue is alive; the library keeps the field up to date.
+        usize::try_from(unsafe { self.raw.as_ref().cqe }).unwrap_or(0)
+    }
+
     /// Appends up to `limit` completions to `into` and gives their number. Never waits.
     pub fn poll(&self, into: &mut Vec<Completion>, limit: usize) -> Result<usize> {
         // SAFETY: ibv_wc is plain data; zeroes are a valid value.

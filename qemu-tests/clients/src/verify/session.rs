@@ -2,6 +2,7 @@
 
 //! Runs one variant: queue pairs of its own, round after round.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::thread;
 use std::time::Duration;
@@ -88,10 +89,7 @@ const POST_BATCH: usize = 5;
 /// Rounds between changes of the source regions' contents.
 const EPOCH_ROUNDS: u64 = 4;
 
-/// In one of so many rounds the receives are posted after the peer has begun to send.
-const LATE_RECEIVE_ROUNDS: u64 = 4;
-
-/// How late they are then.
+/// How late receives are in rounds with late receives.
 const LATENESS: Duration = Duration::from_millis(20);
 
 /// A completion without an event in this time means that the event was lost: it is raised together
@@ -198,6 +196,7 @@ struct Session<'a> {
     limit: Duration,
     shape: Shape,
     variant: Variant,
+    late_receives: Option<NonZeroU64>,
     qps: Vec<QpEnd<'a>>,
     shared: Option<SharedReceive<'a>>,
     cqs: Vec<&'a Cq<'a>>,
@@ -386,6 +385,7 @@ pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<O
         limit: run.limit,
         shape,
         variant,
+        late_receives: NonZeroU64::new(run.settings.late_receives),
         qps,
         shared,
         cqs: cqs.iter().collect(),
@@ -472,16 +472,18 @@ impl Session<'_> {
                 qpn,
             ));
         }
-        if number % LATE_RECEIVE_ROUNDS == LATE_RECEIVE_ROUNDS - 1 {
+        let late = self
+            .late_receives
+            .is_some_and(|rounds| number % rounds == rounds.get() - 1);
+        if late {
             self.tally.late_receives += 1;
-            peer.barrier("late receives")?;
-            thread::sleep(LATENESS);
-            self.post_receives(&mut round)?;
+            peer.barrier("receives to be posted late")?;
+            self.work(&mut round, Some(Instant::now() + LATENESS))?;
         } else {
             self.post_receives(&mut round)?;
             peer.barrier("receives posted")?;
+            self.work(&mut round, None)?;
         }
-        self.work(&mut round)?;
         peer.barrier("round done")?;
         self.expect_no_completion()?;
         self.predict_one_sided(&plans, number);
@@ -529,8 +531,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Posts all operations and takes all completions.
-    fn work(&mut self, round: &mut Round<'_>) -> Result<()> {
+    /// Posts all operations and takes all completions. The receives are posted at `receives_due`, or
+    /// have been.
+    fn work(&mut self, round: &mut Round<'_>, mut receives_due: Option<Instant>) -> Result<()> {
         let deadline = Instant::now() + self.limit;
         if self.channel.is_some() {
             for cq in &self.cqs {
@@ -539,6 +542,10 @@ impl Session<'_> {
         }
         let mut completions = Vec::new();
         loop {
+            if receives_due.is_some_and(|due| Instant::now() >= due) {
+                self.post_receives(round)?;
+                receives_due = None;
+            }
             let mut posted = 0;
             for index in 0..self.qps.len() {
                 posted += self.post_some(&mut round.sends[index], index)?;
@@ -567,15 +574,15 @@ impl Session<'_> {
             if idle {
                 match self.channel {
                     None => thread::yield_now(),
-                    Some(channel) => self.wait_event(channel, deadline)?,
+                    Some(channel) => self.wait_event(channel, receives_due.unwrap_or(deadline))?,
                 }
             }
         }
     }
 
-    /// Waits for a completion event and arms its queue again.
-    fn wait_event(&mut self, channel: &CompChannel<'_>, deadline: Instant) -> Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
+    /// Waits until `until` for a completion event and arms its queue again.
+    fn wait_event(&mut self, channel: &CompChannel<'_>, until: Instant) -> Result<()> {
+        let left = until.saturating_duration_since(Instant::now());
         match channel.wait(left.min(EVENT_PATIENCE))? {
             Some(id) => {
                 self.tally.events += 1;
@@ -587,13 +594,15 @@ impl Session<'_> {
                 cq.request_notify(Notify::Any)?;
                 Ok(())
             }
+            // Too soon to tell whether an event was lost.
+            None if left < EVENT_PATIENCE => Ok(()),
             None => {
                 let mut missed = Vec::new();
                 for cq in &self.cqs {
                     cq.poll(&mut missed, 1)?;
                 }
                 match missed.first() {
-                    // Nothing has happened: `work` sees to the deadline.
+                    // Nothing has happened: the caller sees to its deadline.
                     None => Ok(()),
                     Some(completion) => {
                         bail!("a completion without its event: {completion:?}")

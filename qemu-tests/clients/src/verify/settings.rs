@@ -115,6 +115,8 @@ pub struct Settings {
     pub qps: usize,
     /// The longest message in bytes.
     pub max_message: usize,
+    /// In one of so many rounds receives are posted after the peer began to send; 0 for never.
+    pub late_receives: u64,
     /// Bytes of one extra, large WRITE and READ; 0 for none.
     pub large: usize,
 }
