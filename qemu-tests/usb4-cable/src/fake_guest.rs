@@ -32,6 +32,7 @@ pub(crate) const E2E: u32 = 1 << 28;
 
 pub(crate) const COMPLETED: u32 = 0x2 << 20;
 pub(crate) const CRC_ERROR: u32 = 0x1 << 20;
+pub(crate) const OVERRUN: u32 = 0x4 << 20;
 pub(crate) const FLAGS: u32 = 0xfff << 20;
 const POSTED: u32 = 0x4 << 20;
 const INTERRUPT: u32 = 0x8 << 20;
@@ -246,7 +247,9 @@ impl FakeGuest {
     /// Number of transmit descriptors completed since the last call.
     pub(crate) fn sent(&mut self, fabric: &mut Fabric, ring: u8) -> usize {
         let mut count = 0;
-        while self.completed(fabric, Side::Tx, ring).is_some() {
+        while let Some(status) = self.completed(fabric, Side::Tx, ring) {
+            // The flag for "posted" means "overrun" once the descriptor is complete.
+            assert_eq!(status & FLAGS, COMPLETED);
             self.see(fabric, Side::Tx, ring);
             count += 1;
         }

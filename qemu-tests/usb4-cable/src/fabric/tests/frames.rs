@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::*;
 use crate::fake_guest::COMPLETED;
 use crate::fake_guest::E2E;
+use crate::fake_guest::OVERRUN;
+use crate::fake_guest::PATH_SPACE;
+use crate::fake_guest::RING_SIZE;
 
 #[test]
 fn frames_arrive_whole_and_in_order() {
@@ -65,6 +68,37 @@ fn end_to_end_flow_control_waits_for_a_path() {
     pair.b.path_in(&mut pair.fabric, PORT_1, HOP, RX);
     pair.step();
     assert_eq!(pair.received()[0].payload, b"early");
+}
+
+#[test]
+fn end_to_end_flow_control_waits_when_the_path_is_closed() {
+    let mut pair = Pair::connected(E2E);
+    pair.post_rx(1);
+    let lane = PORT_1.lane_0();
+    let entry = [u32::from(NHI_ADAPTER.0) << 11 | u32::from(RX), 0];
+    pair.b
+        .config_write(&mut pair.fabric, PATH_SPACE, lane, 2 * HOP, &entry);
+    pair.send(b"closed");
+    assert_eq!(pair.a.sent(&mut pair.fabric, TX), 0);
+    pair.b.path_in(&mut pair.fabric, PORT_1, HOP, RX);
+    pair.step();
+    assert_eq!(pair.received()[0].payload, b"closed");
+}
+
+#[test]
+fn frames_larger_than_the_buffers_are_cut() {
+    let mut pair = Pair::connected(E2E);
+    pair.b.stop(&mut pair.fabric, Side::Rx, RX);
+    pair.b.with(&mut pair.fabric, |nhi| {
+        let size = 256 << 16 | u32::from(RING_SIZE);
+        nhi.write_register(0x8000 + 0x20 + 12, &size.to_le_bytes());
+        nhi.write_register(0x2_9800 + 0x40, &(1u32 << 31).to_le_bytes());
+    });
+    pair.post_rx(1);
+    pair.send(&[7; 300]);
+    let frame = &pair.received()[0];
+    assert_eq!(frame.payload, [7; 256]);
+    assert_eq!(frame.flags, COMPLETED | OVERRUN);
 }
 
 #[test]
