@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects found by random numbers.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+#[kunit_tests(usb4_roce_number_table)]
+mod tests {
+    use super::*;
+    use crate::verbs::number_table::NumberTable;
+
+    fn table(capacity: usize) -> Result<Pin<KBox<NumberTable<u32>>>> {
+        KBox::pin_init(NumberTable::new(1..1 << 24, capacity), GFP_KERNEL)
+    }
+
+    fn add(table: &NumberTable<u32>) -> Result<Arc<u32>> {
+        table.add(|number| Ok(Arc::new(number, GFP_KERNEL)?))
+    }
+
+    #[test]
+    fn an_added_object_is_found() -> Result {
+        let table = table(4)?;
+        let number = *add(&table)?;
+        assert_eq!(table.find(number).map(|found| *found), Some(number));
+        let _ = table.remove(number);
+        Ok(())
+    }
+
+    #[test]
+    fn a_removed_object_is_gone() -> Result {
+        let table = table(4)?;
+        let number = *add(&table)?;
+        assert!(table.remove(number).is_some());
+        assert!(table.find(number).is_none());
+        assert!(table.remove(number).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_table_says_so_until_something_goes() -> Result {
+        let table = table(2)?;
+        let first = *add(&table)?;
+        let second = *add(&table)?;
+        assert_eq!(add(&table).map(|_| ()), Err(ENOMEM));
+        let _ = table.remove(first);
+        let third = *add(&table)?;
+        let _ = table.remove(second);
+        let _ = table.remove(third);
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_creation_takes_no_place() -> Result {
+        let table = table(1)?;
+        let failed = table.add(|_| Err::<Arc<u32>, _>(EBUSY));
+        assert_eq!(failed.map(|_| ()), Err(EBUSY));
+        let number = *add(&table)?;
+        let _ = table.remove(number);
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_differ() -> Result {
+        let table = table(64)?;
+        let mut numbers = KVec::new();
+        for _ in 0..64 {
+            numbers.push(*add(&table)?, GFP_KERNEL)?;
+        }
+        let mut distinct = true;
+        for (i, number) in numbers.iter().enumerate() {
+            distinct &= !numbers[..i].contains(number);
+        }
+        assert!(distinct);
+        for &number in &numbers {
+            let _ = table.remove(number);
+        }
+        Ok(())
+    }
+}

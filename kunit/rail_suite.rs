@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rail protocol with the kernel's tables and checksum: two ends shake hands and talk.
+
+use kernel::prelude::*;
+
+use crate::checksum::KernelCrc;
+use crate::tables::KernelTables;
+use crate::transport::frame::Body;
+use crate::transport::frame::Header;
+use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Instant;
+use crate::transport::rail::endpoint::HelloEffect;
+use crate::transport::rail::endpoint::RailEndpoint;
+use crate::transport::rail::hello::Features;
+use crate::transport::rail::hello::Identity;
+use crate::transport::rail::hello::NodeGuid;
+use crate::transport::rail::hello::NODE_NAME_LEN;
+use crate::transport::rail::tx::TxEntry;
+
+type End = RailEndpoint<KernelTables>;
+
+const NOW: Instant = Instant(1_000_000);
+const TABLE_LEN: usize = 16;
+const BYTE_LIMIT: u32 = 1 << 20;
+
+/// An open end.
+fn end(number: u64) -> Result<End> {
+    let identity = Identity {
+        node_guid: NodeGuid(number),
+        mac: [2, 0, 0, 0, 0, number as u8],
+        features: Features(0),
+        max_payload: 4096,
+        window: 256,
+        name: [0; NODE_NAME_LEN],
+    };
+    let table = KVVec::from_elem(TxEntry::default(), TABLE_LEN, GFP_KERNEL)?;
+    let mut end = End::new(identity, table, BYTE_LIMIT).map_err(|_| EINVAL)?;
+    end.open(0x1111 * number, NOW);
+    Ok(end)
+}
+
+/// Carries the next control frame of one end to the other, if there is one.
+fn carry(from: &mut End, to: &mut End) -> Result<Option<HelloEffect>> {
+    let Some(frame) = from.next_control::<KernelCrc>(NOW) else {
+        return Ok(None);
+    };
+    let (head, payload) = frame.bytes().split_at(HEADER_LEN);
+    let header = to.decode::<KernelCrc>(head).map_err(|_| EBADMSG)?;
+    match header.body {
+        Body::Hello => {
+            let effect = to.on_hello::<KernelCrc>(payload, NOW).map_err(|_| EPROTO)?;
+            Ok(Some(effect))
+        }
+        _ => {
+            to.on_header(&header, NOW).map_err(|_| EPROTO)?;
+            Ok(Some(HelloEffect::Nothing))
+        }
+    }
+}
+
+/// Two ends that have shaken hands.
+fn pair() -> Result<(End, End)> {
+    let mut a = end(1)?;
+    let mut b = end(2)?;
+    while carry(&mut a, &mut b)?.is_some() || carry(&mut b, &mut a)?.is_some() {}
+    Ok((a, b))
+}
+
+#[kunit_tests(usb4_roce_rail)]
+mod tests {
+    use super::*;
+    use crate::transport::rail::endpoint::Incoming;
+    use crate::transport::rail::rx::Reception;
+    use crate::transport::rail::InFlight;
+
+    fn datagram(from: &mut End) -> Result<Header> {
+        from.stamp(Body::Datagram, 0, 0, InFlight::Datagram, NOW)
+            .ok_or(EAGAIN)
+    }
+
+    #[test]
+    fn two_ends_shake_hands() -> Result {
+        let (a, b) = pair()?;
+        assert!(a.is_up());
+        assert!(b.is_up());
+        assert_eq!(a.peer().map(|peer| peer.node_guid), Some(NodeGuid(2)));
+        assert!(a.seed() == b.seed());
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_may_be_sent_before() -> Result {
+        let mut a = end(1)?;
+        assert!(!a.can_send(0));
+        assert!(datagram(&mut a).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_header_arrives_as_it_was() -> Result {
+        let (mut a, mut b) = pair()?;
+        let header = datagram(&mut a)?;
+        let bytes = header.encode::<KernelCrc>(a.seed().ok_or(EINVAL)?);
+        let arrived = b.decode::<KernelCrc>(&bytes).map_err(|_| EBADMSG)?;
+        assert!(arrived == header);
+        assert!(matches!(b.on_header(&arrived, NOW), Ok(Incoming::Deliver)));
+        b.finish(Reception::Intact, NOW);
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_header_is_refused() -> Result {
+        let (mut a, b) = pair()?;
+        let header = datagram(&mut a)?;
+        let mut bytes = header.encode::<KernelCrc>(a.seed().ok_or(EINVAL)?);
+        let mut refused = true;
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            refused &= b.decode::<KernelCrc>(&bytes).is_err();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!(refused);
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_frame_comes_back_as_lost() -> Result {
+        let (mut a, mut b) = pair()?;
+        let _missing = datagram(&mut a)?;
+        let header = datagram(&mut a)?;
+        let _ = b.on_header(&header, NOW);
+        b.finish(Reception::Intact, NOW);
+        while carry(&mut b, &mut a)?.is_some() {}
+        let lost = a.next_lost();
+        assert!(matches!(lost, Some((_, InFlight::Datagram))));
+        assert!(a.next_lost().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_closed_rail_hands_everything_back() -> Result {
+        let (mut a, _b) = pair()?;
+        for _ in 0..3 {
+            let _ = datagram(&mut a)?;
+        }
+        a.close();
+        let mut lost = 0;
+        while a.next_lost().is_some() {
+            lost += 1;
+        }
+        assert_eq!(lost, 3);
+        assert!(!a.is_up());
+        Ok(())
+    }
+
+    #[test]
+    fn frames_in_flight_are_bounded() -> Result {
+        let (mut a, _b) = pair()?;
+        let mut sent = 0;
+        while a.can_send(0) {
+            let _ = datagram(&mut a)?;
+            sent += 1;
+        }
+        assert!(sent <= TABLE_LEN);
+        Ok(())
+    }
+}

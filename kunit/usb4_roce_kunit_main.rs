@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit suites of `usb4_roce`: everything that leans on the kernel and can be tried without a cable.
+//!
+//! A module of its own, which is never installed: it is the same source as the driver, built without
+//! the driver's life cycle and with the suites. They run when it is loaded, on a kernel with
+//! `CONFIG_KUNIT=y`; the results are in the kernel log as KTAP.
+
+#![crate_name = "usb4_roce_kunit"]
+#![expect(dead_code, reason = "the driver's life cycle, which uses the rest, is not built")]
+
+use kernel::prelude::*;
+
+#[path = "../src/checksum.rs"]
+mod checksum;
+#[path = "../src/clock.rs"]
+mod clock;
+#[path = "../src/delayed.rs"]
+mod delayed;
+#[path = "../src/fabric.rs"]
+mod fabric;
+#[path = "../src/identity.rs"]
+mod identity;
+#[path = "../src/loopback.rs"]
+mod loopback;
+#[path = "../src/page_vec.rs"]
+mod page_vec;
+#[path = "../src/peer.rs"]
+mod peer;
+#[path = "../src/ready_list.rs"]
+mod ready_list;
+#[path = "../src/tables.rs"]
+mod tables;
+#[path = "../src/transport/mod.rs"]
+mod transport;
+
+#[path = "../stream-adapter/mod.rs"]
+mod stream_adapter;
+#[path = "../verbs/mod.rs"]
+mod verbs;
+
+mod checksum_suite;
+mod event_suite;
+mod number_table_suite;
+mod page_vec_suite;
+mod queue_suite;
+mod rail_suite;
+
+module! {
+    type: Usb4RoceKunitModule,
+    name: "usb4_roce_kunit",
+    authors: ["The usb4_roce authors"],
+    description: "KUnit suites of usb4_roce",
+    license: "GPL",
+}
+
+struct Usb4RoceKunitModule;
+
+impl kernel::Module for Usb4RoceKunitModule {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
