@@ -10,7 +10,6 @@ use kernel::bindings;
 use kernel::container_of;
 use kernel::sync::Arc;
 use kernel::time::Jiffies;
-use kernel::workqueue;
 use kernel::workqueue::HasDelayedWork;
 use kernel::workqueue::Work;
 use kernel::workqueue::WorkItem;
@@ -66,7 +65,6 @@ where
 }
 
 fn queue() -> *mut bindings::workqueue_struct {
-    let queue: *const workqueue::Queue = workqueue::system_unbound();
-    // `Queue` is a transparent wrapper, see `Queue::from_raw`.
-    queue.cast_mut().cast()
+    // SAFETY: The variable is set when the kernel boots and does not change.
+    unsafe { bindings::system_dfl_wq }
 }

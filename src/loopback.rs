@@ -20,6 +20,7 @@ use crate::delayed;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::ready_list::ReadyList;
+use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -251,6 +252,14 @@ impl Route for Loopback {
 
     fn forget(&self, qp: &Arc<QueuePair>) {
         self.shared.forget(qp);
+    }
+
+    fn farewell(&self, ack: AckHeader) {
+        if let Some(qp) = self.shared.objects.queue_pairs.find(ack.dest_qpn.get()) {
+            let host = self.shared.host;
+            // An acknowledgement has no payload.
+            qp.deliver(host, Arrival::Ack(&ack), clock::now(), &mut PageVec::new());
+        }
     }
 
     fn rails_up(&self) -> RailSet {

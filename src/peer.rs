@@ -11,8 +11,10 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::SpinLock;
 
+use crate::farewells::Farewells;
 use crate::ready_list::ReadyList;
 use crate::stream_adapter::client::RailLink;
+use crate::transport::frame::AckHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -29,6 +31,7 @@ use crate::verbs::route::Urgency;
 
 struct State {
     ready: ReadyList,
+    farewells: Farewells,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
     up: RailSet,
     /// Rails that found nothing to send, and have not been woken since.
@@ -73,6 +76,7 @@ impl Peer {
             host,
             state <- new_spinlock!(State {
                 ready: ReadyList::new(),
+                farewells: Farewells::new(),
                 links: [const { None }; RailId::COUNT],
                 up: RailSet::NONE,
                 idle: RailSet::NONE,
@@ -121,6 +125,9 @@ impl Peer {
     ) -> Option<Frame> {
         let ready = {
             let mut state = self.state.lock();
+            if let Some(ack) = state.farewells.pop() {
+                return Some(Frame::farewell(ack));
+            }
             state.idle.insert(rail);
             state.ready.len()
         };
@@ -139,11 +146,6 @@ impl Peer {
             }
         }
         None
-    }
-
-    /// The rail does have something to do, though [`Peer::next`] found nothing.
-    pub(crate) fn note_busy(&self, rail: RailId) {
-        self.state.lock().idle.remove(rail);
     }
 
     fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet) {
@@ -167,6 +169,12 @@ impl Route for Peer {
     fn forget(&self, qp: &Arc<QueuePair>) {
         let entry = self.state.lock().ready.remove(qp);
         drop(entry);
+    }
+
+    fn farewell(&self, ack: AckHeader) {
+        let mut state = self.state.lock();
+        state.farewells.push(ack);
+        state.wake_one(RailSet::ALL);
     }
 
     fn rails_up(&self) -> RailSet {

@@ -8,6 +8,7 @@ use kernel::sync::Arc;
 use super::netdev::MacAddress;
 use super::qp::QueuePair;
 use crate::page_vec::PageVec;
+use crate::transport::frame::AckHeader;
 use crate::transport::ids::RailId;
 use crate::transport::requester::Rails;
 
@@ -63,14 +64,17 @@ impl RailSet {
 ///
 /// # Locking
 ///
-/// [`Route::schedule`] and [`Route::forget`] are called with no lock held; the others are called with the lock of a QP held
-/// and must not lock one.
+/// [`Route::schedule`], [`Route::forget`] and [`Route::farewell`] are called with no lock held. The
+/// others are called with the lock of a QP held and must not lock one.
 pub(crate) trait Route: Send + Sync {
     /// The QP has frames for some of `rails`: have it asked for them.
     fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency);
 
     /// Takes the QP off the list of those that have frames. Called with no lock held.
     fn forget(&self, qp: &Arc<QueuePair>);
+
+    /// Sends the last acknowledgement of a QP that goes away. Called with no lock held.
+    fn farewell(&self, ack: AckHeader);
 
     /// The rails that are up.
     fn rails_up(&self) -> RailSet;

@@ -233,18 +233,22 @@ impl QpOps<RoceDevice> for UserQueuePair {
 impl QueuePair {
     /// Ends all activity of the QP.
     fn destroy(self: &Arc<Self>) {
-        let route = {
+        let (ack, route) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.is_destroyed = true;
+            let ack = Self::take_ack(state);
             Self::reset(state);
-            state.route.take()
+            (ack, state.route.take())
         };
         self.objects.queue_pairs.remove(self.qpn.get());
         delayed::cancel::<_, TIMER>(self);
         delayed::cancel::<_, FLUSHER>(self);
         if let Some(route) = route {
             route.forget(self);
+            if let Some(ack) = ack {
+                route.farewell(ack);
+            }
         }
     }
 }

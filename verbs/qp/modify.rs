@@ -47,10 +47,22 @@ impl QueuePair {
             Some(route) => state.route.replace(route),
             None => None,
         };
+        let ack = match transition.to {
+            QpState::Reset => Self::take_ack(state).zip(state.route.clone()),
+            QpState::Init
+            | QpState::Rtr
+            | QpState::Rts
+            | QpState::Sqd
+            | QpState::Sqe
+            | QpState::Err => None,
+        };
         state.attributes = attributes;
         self.apply(state, transition, now);
         let rails = self.settle(state, now);
         self.schedule(guard, rails, Urgency::Deferred);
+        if let Some((ack, route)) = ack {
+            route.farewell(ack);
+        }
         if let Some(route) = old_route {
             route.forget(self);
         }

@@ -15,6 +15,7 @@ use super::super::route::Urgency;
 use super::send_queue::Buffers;
 use super::QueuePair;
 use super::State;
+use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
 use crate::transport::frame::SegmentFlags;
 use crate::transport::frame::SMALL_PAYLOAD;
@@ -51,6 +52,18 @@ pub(crate) struct Frame {
     pub(crate) payload: FramePayload,
     /// Keeps the sink's pages alive.
     pub(crate) regions: Regions,
+}
+
+impl Frame {
+    /// The last acknowledgement of a QP that is gone.
+    pub(crate) fn farewell(ack: AckHeader) -> Self {
+        Self {
+            item: InFlight::Ack { qpn: ack.src_qpn },
+            body: Body::Ack(ack),
+            payload: FramePayload::None,
+            regions: Regions::new(),
+        }
+    }
 }
 
 impl QueuePair {
@@ -98,12 +111,17 @@ impl QueuePair {
         self.schedule(guard, rails, Urgency::Deferred);
     }
 
-    fn next_ack(&self, state: &mut State) -> Option<Frame> {
+    /// The acknowledgement that is due.
+    pub(super) fn take_ack(state: &mut State) -> Option<AckHeader> {
         if !state.responder.ack_due() && !state.requester.response_ack_due() {
             return None;
         }
         let response_psn = state.requester.take_response_ack();
-        let ack = state.responder.take_ack(response_psn)?;
+        state.responder.take_ack(response_psn)
+    }
+
+    fn next_ack(&self, state: &mut State) -> Option<Frame> {
+        let ack = Self::take_ack(state)?;
         Some(Frame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
