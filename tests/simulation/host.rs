@@ -22,6 +22,7 @@ use usb4_roce::transport::requester::ResponseToken;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
 use usb4_roce::transport::responder::Disposition;
+use usb4_roce::transport::responder::DropReason;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
@@ -96,6 +97,8 @@ pub struct QueuePair {
     /// Message index by slot.
     pub slots: HashMap<MessageSlot, usize>,
     pub in_error: bool,
+    /// Segments have arrived before the responder was started.
+    pub missed: bool,
 }
 
 impl QueuePair {
@@ -118,6 +121,7 @@ impl QueuePair {
             ended: 0,
             slots: HashMap::new(),
             in_error: false,
+            missed: false,
         }
     }
 
@@ -129,6 +133,7 @@ impl QueuePair {
         self.ended = 0;
         self.slots.clear();
         self.in_error = false;
+        self.missed = false;
     }
 
     fn ordinal(&self, slot: ReceiveSlot) -> usize {
@@ -342,6 +347,13 @@ impl Host {
                             Outcome::Denied(NakCode::RemoteAccess)
                         };
                         qp.responder.commit(token, outcome, &mut taker);
+                        if let Some(region) = ledger.regions.get_mut(&rkey.0) {
+                            region.revoked |= region.revoke_when_checked;
+                        }
+                        Placement::Discard
+                    }
+                    Disposition::Drop(DropReason::NotRunning) => {
+                        qp.missed = true;
                         Placement::Discard
                     }
                     Disposition::NoPayload | Disposition::Drop(_) => Placement::Discard,

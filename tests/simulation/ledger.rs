@@ -96,6 +96,8 @@ pub struct Region {
     pub index: usize,
     pub va: u64,
     pub revoked: bool,
+    /// A READ's check succeeds, but then the key is revoked.
+    pub revoke_when_checked: bool,
 }
 
 /// One life of a pair of queue pairs. Side 0's messages are those sent by end 0.
@@ -126,6 +128,7 @@ impl Ledger {
             index,
             va,
             revoked: false,
+            revoke_when_checked: false,
         };
         self.regions.insert(self.next_key, region);
         self.next_key

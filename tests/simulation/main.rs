@@ -16,6 +16,7 @@ mod world;
 
 use std::panic::catch_unwind;
 
+use world::Coverage;
 use world::World;
 
 /// Seeds run if the environment does not say.
@@ -31,13 +32,46 @@ fn number(name: &str) -> Option<u64> {
 fn random_programs() {
     let first = number("SIM_FIRST").unwrap_or(0);
     let count = number("SIM_SEEDS").unwrap_or(DEFAULT_SEEDS);
-    let failed: Vec<u64> = (first..first + count)
-        .filter(|&seed| catch_unwind(|| World::new(seed).run()).is_err())
-        .collect();
+    let mut covered = Coverage::default();
+    let mut failed = Vec::new();
+    for seed in first..first + count {
+        match catch_unwind(|| World::new(seed).run()) {
+            Ok(run) => covered.add(&run),
+            Err(_) => failed.push(seed),
+        }
+    }
+    println!("{count} seeds: {covered:?}");
     assert!(
         failed.is_empty(),
         "failing seeds (set SIM_SEED to replay one): {failed:?}"
     );
+    if count >= DEFAULT_SEEDS {
+        let Coverage {
+            repeated_segments,
+            repeated_responses,
+            duplicates,
+            timeouts,
+            rnr_naks,
+            sequence_naks,
+            reopened_rails,
+            skipped_headers,
+            failed_streams,
+            messages: _,
+        } = covered;
+        for (what, count) in [
+            ("repeated segments", repeated_segments),
+            ("repeated responses", repeated_responses),
+            ("duplicates", duplicates),
+            ("timeouts", timeouts),
+            ("RNR NAKs", rnr_naks),
+            ("sequence NAKs", sequence_naks),
+            ("reopened rails", reopened_rails),
+            ("skipped headers", skipped_headers),
+            ("failed streams", failed_streams),
+        ] {
+            assert!(count > 0, "the seeds never led to {what}");
+        }
+    }
 }
 
 #[test]

@@ -76,6 +76,7 @@ enum Ordeal {
 enum Poison {
     WriteKey,
     ReadKey,
+    RevokedRead,
     LongSend,
     LocalBuffer,
     NoReceives,
@@ -98,7 +99,39 @@ struct Pair {
     ordeal_at: Instant,
     senders: [Sender; 2],
     life: usize,
-    posted: u32,
+    /// Responders that are started late: when, and how.
+    late: [Option<(Instant, ResponderConfig)>; 2],
+}
+
+/// What a run has gone through, to see that the runs together cover what they are for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Coverage {
+    pub repeated_segments: u64,
+    pub repeated_responses: u64,
+    pub duplicates: u64,
+    pub timeouts: u64,
+    pub rnr_naks: u64,
+    pub sequence_naks: u64,
+    pub reopened_rails: u64,
+    pub skipped_headers: u64,
+    pub failed_streams: u64,
+    pub messages: u64,
+}
+
+impl Coverage {
+    /// Adds up two runs.
+    pub fn add(&mut self, other: &Self) {
+        self.repeated_segments += other.repeated_segments;
+        self.repeated_responses += other.repeated_responses;
+        self.duplicates += other.duplicates;
+        self.timeouts += other.timeouts;
+        self.rnr_naks += other.rnr_naks;
+        self.sequence_naks += other.sequence_naks;
+        self.reopened_rails += other.reopened_rails;
+        self.skipped_headers += other.skipped_headers;
+        self.failed_streams += other.failed_streams;
+        self.messages += other.messages;
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -156,6 +189,8 @@ pub struct World {
     ledger: Ledger,
     pairs: Vec<Pair>,
     receivers: Vec<Receiver>,
+    /// The shared receive queue of each host.
+    shared_rings: Vec<Option<usize>>,
     next_fault: Instant,
     replug: Vec<(Instant, usize)>,
     healed: bool,
@@ -190,7 +225,11 @@ impl World {
             ledger: Ledger::default(),
             pairs: Vec::new(),
             receivers: Vec::new(),
-            next_fault: Instant(rng.random_range(0..SAFETY_PHASE.0 * 2)),
+            shared_rings: vec![None; host_count],
+            next_fault: Instant(match rng.random_range(0..4) {
+                0 => SAFETY_PHASE.0,
+                _ => rng.random_range(0..SAFETY_PHASE.0 / 2),
+            }),
             replug: Vec::new(),
             healed: false,
             trace: false,
@@ -217,8 +256,8 @@ impl World {
                         1 => most / 10,
                         _ => most,
                     };
-                    let loss = rate(rng, 10_000);
-                    let corruption = rate(rng, 10_000);
+                    let loss = rate(rng, 30_000);
+                    let corruption = rate(rng, 30_000);
                     let config = CableConfig {
                         bandwidth: [100, 500, 1000, 5000][rng.random_range(0..4)],
                         latency: Duration::from_micros([1, 10, 100, 1000][rng.random_range(0..4)]),
@@ -249,7 +288,8 @@ impl World {
         let rng = &mut self.rng;
         let one = rng.random_range(0..self.hosts.len());
         let other = (one + rng.random_range(1..self.hosts.len())) % self.hosts.len();
-        let ordeal = match rng.random_range(0..12) {
+        let ordeal = match rng.random_range(0..14) {
+            7 => Ordeal::Poison(Poison::RevokedRead),
             0 => Ordeal::Poison(Poison::WriteKey),
             1 => Ordeal::Poison(Poison::ReadKey),
             2 => Ordeal::Poison(Poison::LongSend),
@@ -272,10 +312,10 @@ impl World {
             largest: [64, 5000, 150_000][rng.random_range(0..3)],
         };
         let sender = |rng: &mut ChaCha8Rng| {
-            let left = rng.random_range(5..40);
+            let left = rng.random_range(10..80);
             Sender {
                 left,
-                next_at: Instant(rng.random_range(0..SAFETY_PHASE.0 / 2)),
+                next_at: Instant(rng.random_range(0..SAFETY_PHASE.0 / 8)),
                 poison_at: None,
                 flag_due: false,
             }
@@ -285,11 +325,13 @@ impl World {
             senders[0].poison_at = Some(rng.random_range(0..senders[0].left));
         }
         let ordeal_at = Instant(rng.random_range(0..SAFETY_PHASE.0));
-        let shared = rng.random_range(0..4) == 0;
+        let starves = ordeal == Ordeal::Poison(Poison::NoReceives);
+        let shared = rng.random_range(0..4) == 0 && !starves;
         let mut ends = [(0, 0); 2];
         for (side, (me, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
-            let ring = if shared && !self.hosts[me].rings.is_empty() {
-                0
+            let known = self.shared_rings[me].filter(|_| shared);
+            let ring = if let Some(ring) = known {
+                ring
             } else {
                 let ring = self.hosts[me].rings.len();
                 self.hosts[me].rings.push(ReceiveRing::default());
@@ -299,6 +341,9 @@ impl World {
                     next_at: Instant(0),
                     is_starving: false,
                 });
+                if shared {
+                    self.shared_rings[me] = Some(ring);
+                }
                 ring
             };
             let window = usize::from(config.window);
@@ -331,7 +376,7 @@ impl World {
             ordeal_at,
             senders,
             life: 0,
-            posted: 0,
+            late: [None; 2],
         });
         self.connect(self.pairs.len() - 1);
     }
@@ -353,17 +398,25 @@ impl World {
         });
         let qpns = pair.ends.map(|(host, qp)| self.hosts[host].qps[qp].qpn);
         for side in 0..2 {
+            pair.senders[side].flag_due = false;
             let (host, qp) = pair.ends[side];
             let qp = &mut self.hosts[host].qps[qp];
             qp.begin(life, side);
-            qp.responder.start(ResponderConfig {
+            let config = ResponderConfig {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
                 initial_psn: psns[1 - side],
                 window: pair.config.window,
                 max_dest_rd_atomic: pair.config.rd_atomic,
                 rnr_timer: RnrTimer::new(self.rng.random_range(1..16)),
-            });
+            };
+            pair.late[side] = if self.rng.random_range(0..4) == 0 {
+                let delay = Duration::from_millis(self.rng.random_range(1..1500));
+                Some((self.now.after(delay), config))
+            } else {
+                qp.responder.start(config);
+                None
+            };
             qp.requester.start(RequesterConfig {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
@@ -379,7 +432,7 @@ impl World {
     }
 
     /// Runs until all is done.
-    pub fn run(&mut self) {
+    pub fn run(&mut self) -> Coverage {
         let mut rounds = 0u64;
         while self.now < END {
             rounds += 1;
@@ -392,7 +445,7 @@ impl World {
             let busy = self.act();
             if self.is_done() {
                 self.check_end();
-                return;
+                return self.coverage();
             }
             if !busy {
                 let Some(next) = self.next_event() else {
@@ -525,6 +578,9 @@ impl World {
         }
         for pair in &self.pairs {
             consider(Some(pair.ordeal_at));
+            for late in pair.late.iter().flatten() {
+                consider(Some(late.0));
+            }
             for sender in &pair.senders {
                 consider((sender.left > 0).then_some(sender.next_at));
             }
@@ -565,7 +621,7 @@ impl World {
         if now < self.next_fault {
             return !due.is_empty();
         }
-        self.next_fault = now.after(Duration(self.rng.random_range(0..SAFETY_PHASE.0 / 3)));
+        self.next_fault = now.after(Duration(self.rng.random_range(0..SAFETY_PHASE.0 / 6)));
         let cable = self.rng.random_range(0..self.cables.len());
         match self.rng.random_range(0..4) {
             0 => {
@@ -620,9 +676,33 @@ impl World {
             busy = true;
         }
         for index in 0..self.pairs.len() {
+            busy |= self.start_late(index);
             busy |= self.ordeal(index);
             for side in 0..2 {
                 busy |= self.send(index, side);
+            }
+        }
+        busy
+    }
+
+    /// Starts the responders whose time has come.
+    fn start_late(&mut self, index: usize) -> bool {
+        let mut busy = false;
+        let pair = &mut self.pairs[index];
+        for side in 0..2 {
+            let Some((_, config)) = pair.late[side].filter(|(at, _)| *at <= self.now) else {
+                continue;
+            };
+            pair.late[side] = None;
+            busy = true;
+            let (host, qp) = pair.ends[side];
+            let qp = &mut self.hosts[host].qps[qp];
+            if qp.in_error {
+                continue;
+            }
+            qp.responder.start(config);
+            if qp.missed {
+                qp.responder.announce_ready();
             }
         }
         busy
@@ -666,10 +746,10 @@ impl World {
         if sender.left == 0 || self.now < sender.next_at {
             return false;
         }
-        let pause = [1_000, 100_000, 50_000_000][self.rng.random_range(0..3)];
+        let pause = [1_000, 1_000_000, 300_000_000][self.rng.random_range(0..3)];
         sender.next_at = self.now.after(Duration(self.rng.random_range(1..pause)));
         let (host, qp_index) = pair.ends[side];
-        let burst = self.rng.random_range(1..8);
+        let burst = self.rng.random_range(1..12);
         for _ in 0..burst {
             let pair = &self.pairs[index];
             let room = self.hosts[host].qps[qp_index].requester.room();
@@ -717,7 +797,7 @@ impl World {
                 opcode = Opcode::Write;
                 length = length.max(1);
             }
-            Some(Poison::ReadKey) => {
+            Some(Poison::ReadKey | Poison::RevokedRead) => {
                 opcode = Opcode::Read;
                 length = length.max(1);
             }
@@ -732,7 +812,7 @@ impl World {
         }
         let fate = match poisoned {
             None => Fate::Succeed,
-            Some(Poison::WriteKey | Poison::ReadKey) => {
+            Some(Poison::WriteKey | Poison::ReadKey | Poison::RevokedRead) => {
                 Fate::Fail(CompletionStatus::RemoteAccessError)
             }
             Some(Poison::LongSend) => Fate::Fail(CompletionStatus::RemoteInvalidRequestError),
@@ -756,6 +836,11 @@ impl World {
         if matches!(poisoned, Some(Poison::WriteKey | Poison::ReadKey)) {
             if let Some(region) = self.ledger.regions.get_mut(&rkey) {
                 region.revoked = true;
+            }
+        }
+        if poisoned == Some(Poison::RevokedRead) {
+            if let Some(region) = self.ledger.regions.get_mut(&rkey) {
+                region.revoke_when_checked = true;
             }
         }
         let stream = &mut self.ledger.connections[life].streams[side];
@@ -808,7 +893,6 @@ impl World {
             )
             .unwrap();
         qp.slots.insert(slot, number);
-        self.pairs[index].posted += 1;
     }
 
     /// No more receives for a queue pair. Messages that need one may fail from now on.
@@ -820,17 +904,6 @@ impl World {
             }
         }
         self.hosts[host].rings[ring].clear();
-        // All queue pairs of the ring lose their receives.
-        for index in 0..self.pairs.len() {
-            for side in 0..2 {
-                let (other_host, other_qp) = self.pairs[index].ends[side];
-                let same = other_host == host && self.hosts[host].qps[other_qp].ring == ring;
-                if same {
-                    let life = self.pairs[index].life;
-                    self.ledger.connections[life].disturbed[1 - side] = true;
-                }
-            }
-        }
     }
 
     fn is_done(&self) -> bool {
@@ -850,16 +923,39 @@ impl World {
         (0..2).all(|side| {
             let (host, qp) = pair.ends[side];
             let qp = &self.hosts[host].qps[qp];
-            let starved = self
-                .receivers
-                .iter()
-                .any(|receiver| receiver.is_starving && receiver.host == pair.ends[1 - side].0);
             let stream = &connection.streams[side];
-            // With receives gone for good and endless RNR retries, waiting is what must happen.
-            let waits = starved && pair.config.rnr_retry == 7;
             pair.senders[side].left == 0
-                && (waits || (stream.completed == stream.messages.len() && qp.requester.is_empty()))
+                && stream.completed == stream.messages.len()
+                && qp.requester.is_empty()
         })
+    }
+
+    fn coverage(&self) -> Coverage {
+        let mut sum = Coverage::default();
+        for qp in self.hosts.iter().flat_map(|host| &host.qps) {
+            let requester = qp.requester.counters();
+            let responder = qp.responder.counters();
+            sum.repeated_segments += requester.repeated_segments;
+            sum.timeouts += requester.timeouts;
+            sum.rnr_naks += requester.rnr_naks;
+            sum.sequence_naks += requester.sequence_naks;
+            sum.repeated_responses += responder.repeated_responses;
+            sum.duplicates += responder.duplicates;
+        }
+        for driver in self.drivers.iter().flatten() {
+            sum.reopened_rails += u64::from(driver.opened - 1);
+            sum.skipped_headers += driver.skipped;
+        }
+        let streams = self
+            .ledger
+            .connections
+            .iter()
+            .flat_map(|life| &life.streams);
+        for stream in streams {
+            sum.failed_streams += u64::from(stream.failed.is_some());
+            sum.messages += stream.messages.len() as u64;
+        }
+        sum
     }
 
     fn check_end(&self) {
