@@ -5,14 +5,34 @@
 #![crate_name = "usb4_roce"]
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 pub mod checksum;
+pub mod clock;
+mod config;
+mod delayed;
+mod fabric;
+mod farewells;
+pub mod identity;
+mod loopback;
 pub mod page_vec;
+mod peer;
+mod ready_list;
+mod registration;
+pub mod tables;
+pub mod transport;
 
 #[path = "../stream-adapter/mod.rs"]
 pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
 pub mod verbs;
+
+use fabric::Fabric;
+use identity::HostIdentity;
+use registration::VerbsDevice;
+use stream_adapter::wake_list::WakeList;
+use verbs::netdev::MacAddress;
+use verbs::netdev::Netdev;
 
 module! {
     type: Usb4RoceModule,
@@ -22,10 +42,31 @@ module! {
     license: "GPL",
 }
 
-struct Usb4RoceModule;
+/// Everything the module registers, torn down in the order of the fields: first no new rails, then no
+/// new users, then what both use.
+#[pin_data]
+struct Usb4RoceModule {
+    #[pin]
+    _config: config::Registration,
+    _device: VerbsDevice,
+    _identity: HostIdentity,
+}
 
-impl kernel::Module for Usb4RoceModule {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+impl kernel::InPlaceModule for Usb4RoceModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let identity = HostIdentity::find();
+            let wake = Arc::new(WakeList::new(), GFP_KERNEL)?;
+            let netdev = Netdev::register(MacAddress(identity.mac()), identity.parent(), wake)?;
+            let netdev = Arc::new(netdev, GFP_KERNEL)?;
+            let fabric = Fabric::new(&identity, netdev.clone())?;
+            let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;
+            let hello = identity.hello();
+            Ok(try_pin_init!(Self {
+                _config <- config::register(fabric, hello),
+                _device: device,
+                _identity: identity,
+            }? Error))
+        })
     }
 }
