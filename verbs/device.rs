@@ -38,6 +38,7 @@ use super::rdma::PortState;
 use super::route::Router;
 use super::srq::SharedReceiveQueue;
 use super::user_context::ProcessContext;
+use crate::registration::Keeper;
 
 /// Shown by ibv_devinfo, beside the name: what this is, and what it is not.
 pub(crate) const NODE_DESCRIPTION: &CStr = c"usb4_roce: verbs over USB4 cables (not rxe)";
@@ -76,22 +77,25 @@ pub(crate) struct RoceDevice {
     objects: Arc<Objects>,
     router: Arc<dyn Router>,
     netdev: Arc<Netdev>,
+    keeper: Arc<Keeper>,
 }
 
 impl RoceDevice {
     /// A device whose QPs find their way by `router`. `objects` must be the tables that whoever
-    /// delivers frames looks into.
+    /// delivers frames looks into. `keeper` is told when the device has been unregistered.
     pub(crate) fn new(
         node_guid: u64,
         objects: Arc<Objects>,
         router: Arc<dyn Router>,
         netdev: Arc<Netdev>,
+        keeper: Arc<Keeper>,
     ) -> Result<Arc<Self>> {
         let device = Self {
             node_guid,
             objects,
             router,
             netdev,
+            keeper,
         };
         Ok(Arc::new(device, GFP_KERNEL)?)
     }
@@ -194,6 +198,6 @@ impl Driver for RoceDevice {
     }
 
     fn unregistered(&self) {
-        pr_info!("the verbs device has been unregistered\n");
+        Keeper::unregistered(&self.keeper);
     }
 }

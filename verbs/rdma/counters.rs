@@ -14,7 +14,6 @@ use kernel::{
         c_int,
         c_ulong, //
     },
-    prelude::*,
     str::CStr, //
 };
 

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keeps the verbs device registered as long as the module is loaded.
+//!
+//! `ib_unregister_driver()` takes away all devices of a driver ID, and rdma_rxe, whose ID and user
+//! ABI are ours too, calls it when it is unloaded. The device is registered again then.
+
+use kernel::device::Device;
+use kernel::impl_has_delayed_work;
+use kernel::new_delayed_work;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::time::msecs_to_jiffies;
+use kernel::workqueue::DelayedWork;
+use kernel::workqueue::WorkItem;
+
+use crate::delayed;
+use crate::fabric::Fabric;
+use crate::identity::HostIdentity;
+use crate::verbs::device::RoceDevice;
+use crate::verbs::device::NODE_DESCRIPTION;
+use crate::verbs::netdev::Netdev;
+use crate::verbs::rdma::DeviceOptions;
+use crate::verbs::rdma::Registration;
+
+/// The device's name; udev does not change it.
+const NAME: &CStr = c"usb4_roce%d";
+
+/// Completion vectors: completions are raised by the thread that finds them, so one is enough.
+const COMPLETION_VECTORS: u16 = 1;
+
+/// Milliseconds until the device is registered again. Whoever has unregistered it walks a list of
+/// all devices, and would find a device that comes back at once.
+const REGISTER_AGAIN_DELAY: u32 = 1000;
+
+/// Whether the device is to be registered.
+enum State {
+    /// It is, or will be again. `None` until the first registration is done.
+    Open(Option<Registration<RoceDevice>>),
+    /// The module is being unloaded.
+    Closed,
+}
+
+/// What it takes to register the device.
+///
+/// # Locking
+///
+/// `state` is never held while a device is registered or unregistered: that waits for
+/// [`Keeper::unregistered`], which takes it.
+#[pin_data]
+pub(crate) struct Keeper {
+    module: &'static ThisModule,
+    node_guid: u64,
+    parent: Option<ARef<Device>>,
+    fabric: Arc<Fabric>,
+    netdev: Arc<Netdev>,
+    #[pin]
+    state: Mutex<State>,
+    #[pin]
+    work: DelayedWork<Keeper>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Keeper { self.work }
+}
+
+impl WorkItem for Keeper {
+    type Pointer = Arc<Keeper>;
+
+    fn run(this: Arc<Keeper>) {
+        match Self::register(&this) {
+            Ok(()) => pr_info!("the verbs device is registered again\n"),
+            Err(error) => pr_err!(
+                "the verbs device cannot be registered again ({error:?}): unload the module and load it again\n"
+            ),
+        }
+    }
+}
+
+impl Keeper {
+    /// The device is gone. Called with the lock of unregistration held.
+    pub(crate) fn unregistered(this: &Arc<Self>) {
+        this.fabric.set_device(None);
+
+        let state = this.state.lock();
+        if matches!(*state, State::Open(_)) {
+            pr_info!(
+                "another module has unregistered the verbs device; it will be registered again\n"
+            );
+            // Under the lock, so that it does not come after `delayed::cancel`.
+            delayed::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY));
+        }
+    }
+
+    fn register(this: &Arc<Self>) -> Result {
+        let device = RoceDevice::new(
+            this.node_guid,
+            this.fabric.objects().clone(),
+            this.fabric.clone(),
+            this.netdev.clone(),
+            this.clone(),
+        )?;
+        let registration = Registration::new(
+            this.module,
+            device,
+            DeviceOptions {
+                name: NAME,
+                node_description: NODE_DESCRIPTION,
+                node_guid: this.node_guid,
+                completion_vectors: COMPLETION_VECTORS,
+                parent: this.parent.as_deref(),
+            },
+        )?;
+        this.fabric.set_device(Some(registration.handle().clone()));
+
+        let mut state = this.state.lock();
+        let unused = match &mut *state {
+            State::Open(slot) => slot.replace(registration),
+            State::Closed => Some(registration),
+        };
+        drop(state);
+        drop(unused);
+        Ok(())
+    }
+}
+
+/// The verbs device. Dropping it unregisters the device.
+pub(crate) struct VerbsDevice {
+    keeper: Arc<Keeper>,
+}
+
+impl VerbsDevice {
+    /// Registers the device, as a child of the host's USB4 controller.
+    pub(crate) fn new(
+        module: &'static ThisModule,
+        identity: &HostIdentity,
+        fabric: &Arc<Fabric>,
+        netdev: &Arc<Netdev>,
+    ) -> Result<Self> {
+        // SAFETY: The device is valid as long as `identity`, and gets a reference of its own.
+        let parent = identity
+            .parent()
+            .map(|parent| unsafe { Device::get_device(parent.as_ptr()) });
+        let keeper = Arc::pin_init(
+            pin_init!(Keeper {
+                module,
+                node_guid: identity.node_guid().0,
+                parent,
+                fabric: fabric.clone(),
+                netdev: netdev.clone(),
+                state <- new_mutex!(State::Open(None)),
+                work <- new_delayed_work!("Keeper::work"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let this = Self { keeper };
+        Keeper::register(&this.keeper)?;
+        Ok(this)
+    }
+}
+
+impl Drop for VerbsDevice {
+    fn drop(&mut self) {
+        let state = core::mem::replace(&mut *self.keeper.state.lock(), State::Closed);
+        drop(state);
+        delayed::cancel(&self.keeper);
+        self.keeper.fabric.set_device(None);
+    }
+}
