@@ -135,7 +135,7 @@ impl Fabric {
             return Ok(peer.clone());
         }
         if peers.len() >= MAX_PEERS {
-            return Err(EHOSTUNREACH);
+            return Err(ENXIO);
         }
         let peer = Arc::pin_init(Peer::new(host), GFP_KERNEL)?;
         peers.push(peer.clone(), GFP_KERNEL)?;

@@ -16,6 +16,7 @@ use super::device::RoceDevice;
 use super::mmap_offer::OfferedQueue;
 use super::queue::EventQueue;
 use super::queue::Overflow;
+use super::rdma::unsupported;
 use super::rdma::CqEvents;
 use super::rdma::CqInit;
 use super::rdma::CqOps;
@@ -82,7 +83,7 @@ impl CompletionQueue {
         events: CqEvents,
         user: Option<UserData<'_, RoceDevice>>,
     ) -> Result<Arc<Self>> {
-        let user = user.ok_or(EOPNOTSUPP)?;
+        let user = user.ok_or_else(unsupported)?;
         let ring = Self::ring(init.capacity)?;
         let offer = Self::offer(&ring, &user)?;
         Arc::pin_init(

@@ -17,6 +17,7 @@ use super::number_table::NumberTable;
 use super::objects::Objects;
 use super::pd::PdId;
 use super::random::random;
+use super::rdma::unsupported;
 use super::rdma::Access;
 use super::rdma::AccessFlags;
 use super::rdma::MrKeys;
@@ -46,7 +47,7 @@ fn check(access: AccessFlags) -> Result {
     let supported =
         Access::LocalWrite | Access::RemoteWrite | Access::RemoteRead | Access::RemoteAtomic;
     if !supported.contains_all(access) {
-        return Err(EOPNOTSUPP);
+        return Err(unsupported());
     }
     if access.contains_any(Access::RemoteWrite | Access::RemoteAtomic)
         && !access.contains(Access::LocalWrite)

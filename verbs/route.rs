@@ -103,7 +103,7 @@ pub(crate) struct Link {
 pub(crate) trait Router: Send + Sync {
     /// The way to the host with that address. It may be one that is not reachable yet. Sleeps.
     ///
-    /// Fails with `ENOMEM`, or with `EHOSTUNREACH` when there are too many hosts.
+    /// Fails with `ENOMEM`, or with `ENXIO` when there are too many hosts.
     fn route(&self, host: MacAddress) -> Result<Arc<dyn Route>>;
 
     /// State of the port.

@@ -15,6 +15,7 @@ use super::mmap_offer::OfferedQueue;
 use super::objects::Objects;
 use super::pd::PdId;
 use super::queue::WorkQueue;
+use super::rdma::unsupported;
 use super::rdma::Pd;
 use super::rdma::SrqAttributes;
 use super::rdma::SrqEvents;
@@ -55,7 +56,7 @@ impl SharedReceiveQueue {
         events: SrqEvents,
         user: Option<UserData<'_, RoceDevice>>,
     ) -> Result<Arc<Self>> {
-        let user = user.ok_or(EOPNOTSUPP)?;
+        let user = user.ok_or_else(unsupported)?;
         if !(1..=MAX_QUEUE_WR).contains(&wanted.max_wr) || wanted.max_sge > MAX_SGE {
             return Err(EINVAL);
         }
@@ -132,7 +133,7 @@ impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
 
     fn modify(&self, change: SrqModify, _user: Option<UserData<'_, RoceDevice>>) -> Result {
         if change.max_wr.is_some() {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         if let Some(limit) = change.limit {
             if limit > self.max_wr {

@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 
 use super::super::netdev::MacAddress;
+use super::super::rdma::unsupported;
 use super::super::rdma::Access;
 use super::super::rdma::AccessFlags;
 use super::super::rdma::AhAttributes;
@@ -102,7 +103,7 @@ impl Attributes {
                 | Access::RemoteRead
                 | Access::RemoteAtomic;
             if !known.contains_all(access) {
-                return Err(EOPNOTSUPP);
+                return Err(unsupported());
             }
             new.access = access;
         }

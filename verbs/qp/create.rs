@@ -16,6 +16,7 @@ use super::super::abi::response;
 use super::super::abi::response::MmapInfo;
 use super::super::device::RoceDevice;
 use super::super::mmap_offer::OfferedQueue;
+use super::super::rdma::unsupported;
 use super::super::rdma::Pd;
 use super::super::rdma::QpAttributes;
 use super::super::rdma::QpCap;
@@ -115,9 +116,9 @@ impl UserQueuePair {
         events: QpEvents,
         user: Option<UserData<'_, RoceDevice>>,
     ) -> Result<Self> {
-        let user = user.ok_or(EOPNOTSUPP)?;
+        let user = user.ok_or_else(unsupported)?;
         if init.qp_type != QpType::Rc {
-            return Err(EOPNOTSUPP);
+            return Err(unsupported());
         }
         check(&init.cap)?;
         let receive_queue = match init.srq {
