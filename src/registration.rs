@@ -140,10 +140,10 @@ impl VerbsDevice {
         fabric: &Arc<Fabric>,
         netdev: &Arc<Netdev>,
     ) -> Result<Self> {
-        // SAFETY: The device is valid as long as `identity`, and gets a reference of its own.
-        let parent = identity
-            .parent()
-            .map(|parent| unsafe { Device::get_device(parent.as_ptr()) });
+        let parent = identity.parent().map(|parent| {
+            // SAFETY: The device is valid as long as `identity`, and gets a reference of its own.
+            unsafe { Device::get_device(parent.as_ptr()) }
+        });
         let keeper = Arc::pin_init(
             pin_init!(Keeper {
                 module,

@@ -3,10 +3,7 @@
 //! Limits and identity of a device.
 
 use crate::verbs::bindings;
-use kernel::{
-    impl_flags,
-    prelude::*, //
-};
+use kernel::impl_flags;
 
 /// Limits and identity of a device (IBTA 11.2.1.2 Query HCA).
 #[derive(Clone, Copy, Debug, Default)]

@@ -32,7 +32,6 @@ use kernel::{
         to_result, //
     },
     ffi::c_int,
-    prelude::*,
     ThisModule, //
 };
 
