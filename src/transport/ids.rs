@@ -37,6 +37,12 @@ impl Psn {
         Self::new(self.0.wrapping_add(count))
     }
 
+    /// The PSN before this one.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        self.add(Self::MASK)
+    }
+
     /// How many steps lead from `base` to this PSN, in 0..2^24.
     pub const fn distance_from(self, base: Self) -> u32 {
         self.0.wrapping_sub(base.0) & Self::MASK

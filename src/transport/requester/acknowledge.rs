@@ -28,15 +28,16 @@ impl<S: Storage> Requester<S> {
             self.counters.bogus += 1;
             return;
         }
-        if ack.psn.is_before(self.una) {
-            // Acknowledgements may overtake each other on their rails: an old one says nothing new.
-            return;
+        // Acknowledgements may overtake each other on their rails, and answers to READs may overtake
+        // them: what an old one complains about may be news all the same.
+        let is_old = ack.psn.is_before(self.una);
+        if !is_old {
+            if ack.psn.distance_from(self.una) > self.next.distance_from(self.una) {
+                self.counters.bogus += 1;
+                return;
+            }
+            self.acknowledge_up_to(ack.psn, now);
         }
-        if ack.psn.distance_from(self.una) > self.next.distance_from(self.una) {
-            self.counters.bogus += 1;
-            return;
-        }
-        self.acknowledge_up_to(ack.psn, now);
         let age = ack.nak_serial.wrapping_sub(self.nak_serial);
         if age == 0 || age >= SERIAL_HALF {
             return;
@@ -48,10 +49,16 @@ impl<S: Storage> Requester<S> {
                 self.counters.sequence_naks += 1;
                 self.rewind();
             }
+            Syndrome::RnrNak(_) if is_old => {
+                // The message it was about has been processed since; those behind it were dropped.
+                self.nak_serial = ack.nak_serial;
+                self.rewind();
+            }
             Syndrome::RnrNak(timer) => {
                 self.nak_serial = ack.nak_serial;
                 self.on_rnr_nak(timer, now);
             }
+            Syndrome::Nak(_) if is_old => self.counters.bogus += 1,
             Syndrome::Nak(code) => {
                 self.nak_serial = ack.nak_serial;
                 self.on_nak(code);

@@ -290,6 +290,8 @@ pub struct Requester<S: Storage> {
     sent: u32,
     sent_on: [u32; RailId::COUNT],
     since_ack_request: u32,
+    /// An acknowledgement has been asked for, or will come by itself, for all before this one.
+    ack_requested: Psn,
     admission: Admission,
 
     responses: read::Responses,
@@ -343,6 +345,7 @@ impl<S: Storage> Requester<S> {
             sent: 0,
             sent_on: [0; RailId::COUNT],
             since_ack_request: 0,
+            ack_requested: Psn::new(0),
             admission: Admission::Open,
             responses: read::Responses::new(Psn::new(0), 1),
             retry_left: RetryLimit::Times(0),
@@ -368,6 +371,7 @@ impl<S: Storage> Requester<S> {
         self.config = RequesterConfig { segment, ..config };
         self.una = config.initial_psn;
         self.next = config.initial_psn;
+        self.ack_requested = config.initial_psn;
         self.resend = PsnSet::new(self.window);
         self.responses = read::Responses::new(config.initial_psn, self.window);
         self.retry_left = config.retry;
@@ -390,6 +394,7 @@ impl<S: Storage> Requester<S> {
         self.sent = 0;
         self.sent_on = [0; RailId::COUNT];
         self.since_ack_request = 0;
+        self.ack_requested = Psn::new(0);
         self.admission = Admission::Open;
         self.responses = read::Responses::new(Psn::new(0), 1);
         self.deadline = None;

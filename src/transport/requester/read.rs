@@ -199,7 +199,6 @@ impl<S: Storage> Requester<S> {
         match outcome {
             Outcome::Placed => {
                 self.responses.placed.insert(psn);
-                self.note_progress(now);
                 let read = self.reads.at_mut(number);
                 read.missing = read.missing.saturating_sub(1);
                 if read.missing == 0 {
@@ -208,6 +207,7 @@ impl<S: Storage> Requester<S> {
                     self.responses.ack_due = true;
                 }
                 self.advance_responses();
+                self.note_progress(now);
             }
             Outcome::Aborted => {
                 // The sender repeats what was lost; but it may have done so already, and its copy was
@@ -271,6 +271,8 @@ impl<S: Storage> Requester<S> {
         extra: SegmentFlags,
     ) -> RequestSegment {
         let request = self.messages.at(message).request;
+        // The answer acknowledges the request and all before it.
+        self.note_ack_request(psn);
         RequestSegment {
             header: RequestHeader {
                 dest_qpn: self.config.remote_qpn,

@@ -36,6 +36,8 @@ enum Candidate {
     Resend(Psn),
     /// A segment that is not in the window yet.
     New,
+    /// A segment sent before, to get an acknowledgement that was not asked for then.
+    Probe(Psn),
 }
 
 impl<S: Storage> Requester<S> {
@@ -60,9 +62,12 @@ impl<S: Storage> Requester<S> {
             Candidate::Reread(number) => Some(self.reread(number)),
             Candidate::Resend(psn) => {
                 self.resend.remove(psn);
-                self.counters.repeated_segments += 1;
-                self.mark_sent(psn, rail, seq);
-                Some(self.build(psn, SegmentFlags::REPEAT.with(SegmentFlags::ACK_REQUEST)))
+                Some(self.repeat(psn, rail, seq))
+            }
+            Candidate::Probe(psn) => {
+                let sent_before = self.segments.at(psn.get()).rail;
+                self.count_down(sent_before);
+                Some(self.repeat(psn, rail, seq))
             }
             Candidate::New => {
                 let psn = self.admit();
@@ -117,6 +122,12 @@ impl<S: Storage> Requester<S> {
         self.resend.insert(psn);
     }
 
+    fn repeat(&mut self, psn: Psn, rail: RailId, seq: RailSeq) -> RequestSegment {
+        self.counters.repeated_segments += 1;
+        self.mark_sent(psn, rail, seq);
+        self.build(psn, SegmentFlags::REPEAT.with(SegmentFlags::ACK_REQUEST))
+    }
+
     fn mark_sent(&mut self, psn: Psn, rail: RailId, seq: RailSeq) {
         let slot = self.segments.at_mut(psn.get());
         slot.state = SegmentState::Sent;
@@ -149,7 +160,32 @@ impl<S: Storage> Requester<S> {
                 && (!self.is_ordered(self.messages.at(number)) || self.all_before_on(psn, rail));
             return may_go.then_some(Candidate::Resend(psn));
         }
-        self.may_admit(rail).then_some(Candidate::New)
+        if self.may_admit(rail) {
+            return Some(Candidate::New);
+        }
+        self.unrequested().map(Candidate::Probe)
+    }
+
+    /// When no more messages are begun, those that were must get their acknowledgement, even if none
+    /// was asked for as more was to come: the last segment that waits without.
+    fn unrequested(&self) -> Option<Psn> {
+        let end = match self.state {
+            State::Running if self.admission == Admission::Open => return None,
+            State::Running if self.admitted_segments > 0 => return None,
+            State::Running => self.next,
+            State::Failing(failure) => {
+                let failing = failure.message.wrapping_sub(self.completed);
+                let begun = self.admitted.wrapping_sub(self.completed);
+                if failing < begun || (failing == begun && self.admitted_segments > 0) {
+                    self.messages.at(failure.message).first_psn
+                } else {
+                    self.next
+                }
+            }
+            State::Idle | State::Flushing => return None,
+        };
+        let waits = self.una.is_before(end) && self.ack_requested.is_before(end);
+        waits.then_some(end.previous())
     }
 
     /// Whether a message is not (behind one that is) known to fail.
@@ -277,7 +313,9 @@ impl<S: Storage> Requester<S> {
         if self.is_ordered(&message) {
             flags = flags.with(SegmentFlags::ORDERED);
         }
-        if self.wants_ack(number, &message, is_last) {
+        let asks = flags.contains(SegmentFlags::ACK_REQUEST);
+        if asks || self.wants_ack(psn, number, &message, is_last) {
+            self.note_ack_request(psn);
             flags = flags.with(SegmentFlags::ACK_REQUEST);
         }
         let (rkey, va) = match request.opcode {
@@ -306,16 +344,30 @@ impl<S: Storage> Requester<S> {
         }
     }
 
-    fn wants_ack(&mut self, number: u32, message: &Message, is_last: bool) -> bool {
-        self.since_ack_request += 1;
-        let is_newest = number.wrapping_add(1) == self.posted;
-        let ends = is_last && (message.request.signalling == Signalling::Signalled || is_newest);
-        let wanted = ends
-            || self.since_ack_request >= self.window.div_ceil(ACK_REQUEST_SHARE)
-            || self.next.distance_from(self.una) >= self.window;
-        if wanted {
-            self.since_ack_request = 0;
+    /// An acknowledgement of this segment will come.
+    pub(super) fn note_ack_request(&mut self, psn: Psn) {
+        self.since_ack_request = 0;
+        if self.ack_requested.is_before(psn.next()) {
+            self.ack_requested = psn.next();
         }
-        wanted
+    }
+
+    /// Whether the peer should acknowledge this segment: its user waits for it, or the requester
+    /// may have to before it can go on.
+    fn wants_ack(&mut self, psn: Psn, number: u32, message: &Message, is_last: bool) -> bool {
+        self.since_ack_request += 1;
+        let follower = number.wrapping_add(1);
+        let is_awaited = message.request.signalling == Signalling::Signalled
+            || follower == self.posted
+            || (self.is_ordered(self.messages.at(follower)) && !self.is_all_on_rail_of(psn));
+        (is_last && is_awaited)
+            || self.since_ack_request >= self.window.div_ceil(ACK_REQUEST_SHARE)
+            || self.next.distance_from(self.una) >= self.window
+    }
+
+    /// Whether everything outstanding is on the rail this segment was sent over.
+    fn is_all_on_rail_of(&self, psn: Psn) -> bool {
+        let rail = self.segments.at(psn.get()).rail;
+        self.sent == self.sent_on[rail.index()]
     }
 }

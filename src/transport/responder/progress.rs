@@ -33,7 +33,7 @@ impl<S: Storage> Responder<S> {
                     Ok(()) => {
                         self.requests.at_mut(self.base.get()).state = SlotState::Empty;
                         self.base = self.base.next();
-                        self.syndrome = Syndrome::Ack;
+                        self.soften();
                         if slot.flags.contains(SegmentFlags::ACK_REQUEST) {
                             self.ack_due = true;
                         }
@@ -114,6 +114,17 @@ impl<S: Storage> Responder<S> {
             responses_until: self.served.end(),
             receive,
         });
+    }
+
+    /// The request that was complained about has been processed. But the complaint was about all behind
+    /// it as well, and may not have been heard: it stays, until there is a new one; its number keeps
+    /// the peer from acting upon it twice.
+    fn soften(&mut self) {
+        match self.syndrome {
+            Syndrome::RnrNak(_) => self.syndrome = Syndrome::SequenceNak,
+            Syndrome::Ack | Syndrome::SequenceNak | Syndrome::Nak(_) | Syndrome::ReadNak { .. } => {
+            }
+        }
     }
 
     /// The request at the base must be sent again, and all behind it.
