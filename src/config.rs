@@ -25,6 +25,10 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
+// `configfs_attrs!` of Linux 7.2 refers to the root's `THIS_MODULE`, which later versions do not have.
+#[allow(unused_imports)]
+use crate::*;
+
 use crate::fabric::Fabric;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
@@ -115,7 +119,8 @@ impl configfs::GroupOperations for RailsConfig {
 
     fn make_group(&self, name: &CStr) -> Result<impl PinInit<configfs::Group<RailConfig>, Error>> {
         if name.to_bytes().len() > MAX_NAME {
-            return Err(ENAMETOOLONG);
+            pr_err!("a rail's name has at most {MAX_NAME} bytes\n");
+            return Err(EINVAL);
         }
         let Some(id) = self.ids.take() else {
             pr_err!("no more than {} rails\n", RailId::COUNT);
