@@ -11,6 +11,7 @@ use super::super::status::NakCode;
 use super::super::storage::Storage;
 use super::super::timing::RnrTimer;
 use super::Admission;
+use super::Caution;
 use super::Requester;
 use super::State;
 
@@ -87,6 +88,7 @@ impl<S: Storage> Requester<S> {
             self.una = self.una.next();
         }
         self.rnr_until = None;
+        self.caution = Caution::None;
         self.note_progress(now);
     }
 
@@ -119,6 +121,7 @@ impl<S: Storage> Requester<S> {
             Some(left) => {
                 self.rnr_retry_left = left;
                 self.rewind();
+                self.caution = Caution::AnyOne;
                 self.rnr_until = Some(now.after(timer.duration()));
                 // The wait is the responder's wish: the ACK timer stands still.
                 self.deadline = None;

@@ -245,6 +245,18 @@ enum Admission {
     Drained,
 }
 
+/// Which rails may be used. After an RNR NAK the responder places nothing before the message it was
+/// about: in order, over one rail, what follows that message is not dropped again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Caution {
+    /// All.
+    None,
+    /// The one that comes first.
+    AnyOne,
+    /// This one.
+    Only(RailId),
+}
+
 /// Counters of rare events, for diagnosis.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RequesterCounters {
@@ -293,6 +305,7 @@ pub struct Requester<S: Storage> {
     /// An acknowledgement has been asked for, or will come by itself, for all before this one.
     ack_requested: Psn,
     admission: Admission,
+    caution: Caution,
 
     responses: read::Responses,
 
@@ -347,6 +360,7 @@ impl<S: Storage> Requester<S> {
             since_ack_request: 0,
             ack_requested: Psn::new(0),
             admission: Admission::Open,
+            caution: Caution::None,
             responses: read::Responses::new(Psn::new(0), 1),
             retry_left: RetryLimit::Times(0),
             rnr_retry_left: RetryLimit::Times(0),
@@ -396,6 +410,7 @@ impl<S: Storage> Requester<S> {
         self.since_ack_request = 0;
         self.ack_requested = Psn::new(0);
         self.admission = Admission::Open;
+        self.caution = Caution::None;
         self.responses = read::Responses::new(Psn::new(0), 1);
         self.deadline = None;
         self.rnr_until = None;

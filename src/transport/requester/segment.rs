@@ -13,6 +13,7 @@ use super::super::opcode::Opcode;
 use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
 use super::Admission;
+use super::Caution;
 use super::Fencing;
 use super::LocalRange;
 use super::Message;
@@ -55,6 +56,9 @@ impl<S: Storage> Requester<S> {
     ) -> Option<RequestSegment> {
         self.refuse_impossible_read();
         let candidate = self.candidate(rail, now)?;
+        if self.caution == Caution::AnyOne {
+            self.caution = Caution::Only(rail);
+        }
         if self.rnr_until.take().is_some() || self.deadline.is_none() {
             self.arm(now);
         }
@@ -85,6 +89,7 @@ impl<S: Storage> Requester<S> {
                 slot.state == SegmentState::Sent && slot.rail == rail && slot.seq == seq;
             if is_latest {
                 self.unsend(psn);
+                self.caution = Caution::None;
             }
         } else {
             self.reread_lost(psn);
@@ -150,6 +155,10 @@ impl<S: Storage> Requester<S> {
         }
         if self.rnr_until.is_some_and(|until| now < until) {
             return None;
+        }
+        match self.caution {
+            Caution::Only(only) if only != rail => return None,
+            Caution::Only(_) | Caution::AnyOne | Caution::None => {}
         }
         if let Some(number) = self.due_reread() {
             return Some(Candidate::Reread(number));

@@ -8,6 +8,7 @@ use super::super::ids::RailSeq;
 use super::super::rail::tx::Delivery;
 use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
+use super::Caution;
 use super::Requester;
 use super::SegmentState;
 use super::State;
@@ -67,6 +68,7 @@ impl<S: Storage> Requester<S> {
             Some(left) => {
                 self.retry_left = left;
                 self.counters.timeouts += 1;
+                self.caution = Caution::None;
                 self.rewind();
                 self.demand_responses();
                 self.arm(now);

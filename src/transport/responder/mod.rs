@@ -90,6 +90,26 @@ enum SlotState {
     TooLong,
 }
 
+impl SlotState {
+    /// Whether it is waiting for its turn to be complained about.
+    const fn is_mark(self) -> bool {
+        match self {
+            Self::Rnr | Self::Dropped | Self::Denied(_) | Self::TooLong => true,
+            Self::Empty | Self::Placing | Self::PlacingRepeated | Self::Placed => false,
+        }
+    }
+
+    /// Whether its message may end up refused.
+    const fn is_refusal(self) -> bool {
+        match self {
+            Self::Rnr | Self::Denied(_) | Self::TooLong => true,
+            Self::Empty | Self::Placing | Self::PlacingRepeated | Self::Placed | Self::Dropped => {
+                false
+            }
+        }
+    }
+}
+
 /// Entry of the table of requests in the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestSlot {
@@ -135,6 +155,8 @@ enum FaultyReceive {
     Flushed,
     /// It was too short.
     TooShort,
+    /// Its buffers are not covered by a memory region that allows the access.
+    Unprotected,
 }
 
 /// A message of which not all segments have been processed.
@@ -185,6 +207,9 @@ pub struct Responder<S: Storage> {
     base: Psn,
     window: u32,
     marks: u32,
+    /// The first request in the window that may end up refused: nothing behind it is placed, as it may
+    /// never come to be.
+    refused: Option<Psn>,
     placing: u32,
     open: Option<OpenMessage>,
 
@@ -226,6 +251,7 @@ impl<S: Storage> Responder<S> {
             base: Psn::new(0),
             window: 1,
             marks: 0,
+            refused: None,
             placing: 0,
             open: None,
             receives: receive::Receives::new(Ring::new(tables.receives, MAX_TABLE)?),
@@ -270,6 +296,7 @@ impl<S: Storage> Responder<S> {
         self.base = Psn::new(0);
         self.window = 1;
         self.marks = 0;
+        self.refused = None;
         self.placing = 0;
         self.open = None;
         self.receives.reset();

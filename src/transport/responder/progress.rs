@@ -60,12 +60,47 @@ impl<S: Storage> Responder<S> {
                     self.demand_repetition(Syndrome::SequenceNak);
                     return;
                 }
-                SlotState::Denied(code) => self.refuse(code, FaultyReceive::Flushed),
+                SlotState::Denied(code) => {
+                    let is_send = matches!(slot.opcode, Opcode::Send | Opcode::SendWithImm);
+                    self.refuse(
+                        code,
+                        if is_send && code == NakCode::RemoteOperation {
+                            FaultyReceive::Unprotected
+                        } else {
+                            FaultyReceive::Flushed
+                        },
+                    );
+                }
                 SlotState::TooLong => {
                     self.refuse(NakCode::InvalidRequest, FaultyReceive::TooShort);
                 }
             }
         }
+    }
+
+    /// Whether a request before `psn` may end up refused.
+    pub(super) fn is_behind_refused(&self, psn: Psn) -> bool {
+        self.refused.is_some_and(|refused| refused.is_before(psn))
+    }
+
+    /// The request at `psn` has got this mark.
+    pub(super) fn note_refused(&mut self, psn: Psn, mark: SlotState) {
+        if mark.is_refusal() && self.refused.is_none_or(|known| psn.is_before(known)) {
+            self.refused = Some(psn);
+        }
+    }
+
+    /// The first request behind `psn` that may end up refused.
+    pub(super) fn first_refused_behind(&self, psn: Psn) -> Option<Psn> {
+        let end = self.base.add(self.window);
+        let mut behind = psn.next();
+        while self.marks > 0 && behind.is_before(end) {
+            if self.requests.at(behind.get()).state.is_refusal() {
+                return Some(behind);
+            }
+            behind = behind.next();
+        }
+        None
     }
 
     /// A fault has been noted; once the answers to all READs before it have been delivered, says so
@@ -77,11 +112,16 @@ impl<S: Storage> Responder<S> {
         if !self.served.has_delivered(fault.responses_until) {
             return;
         }
-        if fault.receive == FaultyReceive::TooShort {
-            // Without a receive there was nothing too short; then there is nothing to complete.
+        let status = match fault.receive {
+            FaultyReceive::Flushed => None,
+            FaultyReceive::TooShort => Some(CompletionStatus::LocalLengthError),
+            FaultyReceive::Unprotected => Some(CompletionStatus::LocalProtectionError),
+        };
+        if let Some(status) = status {
+            // One was taken, or there would be nothing wrong with it.
             let _ = self.receives.complete(ReceiveEnd {
                 opcode: Opcode::Send,
-                status: CompletionStatus::LocalLengthError,
+                status,
                 byte_len: 0,
                 imm: 0,
                 solicited: Solicitation::Unsolicited,
@@ -133,18 +173,19 @@ impl<S: Storage> Responder<S> {
         let end = self.base.add(self.window);
         while self.marks > 0 && psn != end {
             let slot = self.requests.at_mut(psn.get());
-            match slot.state {
-                SlotState::Rnr | SlotState::Dropped | SlotState::Denied(_) | SlotState::TooLong => {
-                    slot.state = SlotState::Empty;
-                    self.marks -= 1;
-                }
-                SlotState::Empty
-                | SlotState::Placing
-                | SlotState::PlacingRepeated
-                | SlotState::Placed => {}
+            if slot.state.is_mark() {
+                slot.state = SlotState::Empty;
+                self.marks -= 1;
             }
             psn = psn.next();
         }
+        self.refused = match syndrome {
+            // It may be given up on.
+            Syndrome::RnrNak(_) => Some(self.base),
+            Syndrome::Ack | Syndrome::SequenceNak | Syndrome::Nak(_) | Syndrome::ReadNak { .. } => {
+                None
+            }
+        };
         self.complain(syndrome);
     }
 

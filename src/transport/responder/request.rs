@@ -130,6 +130,7 @@ impl<S: Storage> Responder<S> {
         }
         match self.requests.at(psn.get()).state {
             SlotState::Empty => {}
+            // What it is marked with is judged anew.
             SlotState::Rnr | SlotState::Dropped | SlotState::Denied(_) | SlotState::TooLong => {
                 self.marks -= 1;
             }
@@ -139,7 +140,14 @@ impl<S: Storage> Responder<S> {
             }
             SlotState::Placed => return self.duplicate(request),
         }
-        let verdict = self.place(request, queue);
+        let verdict = if self.is_behind_refused(psn) {
+            Err(SlotState::Dropped)
+        } else {
+            self.place(request, queue)
+        };
+        if verdict.is_ok() && self.refused == Some(psn) {
+            self.refused = self.first_refused_behind(psn);
+        }
         *self.requests.at_mut(psn.get()) = RequestSlot {
             state: match verdict {
                 Ok(Placement::Nothing) => SlotState::Placed,
@@ -161,8 +169,9 @@ impl<S: Storage> Responder<S> {
             psn,
         };
         match verdict {
-            Err(_) => {
+            Err(mark) => {
                 self.marks += 1;
+                self.note_refused(psn, mark);
                 self.advance(queue);
                 Disposition::Drop(DropReason::Refused)
             }
@@ -223,14 +232,10 @@ impl<S: Storage> Responder<S> {
             Outcome::Aborted => SlotState::Empty,
             Outcome::Denied(code) => SlotState::Denied(code),
         };
-        match slot.state {
-            SlotState::Dropped | SlotState::Denied(_) => self.marks += 1,
-            SlotState::Empty
-            | SlotState::Placing
-            | SlotState::PlacingRepeated
-            | SlotState::Placed
-            | SlotState::Rnr
-            | SlotState::TooLong => {}
+        let state = slot.state;
+        if state.is_mark() {
+            self.marks += 1;
+            self.note_refused(token.psn, state);
         }
         self.placing = self.placing.saturating_sub(1);
         if self.state == State::Running {
