@@ -22,7 +22,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// Pinned pages of a process.
+/// Pinned pages of a process. Dropping it releases them, and may sleep.
 ///
 /// # Invariants
 ///
