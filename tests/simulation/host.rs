@@ -263,7 +263,9 @@ impl Host {
         let segment = qp.requester.next_segment(rail, seq, now)?;
         let psn = segment.header.psn;
         let message_index = qp.slots[&segment.source.slot];
-        let message = &ledger.connections[qp.connection].streams[qp.side].messages[message_index];
+        let stream = &ledger.connections[qp.connection].streams[qp.side];
+        stream.assert_may_start(message_index);
+        let message = &stream.messages[message_index];
         if message.fate == Fate::Fail(CompletionStatus::LocalProtectionError) {
             qp.requester
                 .fail_message(segment.source.slot, CompletionStatus::LocalProtectionError);
@@ -407,13 +409,12 @@ impl Host {
                 va,
                 life,
             } => {
-                let side = 1 - self.qps[qp].side;
-                let segment = ledger.connections[life].segment;
                 let outcome = if self.qps[qp].connection != life {
                     // The queue pair was reset meanwhile.
                     Outcome::Aborted
                 } else {
-                    self.write(life, side, rkey, va, segment, &arrived, ledger)
+                    let side = 1 - self.qps[qp].side;
+                    write((life, side), rkey, va, &arrived, ledger)
                 };
                 self.finish_request(qp, token, outcome);
             }
@@ -456,31 +457,6 @@ impl Host {
                 self.qps[qp].requester.commit_response(token, outcome, now);
             }
         }
-    }
-
-    fn write(
-        &mut self,
-        life: usize,
-        side: usize,
-        rkey: u32,
-        va: u64,
-        segment: u32,
-        arrived: &Arrived<'_>,
-        ledger: &mut Ledger,
-    ) -> Outcome {
-        let data = match arrived {
-            Arrived::Intact(data) | Arrived::Broken(data) => *data,
-        };
-        let Some((message, offset)) = ledger.access(life, side, rkey, va, data.len() as u32) else {
-            return Outcome::Denied(NakCode::RemoteAccess);
-        };
-        let is_flag = message.is_flag;
-        let outcome = settle(message, offset, segment, arrived);
-        if is_flag && outcome == Outcome::Placed {
-            let index = ledger.regions[&rkey].index;
-            ledger.connections[life].streams[side].messages[index - 1].assert_whole();
-        }
-        outcome
     }
 
     fn finish_request(&mut self, index: usize, token: RequestToken, outcome: Outcome) {
@@ -618,4 +594,28 @@ fn settle(
             Outcome::Aborted
         }
     }
+}
+
+/// A piece of a WRITE of this life and side has arrived.
+fn write(
+    (life, side): (usize, usize),
+    rkey: u32,
+    va: u64,
+    arrived: &Arrived<'_>,
+    ledger: &mut Ledger,
+) -> Outcome {
+    let data = match arrived {
+        Arrived::Intact(data) | Arrived::Broken(data) => *data,
+    };
+    let segment = ledger.connections[life].segment;
+    let Some((message, offset)) = ledger.access(life, side, rkey, va, data.len() as u32) else {
+        return Outcome::Denied(NakCode::RemoteAccess);
+    };
+    let is_flag = message.is_flag;
+    let outcome = settle(message, offset, segment, arrived);
+    if is_flag && outcome == Outcome::Placed {
+        let index = ledger.regions[&rkey].index;
+        ledger.connections[life].streams[side].messages[index - 1].assert_whole();
+    }
+    outcome
 }

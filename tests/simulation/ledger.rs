@@ -27,6 +27,7 @@ pub struct Message {
     pub imm: u32,
     pub signalled: bool,
     pub solicited: bool,
+    pub fenced: bool,
     pub fate: Fate,
     /// A flag: when it is placed, the message before it must be there in full.
     pub is_flag: bool,
@@ -86,6 +87,22 @@ pub struct Stream {
     pub received: usize,
     /// The first completion that was not a success.
     pub failed: Option<CompletionStatus>,
+}
+
+impl Stream {
+    /// A segment of a message is about to be sent.
+    pub fn assert_may_start(&self, index: usize) {
+        if !self.messages[index].fenced {
+            return;
+        }
+        let mut reads = self.messages[..index]
+            .iter()
+            .filter(|message| message.opcode == Opcode::Read);
+        assert!(
+            reads.all(|read| read.placed_bytes == read.length),
+            "sent before a READ behind whose fence it is"
+        );
+    }
 }
 
 /// Which message a remote key belongs to.
