@@ -105,10 +105,15 @@ impl FakeGuest {
                 .map(GuestAddress(MEMORY), memory.into(), Access::ReadWrite)
                 .unwrap();
         });
-        guest.start(fabric, Side::Tx, 0, RAW);
-        guest.start(fabric, Side::Rx, 0, RAW);
-        guest.post_rx(fabric, 0, RING_SIZE - 1);
+        guest.start_control(fabric);
         guest
+    }
+
+    /// Starts the control channel.
+    pub(crate) fn start_control(&mut self, fabric: &mut Fabric) {
+        self.start(fabric, Side::Tx, 0, RAW);
+        self.start(fabric, Side::Rx, 0, RAW);
+        self.post_rx(fabric, 0, RING_SIZE - 1);
     }
 
     pub(crate) fn with<R>(&self, fabric: &mut Fabric, work: impl FnOnce(&mut Nhi) -> R) -> R {

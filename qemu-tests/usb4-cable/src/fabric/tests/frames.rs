@@ -150,16 +150,60 @@ fn a_reset_stops_everything() {
     let mut pair = Pair::connected(E2E);
     pair.post_rx(1);
     pair.a.post_tx(&mut pair.fabric, TX, b"late", PDF);
-    let reset = |nhi: &mut Nhi| nhi.write_register(0x3_9898, &1u32.to_le_bytes());
-    pair.b.with(&mut pair.fabric, reset);
+    pair.b.with(&mut pair.fabric, host_router_reset);
     pair.step();
     assert_eq!(pair.received(), []);
     assert_eq!(pair.link(), LinkState::Down);
+    // A ring of the kernel that boots next must not find indices of this one's.
+    pair.b.with(&mut pair.fabric, |nhi| {
+        assert_eq!(nhi.registers().load(0x8000 + 0x20 + 8), 0);
+    });
     let mut done = [0xff; 4];
     pair.b.with(&mut pair.fabric, |nhi| {
         nhi.read_register(0x3_9898, &mut done)
     });
     assert_eq!(done, [0; 4], "the driver waits for this");
+}
+
+#[test]
+fn a_reset_stops_rings_and_closes_paths() {
+    let restarted = || {
+        let mut pair = Pair::connected(E2E);
+        pair.post_rx(1);
+        pair.b.with(&mut pair.fabric, host_router_reset);
+        pair.b.start_control(&mut pair.fabric);
+        pair.b.enumerate(&mut pair.fabric);
+        assert_eq!(pair.link(), LinkState::Up);
+        pair
+    };
+    let mut pair = restarted();
+    pair.b.path_in(&mut pair.fabric, PORT_1, HOP, RX);
+    pair.b.set_index(&mut pair.fabric, Side::Rx, RX, 1);
+    pair.send(b"no ring");
+    assert_eq!(pair.a.sent(&mut pair.fabric, TX), 0);
+    let mut pair = restarted();
+    pair.b.start(&mut pair.fabric, Side::Rx, RX, E2E);
+    pair.post_rx(1);
+    pair.send(b"no path");
+    assert_eq!(pair.a.sent(&mut pair.fabric, TX), 0);
+}
+
+fn host_router_reset(nhi: &mut Nhi) {
+    nhi.write_register(0x3_9898, &1u32.to_le_bytes());
+}
+
+#[test]
+fn paths_end_at_the_nhi_or_nowhere() {
+    let mut pair = Pair::connected(0);
+    pair.post_rx(1);
+    // To another lane adapter of the receiver.
+    let entry = [1 << 31 | 1 << 11 | u32::from(RX), 0];
+    let lane = PORT_1.lane_0();
+    pair.b
+        .config_write(&mut pair.fabric, PATH_SPACE, lane, 2 * HOP, &entry);
+    pair.send(b"astray");
+    assert_eq!(pair.received(), []);
+    assert_eq!(pair.counters().dropped, 1);
 }
 
 #[test]

@@ -147,6 +147,21 @@ fn beyond_the_link_is_another_domain() {
 }
 
 #[test]
+fn answers_echo_the_address_but_for_the_adapter() {
+    let mut pair = Pair::powered();
+    let sent = address(ADAPTER_SPACE, PORT_1.lane_0(), 3, 1);
+    let read = ControlPacket {
+        kind: PacketKind::Read,
+        route: Route::HOST,
+        body: vec![sent.0 | 2 << 27],
+    };
+    let answer = &pair.a.control(&mut pair.fabric, &read)[0];
+    // The driver takes it for the upstream adapter.
+    let expected = sent.with_adapter(NHI_ADAPTER).0 | 2 << 27;
+    assert_eq!(answer.body, [expected, 3 << 20]);
+}
+
+#[test]
 fn requests_for_no_cable() {
     let mut pair = Pair::linked();
     let request = Request::Unplug { cable: "d".into() };
