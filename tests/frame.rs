@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Properties of the wire header and the hello: what is encoded is decoded, what is damaged is refused,
+//! and nothing that is decoded is out of range.
+
+use proptest::prelude::*;
+use usb4_roce::transport::checksum::Checksum;
+use usb4_roce::transport::checksum::Seed;
+use usb4_roce::transport::frame::is_segment_size;
+use usb4_roce::transport::frame::padded;
+use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Body;
+use usb4_roce::transport::frame::FrameError;
+use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::RequestHeader;
+use usb4_roce::transport::frame::ResponseHeader;
+use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::Syndrome;
+use usb4_roce::transport::frame::HEADER_LEN;
+use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::Psn;
+use usb4_roce::transport::ids::Qpn;
+use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::ids::Rkey;
+use usb4_roce::transport::ids::Rsn;
+use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::opcode::MAX_MESSAGE;
+use usb4_roce::transport::rail::hello::Hello;
+use usb4_roce::transport::status::NakCode;
+use usb4_roce::transport::timing::RnrTimer;
+
+struct Crc;
+
+impl Checksum for Crc {
+    fn crc32c(state: u32, data: &[u8]) -> u32 {
+        !crc32c::crc32c_append(!state, data)
+    }
+}
+
+fn seed(number: u64) -> Seed {
+    Seed::of_session::<Crc>(number, 1)
+}
+
+fn flags() -> impl Strategy<Value = SegmentFlags> {
+    let all = [
+        SegmentFlags::FIRST,
+        SegmentFlags::LAST,
+        SegmentFlags::SOLICITED,
+        SegmentFlags::ORDERED,
+        SegmentFlags::ACK_REQUEST,
+        SegmentFlags::REPEAT,
+    ];
+    proptest::sample::subsequence(all.to_vec(), 0..=all.len()).prop_map(|some| {
+        some.into_iter()
+            .fold(SegmentFlags::none(), SegmentFlags::with)
+    })
+}
+
+fn data_request() -> impl Strategy<Value = RequestHeader> {
+    let opcode = prop_oneof![
+        Just(Opcode::Send),
+        Just(Opcode::SendWithImm),
+        Just(Opcode::Write),
+        Just(Opcode::WriteWithImm),
+    ];
+    (
+        (any::<u32>(), any::<u32>(), any::<u32>(), opcode, flags()),
+        (any::<u32>(), any::<u32>(), any::<u64>(), any::<u32>()),
+        (0..=MAX_MESSAGE - MAX_PAYLOAD, 0..=MAX_PAYLOAD),
+    )
+        .prop_map(|(ids, fields, (offset, payload_len))| RequestHeader {
+            dest_qpn: Qpn::new(ids.0),
+            src_qpn: Qpn::new(ids.1),
+            psn: Psn::new(ids.2),
+            opcode: ids.3,
+            flags: ids.4,
+            rsn: Rsn(fields.0),
+            rkey: Rkey(fields.1),
+            va: fields.2,
+            offset,
+            imm: fields.3,
+            response_psn: Psn::new(0),
+            payload_len,
+        })
+}
+
+fn read_request() -> impl Strategy<Value = RequestHeader> {
+    (
+        data_request(),
+        0..=MAX_MESSAGE,
+        SMALL_PAYLOAD / 64..=MAX_PAYLOAD / 64,
+        any::<u32>(),
+    )
+        .prop_map(|(request, length, units, response)| RequestHeader {
+            opcode: Opcode::Read,
+            rsn: Rsn(0),
+            offset: length,
+            imm: units * 64,
+            response_psn: Psn::new(response),
+            payload_len: 0,
+            ..request
+        })
+}
+
+fn nak_code() -> impl Strategy<Value = NakCode> {
+    prop_oneof![
+        Just(NakCode::InvalidRequest),
+        Just(NakCode::RemoteAccess),
+        Just(NakCode::RemoteOperation),
+    ]
+}
+
+fn syndrome() -> impl Strategy<Value = Syndrome> {
+    prop_oneof![
+        Just(Syndrome::Ack),
+        (0..32u8).prop_map(|timer| Syndrome::RnrNak(RnrTimer::new(timer))),
+        Just(Syndrome::SequenceNak),
+        nak_code().prop_map(Syndrome::Nak),
+        (any::<u32>(), nak_code()).prop_map(|(psn, code)| Syndrome::ReadNak {
+            psn: Psn::new(psn),
+            code,
+        }),
+    ]
+}
+
+fn body() -> impl Strategy<Value = (Body, u32)> {
+    prop_oneof![
+        (0..=MAX_PAYLOAD).prop_map(|len| (Body::Hello, len)),
+        Just((
+            Body::Nop {
+                reply: NopReply::Unneeded
+            },
+            0
+        )),
+        Just((
+            Body::Nop {
+                reply: NopReply::Wanted
+            },
+            0
+        )),
+        (any::<u32>(), any::<u32>()).prop_map(|(from, to)| {
+            let (from, to) = (RailSeq(from), RailSeq(to));
+            (Body::Lost { from, to }, 0)
+        }),
+        Just((Body::Goodbye, 0)),
+        data_request().prop_map(|request| (Body::Request(request), request.payload_len)),
+        read_request().prop_map(|request| (Body::Request(request), 0)),
+        (
+            any::<[u32; 4]>(),
+            0..=MAX_MESSAGE - MAX_PAYLOAD,
+            0..=MAX_PAYLOAD
+        )
+            .prop_map(|(ids, offset, payload_len)| {
+                let response = ResponseHeader {
+                    dest_qpn: Qpn::new(ids[0]),
+                    src_qpn: Qpn::new(ids[1]),
+                    response_psn: Psn::new(ids[2]),
+                    request_psn: Psn::new(ids[3]),
+                    offset,
+                    payload_len,
+                };
+                (Body::Response(response), payload_len)
+            }),
+        (any::<[u32; 5]>(), syndrome()).prop_map(|(ids, syndrome)| {
+            let ack = AckHeader {
+                dest_qpn: Qpn::new(ids[0]),
+                src_qpn: Qpn::new(ids[1]),
+                psn: Psn::new(ids[2]),
+                response_psn: Psn::new(ids[3]),
+                syndrome,
+                nak_serial: ids[4],
+            };
+            (Body::Ack(ack), 0)
+        }),
+        (0..=MAX_PAYLOAD).prop_map(|len| (Body::Datagram, len)),
+    ]
+}
+
+fn header() -> impl Strategy<Value = Header> {
+    (any::<u32>(), any::<u32>(), any::<u32>(), body()).prop_map(
+        |(seq, ack, payload_crc, (body, payload_len))| Header {
+            seq: RailSeq(seq),
+            ack: RailSeq(ack),
+            payload_len,
+            payload_crc,
+            body,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_encoded_is_decoded(header in header(), session in any::<u64>()) {
+        let bytes = header.encode::<Crc>(seed(session));
+        prop_assert_eq!(Header::decode::<Crc>(&bytes, seed(session)), Ok(header));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed(header in header(), bit in 0..HEADER_LEN * 8) {
+        let mut bytes = header.encode::<Crc>(seed(7));
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Header::decode::<Crc>(&bytes, seed(7)).is_err());
+    }
+
+    #[test]
+    fn another_session_s_header_is_refused(header in header()) {
+        let bytes = header.encode::<Crc>(seed(7));
+        prop_assert_eq!(
+            Header::decode::<Crc>(&bytes, seed(8)),
+            Err(FrameError::Checksum)
+        );
+    }
+
+    /// A peer that knows the session's seed can sign anything: what comes out is in range all the same.
+    #[test]
+    fn signed_nonsense_decodes_to_what_is_in_range_or_not_at_all(
+        mut bytes in any::<[u8; HEADER_LEN]>(),
+        kind in 0..12u8,
+        opcode in 0..8u8,
+        flags in 0..0x80u16,
+        small in any::<bool>(),
+    ) {
+        bytes[0..4].copy_from_slice(&0x4534_5255u32.to_le_bytes());
+        bytes[16] = kind;
+        bytes[17] = opcode;
+        bytes[18..20].copy_from_slice(&flags.to_le_bytes());
+        if small {
+            // Values that pass more checks.
+            for at in [22, 23, 31, 35, 39, 43, 58, 59, 62, 63] {
+                bytes[at] = 0;
+            }
+        }
+        let crc = Crc::crc32c(seed(7).state(), &bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        match Header::decode::<Crc>(&bytes, seed(7)) {
+            Err(error) => prop_assert_eq!(error, FrameError::Field),
+            Ok(header) => {
+                prop_assert!(header.payload_len <= MAX_PAYLOAD);
+                prop_assert!(header.frame_len() >= HEADER_LEN as u32 + header.payload_len);
+                match header.body {
+                    Body::Request(request) if request.opcode == Opcode::Read => {
+                        prop_assert!(request.read_length() <= MAX_MESSAGE);
+                        prop_assert!(is_segment_size(request.read_segment()));
+                        prop_assert_eq!(request.payload_len, 0);
+                    }
+                    Body::Request(request) => {
+                        let end = u64::from(request.offset) + u64::from(request.payload_len);
+                        prop_assert!(end <= u64::from(MAX_MESSAGE));
+                        prop_assert_eq!(request.payload_len, header.payload_len);
+                    }
+                    Body::Response(response) => {
+                        let end = u64::from(response.offset) + u64::from(response.payload_len);
+                        prop_assert!(end <= u64::from(MAX_MESSAGE));
+                    }
+                    Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Ack(_) => {
+                        prop_assert_eq!(header.payload_len, 0);
+                    }
+                    Body::Hello | Body::Datagram => {}
+                }
+                prop_assert_eq!(Header::decode::<Crc>(&header.encode::<Crc>(seed(7)), seed(7)), Ok(header));
+            }
+        }
+    }
+
+    #[test]
+    fn anything_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Header::decode::<Crc>(&bytes, seed(7));
+        let _ = Hello::decode(&bytes);
+    }
+
+    #[test]
+    fn padding_is_to_the_next_multiple(len in 0..=MAX_PAYLOAD) {
+        let padded = padded(len);
+        prop_assert!(padded >= len && padded < len + 64 && padded % 64 == 0);
+    }
+
+    #[test]
+    fn a_decoded_hello_encodes_to_itself(mut bytes in any::<[u8; 128]>()) {
+        bytes[0..2].copy_from_slice(&1u16.to_le_bytes());
+        bytes[2..4].copy_from_slice(&256u16.to_le_bytes());
+        bytes[4..8].copy_from_slice(&MAX_PAYLOAD.to_le_bytes());
+        bytes[54] &= 1;
+        if let Ok(hello) = Hello::decode(&bytes) {
+            prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+            let _ = hello.identity.name();
+        }
+    }
+}
+
+#[test]
+fn the_checksum_is_crc32c() {
+    // The check value of CRC-32C, which is inverted at both ends.
+    assert_eq!(!Crc::crc32c(!0, b"123456789"), 0xe306_9283);
+}
