@@ -156,7 +156,14 @@ impl Peer {
 
     /// Sends `value`.
     pub fn send<T: Serialize>(&mut self, value: &T) -> Result<()> {
-        self.write(&Envelope::Value(value))
+        let Err(error) = self.write(&Envelope::Value(value)) else {
+            return Ok(());
+        };
+        // A peer that has gone may have told why.
+        match self.read() {
+            Ok(Envelope::Failed(reason)) => bail!("the peer failed: {reason}"),
+            _ => Err(error),
+        }
     }
 
     /// Receives a value. An error of the peer's comes back as an error here.
@@ -293,6 +300,15 @@ mod tests {
         assert_eq!(a.step_end.take(), Some(2.into()));
         a.send(&7).expect("sent");
         assert_eq!(b.recv::<u32>().expect("the next step goes on"), 7);
+    }
+
+    #[test]
+    fn a_peer_that_failed_and_left_is_reported_when_sending() {
+        let (mut a, mut b) = Peer::pair(LIMIT).expect("a socket pair");
+        a.fail(&anyhow::anyhow!("no cable"));
+        drop(a);
+        let error = b.send(&1).expect_err("nobody is there");
+        assert!(error.to_string().contains("no cable"));
     }
 
     #[test]

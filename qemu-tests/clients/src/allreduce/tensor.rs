@@ -7,6 +7,7 @@ use std::ops::Range;
 use anyhow::bail;
 use anyhow::Result;
 
+use crate::pattern::fold;
 use crate::pattern::mix;
 use crate::verbs::Buffer;
 
@@ -28,7 +29,7 @@ fn contribution(rank: usize, element: usize, iteration: usize) -> u8 {
 }
 
 fn hash(group: usize, element: usize, iteration: usize) -> [u8; RANKS_PER_HASH] {
-    let group = mix((iteration as u64) << 32 | group as u64);
+    let group = fold(&[iteration as u64, group as u64]);
     mix(group.wrapping_add(element as u64)).to_le_bytes()
 }
 

@@ -78,6 +78,11 @@ pub fn run(
                 posted += 1;
             }
             if end.cq.poll(&mut completions, DEPTH as usize)? == 0 {
+                ensure!(
+                    last_success.elapsed() < env.limit,
+                    "requests are in flight, but none completed for {:?}",
+                    env.limit
+                );
                 thread::yield_now();
             }
             for completion in completions.drain(..) {

@@ -173,8 +173,8 @@ impl Context {
     /// Reads the used entries of a port's GID table, in the table's order.
     pub fn gids(&self, port: PortNum) -> Result<Vec<GidEntry>> {
         // SAFETY: ibv_gid_entry is plain integers; zeroes are a valid value.
-        let mut table: Vec<sys::ibv_gid_entry> =
-            vec![unsafe { std::mem::zeroed() }; GID_ENTRIES_READ];
+        let unused: sys::ibv_gid_entry = unsafe { std::mem::zeroed() };
+        let mut table = vec![unused; GID_ENTRIES_READ];
         // SAFETY: The table has room for as many entries of this size as are named.
         let count = unsafe {
             sys::_ibv_query_gid_table(

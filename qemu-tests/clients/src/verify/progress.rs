@@ -241,7 +241,7 @@ mod tests {
         Op {
             kind,
             len: 5,
-            pieces: vec![0..5],
+            pieces: Vec::from([0..5]),
             remote: 0,
             imm: 9,
             carriage: Carriage::Sges,

@@ -278,33 +278,27 @@ pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<O
         Receiving::Own => None,
         Receiving::Shared => Some(Srq::new(&pd, shape.slots() as u32, shape.max_sge as u32)?),
     };
-    let lens = [shape.source_len(), shape.target_len(), shape.receive_len()];
-    let buffers = (0..shape.qps)
-        .map(|_| -> nix::Result<[Buffer; 3]> {
-            Ok([
-                Region::buffer(lens[0])?,
-                Region::buffer(lens[1])?,
-                Region::buffer(lens[2])?,
-            ])
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .context("not enough memory for the buffers")?;
-    let shared_buffer = Region::buffer(lens[2]).context("not enough memory for the buffers")?;
+    let (own_receives, shared_receives) = match shape.receiving {
+        Receiving::Own => (shape.qps, 0),
+        Receiving::Shared => (0, 1),
+    };
+    let allocate = |count: usize, len: usize| {
+        (0..count)
+            .map(|_| Region::buffer(len))
+            .collect::<Result<Vec<Buffer>, _>>()
+            .context("not enough memory for the buffers")
+    };
+    let source_buffers = allocate(shape.qps, shape.source_len())?;
+    let target_buffers = allocate(shape.qps, shape.target_len())?;
+    let receive_buffers = allocate(own_receives + shared_receives, shape.receive_len())?;
 
     let seed = fold(&[run.settings.seed, variant as u64]);
     let region = |name: &str, number: usize, buffer, len, access| {
         let pattern = Pattern::new(&[seed, run.side.index() as u64, number as u64, len as u64]);
-        Region::new(
-            format!("{name} of QP {number}"),
-            &pd,
-            buffer,
-            len,
-            access,
-            pattern,
-        )
+        Region::new(name.to_string(), &pd, buffer, len, access, pattern)
     };
     let mut qps = Vec::new();
-    for (number, buffers) in buffers.iter().enumerate() {
+    for number in 0..shape.qps {
         let init = |inline| QpInit {
             send_cq,
             recv_cq,
@@ -326,19 +320,25 @@ pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<O
         // A device need not have inline data at all.
         let qp = Qp::new(&pd, &init(INLINE_WANTED)).or_else(|_| Qp::new(&pd, &init(0)))?;
         let source = region(
-            "source region",
+            &format!("source region of QP {number}"),
             number,
-            &buffers[0],
-            lens[0],
+            &source_buffers[number],
+            shape.source_len(),
             Access::REMOTE_READ,
         )?;
-        let target = region("target region", number, &buffers[1], lens[1], FULL_ACCESS)?;
+        let target = region(
+            &format!("target region of QP {number}"),
+            number,
+            &target_buffers[number],
+            shape.target_len(),
+            FULL_ACCESS,
+        )?;
         let receive = match shape.receiving {
             Receiving::Own => Some(region(
-                "receive region",
+                &format!("receive region of QP {number}"),
                 number,
-                &buffers[2],
-                lens[2],
+                &receive_buffers[number],
+                shape.receive_len(),
                 Access::LOCAL_WRITE,
             )?),
             Receiving::Shared => None,
@@ -373,8 +373,8 @@ pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<O
             region: region(
                 "shared receive region",
                 shape.qps,
-                &shared_buffer,
-                lens[2],
+                &receive_buffers[0],
+                shape.receive_len(),
                 Access::LOCAL_WRITE,
             )?,
         }),
