@@ -2,7 +2,9 @@
 
 //! The command line.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,7 +21,9 @@ use lab_agent::protocol::ExitStatus;
 use usb4_cable::topology::LinkSpeed;
 
 use crate::agent::command;
+use crate::agent::Agent;
 use crate::cache::Cache;
+use crate::demo;
 use crate::fabric::Fabric;
 use crate::instance::Instance;
 use crate::kernel_tree::Kernel;
@@ -31,6 +35,9 @@ use crate::within::Lifetime;
 use crate::within::Program;
 use crate::workbench;
 use crate::workbench::Workbench;
+
+/// The part of a file's mode that is not its type.
+const PERMISSION_BITS: u32 = 0o7777;
 
 /// Debian hosts with unmodified thunderbolt drivers, joined by software USB4 cables.
 #[derive(Parser)]
@@ -67,10 +74,16 @@ enum Action {
     Up(Up),
     /// Run the tests
     Test(Test),
+    /// Sum 64 MiB of numbers on two hosts through usb4_roce, and check every sum
+    Demo,
     /// A prompt on a host of two cabled hosts; run it again in another terminal for the other host
     Shell(Shell),
     /// Run a command on a host of a running lab
     Exec(Exec),
+    /// Copy a file to a host of a running lab
+    Put(Transfer),
+    /// Copy a file from a host of a running lab
+    Get(Transfer),
     /// Plug, unplug or look at the cables of a running lab
     Cable(Cable),
     /// Power a running lab off
@@ -180,6 +193,18 @@ struct Exec {
 }
 
 #[derive(Args)]
+struct Transfer {
+    #[command(flatten)]
+    name: Name,
+    /// The host
+    host: String,
+    /// The file to copy
+    from: PathBuf,
+    /// Where the copy goes
+    to: PathBuf,
+}
+
+#[derive(Args)]
 struct Cable {
     #[command(flatten)]
     name: Name,
@@ -273,9 +298,15 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Up(up) => up.run(&workbench(None)?),
+            Action::Demo => {
+                demo::run(&workbench(None)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
             Action::Shell(shell) => shell.run(&workbench(None)?),
             Action::Test(test) => test.run(&workbench(None)?),
             Action::Exec(exec) => exec.run(&cache),
+            Action::Put(transfer) => transfer.put(&cache),
+            Action::Get(transfer) => transfer.get(&cache),
             Action::Cable(cable) => cable.run(&cache),
             Action::Down(name) => {
                 Instance::open(&cache.instances(), &name.name)?.power_off()?;
@@ -372,6 +403,38 @@ fn exit_code(status: ExitStatus) -> Result<ExitCode> {
 fn write_through(mut to: impl Write, data: &[u8]) -> std::io::Result<()> {
     to.write_all(data)?;
     to.flush()
+}
+
+impl Transfer {
+    fn agent(&self, cache: &Cache) -> Result<Agent> {
+        Instance::open(&cache.instances(), &self.name.name)?.agent(&self.host)
+    }
+
+    fn put(self, cache: &Cache) -> Result<ExitCode> {
+        let read = || format!("read {}", self.from.display());
+        let content = fs::read(&self.from).with_context(read)?;
+        let mode = fs::metadata(&self.from)
+            .with_context(read)?
+            .permissions()
+            .mode()
+            & PERMISSION_BITS;
+        let to = self
+            .to
+            .to_str()
+            .context("the path in the host is not UTF-8")?;
+        self.agent(cache)?.put(to, mode, &content)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn get(self, cache: &Cache) -> Result<ExitCode> {
+        let from = self
+            .from
+            .to_str()
+            .context("the path in the host is not UTF-8")?;
+        let content = self.agent(cache)?.get(from)?;
+        fs::write(&self.to, content).with_context(|| format!("write {}", self.to.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 impl Cable {

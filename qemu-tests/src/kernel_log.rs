@@ -3,7 +3,6 @@
 //! Looking for trouble in a kernel log.
 
 use std::fs;
-use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -76,11 +75,6 @@ impl KernelLog {
     /// The log in the file `path`.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
-    }
-
-    /// Its file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The place where it begins.

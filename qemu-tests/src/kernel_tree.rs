@@ -138,11 +138,6 @@ impl KernelTree {
         })
     }
 
-    /// Which kernel it is of.
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
-    }
-
     /// Binds of the tree: the source as `/lab/linux`, the build directory as `/lab/kbuild`.
     pub fn binds(&self) -> Vec<Bind> {
         binds(&self.path, Access::ReadOnly)
@@ -152,7 +147,7 @@ impl KernelTree {
     pub fn make_variables(&self) -> &'static [&'static str] {
         match self.kernel {
             Kernel::Stock => &[],
-            Kernel::Debug => &["LLVM=1"],
+            Kernel::Debug => &["LLVM=1", "KUNIT=1"],
         }
     }
 }

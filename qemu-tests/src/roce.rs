@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use crate::instance::Instance;
 use crate::stage::Stage;
+use crate::streams;
 
 /// The verbs device of a host.
 pub const DEVICE: &str = "usb4_roce0";
@@ -22,18 +23,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Loads the module.
 const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roce.ko";
 
-/// Makes a stream for each cable and gives it to the module as a rail. Streams of the same name pair up,
-/// and a service stands for one cable, so one name serves all of them.
+/// Name of the streams.
+const STREAM: &str = "usb4_roce";
+
+/// Gives each stream to the module as a rail.
 const ADD_RAILS: &str = "\
 number=0
-for key in $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | sort); do
-  service=$(basename $(dirname $key))
-  stream=/sys/kernel/config/thunderbolt/stream/$service/usb4_roce
+for index in /sys/kernel/config/thunderbolt/stream/*/usb4_roce/index; do
   rail=/sys/kernel/config/usb4_roce/rail$number
-  mkdir -p $stream && mkdir $rail && cat $stream/index > $rail/stream || exit
+  mkdir $rail && cat $index > $rail/stream || exit
   number=$((number + 1))
-done
-[ $number -gt 0 ] || { echo 'no stream service: is the cable plugged in?' >&2; exit 1; }";
+done";
 
 /// Waits until every rail and the port are up.
 const AWAIT_UP: &str = "\
@@ -77,6 +77,7 @@ pub fn start(instance: &Instance) -> Result<()> {
 /// Gives the streams of every host to its loaded module, and the interfaces their addresses.
 pub fn connect(instance: &Instance) -> Result<()> {
     let names = instance.names();
+    streams::make(instance, STREAM)?;
     for host in &names {
         instance
             .shell(host, ADD_RAILS, LIMIT)

@@ -19,9 +19,6 @@ use crate::agent::command;
 use crate::agent::Output;
 use crate::instance::Instance;
 
-/// Where hosts find the programs and modules of the lab.
-pub const SHARE: &str = lab_agent::protocol::SHARE;
-
 /// A running lab under test.
 pub struct Stage<'a> {
     instance: &'a Instance,

@@ -10,6 +10,7 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
+pub mod kunit;
 pub mod life;
 pub mod network;
 pub mod plug;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Suite> {
         stream::suite(),
         network::suite(),
         plug::suite(),
+        kunit::suite(),
         verbs::suite(),
         verbs::striped(),
         life::suite(),

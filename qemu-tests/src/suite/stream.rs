@@ -14,12 +14,7 @@ use super::Test;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
-
-/// Directory of the stream named `$1` in configfs: one below the only stream service of the only peer.
-const FIND_SERVICE: &str = "\
-service=$(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | head -n 1)
-service=${service%/key}
-stream=/sys/kernel/config/thunderbolt/stream/${service##*/}/lab";
+use crate::streams;
 
 /// Bytes sent each way.
 const BYTES: u32 = 16 << 20;
@@ -55,13 +50,9 @@ pub fn suite() -> Suite {
     }
 }
 
-/// Makes a stream of the same name on both hosts: `/dev/tbstream0`.
+/// Makes `/dev/tbstream0` on both hosts.
 fn make_streams(stage: &Stage<'_>) -> Result<()> {
-    for host in ["a", "b"] {
-        let script = format!("{FIND_SERVICE}; mkdir -p $stream && test -c /dev/tbstream0");
-        stage.shell(host, &script, LIMIT)?;
-    }
-    Ok(())
+    streams::make(stage.instance(), "lab")
 }
 
 /// Reads the stream and prints the checksum of [`BYTES`] bytes. The reader opens first: a frame that

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Making USB4STREAM devices on the hosts of a lab.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::instance::Instance;
+
+/// Time limit of a host.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Makes a stream named `$1` for each stream service, that is, for each cable. Of two hosts, the one whose
+/// name comes first allocates the HopIDs; the other waits until they are announced and takes them over,
+/// which the driver does when the directory is made.
+const MAKE: &str = "\
+for key in $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | sort); do
+  service=$(basename $(dirname $key))
+  stream=/sys/kernel/config/thunderbolt/stream/$service/$1
+  mkdir -p ${stream%/*} || exit
+  if [ \"$(hostname)\" \\< \"$(cat /sys/bus/thunderbolt/devices/${service%.*}/device_name)\" ]; then
+    mkdir $stream && echo -1 > $stream/in_hopid && echo -1 > $stream/out_hopid || exit
+  else
+    while mkdir $stream || exit; [ $(cat $stream/in_hopid) -le 0 ]; do rmdir $stream; sleep 0.2; done
+  fi
+done";
+
+/// Makes a stream named `name` on every host for each of its cables.
+pub fn make(instance: &Instance, name: &str) -> Result<()> {
+    // In the order of their names: each waits only for those before it.
+    for host in instance.names() {
+        let script = format!("set -- {name}\n{MAKE}");
+        instance
+            .shell(&host, &script, LIMIT)
+            .context("make the streams")?;
+    }
+    Ok(())
+}
