@@ -46,14 +46,14 @@ fn carry(from: &mut End, to: &mut End) -> Result<Option<HelloEffect>> {
         return Ok(None);
     };
     let (head, payload) = frame.bytes().split_at(HEADER_LEN);
-    let header = to.decode::<KernelCrc>(head).map_err(|_| EBADMSG)?;
+    let header = to.decode::<KernelCrc>(head).map_err(|_| EINVAL)?;
     match header.body {
         Body::Hello => {
-            let effect = to.on_hello::<KernelCrc>(payload, NOW).map_err(|_| EPROTO)?;
+            let effect = to.on_hello::<KernelCrc>(payload, NOW).map_err(|_| EINVAL)?;
             Ok(Some(effect))
         }
         _ => {
-            to.on_header(&header, NOW).map_err(|_| EPROTO)?;
+            to.on_header(&header, NOW).map_err(|_| EINVAL)?;
             Ok(Some(HelloEffect::Nothing))
         }
     }
@@ -102,7 +102,7 @@ mod tests {
         let (mut a, mut b) = pair()?;
         let header = datagram(&mut a)?;
         let bytes = header.encode::<KernelCrc>(a.seed().ok_or(EINVAL)?);
-        let arrived = b.decode::<KernelCrc>(&bytes).map_err(|_| EBADMSG)?;
+        let arrived = b.decode::<KernelCrc>(&bytes).map_err(|_| EINVAL)?;
         assert!(arrived == header);
         assert!(matches!(b.on_header(&arrived, NOW), Ok(Incoming::Deliver)));
         b.finish(Reception::Intact, NOW);

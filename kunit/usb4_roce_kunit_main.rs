@@ -7,37 +7,45 @@
 //! `CONFIG_KUNIT=y`; the results are in the kernel log as KTAP.
 
 #![crate_name = "usb4_roce_kunit"]
-#![expect(dead_code, reason = "the driver's life cycle, which uses the rest, is not built")]
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "the driver's life cycle, which uses the rest, is not built"
+)]
 
 use kernel::prelude::*;
 
 #[path = "../src/checksum.rs"]
-mod checksum;
+pub mod checksum;
 #[path = "../src/clock.rs"]
-mod clock;
+pub mod clock;
 #[path = "../src/delayed.rs"]
 mod delayed;
 #[path = "../src/fabric.rs"]
 mod fabric;
+#[path = "../src/farewells.rs"]
+mod farewells;
 #[path = "../src/identity.rs"]
-mod identity;
+pub mod identity;
 #[path = "../src/loopback.rs"]
 mod loopback;
 #[path = "../src/page_vec.rs"]
-mod page_vec;
+pub mod page_vec;
 #[path = "../src/peer.rs"]
 mod peer;
 #[path = "../src/ready_list.rs"]
 mod ready_list;
+#[path = "../src/registration.rs"]
+mod registration;
 #[path = "../src/tables.rs"]
-mod tables;
+pub mod tables;
 #[path = "../src/transport/mod.rs"]
-mod transport;
+pub mod transport;
 
 #[path = "../stream-adapter/mod.rs"]
-mod stream_adapter;
+pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
-mod verbs;
+pub mod verbs;
 
 mod checksum_suite;
 mod event_suite;
