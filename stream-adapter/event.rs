@@ -77,6 +77,11 @@ impl Event {
         }
     }
 
+    /// Forgets that the event was raised.
+    pub fn clear(&self) {
+        let _ = self.wait_uninterruptible(0);
+    }
+
     /// Like [`Event::wait`], but even a thread that is being stopped waits.
     pub fn wait_uninterruptible(&self, timeout: Jiffies) -> Wake {
         // SAFETY: As in `wait`.

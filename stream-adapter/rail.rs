@@ -174,6 +174,9 @@ impl<C: RailClient> Shared<C> {
 
     /// Begins a session on a stream that was just opened.
     pub(super) fn begin(&self, session_id: u64) {
+        // What was raised for the last session is of no interest any more.
+        self.kick.clear();
+        self.farewell.clear();
         let mut inner = self.inner.lock();
         inner.fault = None;
         inner.window = Window::Open;

@@ -30,8 +30,12 @@ const FAREWELL_MS: Msecs = 100;
 /// The first pause before the stream is opened again, when there is hope that it works at once.
 const PAUSE_SHORT_MS: Msecs = 100;
 
-/// The longest pause; pauses double up to it.
-const PAUSE_LONG_MS: Msecs = 2_000;
+/// The longest pause; pauses double up to it. It is short, so that two hosts whose handshake has failed
+/// open their ends at about the same time, before either of them speaks.
+const PAUSE_LONG_MS: Msecs = 400;
+
+/// The pause while the stream cannot be opened at all, mostly for want of a cable.
+const PAUSE_DETACHED_MS: Msecs = 1_000;
 
 /// Random extra of a pause, so that two hosts do not open and close in lockstep.
 const PAUSE_JITTER_MS: u64 = 127;
@@ -75,13 +79,19 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
     let mut backoff = Backoff::new();
     let mut last_fault = None;
     while !should_stop() {
-        match shared.path.open() {
-            Ok(file) => match session(&shared, file, &mut last_fault) {
-                Ok(SessionEnd::WasUp) => backoff.reset(),
-                Ok(SessionEnd::NeverUp) => {}
-                Err(error) => note_failure(&shared, error),
-            },
-            Err(error) => note_failure(&shared, error),
+        let end = shared
+            .path
+            .open()
+            .and_then(|file| session(&shared, file, &mut last_fault));
+        match end {
+            Ok(SessionEnd::WasUp) => backoff.reset(),
+            Ok(SessionEnd::NeverUp) => {}
+            Err(error) => {
+                note_failure(&shared, error);
+                backoff.reset();
+                pause(&shared, PAUSE_DETACHED_MS);
+                continue;
+            }
         }
         pause(&shared, backoff.take());
     }

@@ -37,6 +37,11 @@ const PADDING_AT: usize = STREAM_FRAME + HEADER_LEN + MAX_PAYLOAD;
 /// Small frames gathered for one write, one more frame of any length, and padding.
 const BUFFER_LEN: usize = PADDING_AT + HEADER_LEN;
 
+/// How long a stream that was just opened is left alone, unless the peer speaks first. A frame that is under
+/// way while the peer opens its end may escape its driver's count, and then its reader lags until it opens
+/// the stream anew; ends that close and open together both get through that before anyone speaks.
+const QUIET_MS: u32 = 1_000;
+
 /// The longest sleep, when nothing at all is due.
 const SLEEP_MS: u32 = 1_000;
 
@@ -87,6 +92,8 @@ impl<C: RailClient> Writer<C> {
 
     /// Works until the stream fails or is to be closed.
     fn work(&mut self) -> Result {
+        // The reader raises the event when it has got a greeting, the supervisor when it closes.
+        let _ = self.shared.kick.wait(msecs_to_jiffies(QUIET_MS));
         while !should_stop() {
             self.gather_control()?;
             if self.shared.inner.lock().state == State::Closing {
