@@ -228,6 +228,7 @@ impl Driver {
         let Ok(header) = self.endpoint.decode::<HostCrc>(&self.staging) else {
             self.staging.drain(..HEADER_LEN);
             self.skipped += 1;
+            self.endpoint.note_damage(around.now);
             return Ok(true);
         };
         self.staging.drain(..HEADER_LEN);

@@ -36,6 +36,9 @@ use super::RailViolation;
 /// An acknowledgement waits this long for a frame to ride on.
 const ACK_DELAY: Duration = Duration::from_millis(5);
 
+/// After damage the peer is asked for the number of its last frame at most this often.
+const INQUIRY_INTERVAL: Duration = Duration::from_millis(5);
+
 /// With frames unacknowledged, the peer is asked for a sign of life when this long has passed
 /// without one: the last frames may be lost, or an interrupt of the stream.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
@@ -142,6 +145,9 @@ struct Open {
     /// Since when an acknowledgement has been owed.
     owing_since: Option<Instant>,
     nop_wanted: bool,
+    /// When to ask the peer for the number of its last frame.
+    inquire_at: Option<Instant>,
+    inquired_at: Instant,
 }
 
 /// One end of a rail.
@@ -185,6 +191,8 @@ impl<S: Storage> RailEndpoint<S> {
             nudged_at: now,
             owing_since: None,
             nop_wanted: false,
+            inquire_at: None,
+            inquired_at: Instant(0),
         });
     }
 
@@ -278,6 +286,7 @@ impl<S: Storage> RailEndpoint<S> {
                 open.rx = RailRx::new(first_seq);
                 open.owing_since = None;
                 open.nop_wanted = false;
+                open.inquire_at = None;
                 open.waiting_since = now;
                 // A peer that began anew answered in one go: what was in flight went to its old self.
                 self.tx.abandon();
@@ -348,6 +357,16 @@ impl<S: Storage> RailEndpoint<S> {
             open.heard_at = now;
             if open.owing_since.is_none() {
                 open.owing_since = Some(now);
+            }
+        }
+    }
+
+    /// Bytes had to be skipped that are no header. If they were the last frame, nothing that follows
+    /// would show that it is missing: the peer is asked.
+    pub fn note_damage(&mut self, now: Instant) {
+        if let Some(open) = self.open.as_mut() {
+            if open.session.phase() == Phase::Up && open.inquire_at.is_none() {
+                open.inquire_at = Some(now.max(open.inquired_at.after(INQUIRY_INTERVAL)));
             }
         }
     }
@@ -479,6 +498,9 @@ impl<S: Storage> RailEndpoint<S> {
         if let Some(since) = open.owing_since {
             first = first.min(since.after(ACK_DELAY));
         }
+        if let Some(at) = open.inquire_at {
+            first = first.min(at);
+        }
         Some(first)
     }
 
@@ -500,9 +522,13 @@ impl<S: Storage> RailEndpoint<S> {
     /// Whether a `Nop` should go out now, and if so which.
     fn nop_due(&mut self, now: Instant) -> Option<NopReply> {
         let open = self.open.as_ref()?;
-        if !self.tx.is_idle() && now >= self.nudge_at(open) {
+        let nudges = !self.tx.is_idle() && now >= self.nudge_at(open);
+        let inquires = open.inquire_at.is_some_and(|at| now >= at);
+        if nudges || inquires {
             let open = self.open.as_mut()?;
             open.nudged_at = now;
+            open.inquire_at = None;
+            open.inquired_at = now;
             return Some(NopReply::Wanted);
         }
         let owed = open
