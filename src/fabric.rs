@@ -56,7 +56,7 @@ const DATAGRAM_SHARE: u32 = 16;
 /// Keeps memory alive while a payload is under way.
 pub(crate) enum Ticket {
     /// The memory a payload is read from.
-    Outgoing(Regions),
+    Outgoing { _regions: Regions },
     /// A payload for a QP.
     Incoming(Delivery),
     /// A frame for the network interface.
@@ -236,12 +236,6 @@ impl RailClient for Fabric {
             );
         }
         let before = self.rails_up.fetch_add(1, Relaxed);
-        pr_info!(
-            "rail {} to {} ({:02x?}) is up\n",
-            rail.index(),
-            identity.name(),
-            host.0
-        );
         if before == 0 {
             self.netdev.set_carrier(Carrier::Up);
             self.dispatch(PortEvent::Active);
@@ -267,7 +261,6 @@ impl RailClient for Fabric {
         peer.rail_down(rail);
         self.netdev.wake_list().remove(link.kick());
         let before = self.rails_up.fetch_sub(1, Relaxed);
-        pr_info!("rail {} to {:02x?} is down\n", rail.index(), peer.host().0);
         if before == 1 {
             self.netdev.set_carrier(Carrier::Down);
             self.dispatch(PortEvent::Error);
@@ -315,7 +308,9 @@ impl RailClient for Fabric {
             body: frame.body,
             item: frame.item,
             payload,
-            ticket: Ticket::Outgoing(frame.regions),
+            ticket: Ticket::Outgoing {
+                _regions: frame.regions,
+            },
         })
     }
 
@@ -351,7 +346,7 @@ impl RailClient for Fabric {
             (Ticket::Datagram, RxOutcome::Staged(frame)) => self.netdev.receive(frame),
             (Ticket::Datagram, RxOutcome::Placed | RxOutcome::Corrupt | RxOutcome::Aborted) => {}
             // Never given out for an arrival.
-            (Ticket::Outgoing(_), _) => {}
+            (Ticket::Outgoing { .. }, _) => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use super::abi::limits::MAX_MESSAGE;
 use super::abi::limits::MAX_QUEUE_WR;
 use super::abi::limits::MAX_SGE;
 use super::ah::PathHandle;
+use super::counters;
 use super::cq::CompletionQueue;
 use super::mr::RegisteredRegion;
 use super::mr::MAX_REGIONS;
@@ -22,6 +23,7 @@ use super::pd::ProtectionDomain;
 use super::qp::UserQueuePair;
 use super::qp::MAX_RD_ATOMIC;
 use super::rdma::Capabilities;
+use super::rdma::CounterName;
 use super::rdma::Device;
 use super::rdma::DeviceAttributes;
 use super::rdma::DeviceFeature;
@@ -117,6 +119,8 @@ impl Driver for RoceDevice {
     const ID: DriverId = DriverId::Rxe;
     const UVERBS_ABI_VERSION: u32 = UVERBS_ABI_VERSION;
 
+    const COUNTERS: &'static [CounterName] = counters::NAMES;
+
     type UserContext = ProcessContext;
     type Pd = ProtectionDomain;
     type Cq = Arc<CompletionQueue>;
@@ -152,7 +156,9 @@ impl Driver for RoceDevice {
             max_srq_sge: MAX_SGE,
             max_pkeys: 1,
             ack_delay: ACK_DELAY,
-            features: DeviceFeature::RcRnrNak | DeviceFeature::SystemImageGuid,
+            features: DeviceFeature::RcRnrNak
+                | DeviceFeature::SystemImageGuid
+                | DeviceFeature::ResizeSrq,
         }
     }
 
@@ -195,6 +201,10 @@ impl Driver for RoceDevice {
             0 => Ok(DEFAULT_PKEY),
             _ => Err(EINVAL),
         }
+    }
+
+    fn read_counters(&self, _port: PortNumber, values: &mut [u64]) {
+        self.objects.counters.read(values);
     }
 
     fn unregistered(&self) {

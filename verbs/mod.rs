@@ -2,9 +2,10 @@
 
 //! What RDMA users see: the verbs device, its objects and its network interface.
 
-pub(crate) mod abi;
+pub mod abi;
 mod ah;
 pub(crate) mod bindings;
+mod counters;
 mod cq;
 pub(crate) mod device;
 mod elements;
@@ -22,3 +23,4 @@ mod receive;
 pub(crate) mod route;
 mod srq;
 mod user_context;
+mod users;

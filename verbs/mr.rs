@@ -5,12 +5,11 @@
 use core::ptr::NonNull;
 
 use kernel::bindings;
+use kernel::new_spinlock;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Full;
 use kernel::sync::Arc;
-use kernel::sync::Completion;
+use kernel::sync::SpinLock;
 
 use super::device::RoceDevice;
 use super::number_table::NumberTable;
@@ -20,12 +19,14 @@ use super::random::random;
 use super::rdma::unsupported;
 use super::rdma::Access;
 use super::rdma::AccessFlags;
+use super::rdma::MrChange;
 use super::rdma::MrKeys;
 use super::rdma::MrOps;
 use super::rdma::MrRequest;
 use super::rdma::Pd;
 use super::rdma::Umem;
 use super::rdma::UserData;
+use super::users::Users;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_SGE;
 
@@ -71,6 +72,13 @@ pub(crate) struct Needs {
     pub(crate) access: AccessFlags,
 }
 
+/// Who may do what.
+#[derive(Clone, Copy)]
+struct Rights {
+    pd: PdId,
+    access: AccessFlags,
+}
+
 /// Registered memory of a process, pinned.
 ///
 /// # Lifetime
@@ -80,19 +88,20 @@ pub(crate) struct Needs {
 #[pin_data]
 pub(crate) struct MemoryRegion {
     key: Key,
-    pd: PdId,
     iova: u64,
     length: u64,
-    access: AccessFlags,
+    /// Taken alone.
+    #[pin]
+    rights: SpinLock<Rights>,
     /// Bytes of the first page that precede the region.
     head: usize,
     pages: KVVec<NonNull<bindings::page>>,
-    /// Uses, and one for being registered.
-    users: Atomic<i32>,
+    /// Entered with the table locked, so that a deregistration, which removes the region first, sees
+    /// every use there will ever be.
     #[pin]
-    unused: Completion,
-    /// Declared after `pages`: the pages are pinned by it.
-    _umem: Umem,
+    users: Users,
+    /// Pins `pages`.
+    umem: Umem,
 }
 
 // SAFETY: The page pointers are only handed on as numbers of pages that the region keeps pinned; all
@@ -106,7 +115,8 @@ impl MemoryRegion {
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
         let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
         let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
-        if end > self.length || self.pd != needs.pd || !self.access.contains_all(needs.access) {
+        let rights = *self.rights.lock();
+        if end > self.length || rights.pd != needs.pd || !rights.access.contains_all(needs.access) {
             return Err(AccessDenied);
         }
         Ok(self.head + start as usize)
@@ -141,9 +151,7 @@ pub(crate) struct RegionUse(Arc<MemoryRegion>);
 
 impl Drop for RegionUse {
     fn drop(&mut self) {
-        if self.0.users.fetch_sub(1, Full) == 1 {
-            self.0.unused.complete_all();
-        }
+        self.0.users.leave();
     }
 }
 
@@ -207,15 +215,13 @@ impl RegionTable {
             Arc::pin_init(
                 pin_init!(MemoryRegion {
                     key: Key(number << VARIANT_BITS | variant),
-                    pd,
                     iova,
                     length,
-                    access,
+                    rights <- new_spinlock!(Rights { pd, access }),
                     head,
                     pages,
-                    users: Atomic::new(1),
-                    unused <- Completion::new(),
-                    _umem: umem,
+                    users <- Users::new(),
+                    umem,
                 }),
                 GFP_KERNEL,
             )
@@ -233,18 +239,7 @@ impl RegionTable {
         needs: Needs,
         pages: &mut PageVec,
     ) -> Result<RegionUse, AccessDenied> {
-        let region = self
-            .regions
-            .find_with(key.0 >> VARIANT_BITS, |region| {
-                if region.key != key {
-                    return None;
-                }
-                // Under the table's lock, so that a deregistration that has removed the region sees
-                // every use there will ever be.
-                region.users.fetch_add(1, Full);
-                Some(RegionUse(region.into()))
-            })
-            .ok_or(AccessDenied)?;
+        let region = self.acquire(key)?;
         region.0.fill(address, len, needs, pages)?;
         Ok(region)
     }
@@ -257,12 +252,19 @@ impl RegionTable {
         len: usize,
         needs: Needs,
     ) -> Result<(), AccessDenied> {
+        self.acquire(key)?.0.offset(address, len, needs).map(|_| ())
+    }
+
+    fn acquire(&self, key: Key) -> Result<RegionUse, AccessDenied> {
         self.regions
             .find_with(key.0 >> VARIANT_BITS, |region| {
-                (region.key == key).then(|| region.offset(address, len, needs))
+                if region.key != key {
+                    return None;
+                }
+                region.users.enter();
+                Some(RegionUse(region.into()))
             })
-            .ok_or(AccessDenied)?
-            .map(|_| ())
+            .ok_or(AccessDenied)
     }
 
     /// Makes the region's key invalid and waits until nothing is copied from or to the region any more.
@@ -270,9 +272,7 @@ impl RegionTable {
         let Some(region) = self.regions.remove(region.key.0 >> VARIANT_BITS) else {
             return;
         };
-        // The use that stands for being registered.
-        drop(RegionUse(region.clone()));
-        region.unused.wait_for_completion();
+        region.users.close();
     }
 }
 
@@ -310,6 +310,21 @@ impl MrOps<RoceDevice> for RegisteredRegion {
             lkey: key,
             rkey: key,
         }
+    }
+
+    fn change(&self, change: MrChange<'_, RoceDevice>) -> Result {
+        if let Some(access) = change.access {
+            check(access)?;
+            self.region.umem.check_access(access)?;
+        }
+        let mut rights = self.region.rights.lock();
+        if let Some(access) = change.access {
+            rights.access = access;
+        }
+        if let Some(pd) = change.pd {
+            rights.pd = pd.id();
+        }
+        Ok(())
     }
 
     fn deregister(&self) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The objects of a device that others name by number.
+//! The objects of a device that others name by number, and what is counted about them.
 
 use kernel::prelude::*;
 
 use super::ah::PathHandle;
+use super::counters::Counters;
 use super::mr::RegionTable;
 use super::number_table::NumberTable;
 use super::qp::QueuePair;
@@ -37,6 +38,8 @@ pub(crate) struct Objects {
     /// Address handles by number.
     #[pin]
     pub(crate) path_handles: NumberTable<PathHandle>,
+    /// What the QPs do.
+    pub(crate) counters: Counters,
 }
 
 impl Objects {
@@ -47,6 +50,7 @@ impl Objects {
             queue_pairs <- NumberTable::new(QP_NUMBERS, MAX_QUEUE_PAIRS),
             shared_receive_queues <- NumberTable::new(OTHER_NUMBERS, MAX_SHARED_RECEIVE_QUEUES),
             path_handles <- NumberTable::new(OTHER_NUMBERS, MAX_PATH_HANDLES),
+            counters: Counters::new(),
         })
     }
 }

@@ -19,7 +19,6 @@ use super::abi::queue_layout::SlotIndex;
 use super::abi::queue_layout::CONSUMER_OFFSET;
 use super::abi::queue_layout::INDEX_MASK_OFFSET;
 use super::abi::queue_layout::LOG2_ELEMENT_SIZE_OFFSET;
-use super::abi::queue_layout::MIN_ELEMENT_SIZE;
 use super::abi::queue_layout::PRODUCER_OFFSET;
 use super::rdma::MmapBuffer;
 
@@ -83,6 +82,16 @@ impl Ring {
         let to = self.address(self.layout.offset(slot), len);
         // SAFETY: As in `read`, the other way round.
         unsafe { bindings::memcpy(to.as_ptr().cast(), bytes.as_ptr().cast(), len) };
+    }
+
+    /// Overwrites a slot with one of another queue, as far as both reach.
+    fn copy(&self, slot: SlotIndex, from: &Self, from_slot: SlotIndex) {
+        let len = self.layout.element_size().min(from.layout.element_size());
+        let to = self.address(self.layout.offset(slot), len);
+        let from = from.address(from.layout.offset(from_slot), len);
+        // SAFETY: Both are valid for `len` bytes; two queues do not overlap. The C function tolerates
+        // concurrent writes.
+        unsafe { bindings::memcpy(to.as_ptr().cast(), from.as_ptr().cast(), len) };
     }
 }
 
@@ -160,6 +169,26 @@ impl WorkQueue {
         self.store_consumer(self.released);
     }
 
+    /// Takes over what `old` holds and has not been taken, in order. The process must not add anything
+    /// meanwhile.
+    ///
+    /// Fails with `EINVAL`, and changes nothing, when there is more than fits.
+    pub(crate) fn take_over(&mut self, old: &Self) -> Result {
+        let count = old.waiting();
+        if count > self.capacity() {
+            return Err(EINVAL);
+        }
+        let mut from = old.next;
+        let mut to = SlotIndex::FIRST;
+        for _ in 0..count {
+            self.ring.copy(to, &old.ring, from);
+            from = old.ring.layout.next(from);
+            to = self.ring.layout.next(to);
+        }
+        self.ring.word(PRODUCER_OFFSET).store(to.get(), Release);
+        Ok(())
+    }
+
     fn producer(&self) -> SlotIndex {
         let raw = self.ring.word(PRODUCER_OFFSET).load(Acquire);
         self.ring.layout.slot(raw)
@@ -224,12 +253,14 @@ impl EventQueue {
         if old.ring.layout.used(old.next, from) > self.capacity() {
             return Err(EINVAL);
         }
-        let mut element = [0; MIN_ELEMENT_SIZE];
         while from != old.next {
-            old.ring.read(from, 0, &mut element);
-            self.push(&element).map_err(|Overflow| EINVAL)?;
+            self.ring.copy(self.next, &old.ring, from);
+            self.next = self.ring.layout.next(self.next);
             from = old.ring.layout.next(from);
         }
+        self.ring
+            .word(PRODUCER_OFFSET)
+            .store(self.next.get(), Release);
         Ok(())
     }
 

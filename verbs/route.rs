@@ -47,11 +47,6 @@ impl RailSet {
         self.0 == 0
     }
 
-    /// How many there are.
-    pub(crate) fn count(self) -> u32 {
-        self.0.count_ones()
-    }
-
     /// The rails in the order of their numbers.
     pub(crate) fn iter(self) -> impl Iterator<Item = RailId> {
         (0..RailId::COUNT as u8)

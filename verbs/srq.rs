@@ -2,10 +2,14 @@
 
 //! Shared receive queues.
 
+use kernel::new_mutex;
 use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
+use kernel::uaccess::UserPtr;
+use kernel::uaccess::UserSlice;
 
 use super::abi::limits::MAX_QUEUE_WR;
 use super::abi::limits::MAX_SGE;
@@ -40,13 +44,14 @@ struct State {
 pub(crate) struct SharedReceiveQueue {
     number: u32,
     pd: PdId,
-    max_wr: u32,
     max_sge: u32,
     events: SrqEvents,
     objects: Arc<Objects>,
     #[pin]
     state: SpinLock<State>,
-    _offer: OfferedQueue,
+    /// Taken alone.
+    #[pin]
+    offer: Mutex<OfferedQueue>,
 }
 
 impl SharedReceiveQueue {
@@ -70,7 +75,6 @@ impl SharedReceiveQueue {
                 pin_init!(SharedReceiveQueue {
                     number,
                     pd: pd.id(),
-                    max_wr: ring.capacity(),
                     max_sge,
                     events,
                     objects: objects.clone(),
@@ -78,7 +82,7 @@ impl SharedReceiveQueue {
                         ring,
                         limit: wanted.limit,
                     }),
-                    _offer: offer,
+                    offer <- new_mutex!(offer),
                 }),
                 GFP_KERNEL,
             )
@@ -112,6 +116,37 @@ impl SharedReceiveQueue {
     }
 }
 
+impl SharedReceiveQueue {
+    /// Makes the queue larger or smaller; receives in it stay.
+    fn resize(&self, max_wr: u32, user: UserData<'_, RoceDevice>) -> Result {
+        if !(1..=MAX_QUEUE_WR).contains(&max_wr) {
+            return Err(EINVAL);
+        }
+        let mut command = [0; response::MODIFY_SRQ_COMMAND_SIZE];
+        user.read(&mut command)?;
+        let mut ring = WorkQueue::new(max_wr, receive::element_size(self.max_sge))?;
+        let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
+        let address = usize::try_from(response::decode_modify_srq(&command))?;
+        UserSlice::new(UserPtr::from_addr(address), response::MMAP_INFO_SIZE)
+            .writer()
+            .write_slice(&offer.info().encode())?;
+        let result = {
+            let mut state = self.state.lock();
+            if ring.capacity() < state.limit {
+                Err(EINVAL)
+            } else {
+                ring.take_over(&state.ring)
+                    .map(|()| core::mem::swap(&mut state.ring, &mut ring))
+            }
+        };
+        // Memory is freed with the lock released.
+        drop(ring);
+        result?;
+        *self.offer.lock() = offer;
+        Ok(())
+    }
+}
+
 #[vtable]
 impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
     fn create(
@@ -124,22 +159,24 @@ impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
     }
 
     fn query(&self) -> SrqAttributes {
+        let state = self.state.lock();
         SrqAttributes {
-            max_wr: self.max_wr,
+            max_wr: state.ring.capacity(),
             max_sge: self.max_sge,
-            limit: self.state.lock().limit,
+            limit: state.limit,
         }
     }
 
-    fn modify(&self, change: SrqModify, _user: Option<UserData<'_, RoceDevice>>) -> Result {
-        if change.max_wr.is_some() {
-            return Err(unsupported());
+    fn modify(&self, change: SrqModify, user: Option<UserData<'_, RoceDevice>>) -> Result {
+        if let Some(max_wr) = change.max_wr {
+            self.resize(max_wr, user.ok_or_else(unsupported)?)?;
         }
         if let Some(limit) = change.limit {
-            if limit > self.max_wr {
+            let mut state = self.state.lock();
+            if limit > state.ring.capacity() {
                 return Err(EINVAL);
             }
-            self.state.lock().limit = limit;
+            state.limit = limit;
         }
         Ok(())
     }

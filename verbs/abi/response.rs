@@ -5,10 +5,8 @@
 use super::bytes::load_u64;
 use super::bytes::store;
 
-/// Bytes of `struct mminfo`.
+/// Bytes of `struct mminfo`, which is all that the responses to creating and resizing a CQ have.
 pub const MMAP_INFO_SIZE: usize = 16;
-/// Bytes of `struct rxe_create_cq_resp` and `struct rxe_resize_cq_resp`.
-pub const CQ_RESPONSE_SIZE: usize = MMAP_INFO_SIZE;
 /// Bytes of `struct rxe_create_qp_resp`.
 pub const QP_RESPONSE_SIZE: usize = 2 * MMAP_INFO_SIZE;
 /// Bytes of `struct rxe_create_srq_resp`.

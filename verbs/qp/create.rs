@@ -14,6 +14,7 @@ use super::super::abi::limits::MAX_QUEUE_WR;
 use super::super::abi::limits::MAX_SGE;
 use super::super::abi::response;
 use super::super::abi::response::MmapInfo;
+use super::super::counters::Counted;
 use super::super::device::RoceDevice;
 use super::super::mmap_offer::OfferedQueue;
 use super::super::rdma::unsupported;
@@ -29,6 +30,7 @@ use super::super::rdma::QpType;
 use super::super::rdma::Signalling;
 use super::super::rdma::UserData;
 use super::super::route::Urgency;
+use super::super::users::Users;
 use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
@@ -98,6 +100,7 @@ impl State {
             flush_interval: None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
+            counted: Counted::default(),
         })
     }
 }
@@ -159,6 +162,7 @@ impl UserQueuePair {
                     objects: objects.clone(),
                     router: device.router().clone(),
                     state <- new_spinlock!(state),
+                    deliveries <- Users::new(),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
                     links <- ListLinks::new(),
@@ -251,5 +255,7 @@ impl QueuePair {
                 route.farewell(ack);
             }
         }
+        // Memory of the process must not change any more when this returns.
+        self.deliveries.close();
     }
 }

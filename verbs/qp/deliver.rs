@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::super::counters::Counter;
 use super::super::mr::AccessDenied;
 use super::super::mr::Key;
 use super::super::mr::Needs;
@@ -39,6 +40,8 @@ enum Token {
 }
 
 /// A payload on its way into the pages that were named for it.
+///
+/// It must be committed; the QP's destruction waits for that.
 pub(crate) struct Delivery {
     qp: Arc<QueuePair>,
     token: Token,
@@ -46,6 +49,16 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    /// To be called with the QP locked and not destroyed.
+    fn new(qp: &Arc<QueuePair>, token: Token, regions: Regions) -> Self {
+        qp.deliveries.enter();
+        Self {
+            qp: qp.clone(),
+            token,
+            regions,
+        }
+    }
+
     /// The payload has arrived, or not ([`Outcome::Aborted`]). Its pages may not be used any more.
     pub(crate) fn commit(self, outcome: Outcome) {
         let Self { qp, token, regions } = self;
@@ -63,6 +76,7 @@ impl Delivery {
         }
         let rails = qp.settle(state, now);
         qp.schedule(guard, rails, Urgency::Deferred);
+        qp.deliveries.leave();
     }
 }
 
@@ -84,6 +98,14 @@ impl Arrival<'_> {
             Self::Request(header) => header.src_qpn,
             Self::Response(header) => header.src_qpn,
             Self::Ack(header) => header.src_qpn,
+        }
+    }
+
+    fn payload_len(&self) -> u32 {
+        match self {
+            Self::Request(header) => header.payload_len,
+            Self::Response(header) => header.payload_len,
+            Self::Ack(_) => 0,
         }
     }
 
@@ -120,6 +142,9 @@ impl QueuePair {
         {
             return None;
         }
+        let counters = &self.objects.counters;
+        counters.add(Counter::ReceivedFrames, 1);
+        counters.add(Counter::ReceivedBytes, arrival.payload_len().into());
         let delivery = match arrival {
             Arrival::Request(header) => self.on_request(state, header, pages),
             Arrival::Response(header) => self.on_response(state, header, now, pages),
@@ -182,11 +207,7 @@ impl QueuePair {
             Disposition::NoPayload | Disposition::Drop(_) => return None,
         };
         match result {
-            Ok(regions) => Some(Delivery {
-                qp: self.clone(),
-                token: Token::Request(token),
-                regions,
-            }),
+            Ok(regions) => Some(Delivery::new(self, Token::Request(token), regions)),
             Err(code) => {
                 pages.clear();
                 state
@@ -224,11 +245,11 @@ impl QueuePair {
             Buffers::Inline(_) => Err(AccessDenied),
         };
         match resolved {
-            Ok(regions) => Some(Delivery {
-                qp: self.clone(),
-                token: Token::Response(placement.token),
+            Ok(regions) => Some(Delivery::new(
+                self,
+                Token::Response(placement.token),
                 regions,
-            }),
+            )),
             Err(AccessDenied) => {
                 pages.clear();
                 state.requester.commit_response(

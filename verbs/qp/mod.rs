@@ -27,6 +27,7 @@ use kernel::workqueue::DelayedWork;
 use self::attributes::Attributes;
 use self::receive_queue::ReceiveQueue;
 use self::send_queue::SendQueue;
+use super::counters::Counted;
 use super::cq::CompletionQueue;
 use super::objects::Objects;
 use super::pd::PdId;
@@ -36,6 +37,7 @@ use super::rdma::QpState;
 use super::rdma::Signalling;
 use super::route::Route;
 use super::route::Router;
+use super::users::Users;
 use crate::tables::KernelTables;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
@@ -78,6 +80,8 @@ struct State {
     receive_flush: ReceiveFlush,
     /// Whether a request came before the QP was ready for it.
     early_request: EarlyRequest,
+    /// What of the protocol's counters has been added to the port's.
+    counted: Counted,
 }
 
 /// Which receives are flushed in the error state.
@@ -124,6 +128,9 @@ pub(crate) struct QueuePair {
     router: Arc<dyn Router>,
     #[pin]
     state: SpinLock<State>,
+    /// Payloads on their way into memory; entered with `state` locked.
+    #[pin]
+    deliveries: Users,
     #[pin]
     timer: DelayedWork<QueuePair, TIMER>,
     #[pin]

@@ -9,6 +9,8 @@ use kernel::sync::Arc;
 use super::super::abi::completion::Completion;
 use super::super::abi::completion::Opcode as CqeOpcode;
 use super::super::abi::send_wqe::Immediate;
+use super::super::counters::Counted;
+use super::super::counters::Counter;
 use super::super::rdma;
 use super::super::rdma::QpState;
 use super::super::route::RailSet;
@@ -55,8 +57,21 @@ impl QueuePair {
         if state.state == QpState::Err {
             self.start_flusher(state);
         }
+        self.count(state);
         self.arm_timer(state);
         Self::rails_with_work(state, now)
+    }
+
+    /// Adds what the protocol has counted to the port's counters.
+    fn count(&self, state: &mut State) {
+        let now = Counted {
+            requester: state.requester.counters(),
+            responder: state.responder.counters(),
+        };
+        if now != state.counted {
+            self.objects.counters.add_difference(&state.counted, &now);
+            state.counted = now;
+        }
     }
 
     fn settle_once(&self, state: &mut State, now: Instant) -> Progress {
@@ -149,6 +164,7 @@ impl QueuePair {
     }
 
     fn complete_send(&self, completion: &SendCompletion) {
+        self.objects.counters.count_send(completion.status);
         if !completion.is_reported() {
             return;
         }
@@ -174,6 +190,9 @@ impl QueuePair {
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => CqeOpcode::Receive,
             Opcode::WriteWithImm => CqeOpcode::ReceiveWriteImmediate,
         };
+        if completion.status == CompletionStatus::Success {
+            self.objects.counters.add(Counter::CompletedReceives, 1);
+        }
         let has_immediate =
             completion.opcode.has_imm() && completion.status == CompletionStatus::Success;
         let solicitation = completion.solicited;

@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::super::counters::Counter;
 use super::super::mr::Key;
 use super::super::mr::Needs;
 use super::super::mr::Regions;
@@ -64,6 +65,19 @@ impl Frame {
             regions: Regions::new(),
         }
     }
+
+    fn payload_len(&self) -> u32 {
+        match &self.body {
+            Body::Request(header) => header.payload_len,
+            Body::Response(header) => header.payload_len,
+            Body::Ack(_)
+            | Body::Hello
+            | Body::Nop { .. }
+            | Body::Lost { .. }
+            | Body::Goodbye
+            | Body::Datagram => 0,
+        }
+    }
 }
 
 impl QueuePair {
@@ -87,6 +101,11 @@ impl QueuePair {
             .next_ack(state)
             .or_else(|| self.next_response(state, rail, seq, sink))
             .or_else(|| self.next_request(state, rail, seq, now, sink));
+        if let Some(frame) = &frame {
+            let counters = &self.objects.counters;
+            counters.add(Counter::SentFrames, 1);
+            counters.add(Counter::SentBytes, frame.payload_len().into());
+        }
         let rails = self.settle(state, now);
         (frame, rails)
     }

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters of the port, as `rdma statistic` and sysfs show them.
+
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
+
+use super::rdma::CounterName;
+use crate::transport::requester::RequesterCounters;
+use crate::transport::responder::ResponderCounters;
+use crate::transport::status::CompletionStatus;
+
+/// The counters' names, in the order of [`Counter`].
+pub(crate) const NAMES: &[CounterName] = &[
+    CounterName::new(c"sent_frames"),
+    CounterName::new(c"sent_bytes"),
+    CounterName::new(c"received_frames"),
+    CounterName::new(c"received_bytes"),
+    CounterName::new(c"completed_sends"),
+    CounterName::new(c"completed_receives"),
+    CounterName::new(c"repeated_requests"),
+    CounterName::new(c"repeated_responses"),
+    CounterName::new(c"duplicate_requests"),
+    CounterName::new(c"ack_timeouts"),
+    CounterName::new(c"received_rnr_naks"),
+    CounterName::new(c"sent_rnr_naks"),
+    CounterName::new(c"received_sequence_naks"),
+    CounterName::new(c"sent_sequence_naks"),
+    CounterName::new(c"bogus_frames"),
+    CounterName::new(c"retry_exceeded"),
+    CounterName::new(c"rnr_retry_exceeded"),
+    CounterName::new(c"failed_sends"),
+];
+
+/// A counter.
+#[derive(Clone, Copy)]
+pub(crate) enum Counter {
+    /// Frames of QPs that were given to a rail.
+    SentFrames,
+    /// Bytes of their payloads.
+    SentBytes,
+    /// Frames that arrived for a QP.
+    ReceivedFrames,
+    /// Bytes of their payloads.
+    ReceivedBytes,
+    /// Send requests that succeeded.
+    CompletedSends,
+    /// Receives that succeeded.
+    CompletedReceives,
+    /// Segments of requests sent again.
+    RepeatedRequests,
+    /// Segments of answers sent again.
+    RepeatedResponses,
+    /// Requests that had been processed before.
+    DuplicateRequests,
+    /// Local ACK timeouts.
+    AckTimeouts,
+    /// "Receiver not ready" heard.
+    ReceivedRnrNaks,
+    /// "Receiver not ready" said.
+    SentRnrNaks,
+    /// Demands to send again, heard.
+    ReceivedSequenceNaks,
+    /// Demands to send again, made.
+    SentSequenceNaks,
+    /// Frames that make no sense for the connection.
+    BogusFrames,
+    /// Requests that failed because no answer came.
+    RetryExceeded,
+    /// Requests that failed because the receiver was never ready.
+    RnrRetryExceeded,
+    /// Requests that failed for whatever reason, and were not just flushed.
+    FailedSends,
+}
+
+const COUNT: usize = Counter::FailedSends as usize + 1;
+
+const _: () = assert!(NAMES.len() == COUNT);
+
+/// The port's counters; lost updates do not happen, but different counters may be a little apart.
+pub(crate) struct Counters {
+    values: [Atomic<u64>; COUNT],
+}
+
+/// What a QP's protocol has counted so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) requester: RequesterCounters,
+    pub(crate) responder: ResponderCounters,
+}
+
+impl Counters {
+    /// All zero.
+    pub(crate) const fn new() -> Self {
+        Self {
+            values: [const { Atomic::new(0) }; COUNT],
+        }
+    }
+
+    /// Adds to a counter.
+    pub(crate) fn add(&self, counter: Counter, amount: u64) {
+        self.values[counter as usize].fetch_add(amount, Relaxed);
+    }
+
+    /// Copies the values, in the order of [`NAMES`].
+    pub(crate) fn read(&self, into: &mut [u64]) {
+        for (value, counter) in into.iter_mut().zip(&self.values) {
+            *value = counter.load(Relaxed);
+        }
+    }
+
+    /// Counts how a send request ended.
+    pub(crate) fn count_send(&self, status: CompletionStatus) {
+        match status {
+            CompletionStatus::Success => self.add(Counter::CompletedSends, 1),
+            CompletionStatus::FlushError => {}
+            CompletionStatus::RetryExceeded => {
+                self.add(Counter::RetryExceeded, 1);
+                self.add(Counter::FailedSends, 1);
+            }
+            CompletionStatus::RnrRetryExceeded => {
+                self.add(Counter::RnrRetryExceeded, 1);
+                self.add(Counter::FailedSends, 1);
+            }
+            CompletionStatus::LocalLengthError
+            | CompletionStatus::LocalQpOperationError
+            | CompletionStatus::LocalProtectionError
+            | CompletionStatus::BadResponseError
+            | CompletionStatus::RemoteInvalidRequestError
+            | CompletionStatus::RemoteAccessError
+            | CompletionStatus::RemoteOperationError => self.add(Counter::FailedSends, 1),
+        }
+    }
+
+    /// Adds what a QP has counted since `before`.
+    pub(crate) fn add_difference(&self, before: &Counted, now: &Counted) {
+        let (old, new) = (&before.requester, &now.requester);
+        let requester = [
+            (
+                Counter::RepeatedRequests,
+                old.repeated_segments,
+                new.repeated_segments,
+            ),
+            (Counter::AckTimeouts, old.timeouts, new.timeouts),
+            (Counter::ReceivedRnrNaks, old.rnr_naks, new.rnr_naks),
+            (
+                Counter::ReceivedSequenceNaks,
+                old.sequence_naks,
+                new.sequence_naks,
+            ),
+            (Counter::BogusFrames, old.bogus, new.bogus),
+        ];
+        let (old, new) = (&before.responder, &now.responder);
+        let responder = [
+            (
+                Counter::RepeatedResponses,
+                old.repeated_responses,
+                new.repeated_responses,
+            ),
+            (Counter::DuplicateRequests, old.duplicates, new.duplicates),
+            (Counter::SentRnrNaks, old.rnr_naks, new.rnr_naks),
+            (
+                Counter::SentSequenceNaks,
+                old.sequence_naks,
+                new.sequence_naks,
+            ),
+            (Counter::BogusFrames, old.bogus, new.bogus),
+        ];
+        for (counter, old, new) in Iterator::chain(requester.into_iter(), responder) {
+            if new != old {
+                self.add(counter, new.wrapping_sub(old));
+            }
+        }
+    }
+}
