@@ -25,14 +25,14 @@ use super::hello::Identity;
 use super::hello::Step;
 
 /// How long the handshake may stall once the peer has been heard, before jitter.
-const STALL_LIMIT: Duration = Duration::from_millis(3_000);
+const STALL_LIMIT: Duration = Duration::from_millis(1_000);
 
 /// How long to wait for the peer's first word, before jitter.
 const SILENCE_LIMIT: Duration = Duration::from_millis(10_000);
 
 /// The limits are longer by up to this much, depending on the session id, so that two ends do not close
 /// and open in lockstep.
-const JITTER_MASK_MS: u64 = 1023;
+const JITTER_MASK_MS: u64 = 511;
 
 /// Where the handshake stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
