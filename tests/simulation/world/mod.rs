@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hosts, cables and time; the random program that runs on them, and the checks at its end.
+
+mod pair;
+mod user;
+mod verdict;
+mod weather;
+
+use crate::cable::Cable;
+use crate::driver::Driver;
+use crate::driver::Surroundings;
+use crate::host::Host;
+use crate::ledger::Ledger;
+use pair::Pair;
+use rand::Rng;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::RailId;
+use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::requester::Rails;
+use usb4_roce::transport::requester::Reachability;
+use user::Receiver;
+pub use verdict::Coverage;
+use weather::Weather;
+
+/// Faults happen until this time.
+const SAFETY_PHASE: Instant = Instant(3_000_000_000);
+
+/// All must be done by this time.
+const END: Instant = Instant(60_000_000_000);
+
+struct View<'a> {
+    drivers: &'a [Driver],
+    peer: usize,
+}
+
+impl Rails for View<'_> {
+    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+        self.drivers
+            .iter()
+            .find(|driver| driver.rail == rail)
+            .map_or(Delivery::Settled, |driver| driver.endpoint.delivery(seq))
+    }
+
+    fn reachability(&self) -> Reachability {
+        let up = self
+            .drivers
+            .iter()
+            .any(|driver| driver.peer == self.peer && driver.endpoint.is_up());
+        if up {
+            Reachability::Reachable
+        } else {
+            Reachability::Unreachable
+        }
+    }
+}
+
+pub struct World {
+    seed: u64,
+    rng: ChaCha8Rng,
+    now: Instant,
+    hosts: Vec<Host>,
+    drivers: Vec<Vec<Driver>>,
+    cables: Vec<Cable>,
+    ledger: Ledger,
+    pairs: Vec<Pair>,
+    receivers: Vec<Receiver>,
+    /// The shared receive queue of each host.
+    shared_rings: Vec<Option<usize>>,
+    next_fault: Instant,
+    replug: Vec<(Instant, usize)>,
+    healed: bool,
+    weather: Weather,
+    pub trace: bool,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let host_count = if rng.random_range(0..4) == 0 {
+            rng.random_range(3..=4)
+        } else {
+            2
+        };
+        let mut world = Self {
+            seed,
+            now: Instant(0),
+            hosts: (0..host_count).map(|_| Host::new()).collect(),
+            drivers: (0..host_count).map(|_| Vec::new()).collect(),
+            cables: Vec::new(),
+            ledger: Ledger::default(),
+            pairs: Vec::new(),
+            receivers: Vec::new(),
+            shared_rings: vec![None; host_count],
+            next_fault: Instant(match rng.random_range(0..4) {
+                0 => SAFETY_PHASE.0,
+                _ => rng.random_range(0..SAFETY_PHASE.0 / 2),
+            }),
+            replug: Vec::new(),
+            healed: false,
+            weather: Weather::Storm,
+            trace: false,
+            rng,
+        };
+        world.weather = match world.rng.random_range(0..4) {
+            0 => Weather::Fair,
+            1 => Weather::BitErrors,
+            _ => Weather::Storm,
+        };
+        if world.weather != Weather::Storm {
+            world.next_fault = SAFETY_PHASE;
+        }
+        world.lay_cables();
+        // Faults are what takes time.
+        let most = if world.weather == Weather::Storm {
+            4
+        } else {
+            8
+        };
+        let pairs = world.rng.random_range(1..=most);
+        for _ in 0..pairs {
+            world.add_pair();
+        }
+        world
+    }
+
+    /// Runs until all is done.
+    pub fn run(&mut self) -> Coverage {
+        let mut rounds = 0u64;
+        while self.now < END {
+            rounds += 1;
+            assert!(
+                rounds < 3_000_000,
+                "seed {}: no end in sight at {:?}",
+                self.seed,
+                self.now
+            );
+            let busy = self.act();
+            if self.is_done() {
+                self.check_end();
+                return self.coverage();
+            }
+            if !busy {
+                let Some(next) = self.next_event() else {
+                    break;
+                };
+                assert!(next > self.now, "time stands still");
+                self.now = next;
+            }
+        }
+        panic!("seed {}: not done in time: {}", self.seed, self.describe());
+    }
+
+    /// One round at the present time; true if anything moved.
+    fn act(&mut self) -> bool {
+        let mut busy = self.faults();
+        let hosts = self.hosts.len();
+        let first = self.rng.random_range(0..hosts);
+        for host in (0..hosts).map(|step| (first + step) % hosts) {
+            for index in 0..self.drivers[host].len() {
+                busy |= self.run_driver(host, index);
+            }
+            busy |= self.timers(host);
+        }
+        busy |= self.users();
+        busy
+    }
+
+    fn run_driver(&mut self, host: usize, index: usize) -> bool {
+        let driver = &mut self.drivers[host][index];
+        if self.now < driver.run_at {
+            return false;
+        }
+        let mut around = Surroundings {
+            cable: &mut self.cables[driver.cable],
+            host: &mut self.hosts[host],
+            ledger: &mut self.ledger,
+            rng: &mut self.rng,
+            now: self.now,
+        };
+        let moved = driver.step(&mut around);
+        if moved {
+            let pause = if self.rng.random_range(0..50) == 0 {
+                500_000
+            } else {
+                10_000
+            };
+            driver.run_at = self.now.after(Duration(self.rng.random_range(1..pause)));
+            for qp in 0..self.hosts[host].qps.len() {
+                self.hosts[host].poll(qp, &mut self.ledger);
+            }
+        }
+        moved
+    }
+
+    fn timers(&mut self, host: usize) -> bool {
+        let mut busy = false;
+        for index in 0..self.hosts[host].qps.len() {
+            let qp = &mut self.hosts[host].qps[index];
+            if qp
+                .requester
+                .deadline()
+                .is_some_and(|deadline| deadline <= self.now)
+            {
+                let view = View {
+                    drivers: &self.drivers[host],
+                    peer: qp.peer,
+                };
+                qp.requester.on_timer(self.now, &view);
+                self.hosts[host].poll(index, &mut self.ledger);
+                busy = true;
+            }
+        }
+        busy
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut consider = |at: Option<Instant>| {
+            if let Some(at) = at.filter(|at| *at > self.now) {
+                next = Some(next.map_or(at, |known| known.min(at)));
+            }
+        };
+        for drivers in &self.drivers {
+            for driver in drivers {
+                consider(Some(driver.run_at));
+                consider(driver.next_event(&self.cables[driver.cable], self.now));
+            }
+        }
+        for host in &self.hosts {
+            for qp in &host.qps {
+                consider(qp.requester.deadline());
+            }
+        }
+        for pair in &self.pairs {
+            consider(Some(pair.ordeal_at));
+            for late in pair.late.iter().flatten() {
+                consider(Some(late.0));
+            }
+            for sender in &pair.senders {
+                consider((sender.left > 0).then_some(sender.next_at));
+            }
+        }
+        for receiver in &self.receivers {
+            consider((!receiver.is_starving).then_some(receiver.next_at));
+        }
+        consider((!self.healed).then_some(self.next_fault.min(SAFETY_PHASE)));
+        for (at, _) in &self.replug {
+            consider(Some(*at));
+        }
+        next
+    }
+}

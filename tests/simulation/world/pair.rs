@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pairs of queue pairs: how they are connected, and what they are put through.
+
+use super::user::Receiver;
+use super::user::Sender;
+use super::weather::Weather;
+use super::World;
+use super::SAFETY_PHASE;
+use crate::heap::table;
+use crate::host::QueuePair;
+use crate::host::ReceiveRing;
+use crate::ledger::Connection;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::Psn;
+use usb4_roce::transport::ids::Qpn;
+use usb4_roce::transport::requester::Requester;
+use usb4_roce::transport::requester::RequesterConfig;
+use usb4_roce::transport::requester::RequesterTables;
+use usb4_roce::transport::responder::Responder;
+use usb4_roce::transport::responder::ResponderConfig;
+use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::timing::AckTimeout;
+use usb4_roce::transport::timing::RetryLimit;
+use usb4_roce::transport::timing::RnrTimer;
+
+/// What a connection is put through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ordeal {
+    /// Only the cables'.
+    None,
+    /// A message that must fail with this status.
+    Poison(Poison),
+    /// One end is flushed at some time.
+    Flush,
+    /// Both ends are reset at some time and connected anew.
+    Reset,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Poison {
+    WriteKey,
+    ReadKey,
+    RevokedRead,
+    LongSend,
+    LocalBuffer,
+    NoReceives,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PairConfig {
+    pub(super) segment: u32,
+    pub(super) window: u16,
+    pub(super) rd_atomic: u8,
+    pub(super) depth: usize,
+    pub(super) rnr_retry: u8,
+    pub(super) largest: u32,
+}
+
+/// A pair of queue pairs and its users.
+pub(super) struct Pair {
+    pub(super) ends: [(usize, usize); 2],
+    pub(super) config: PairConfig,
+    pub(super) ordeal: Ordeal,
+    pub(super) ordeal_at: Instant,
+    pub(super) senders: [Sender; 2],
+    pub(super) life: usize,
+    /// Responders that are started late: when, and how.
+    pub(super) late: [Option<(Instant, ResponderConfig)>; 2],
+}
+
+impl World {
+    pub(super) fn add_pair(&mut self) {
+        let rng = &mut self.rng;
+        let one = rng.random_range(0..self.hosts.len());
+        let other = (one + rng.random_range(1..self.hosts.len())) % self.hosts.len();
+        let ordeal = match rng.random_range(0..14) {
+            7 => Ordeal::Poison(Poison::RevokedRead),
+            0 => Ordeal::Poison(Poison::WriteKey),
+            1 => Ordeal::Poison(Poison::ReadKey),
+            2 => Ordeal::Poison(Poison::LongSend),
+            3 => Ordeal::Poison(Poison::LocalBuffer),
+            4 => Ordeal::Poison(Poison::NoReceives),
+            5 => Ordeal::Flush,
+            6 => Ordeal::Reset,
+            _ => Ordeal::None,
+        };
+        let segment = [SMALL_PAYLOAD, 16 * 1024, MAX_PAYLOAD][rng.random_range(0..3)];
+        let config = PairConfig {
+            segment,
+            window: [8, 16, 64, 256][rng.random_range(0..4)],
+            rd_atomic: [1, 2, 4, 16][rng.random_range(0..4)],
+            depth: [4, 16, 64][rng.random_range(0..3)],
+            rnr_retry: match ordeal {
+                Ordeal::Poison(Poison::NoReceives) => 3,
+                _ => 7,
+            },
+            largest: [64, 5000, 150_000][rng.random_range(0..3)],
+        };
+        let sender = |rng: &mut ChaCha8Rng| {
+            let left = rng.random_range(10..80);
+            Sender {
+                left,
+                next_at: Instant(rng.random_range(0..SAFETY_PHASE.0 / 8)),
+                poison_at: None,
+                flag_due: false,
+            }
+        };
+        let mut senders = [sender(rng), sender(rng)];
+        if let Ordeal::Poison(_) = ordeal {
+            senders[0].poison_at = Some(rng.random_range(0..senders[0].left));
+        }
+        let ordeal_at = Instant(rng.random_range(0..SAFETY_PHASE.0));
+        let starves = ordeal == Ordeal::Poison(Poison::NoReceives);
+        let shared = rng.random_range(0..4) == 0 && !starves;
+        let mut ends = [(0, 0); 2];
+        for (side, (me, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
+            let known = self.shared_rings[me].filter(|_| shared);
+            let ring = if let Some(ring) = known {
+                ring
+            } else {
+                let ring = self.hosts[me].rings.len();
+                self.hosts[me].rings.push(ReceiveRing::default());
+                self.receivers.push(Receiver {
+                    host: me,
+                    ring,
+                    next_at: Instant(0),
+                    is_starving: false,
+                });
+                if shared {
+                    self.shared_rings[me] = Some(ring);
+                }
+                ring
+            };
+            let window = usize::from(config.window);
+            let requester = Requester::new(RequesterTables {
+                messages: table(config.depth),
+                segments: table(window),
+                reads: table(usize::from(config.rd_atomic)),
+            });
+            let responder = Responder::new(ResponderTables {
+                requests: table(window),
+                receives: table(window),
+                reads: table(usize::from(config.rd_atomic)),
+                responses: table(window),
+            });
+            let host = &mut self.hosts[me];
+            let qpn = Qpn::new(100 + host.qps.len() as u32);
+            ends[side] = (me, host.qps.len());
+            host.qps.push(QueuePair::new(
+                qpn,
+                peer,
+                ring,
+                requester.unwrap(),
+                responder.unwrap(),
+            ));
+        }
+        self.pairs.push(Pair {
+            ends,
+            config,
+            ordeal,
+            ordeal_at,
+            senders,
+            life: 0,
+            late: [None; 2],
+        });
+        self.connect(self.pairs.len() - 1);
+    }
+
+    /// Connects a pair for the first time, or anew.
+    pub(super) fn connect(&mut self, pair: usize) {
+        let life = self.ledger.connections.len();
+        let pair = &mut self.pairs[pair];
+        pair.life = life;
+        self.ledger.connections.push(Connection {
+            segment: pair.config.segment,
+            // With few RNR retries a slow receiver may be enough to fail any message.
+            disturbed: [pair.config.rnr_retry < 7; 2],
+            ..Connection::default()
+        });
+        let psns = [0, 1].map(|_| match self.rng.random_range(0..3) {
+            0 => Psn::new(Psn::MASK - self.rng.random_range(0..20)),
+            _ => Psn::new(self.rng.random()),
+        });
+        let qpns = pair.ends.map(|(host, qp)| self.hosts[host].qps[qp].qpn);
+        for side in 0..2 {
+            pair.senders[side].flag_due = false;
+            let (host, qp) = pair.ends[side];
+            let qp = &mut self.hosts[host].qps[qp];
+            qp.begin(life, side);
+            let config = ResponderConfig {
+                local_qpn: qpns[side],
+                remote_qpn: qpns[1 - side],
+                initial_psn: psns[1 - side],
+                window: pair.config.window,
+                max_dest_rd_atomic: pair.config.rd_atomic,
+                rnr_timer: RnrTimer::new(self.rng.random_range(1..16)),
+            };
+            pair.late[side] = if self.weather == Weather::Storm && self.rng.random_range(0..4) == 0
+            {
+                let delay = Duration::from_millis(self.rng.random_range(1..1500));
+                Some((self.now.after(delay), config))
+            } else {
+                qp.responder.start(config);
+                None
+            };
+            qp.requester.start(RequesterConfig {
+                local_qpn: qpns[side],
+                remote_qpn: qpns[1 - side],
+                initial_psn: psns[side],
+                segment: pair.config.segment,
+                window: pair.config.window,
+                max_rd_atomic: pair.config.rd_atomic,
+                timeout: AckTimeout::new(17),
+                retry: RetryLimit::from_retry_count(7),
+                rnr_retry: RetryLimit::from_rnr_retry(pair.config.rnr_retry),
+            });
+        }
+    }
+
+    /// Starts the responders whose time has come.
+    pub(super) fn start_late(&mut self, index: usize) -> bool {
+        let mut busy = false;
+        let pair = &mut self.pairs[index];
+        for side in 0..2 {
+            let Some((_, config)) = pair.late[side].filter(|(at, _)| *at <= self.now) else {
+                continue;
+            };
+            pair.late[side] = None;
+            busy = true;
+            let (host, qp) = pair.ends[side];
+            let qp = &mut self.hosts[host].qps[qp];
+            if qp.in_error {
+                continue;
+            }
+            qp.responder.start(config);
+            if qp.missed {
+                qp.responder.announce_ready();
+            }
+        }
+        busy
+    }
+
+    pub(super) fn ordeal(&mut self, index: usize) -> bool {
+        let pair = &mut self.pairs[index];
+        if self.now < pair.ordeal_at {
+            return false;
+        }
+        pair.ordeal_at = Instant(u64::MAX);
+        let life = pair.life;
+        match pair.ordeal {
+            Ordeal::None | Ordeal::Poison(_) => {}
+            Ordeal::Flush => {
+                let (host, qp) = pair.ends[0];
+                self.ledger.connections[life].disturbed = [true; 2];
+                let qp_ref = &mut self.hosts[host].qps[qp];
+                qp_ref.in_error = true;
+                qp_ref.requester.flush();
+                qp_ref.responder.flush();
+                self.hosts[host].poll(qp, &mut self.ledger);
+            }
+            Ordeal::Reset => {
+                for (host, qp) in pair.ends {
+                    let qp = &mut self.hosts[host].qps[qp];
+                    qp.requester.reset();
+                    qp.responder.reset();
+                }
+                // What the old life left undone is forgotten; its receives are gone.
+                self.connect(index);
+            }
+        }
+        true
+    }
+
+    /// No more receives for a queue pair. Messages that need one may fail from now on.
+    pub(super) fn starve(&mut self, host: usize, qp: usize) {
+        let ring = self.hosts[host].qps[qp].ring;
+        for receiver in &mut self.receivers {
+            if receiver.host == host && receiver.ring == ring {
+                receiver.is_starving = true;
+            }
+        }
+        self.hosts[host].rings[ring].clear();
+    }
+}

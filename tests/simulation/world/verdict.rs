@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! When a run is done, what it must have led to, and what it has been through.
+
+use super::pair::Ordeal;
+use super::pair::Pair;
+use super::pair::Poison;
+use super::weather::Weather;
+use super::World;
+use super::SAFETY_PHASE;
+use usb4_roce::transport::status::CompletionStatus;
+
+/// What a run has gone through, to see that the runs together cover what they are for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Coverage {
+    pub repeated_segments: u64,
+    pub repeated_responses: u64,
+    pub duplicates: u64,
+    pub timeouts: u64,
+    pub rnr_naks: u64,
+    pub sequence_naks: u64,
+    pub reopened_rails: u64,
+    pub skipped_headers: u64,
+    pub failed_streams: u64,
+    pub messages: u64,
+}
+
+impl Coverage {
+    /// Adds up two runs.
+    pub fn add(&mut self, other: &Self) {
+        self.repeated_segments += other.repeated_segments;
+        self.repeated_responses += other.repeated_responses;
+        self.duplicates += other.duplicates;
+        self.timeouts += other.timeouts;
+        self.rnr_naks += other.rnr_naks;
+        self.sequence_naks += other.sequence_naks;
+        self.reopened_rails += other.reopened_rails;
+        self.skipped_headers += other.skipped_headers;
+        self.failed_streams += other.failed_streams;
+        self.messages += other.messages;
+    }
+}
+
+impl World {
+    pub(super) fn describe(&self) -> String {
+        let mut text = String::new();
+        for pair in &self.pairs {
+            let connection = &self.ledger.connections[pair.life];
+            for side in 0..2 {
+                let (host, qp) = pair.ends[side];
+                let qp = &self.hosts[host].qps[qp];
+                let stream = &connection.streams[side];
+                text += &format!(
+                    "\n{:?} side {side}: left {} posted {} completed {} received {} failed {:?} {:?} {:?} deadline {:?} next {:?} ring {}",
+                    pair.ordeal,
+                    pair.senders[side].left,
+                    stream.messages.len(),
+                    stream.completed,
+                    stream.received,
+                    stream.failed,
+                    qp.requester.counters(),
+                    qp.responder.counters(),
+                    qp.requester.deadline(),
+                    stream.messages.get(stream.completed).map(|m| (m.opcode, m.length, m.placed_bytes)),
+                    self.hosts[host].rings[qp.ring].len(),
+                );
+            }
+        }
+        for drivers in &self.drivers {
+            for driver in drivers {
+                text += &format!(
+                    "\nrail {:?} up {} opened {}",
+                    driver.rail,
+                    driver.endpoint.is_up(),
+                    driver.opened
+                );
+            }
+        }
+        text
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        if self.now <= SAFETY_PHASE || !self.healed {
+            return false;
+        }
+        let all_up = self
+            .drivers
+            .iter()
+            .flatten()
+            .all(|driver| driver.endpoint.is_up());
+        all_up && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+    }
+
+    pub(super) fn is_pair_done(&self, pair: &Pair) -> bool {
+        let connection = &self.ledger.connections[pair.life];
+        (0..2).all(|side| {
+            let (host, qp) = pair.ends[side];
+            let qp = &self.hosts[host].qps[qp];
+            let stream = &connection.streams[side];
+            pair.senders[side].left == 0
+                && stream.completed == stream.messages.len()
+                && qp.requester.is_empty()
+        })
+    }
+
+    pub(super) fn coverage(&self) -> Coverage {
+        let mut sum = Coverage::default();
+        for qp in self.hosts.iter().flat_map(|host| &host.qps) {
+            let requester = qp.requester.counters();
+            let responder = qp.responder.counters();
+            sum.repeated_segments += requester.repeated_segments;
+            sum.timeouts += requester.timeouts;
+            sum.rnr_naks += requester.rnr_naks;
+            sum.sequence_naks += requester.sequence_naks;
+            sum.repeated_responses += responder.repeated_responses;
+            sum.duplicates += responder.duplicates;
+        }
+        for driver in self.drivers.iter().flatten() {
+            sum.reopened_rails += u64::from(driver.opened - 1);
+            sum.skipped_headers += driver.skipped;
+        }
+        let streams = self
+            .ledger
+            .connections
+            .iter()
+            .flat_map(|life| &life.streams);
+        for stream in streams {
+            sum.failed_streams += u64::from(stream.failed.is_some());
+            sum.messages += stream.messages.len() as u64;
+        }
+        sum
+    }
+
+    /// Whether nothing overtakes anything else: one rail, without faults.
+    pub(super) fn keeps_order(&self, pair: &Pair) -> bool {
+        let [(host, _), (peer, _)] = pair.ends;
+        let rails = self.drivers[host]
+            .iter()
+            .filter(|driver| driver.peer == peer);
+        let mut count = 0;
+        let mut clean = true;
+        for driver in rails {
+            let config = &self.cables[driver.cable].config;
+            count += 1;
+            clean &= config.loss == 0 && config.corruption == 0 && driver.opened == 1;
+        }
+        clean && count == 1
+    }
+
+    pub(super) fn check_end(&self) {
+        for pair in &self.pairs {
+            let connection = &self.ledger.connections[pair.life];
+            for side in 0..2 {
+                let (host, qp) = pair.ends[side];
+                let qp = &self.hosts[host].qps[qp];
+                let stream = &connection.streams[side];
+                if !connection.disturbed[side] && pair.senders[side].poison_at.is_none() {
+                    assert_eq!(stream.failed, None, "seed {}", self.seed);
+                    assert_eq!(
+                        stream.received,
+                        stream.consumers.len(),
+                        "seed {}",
+                        self.seed
+                    );
+                }
+                let is_refused = matches!(
+                    pair.ordeal,
+                    Ordeal::Poison(
+                        Poison::WriteKey | Poison::ReadKey | Poison::LongSend | Poison::NoReceives
+                    )
+                );
+                if self.keeps_order(pair) && is_refused && side == 0 {
+                    let placed: u32 = stream
+                        .messages
+                        .iter()
+                        .skip_while(|message| message.completed == Some(CompletionStatus::Success))
+                        .skip(1)
+                        .map(|message| message.placed_bytes)
+                        .sum();
+                    assert_eq!(
+                        placed, 0,
+                        "seed {}: memory changed behind a refused request",
+                        self.seed
+                    );
+                }
+                let all_opened_once = self
+                    .drivers
+                    .iter()
+                    .flatten()
+                    .all(|driver| driver.opened == 1);
+                if self.weather != Weather::Storm && all_opened_once && pair.ordeal == Ordeal::None
+                {
+                    let timeouts = qp.requester.counters().timeouts;
+                    assert_eq!(timeouts, 0, "seed {}: waited in vain", self.seed);
+                }
+                if pair.ordeal == Ordeal::None {
+                    let bogus = (qp.requester.counters().bogus, qp.responder.counters().bogus);
+                    assert_eq!(bogus, (0, 0), "seed {}: window overrun", self.seed);
+                }
+            }
+        }
+        if self.trace {
+            println!(
+                "seed {} done at {:?}{}",
+                self.seed,
+                self.now,
+                self.describe()
+            );
+        }
+    }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The cables of a world and what goes wrong with them.
+
+use super::World;
+use super::SAFETY_PHASE;
+use crate::cable::Cable;
+use crate::cable::CableConfig;
+use crate::driver::Driver;
+use crate::driver::Surroundings;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::RailId;
+use usb4_roce::transport::rail::hello::Features;
+use usb4_roce::transport::rail::hello::Identity;
+use usb4_roce::transport::rail::hello::NodeGuid;
+use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
+
+/// What the cables are like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Weather {
+    /// No faults at all.
+    Fair,
+    /// Nothing worse than bit errors.
+    BitErrors,
+    /// Everything.
+    Storm,
+}
+
+pub(super) fn identity(host: usize) -> Identity {
+    Identity {
+        node_guid: NodeGuid(host as u64 + 1),
+        mac: [2, 0, 0, 0, 0, host as u8],
+        features: Features(0),
+        max_payload: MAX_PAYLOAD,
+        window: 256,
+        name: [0; NODE_NAME_LEN],
+    }
+}
+
+impl World {
+    pub(super) fn lay_cables(&mut self) {
+        let weather = self.weather;
+        let rng = &mut self.rng;
+        let hosts = self.hosts.len();
+        let in_storm = |rate: u32| match weather {
+            Weather::Fair | Weather::BitErrors => 0,
+            Weather::Storm => rate,
+        };
+        for one in 0..hosts {
+            for other in one + 1..hosts {
+                let rails = rng.random_range(1..=if hosts == 2 { 4 } else { 2 });
+                for _ in 0..rails {
+                    let rate = |rng: &mut ChaCha8Rng, most: u32| match rng.random_range(0..3) {
+                        0 => 0,
+                        1 => most / 10,
+                        _ => most,
+                    };
+                    let loss = rate(rng, 30_000);
+                    let corruption = rate(rng, 30_000);
+                    let config = CableConfig {
+                        bandwidth: [100, 500, 1000, 5000][rng.random_range(0..4)],
+                        latency: Duration::from_micros([1, 10, 100, 1000][rng.random_range(0..4)]),
+                        depth: [4, 32, 256][rng.random_range(0..3)],
+                        loss: in_storm(loss),
+                        corruption: match weather {
+                            Weather::Fair => 0,
+                            Weather::BitErrors => 10_000,
+                            Weather::Storm => corruption,
+                        },
+                        short_io: rate(rng, 200_000),
+                        lag: in_storm(rate(rng, 300_000)),
+                        lost_eof: in_storm(rate(rng, 500_000)),
+                    };
+                    let cable = self.cables.len();
+                    self.cables.push(Cable::new(config));
+                    let entries = [16, 64, 1024][rng.random_range(0..3)];
+                    let bytes = [100_000, 1_000_000, 16_000_000][rng.random_range(0..3)];
+                    for (end, (me, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
+                        let rail = RailId::new(self.drivers[me].len() as u8).unwrap();
+                        let mut driver =
+                            Driver::new(identity(me), rail, cable, end, peer, entries, bytes);
+                        driver.run_at = Instant(rng.random_range(0..20_000_000));
+                        self.drivers[me].push(driver);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What goes wrong with cables and streams now.
+    pub(super) fn faults(&mut self) -> bool {
+        if self.healed {
+            return false;
+        }
+        if self.now >= SAFETY_PHASE {
+            self.healed = true;
+            for cable in &mut self.cables {
+                cable.heal();
+            }
+            return true;
+        }
+        let now = self.now;
+        let due: Vec<usize> = self
+            .replug
+            .iter()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, cable)| *cable)
+            .collect();
+        self.replug.retain(|(at, _)| *at > now);
+        for cable in &due {
+            self.cables[*cable].plug();
+        }
+        if now < self.next_fault {
+            return !due.is_empty();
+        }
+        self.next_fault = now.after(Duration(self.rng.random_range(0..SAFETY_PHASE.0 / 6)));
+        let cable = self.rng.random_range(0..self.cables.len());
+        match self.rng.random_range(0..4) {
+            0 => {
+                self.cables[cable].unplug();
+                let back = now.after(Duration::from_millis(self.rng.random_range(1..900)));
+                self.replug.push((back, cable));
+            }
+            1 => {
+                let until = now.after(Duration::from_millis(self.rng.random_range(1..400)));
+                self.cables[cable].stall(until);
+            }
+            2 => {
+                // Long enough for the rail to be declared dead.
+                self.cables[cable].stall(now.after(Duration::from_millis(3_500)));
+            }
+            _ => {
+                let host = self.rng.random_range(0..self.hosts.len());
+                let index = self.rng.random_range(0..self.drivers[host].len());
+                let driver = &mut self.drivers[host][index];
+                let mut around = Surroundings {
+                    cable: &mut self.cables[driver.cable],
+                    host: &mut self.hosts[host],
+                    ledger: &mut self.ledger,
+                    rng: &mut self.rng,
+                    now,
+                };
+                driver.close(&mut around);
+                for qp in 0..self.hosts[host].qps.len() {
+                    self.hosts[host].poll(qp, &mut self.ledger);
+                }
+            }
+        }
+        true
+    }
+}
