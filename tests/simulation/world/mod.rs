@@ -75,6 +75,8 @@ pub struct World {
     replug: Vec<(Instant, usize)>,
     healed: bool,
     weather: Weather,
+    /// Cables that nothing is done to.
+    spared: Vec<bool>,
     pub trace: bool,
 }
 
@@ -103,16 +105,19 @@ impl World {
             replug: Vec::new(),
             healed: false,
             weather: Weather::Storm,
+            spared: Vec::new(),
             trace: false,
             rng,
         };
-        world.weather = match world.rng.random_range(0..4) {
+        world.weather = match world.rng.random_range(0..6) {
             0 => Weather::Fair,
             1 => Weather::BitErrors,
+            2 => Weather::Outages,
             _ => Weather::Storm,
         };
-        if world.weather != Weather::Storm {
-            world.next_fault = SAFETY_PHASE;
+        match world.weather {
+            Weather::Fair | Weather::BitErrors => world.next_fault = SAFETY_PHASE,
+            Weather::Outages | Weather::Storm => {}
         }
         world.lay_cables();
         // Faults are what takes time.

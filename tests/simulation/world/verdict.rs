@@ -8,6 +8,7 @@ use super::pair::Poison;
 use super::weather::Weather;
 use super::World;
 use super::SAFETY_PHASE;
+use crate::driver::Driver;
 use usb4_roce::transport::status::CompletionStatus;
 
 /// What a run has gone through, to see that the runs together cover what they are for.
@@ -147,6 +148,19 @@ impl World {
         clean && count == 1
     }
 
+    /// Whether there always was a rail between any two hosts.
+    fn has_been_reachable(&self) -> bool {
+        let opened_once = |driver: &&Driver| driver.opened == 1;
+        let mut drivers = self.drivers.iter().flatten();
+        match self.weather {
+            Weather::Fair | Weather::BitErrors => drivers.all(|driver| opened_once(&driver)),
+            Weather::Outages => drivers
+                .filter(|driver| self.spared[driver.cable])
+                .all(|driver| opened_once(&driver)),
+            Weather::Storm => false,
+        }
+    }
+
     pub(super) fn check_end(&self) {
         for pair in &self.pairs {
             let connection = &self.ledger.connections[pair.life];
@@ -183,13 +197,7 @@ impl World {
                         self.seed
                     );
                 }
-                let all_opened_once = self
-                    .drivers
-                    .iter()
-                    .flatten()
-                    .all(|driver| driver.opened == 1);
-                if self.weather != Weather::Storm && all_opened_once && pair.ordeal == Ordeal::None
-                {
+                if self.has_been_reachable() && pair.ordeal == Ordeal::None {
                     let timeouts = qp.requester.counters().timeouts;
                     assert_eq!(timeouts, 0, "seed {}: waited in vain", self.seed);
                 }

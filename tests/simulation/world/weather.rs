@@ -26,6 +26,8 @@ pub(super) enum Weather {
     Fair,
     /// Nothing worse than bit errors.
     BitErrors,
+    /// Unplugged cables and closed streams, but one rail between any two hosts is spared.
+    Outages,
     /// Everything.
     Storm,
 }
@@ -47,13 +49,15 @@ impl World {
         let rng = &mut self.rng;
         let hosts = self.hosts.len();
         let in_storm = |rate: u32| match weather {
-            Weather::Fair | Weather::BitErrors => 0,
+            Weather::Fair | Weather::BitErrors | Weather::Outages => 0,
             Weather::Storm => rate,
         };
         for one in 0..hosts {
             for other in one + 1..hosts {
-                let rails = rng.random_range(1..=if hosts == 2 { 4 } else { 2 });
-                for _ in 0..rails {
+                let fewest = if weather == Weather::Outages { 2 } else { 1 };
+                let rails = rng.random_range(fewest..=if hosts == 2 { 4 } else { 2 });
+                for number in 0..rails {
+                    self.spared.push(weather == Weather::Outages && number == 0);
                     let rate = |rng: &mut ChaCha8Rng, most: u32| match rng.random_range(0..3) {
                         0 => 0,
                         1 => most / 10,
@@ -67,7 +71,7 @@ impl World {
                         depth: [4, 32, 256][rng.random_range(0..3)],
                         loss: in_storm(loss),
                         corruption: match weather {
-                            Weather::Fair => 0,
+                            Weather::Fair | Weather::Outages => 0,
                             Weather::BitErrors => 10_000,
                             Weather::Storm => corruption,
                         },
@@ -119,24 +123,26 @@ impl World {
         }
         self.next_fault = now.after(Duration(self.rng.random_range(0..SAFETY_PHASE.0 / 6)));
         let cable = self.rng.random_range(0..self.cables.len());
-        match self.rng.random_range(0..4) {
+        if self.spared[cable] {
+            return true;
+        }
+        let worst = match self.weather {
+            Weather::Fair | Weather::BitErrors | Weather::Outages => 2,
+            Weather::Storm => 4,
+        };
+        match self.rng.random_range(0..worst) {
             0 => {
                 self.cables[cable].unplug();
                 let back = now.after(Duration::from_millis(self.rng.random_range(1..900)));
                 self.replug.push((back, cable));
             }
             1 => {
-                let until = now.after(Duration::from_millis(self.rng.random_range(1..400)));
-                self.cables[cable].stall(until);
-            }
-            2 => {
-                // Long enough for the rail to be declared dead.
-                self.cables[cable].stall(now.after(Duration::from_millis(3_500)));
-            }
-            _ => {
                 let host = self.rng.random_range(0..self.hosts.len());
                 let index = self.rng.random_range(0..self.drivers[host].len());
                 let driver = &mut self.drivers[host][index];
+                if self.spared[driver.cable] {
+                    return true;
+                }
                 let mut around = Surroundings {
                     cable: &mut self.cables[driver.cable],
                     host: &mut self.hosts[host],
@@ -148,6 +154,14 @@ impl World {
                 for qp in 0..self.hosts[host].qps.len() {
                     self.hosts[host].poll(qp, &mut self.ledger);
                 }
+            }
+            2 => {
+                let until = now.after(Duration::from_millis(self.rng.random_range(1..400)));
+                self.cables[cable].stall(until);
+            }
+            _ => {
+                // Long enough for the rail to be declared dead.
+                self.cables[cable].stall(now.after(Duration::from_millis(3_500)));
             }
         }
         true
