@@ -65,6 +65,7 @@ until [ \"$(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | wc -l)\" -ge $
 /// Ends every use of the NHIs, so that the guest powers off without complaint from the driver. The core
 /// driver stays: 7.3 leaves a device behind when it is unloaded, over which the power-off then stumbles.
 const UNLOAD_DRIVERS: &str = "\
+rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
 for module in usb4_roce thunderbolt_net thunderbolt_stream; do
   if [ -d /sys/module/$module ]; then rmmod $module; fi
 done";

@@ -23,13 +23,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Loads the module.
 const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roce.ko";
 
-/// Name of the streams.
-const STREAM: &str = "usb4_roce";
+/// Name of the streams: a key of an XDomain property, which has at most 8 characters.
+const STREAM: &str = "roce";
 
 /// Gives each stream to the module as a rail.
 const ADD_RAILS: &str = "\
 number=0
-for index in /sys/kernel/config/thunderbolt/stream/*/usb4_roce/index; do
+for index in /sys/kernel/config/thunderbolt/stream/*/roce/index; do
   rail=/sys/kernel/config/usb4_roce/rail$number
   mkdir $rail && cat $index > $rail/stream || exit
   number=$((number + 1))
@@ -44,7 +44,7 @@ until grep -q ACTIVE /sys/class/infiniband/usb4_roce0/ports/1/state; do sleep 0.
 pub const UNLOAD: &str = "\
 rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
 rmmod usb4_roce || exit
-rmdir /sys/kernel/config/thunderbolt/stream/*/usb4_roce 2>/dev/null || :";
+rmdir /sys/kernel/config/thunderbolt/stream/*/roce 2>/dev/null || :";
 
 /// Sets `gid` to the index of the device's RoCE v2 GID for its IPv4 address.
 pub const FIND_GID: &str = "\

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 
 /// The table.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = comfy_table::Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY);
+        table.load_preset(UTF8_BORDERS_ONLY);
         for (name, value) in &self.rows {
             table.add_row([name, value]);
         }
