@@ -20,12 +20,12 @@ use verbs_clients::cli::PeerArgs;
 use verbs_clients::endpoint::Device;
 use verbs_clients::verify::large;
 use verbs_clients::verify::large::LargeReport;
-use verbs_clients::verify::session;
-use verbs_clients::verify::session::Run;
-use verbs_clients::verify::session::Tally;
 use verbs_clients::verify::settings::Duty;
 use verbs_clients::verify::settings::Settings;
 use verbs_clients::verify::settings::Variant;
+use verbs_clients::verify::setup;
+use verbs_clients::verify::setup::Run;
+use verbs_clients::verify::tally::Tally;
 
 const PROGRAM: &str = "verbs-verify";
 
@@ -128,7 +128,7 @@ fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
     let mut variants = Vec::new();
     for &variant in &settings.variants {
         let start = Instant::now();
-        let tally = session::run_variant(&run, peer, variant)
+        let tally = setup::run_variant(&run, peer, variant)
             .with_context(|| format!("seed {}", settings.seed))?;
         variants.push(VariantReport {
             variant,
@@ -203,9 +203,14 @@ fn text(report: &Report) -> String {
         });
     }
     if let Some(large) = &report.large {
+        let took = |seconds: Option<f64>| {
+            seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"))
+        };
         lines.push(format!(
-            "large: WRITE of {} bytes in {:.1} s, READ in {:.1} s: all bytes right",
-            large.bytes, large.write_seconds, large.read_seconds
+            "large: {} bytes, WRITE{}, READ{}: all bytes right",
+            large.bytes,
+            took(large.write_seconds),
+            took(large.read_seconds)
         ));
     }
     lines.join("\n")

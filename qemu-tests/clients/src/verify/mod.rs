@@ -11,5 +11,7 @@ pub mod large;
 pub mod plan;
 pub mod progress;
 pub mod region;
-pub mod session;
+mod session;
 pub mod settings;
+pub mod setup;
+pub mod tally;

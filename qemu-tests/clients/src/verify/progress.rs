@@ -241,7 +241,7 @@ mod tests {
         Op {
             kind,
             len: 5,
-            pieces: Vec::from([0..5]),
+            pieces: std::iter::once(0..5).collect(),
             remote: 0,
             imm: 9,
             carriage: Carriage::Sges,

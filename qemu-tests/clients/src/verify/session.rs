@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs one variant: queue pairs of its own, round after round.
+//! A running variant: round after round on connected queue pairs.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -13,34 +13,20 @@ use anyhow::ensure;
 use anyhow::Context as _;
 use anyhow::Result;
 use rand::Rng;
-use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::bootstrap::Peer;
 use crate::bootstrap::Side;
-use crate::endpoint;
-use crate::endpoint::Device;
-use crate::endpoint::Path;
-use crate::endpoint::QpAddress;
-use crate::endpoint::Tuning;
-use crate::endpoint::RNR_RETRY_FOREVER;
-use crate::pattern::fold;
 use crate::pattern::Pattern;
-use crate::verbs::Access;
-use crate::verbs::Buffer;
 use crate::verbs::CompChannel;
 use crate::verbs::Completion;
 use crate::verbs::Cq;
 use crate::verbs::Notify;
 use crate::verbs::Operation;
 use crate::verbs::Payload;
-use crate::verbs::Pd;
-use crate::verbs::Psn;
 use crate::verbs::Qp;
-use crate::verbs::QpCapacity;
-use crate::verbs::QpInit;
 use crate::verbs::RecvRequest;
 use crate::verbs::RemoteAddr;
 use crate::verbs::SendFlags;
@@ -61,27 +47,10 @@ use super::progress::RecvProgress;
 use super::progress::SendProgress;
 use super::progress::WorkQueue;
 use super::region::Region;
-use super::settings::CqLayout;
 use super::settings::Duty;
 use super::settings::Receiving;
-use super::settings::Settings;
 use super::settings::Variant;
-use super::settings::Waiting;
-
-/// WQEs in a send queue: fewer than a round has, so that it fills and wraps.
-const SEND_DEPTH: usize = 16;
-
-/// WQEs in a receive queue.
-const RECV_DEPTH: usize = 32;
-
-/// Scatter/gather elements per WQE, if the device has as many.
-const MAX_SGE: usize = 4;
-
-/// Inline bytes to ask for, if the device grants them.
-const INLINE_WANTED: u32 = 128;
-
-/// READs at a time, if the device can.
-const RD_ATOMIC: u8 = 16;
+use super::tally::Tally;
 
 /// WQEs posted by one call at most.
 const POST_BATCH: usize = 5;
@@ -96,28 +65,6 @@ const LATENESS: Duration = Duration::from_millis(20);
 /// with the completion, and even a slow emulated machine delivers it much sooner.
 const EVENT_PATIENCE: Duration = Duration::from_secs(10);
 
-const FULL_ACCESS: Access = Access::LOCAL_WRITE
-    .union(Access::REMOTE_WRITE)
-    .union(Access::REMOTE_READ);
-
-/// What an end tells the other about its abilities.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Abilities {
-    max_sge: usize,
-    max_message: usize,
-    rd_atomic: u8,
-    srq: usize,
-}
-
-/// What an end tells the other about one of its queue pairs.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct QpOffer {
-    address: QpAddress,
-    source: RemoteAddr,
-    target: RemoteAddr,
-    inline: u32,
-}
-
 /// The client's decision before each round.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 enum Step {
@@ -125,278 +72,37 @@ enum Step {
     Stop,
 }
 
-/// What a variant did, counted at this end.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Tally {
-    /// Rounds.
-    pub rounds: u64,
-    /// SENDs posted.
-    pub send: u64,
-    /// SENDs with immediate data posted.
-    pub send_imm: u64,
-    /// WRITEs posted.
-    pub write: u64,
-    /// WRITEs with immediate data posted.
-    pub write_imm: u64,
-    /// READs posted.
-    pub read: u64,
-    /// Of all posted: those with inline data.
-    pub inline: u64,
-    /// Of all posted: those without bytes.
-    pub empty: u64,
-    /// Of all posted: those without a CQE.
-    pub unsignalled: u64,
-    /// Messages received.
-    pub received: u64,
-    /// Bytes of all posted operations.
-    pub bytes: u64,
-    /// Completion events taken.
-    pub events: u64,
-    /// Rounds in which receives were posted late.
-    pub late_receives: u64,
-}
-
-impl Tally {
-    fn note(&mut self, op: &Op) {
-        *match op.kind {
-            OpKind::Send => &mut self.send,
-            OpKind::SendImm => &mut self.send_imm,
-            OpKind::Write => &mut self.write,
-            OpKind::WriteImm => &mut self.write_imm,
-            OpKind::Read => &mut self.read,
-        } += 1;
-        self.inline += u64::from(op.carriage == Carriage::Inline);
-        self.empty += u64::from(op.len == 0);
-        self.unsignalled += u64::from(op.signalling == Signalling::Unsignalled);
-        self.bytes += op.len as u64;
-    }
-}
-
 /// A queue pair with its memory.
-struct QpEnd<'a> {
-    qp: Qp<'a>,
-    source: Region<'a>,
-    target: Region<'a>,
+pub(super) struct QpEnd<'a> {
+    pub(super) qp: Qp<'a>,
+    pub(super) source: Region<'a>,
+    pub(super) target: Region<'a>,
     /// `None` with a shared receive queue.
-    receive: Option<Region<'a>>,
-    peer_source: RemoteAddr,
-    peer_target: RemoteAddr,
+    pub(super) receive: Option<Region<'a>>,
+    pub(super) peer_source: RemoteAddr,
+    pub(super) peer_target: RemoteAddr,
 }
 
 /// The shared receive queue with its memory.
-struct SharedReceive<'a> {
-    srq: &'a Srq<'a>,
-    region: Region<'a>,
+pub(super) struct SharedReceive<'a> {
+    pub(super) srq: &'a Srq<'a>,
+    pub(super) region: Region<'a>,
 }
 
 /// Everything that lives as long as a variant.
-struct Session<'a> {
-    side: Side,
-    seed: u64,
-    limit: Duration,
-    shape: Shape,
-    variant: Variant,
-    late_receives: Option<NonZeroU64>,
-    qps: Vec<QpEnd<'a>>,
-    shared: Option<SharedReceive<'a>>,
-    cqs: Vec<&'a Cq<'a>>,
-    channel: Option<&'a CompChannel<'a>>,
-    rng: ChaCha8Rng,
-    tally: Tally,
-}
-
-/// What the ends are about to do together, and how they reach each other.
-pub struct Run<'r> {
-    /// The device of this end.
-    pub device: &'r Device,
-    /// The way to the other.
-    pub path: &'r Path,
-    /// Which end this is.
-    pub side: Side,
-    /// The client's settings.
-    pub settings: &'r Settings,
-    /// Time for a round.
-    pub limit: Duration,
-}
-
-/// Runs `variant`. `Ok(None)` means that an end has no shared receive queues.
-pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<Option<Tally>> {
-    let Run { device, path, .. } = *run;
-    let limits = &device.limits;
-    let abilities = Abilities {
-        max_sge: limits.max_sge.min(match variant.receiving() {
-            Receiving::Own => u32::MAX,
-            Receiving::Shared => limits.max_srq_sge,
-        }) as usize,
-        max_message: device.port_info.max_message as usize,
-        rd_atomic: limits.max_qp_rd_atom.min(limits.max_qp_init_rd_atom),
-        srq: limits.max_srq.min(limits.max_srq_wr) as usize,
-    };
-    let theirs = peer.exchange(&abilities)?;
-    let mut shape = Shape {
-        qps: run.settings.qps,
-        max_message: run
-            .settings
-            .max_message
-            .min(abilities.max_message)
-            .min(theirs.max_message),
-        max_inline: 0,
-        max_sge: MAX_SGE.min(abilities.max_sge).min(theirs.max_sge).max(1),
-        send_depth: SEND_DEPTH,
-        recv_depth: RECV_DEPTH,
-        receiving: variant.receiving(),
-    };
-    if variant.receiving() == Receiving::Shared && abilities.srq.min(theirs.srq) < shape.slots() {
-        return Ok(None);
-    }
-    let tuning = Tuning {
-        access: FULL_ACCESS,
-        // 1.07 s: longer than an emulated machine stalls.
-        timeout: 18,
-        retry_cnt: 7,
-        rnr_retry: RNR_RETRY_FOREVER,
-        min_rnr_timer: 12,
-        rd_atomic: RD_ATOMIC.min(abilities.rd_atomic).min(theirs.rd_atomic),
-    };
-
-    let context = &device.context;
-    let pd = Pd::new(context)?;
-    let channel = match variant.waiting() {
-        Waiting::Poll => None,
-        Waiting::Event => Some(CompChannel::new(context)?),
-    };
-    let depth = (shape.qps * (SEND_DEPTH + RECV_DEPTH)) as u32;
-    let cq_count = match variant.cq_layout() {
-        CqLayout::One => 1,
-        CqLayout::PerDirection => 2,
-    };
-    let cqs = (0..cq_count)
-        .map(|_| Cq::new(context, depth, channel.as_ref()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (send_cq, recv_cq) = (&cqs[0], &cqs[cq_count - 1]);
-    let srq = match shape.receiving {
-        Receiving::Own => None,
-        Receiving::Shared => Some(Srq::new(&pd, shape.slots() as u32, shape.max_sge as u32)?),
-    };
-    let (own_receives, shared_receives) = match shape.receiving {
-        Receiving::Own => (shape.qps, 0),
-        Receiving::Shared => (0, 1),
-    };
-    let allocate = |count: usize, len: usize| {
-        (0..count)
-            .map(|_| Region::buffer(len))
-            .collect::<Result<Vec<Buffer>, _>>()
-            .context("not enough memory for the buffers")
-    };
-    let source_buffers = allocate(shape.qps, shape.source_len())?;
-    let target_buffers = allocate(shape.qps, shape.target_len())?;
-    let receive_buffers = allocate(own_receives + shared_receives, shape.receive_len())?;
-
-    let seed = fold(&[run.settings.seed, variant as u64]);
-    let region = |name: &str, number: usize, buffer, len, access| {
-        let pattern = Pattern::new(&[seed, run.side.index() as u64, number as u64, len as u64]);
-        Region::new(name.to_string(), &pd, buffer, len, access, pattern)
-    };
-    let mut qps = Vec::new();
-    for number in 0..shape.qps {
-        let init = |inline| QpInit {
-            send_cq,
-            recv_cq,
-            srq: srq.as_ref(),
-            capacity: QpCapacity {
-                send_wr: shape.send_depth as u32,
-                recv_wr: match shape.receiving {
-                    Receiving::Own => shape.recv_depth as u32,
-                    Receiving::Shared => 0,
-                },
-                send_sge: shape.max_sge as u32,
-                recv_sge: match shape.receiving {
-                    Receiving::Own => shape.max_sge as u32,
-                    Receiving::Shared => 0,
-                },
-                inline,
-            },
-        };
-        // A device need not have inline data at all.
-        let qp = Qp::new(&pd, &init(INLINE_WANTED)).or_else(|_| Qp::new(&pd, &init(0)))?;
-        let source = region(
-            &format!("source region of QP {number}"),
-            number,
-            &source_buffers[number],
-            shape.source_len(),
-            Access::REMOTE_READ,
-        )?;
-        let target = region(
-            &format!("target region of QP {number}"),
-            number,
-            &target_buffers[number],
-            shape.target_len(),
-            FULL_ACCESS,
-        )?;
-        let receive = match shape.receiving {
-            Receiving::Own => Some(region(
-                &format!("receive region of QP {number}"),
-                number,
-                &receive_buffers[number],
-                shape.receive_len(),
-                Access::LOCAL_WRITE,
-            )?),
-            Receiving::Shared => None,
-        };
-        let psn = Psn(fold(&[seed, run.side.index() as u64, qp.qpn().0.into()]) as u32 & 0xff_ffff);
-        let offer = QpOffer {
-            address: QpAddress { qpn: qp.qpn(), psn },
-            source: source.remote(),
-            target: target.remote(),
-            inline: qp.capacity().inline,
-        };
-        let theirs = peer.exchange(&offer)?;
-        let inline = offer.inline.min(theirs.inline).min(INLINE_WANTED) as usize;
-        shape.max_inline = match number {
-            0 => inline,
-            _ => shape.max_inline.min(inline),
-        };
-        endpoint::connect(&qp, path, &tuning, psn, theirs.address)?;
-        qps.push(QpEnd {
-            qp,
-            source,
-            target,
-            receive,
-            peer_source: theirs.source,
-            peer_target: theirs.target,
-        });
-    }
-    let shared = match &srq {
-        None => None,
-        Some(srq) => Some(SharedReceive {
-            srq,
-            region: region(
-                "shared receive region",
-                shape.qps,
-                &receive_buffers[0],
-                shape.receive_len(),
-                Access::LOCAL_WRITE,
-            )?,
-        }),
-    };
-    let mut session = Session {
-        side: run.side,
-        seed,
-        limit: run.limit,
-        shape,
-        variant,
-        late_receives: NonZeroU64::new(run.settings.late_receives),
-        qps,
-        shared,
-        cqs: cqs.iter().collect(),
-        channel: channel.as_ref(),
-        rng: ChaCha8Rng::seed_from_u64(fold(&[seed, run.side.index() as u64])),
-        tally: Tally::default(),
-    };
-    session.run(run.settings.duty, peer)?;
-    // Neither end may destroy its queue pairs while the other still waits for an acknowledgement.
-    peer.barrier("variant done")?;
-    Ok(Some(session.tally.clone()))
+pub(super) struct Session<'a> {
+    pub(super) side: Side,
+    pub(super) seed: u64,
+    pub(super) limit: Duration,
+    pub(super) shape: Shape,
+    pub(super) variant: Variant,
+    pub(super) late_receives: Option<NonZeroU64>,
+    pub(super) qps: Vec<QpEnd<'a>>,
+    pub(super) shared: Option<SharedReceive<'a>>,
+    pub(super) cqs: Vec<&'a Cq<'a>>,
+    pub(super) channel: Option<&'a CompChannel<'a>>,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) tally: Tally,
 }
 
 /// The pattern of a source region's contents.
@@ -421,7 +127,7 @@ enum SlotState {
 }
 
 impl Session<'_> {
-    fn run(&mut self, duty: Duty, peer: &mut Peer) -> Result<()> {
+    pub(super) fn run(&mut self, duty: Duty, peer: &mut Peer) -> Result<()> {
         let start = Instant::now();
         for number in 0.. {
             let step = match self.side {
