@@ -14,6 +14,7 @@ use super::rail::Fault;
 use super::rail::Shared;
 use super::staging::Staging;
 use super::stream_file::StreamFile;
+use super::stream_file::Waiting;
 use crate::checksum::KernelCrc;
 use crate::clock;
 use crate::page_vec::PageVec;
@@ -45,6 +46,33 @@ enum End {
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         End::Fault(Fault::Stream(error))
+    }
+}
+
+/// What filling the buffer brought.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// All that was wanted.
+    Whole,
+    /// A part; behind it comes another frame, at `start`. What is missing was lost.
+    Cut,
+}
+
+/// Says whether the rest of a frame may still come.
+///
+/// If a frame of the stream is lost, the reader takes what follows for the rest of a payload, and waits for
+/// more. The peer then asks for a sign of life by a bare header, which is the last thing that has
+/// arrived. Headers carry a checksum with the session's secret, so payloads cannot imitate them.
+fn expect_rest(read: &PageVec, done: usize, seed: Option<Seed>) -> Waiting {
+    let mut last = [0; HEADER_LEN];
+    let is_header = done % HEADER_LEN == 0
+        && done >= HEADER_LEN
+        && read.copy_to_slice(done - HEADER_LEN, &mut last).is_ok()
+        && decode_header::<KernelCrc>(&last, seed).is_ok_and(|header| header.payload_len == 0);
+    if is_header {
+        Waiting::Pointless
+    } else {
+        Waiting::Worthwhile
     }
 }
 
@@ -136,7 +164,9 @@ impl<C: RailClient> Reader<C> {
         }
         self.shared.counters.rx_control.increment();
         let frame_len = padded(header.payload_len) as usize;
-        self.fill(frame_len)?;
+        if self.fill(frame_len)? == Filled::Cut {
+            return Ok(());
+        }
         let payload = &self.buffer.bytes()[self.start..][..header.payload_len as usize];
         if Seed::HANDSHAKE.payload_crc::<KernelCrc>(payload) != header.payload_crc {
             self.shared.counters.rx_crc_errors.increment();
@@ -176,7 +206,9 @@ impl<C: RailClient> Reader<C> {
 
     /// Gathers the payload, checks it, and only then asks where it goes.
     fn deliver_small(&mut self, header: &Header) -> Result<Reception, End> {
-        let (start, len) = self.gather(header)?;
+        let Some((start, len)) = self.gather(header)? else {
+            return Ok(Reception::Corrupt);
+        };
         let reception = self.check_gathered(header, start, len);
         if reception == Reception::Corrupt {
             return Ok(reception);
@@ -215,21 +247,19 @@ impl<C: RailClient> Reader<C> {
             }
             Placement::Staging(ticket) => {
                 let gathered = self.gather(header);
-                let (start, len) = match gathered {
-                    Ok(gathered) => gathered,
-                    Err(end) => {
-                        shared
-                            .client
-                            .commit(shared.id, header, ticket, RxOutcome::Aborted);
-                        return Err(end);
+                let (reception, outcome) = match &gathered {
+                    Err(_) => (Reception::Corrupt, RxOutcome::Aborted),
+                    Ok(None) => (Reception::Corrupt, RxOutcome::Corrupt),
+                    &Ok(Some((start, len))) => {
+                        let payload = &self.buffer.bytes()[start..][..len];
+                        match self.check_gathered(header, start, len) {
+                            Reception::Intact => (Reception::Intact, RxOutcome::Staged(payload)),
+                            Reception::Corrupt => (Reception::Corrupt, RxOutcome::Corrupt),
+                        }
                     }
                 };
-                let reception = self.check_gathered(header, start, len);
-                let outcome = match reception {
-                    Reception::Intact => RxOutcome::Staged(&self.buffer.bytes()[start..][..len]),
-                    Reception::Corrupt => RxOutcome::Corrupt,
-                };
                 shared.client.commit(shared.id, header, ticket, outcome);
+                gathered?;
                 Ok(reception)
             }
             Placement::Pages(ticket) => {
@@ -245,15 +275,18 @@ impl<C: RailClient> Reader<C> {
         }
     }
 
-    /// Makes sure that the whole payload is in the buffer, takes it out, and says where it is.
+    /// Makes sure that the whole payload is in the buffer, takes it out, and says where it is; nothing if a
+    /// part of it was lost.
     ///
     /// It stays there until the buffer is next filled.
-    fn gather(&mut self, header: &Header) -> Result<(usize, usize), End> {
+    fn gather(&mut self, header: &Header) -> Result<Option<(usize, usize)>, End> {
         let frame_len = padded(header.payload_len) as usize;
-        self.fill(frame_len)?;
+        if self.fill(frame_len)? == Filled::Cut {
+            return Ok(None);
+        }
         let start = self.start;
         self.start += frame_len;
-        Ok((start, header.payload_len as usize))
+        Ok(Some((start, header.payload_len as usize)))
     }
 
     fn check_gathered(&self, header: &Header, start: usize, len: usize) -> Reception {
@@ -298,7 +331,18 @@ impl<C: RailClient> Reader<C> {
                     .push_to(0..padding + HEADER_LEN, &mut self.list)?;
             }
             self.shared.counters.rx_reads.increment();
-            let n = self.file.read(&mut self.list, rest + padding)?;
+            let seed = self.seed;
+            let wanted = rest + padding;
+            let n = self
+                .file
+                .read(&mut self.list, wanted, |read, n| expect_rest(read, n, seed))?;
+            if n < wanted {
+                // The last thing read is the header of another frame.
+                let place = &mut self.buffer.bytes_mut()[..HEADER_LEN];
+                self.list.copy_to_slice(n - HEADER_LEN, place)?;
+                self.end = HEADER_LEN;
+                return Ok(Reception::Corrupt);
+            }
             self.start = padding;
             self.end = n - rest;
         }
@@ -314,10 +358,10 @@ impl<C: RailClient> Reader<C> {
     }
 
     /// Reads until at least `need` bytes are in the buffer; `need` is at most a frame.
-    fn fill(&mut self, need: usize) -> Result<(), End> {
+    fn fill(&mut self, need: usize) -> Result<Filled, End> {
         let have = self.end - self.start;
         if have >= need {
-            return Ok(());
+            return Ok(Filled::Whole);
         }
         if have == 0 || self.start + need + READ_AHEAD > self.buffer.bytes().len() {
             self.buffer.bytes_mut().copy_within(self.start..self.end, 0);
@@ -334,8 +378,16 @@ impl<C: RailClient> Reader<C> {
                 .push_to(self.end..self.end + room, &mut self.list)?
         };
         self.shared.counters.rx_reads.increment();
-        self.end += self.file.read(&mut self.list, missing)?;
-        Ok(())
+        let seed = self.seed;
+        let n = self.file.read(&mut self.list, missing, |read, n| {
+            expect_rest(read, n, seed)
+        })?;
+        self.end += n;
+        if n < missing {
+            self.start = self.end - HEADER_LEN;
+            return Ok(Filled::Cut);
+        }
+        Ok(Filled::Whole)
     }
 
     /// Throws `len` bytes away.
@@ -348,7 +400,9 @@ impl<C: RailClient> Reader<C> {
             if left == 0 {
                 return Ok(());
             }
-            self.fill(left.min(STREAM_FRAME))?;
+            if self.fill(left.min(STREAM_FRAME))? == Filled::Cut {
+                return Ok(());
+            }
         }
     }
 }

@@ -135,6 +135,15 @@ impl Drop for StreamPath {
     }
 }
 
+/// Whether to wait for the rest of what is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// It will come.
+    Worthwhile,
+    /// It will not.
+    Pointless,
+}
+
 /// An open stream.
 ///
 /// One thread may read while another one writes. Both calls sleep interruptibly inside the driver, and
@@ -157,13 +166,21 @@ unsafe impl Sync for StreamFile {}
 impl StreamFile {
     /// Reads at least `least` bytes into the spans of `into`, and more if more has arrived.
     ///
-    /// Returns how many. Fails with `EPIPE` when the peer has closed the stream or its directory was
-    /// removed, `ENXIO` when the cable is unplugged, and `EINTR` when the thread is being stopped; bytes
-    /// read before the failure are lost.
-    pub fn read(&self, into: &mut PageVec, least: usize) -> Result<usize> {
+    /// Whenever less has arrived, `go_on` is asked, with what was read so far and how much that is,
+    /// whether to wait for the rest. Returns how many bytes were read.
+    ///
+    /// Fails with `EPIPE` when the peer has closed the stream or its directory was removed, `ENXIO` when
+    /// the cable is unplugged, and `EINTR` when the thread is being stopped; bytes read before the
+    /// failure are lost.
+    pub fn read(
+        &self,
+        into: &mut PageVec,
+        least: usize,
+        mut go_on: impl FnMut(&PageVec, usize) -> Waiting,
+    ) -> Result<usize> {
         let mut iter = new_iter(kernel_bindings::ITER_DEST, into);
         let mut done = 0;
-        while done < least {
+        loop {
             // SAFETY: The file is open for reading; the iterator's pages are alive and not otherwise
             // used, as `into` is borrowed exclusively.
             let n = check(unsafe {
@@ -178,8 +195,10 @@ impl StreamFile {
                 return Err(EPIPE);
             }
             done += n;
+            if done >= least || go_on(into, done) == Waiting::Pointless {
+                return Ok(done);
+            }
         }
-        Ok(done)
     }
 
     /// Writes all bytes of `from`, waiting for room as often as necessary.
