@@ -28,8 +28,6 @@ pub struct Report {
     pub device: String,
     /// Bytes of sums that were checked on this rank.
     pub verified_bytes: u64,
-    /// Tensor size over time, in Gb/s.
-    pub algorithm_gbps: f64,
     /// What the cable carried each way, in Gb/s.
     pub bus_gbps: f64,
     /// An 8-byte WRITE with immediate data, one way.

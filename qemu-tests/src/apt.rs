@@ -68,7 +68,7 @@ fn deb822_uris(text: &str) -> Vec<String> {
                     .find(|(field, _)| field.eq_ignore_ascii_case(name));
                 found.map(|(_, value)| value.as_str())
             };
-            let enabled = !field("Enabled").is_some_and(|value| value.trim() == "no");
+            let enabled = field("Enabled").is_none_or(|value| value.trim() != "no");
             let binary = field("Types").is_some_and(|t| t.split_whitespace().any(|t| t == "deb"));
             if enabled && binary {
                 let value = field("URIs").unwrap_or_default();

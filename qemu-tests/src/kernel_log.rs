@@ -158,7 +158,7 @@ mod tests {
         let log = "[Firmware Bug]: x\nrcu: Preemptible hierarchical RCU implementation.\n\
             thunderbolt 0000:00:05.0: device links to tunneled native ports are missing!\n\
             DEBUG_LOCKS\nWARN_ON is fine\nworkqueue: x hogged CPU for >10000us 4 times\n";
-        assert_eq!(troubles(log), [String::new(); 0]);
+        assert_eq!(troubles(log), Vec::<String>::new());
     }
 
     #[test]

@@ -21,10 +21,13 @@ use crate::process::Group;
 use crate::process::Process;
 use crate::process::Sink;
 
+/// What a process wrote, in order.
+type Written = Vec<(Channel, Vec<u8>)>;
+
 /// A background process.
 pub struct Job {
     group: Group,
-    output: Arc<Mutex<Vec<(Channel, Vec<u8>)>>>,
+    output: Arc<Mutex<Written>>,
     status: Mutex<Option<ExitStatus>>,
     ended: Condvar,
 }
@@ -39,7 +42,7 @@ impl Job {
     }
 
     /// Waits for the end; gives the whole output.
-    pub fn wait(&self) -> (Vec<(Channel, Vec<u8>)>, ExitStatus) {
+    pub fn wait(&self) -> (Written, ExitStatus) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(status) = *status {
