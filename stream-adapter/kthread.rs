@@ -95,13 +95,13 @@ impl Drop for Kthread {
     }
 }
 
-/// Whether the current thread's handle is being dropped.
-///
-/// Must only be called on a thread made by [`Kthread::spawn`].
+/// Whether the current thread's handle is being dropped; never, on a thread that is not a kernel thread.
 pub fn should_stop() -> bool {
-    // SAFETY: The current thread is a kthread, as demanded above; on another one the function would
-    // look at a NULL pointer's target, so the check below comes first.
-    unsafe { bindings::kthread_should_stop() }
+    // SAFETY: The current task is always valid, and a task's flags do not lose `PF_KTHREAD`.
+    let is_kthread =
+        unsafe { (*kernel_bindings::get_current()).flags & kernel_bindings::PF_KTHREAD != 0 };
+    // SAFETY: The function looks at the kthread data of the current task, which kernel threads have.
+    is_kthread && unsafe { bindings::kthread_should_stop() }
 }
 
 /// # Safety
