@@ -45,7 +45,10 @@ pub(crate) type Registration = configfs::Subsystem<RailsConfig>;
 /// Registers `/sys/kernel/config/usb4_roce`.
 ///
 /// Rails that are made there carry the traffic of `fabric` and present us as `identity`.
-pub(crate) fn register(fabric: Arc<Fabric>, identity: Identity) -> impl PinInit<Registration, Error> {
+pub(crate) fn register(
+    fabric: Arc<Fabric>,
+    identity: Identity,
+) -> impl PinInit<Registration, Error> {
     let item_type = configfs_attrs! {
         container: configfs::Subsystem<RailsConfig>,
         data: RailsConfig,
