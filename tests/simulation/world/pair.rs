@@ -187,6 +187,12 @@ impl World {
             0 => Psn::new(Psn::MASK - self.rng.random_range(0..20)),
             _ => Psn::new(self.rng.random()),
         });
+        let timeout = AckTimeout::new(match self.weather {
+            // 0.27 s: an answer that does not come by itself shows.
+            Weather::Fair | Weather::BitErrors => 14,
+            // 2.1 s, and eight of them, are longer than all faults together.
+            Weather::Outages | Weather::Storm => 17,
+        });
         let qpns = pair.ends.map(|(host, qp)| self.hosts[host].qps[qp].qpn);
         for side in 0..2 {
             pair.senders[side].flag_due = false;
@@ -216,7 +222,7 @@ impl World {
                 segment: pair.config.segment,
                 window: pair.config.window,
                 max_rd_atomic: pair.config.rd_atomic,
-                timeout: AckTimeout::new(17),
+                timeout,
                 retry: RetryLimit::from_retry_count(7),
                 rnr_retry: RetryLimit::from_rnr_retry(pair.config.rnr_retry),
             });

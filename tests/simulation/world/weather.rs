@@ -72,7 +72,7 @@ impl World {
                         loss: in_storm(loss),
                         corruption: match weather {
                             Weather::Fair | Weather::Outages => 0,
-                            Weather::BitErrors => 10_000,
+                            Weather::BitErrors => 20_000,
                             Weather::Storm => corruption,
                         },
                         short_io: rate(rng, 200_000),
