@@ -50,6 +50,9 @@ use crate::verbs::route::Router;
 /// Hosts that are kept in mind. Any process can name hosts, so there must be a limit.
 const MAX_PEERS: usize = 64;
 
+/// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
+const MAC_GROUP: u8 = 0x01;
+
 /// A frame of the network interface goes out at least once in so many frames of a rail, if one waits.
 const DATAGRAM_SHARE: u32 = 16;
 
@@ -142,6 +145,12 @@ impl Fabric {
         Ok(peer)
     }
 
+    /// Whether a host at the other end of a cable can have that address. With ours it could speak for
+    /// QPs of this host.
+    fn may_be_peer(&self, host: MacAddress) -> bool {
+        host != self.host && host.0[0] & MAC_GROUP == 0
+    }
+
     fn peer_of(&self, rail: RailId) -> Option<Arc<Peer>> {
         self.rails.lock()[rail.index()].peer.clone()
     }
@@ -204,11 +213,21 @@ impl RailClient for Fabric {
 
     fn rail_up(&self, rail: RailId, identity: &Identity, link: &Arc<dyn RailLink>) {
         let host = MacAddress(identity.mac);
+        if !self.may_be_peer(host) {
+            pr_err!(
+                "rail {}: {} says it has address {:02x?}, which no other host can have; the rail \
+                 stays unused: see what is at the other end of the cable\n",
+                rail.index(),
+                identity.name(),
+                host.0
+            );
+            return;
+        }
         let peer = match self.peer(host) {
             Ok(peer) => peer,
             Err(error) => {
                 pr_err!(
-                    "rail {}: no memory for peer {} ({:?}); the rail stays unused until it is \
+                    "rail {}: no room for peer {} ({:?}); the rail stays unused until it is \
                      reconnected\n",
                     rail.index(),
                     identity.name(),
