@@ -128,18 +128,15 @@ fn syndrome() -> impl Strategy<Value = Syndrome> {
 fn body() -> impl Strategy<Value = (Body, u32)> {
     prop_oneof![
         (0..=MAX_PAYLOAD).prop_map(|len| (Body::Hello, len)),
-        Just((
-            Body::Nop {
-                reply: NopReply::Unneeded
-            },
-            0
-        )),
-        Just((
-            Body::Nop {
-                reply: NopReply::Wanted
-            },
-            0
-        )),
+        (any::<bool>(), any::<[u32; 2]>()).prop_map(|(wanted, confirmed)| {
+            let reply = if wanted {
+                NopReply::Wanted
+            } else {
+                NopReply::Unneeded
+            };
+            let confirmed = (RailSeq(confirmed[0]), RailSeq(confirmed[1]));
+            (Body::Nop { reply, confirmed }, 0)
+        }),
         (any::<u32>(), any::<u32>()).prop_map(|(from, to)| {
             let (from, to) = (RailSeq(from), RailSeq(to));
             (Body::Lost { from, to }, 0)

@@ -174,6 +174,8 @@ pub enum Body {
     Nop {
         /// Whether the peer should answer at once.
         reply: NopReply,
+        /// The loss whose report this confirms; from and to are equal if it confirms none.
+        confirmed: (RailSeq, RailSeq),
     },
     /// Frames `from..to` of this rail did not arrive intact.
     Lost {
@@ -363,8 +365,10 @@ impl Header {
                 kind: kind::HELLO,
                 ..raw
             },
-            Body::Nop { reply } => Raw {
+            Body::Nop { reply, confirmed } => Raw {
                 kind: kind::NOP,
+                psn: confirmed.0 .0,
+                rsn: confirmed.1 .0,
                 opcode: match reply {
                     NopReply::Unneeded => 0,
                     NopReply::Wanted => 1,
@@ -429,6 +433,7 @@ impl Header {
                     1 => NopReply::Wanted,
                     _ => return None,
                 },
+                confirmed: (RailSeq(raw.psn), RailSeq(raw.rsn)),
             },
             kind::LOST => Body::Lost {
                 from: RailSeq(raw.psn),

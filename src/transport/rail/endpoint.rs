@@ -328,14 +328,16 @@ impl<S: Storage> RailEndpoint<S> {
         match header.body {
             Body::Hello => Ok(Incoming::Done),
             Body::Goodbye => Err(RailFault::PeerLeft),
-            Body::Nop { reply } => {
+            Body::Nop { reply, confirmed } => {
+                open.rx.report_delivered(confirmed.0, confirmed.1);
                 open.rx.announced(header.seq);
                 if reply == NopReply::Wanted {
                     open.nop_wanted = true;
                 }
                 Ok(Incoming::Done)
             }
-            Body::Lost { .. } => {
+            Body::Lost { from, to } => {
+                open.rx.note_heard(from, to);
                 if open.rx.begin(header.seq) == Arrival::New {
                     self.finish(Reception::Intact, now);
                 }
@@ -393,7 +395,9 @@ impl<S: Storage> RailEndpoint<S> {
             }
         }
         let reply = self.nop_due(now)?;
-        let header = self.unnumbered(Body::Nop { reply }, now)?;
+        let heard = self.open.as_mut().and_then(|open| open.rx.take_heard());
+        let confirmed = heard.unwrap_or_default();
+        let header = self.unnumbered(Body::Nop { reply, confirmed }, now)?;
         Some(ControlFrame::bare::<C>(&header, seed))
     }
 
@@ -511,6 +515,7 @@ impl<S: Storage> RailEndpoint<S> {
         }
         open.session.phase() == Phase::Up
             && (open.nop_wanted
+                || open.rx.has_heard()
                 || open.rx.unacknowledged() >= self.ack_every
                 || (open.rx.has_report() && self.tx.can_send(HEADER_LEN as u32)))
     }
@@ -526,6 +531,9 @@ impl<S: Storage> RailEndpoint<S> {
         let inquires = open.inquire_at.is_some_and(|at| now >= at);
         if nudges || inquires {
             let open = self.open.as_mut()?;
+            if nudges {
+                open.rx.repeat_reports();
+            }
             open.nudged_at = now;
             open.inquire_at = None;
             open.inquired_at = now;
@@ -536,6 +544,7 @@ impl<S: Storage> RailEndpoint<S> {
             .is_some_and(|since| now >= since.after(ACK_DELAY));
         let due = owed
             || open.nop_wanted
+            || open.rx.has_heard()
             || open.rx.unacknowledged() >= self.ack_every
             || now >= open.sent_at.after(KEEPALIVE_INTERVAL);
         due.then_some(NopReply::Unneeded)

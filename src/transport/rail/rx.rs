@@ -42,8 +42,10 @@ struct Report {
 
 /// Receiving state of a rail.
 ///
-/// The acknowledgement never passes a loss before the report of it has itself been acknowledged:
-/// otherwise a lost report would make the sender take lost frames for delivered.
+/// The acknowledgement never passes a loss before the report of it is known to have arrived:
+/// otherwise a lost report would make the sender take lost frames for delivered. The report's own
+/// acknowledgement may be held back by a loss in the other direction; so reports are confirmed
+/// one by one as well.
 ///
 /// # Invariants
 ///
@@ -54,6 +56,9 @@ pub struct RailRx {
     expected: RailSeq,
     reports: [Report; MAX_REPORTS],
     reports_len: usize,
+    /// Reports of the peer's to be confirmed; the first `heard_len` count.
+    heard: [(RailSeq, RailSeq); MAX_REPORTS],
+    heard_len: usize,
     /// Frames received since the last acknowledgement went out.
     unacknowledged: u32,
     losses: u64,
@@ -71,6 +76,8 @@ impl RailRx {
             expected: first,
             reports: [NONE; MAX_REPORTS],
             reports_len: 0,
+            heard: [(RailSeq(0), RailSeq(0)); MAX_REPORTS],
+            heard_len: 0,
             unacknowledged: 0,
             losses: 0,
         }
@@ -151,6 +158,35 @@ impl RailRx {
             .iter()
             .take(self.reports_len)
             .any(|report| report.state == ReportState::Due)
+    }
+
+    /// No sign that the reports sent have arrived: all are due again.
+    pub fn repeat_reports(&mut self) {
+        for report in self.reports.iter_mut().take(self.reports_len) {
+            report.state = ReportState::Due;
+        }
+    }
+
+    /// The peer's report of `from..to` has arrived. If there are too many to confirm, the peer repeats
+    /// this one.
+    pub fn note_heard(&mut self, from: RailSeq, to: RailSeq) {
+        if let Some(place) = self.heard.get_mut(self.heard_len) {
+            *place = (from, to);
+            self.heard_len += 1;
+        }
+    }
+
+    /// Whether a report of the peer's is to be confirmed.
+    pub const fn has_heard(&self) -> bool {
+        self.heard_len > 0
+    }
+
+    /// The next report of the peer's to confirm.
+    pub fn take_heard(&mut self) -> Option<(RailSeq, RailSeq)> {
+        let first = *self.heard.get(..self.heard_len)?.first()?;
+        self.heard.copy_within(1..self.heard_len, 0);
+        self.heard_len -= 1;
+        Some(first)
     }
 
     /// The report of `from..to` has itself been lost: it is due again.

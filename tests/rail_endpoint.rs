@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two ends of a rail, joined by wires that lose what they are told to.
+
+use usb4_roce::transport::checksum::Checksum;
+use usb4_roce::transport::frame::Body;
+use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::HEADER_LEN;
+use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::rail::endpoint::Incoming;
+use usb4_roce::transport::rail::endpoint::RailEndpoint;
+use usb4_roce::transport::rail::hello::Features;
+use usb4_roce::transport::rail::hello::Identity;
+use usb4_roce::transport::rail::hello::NodeGuid;
+use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
+use usb4_roce::transport::rail::rx::Reception;
+use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::InFlight;
+use usb4_roce::transport::storage::Storage;
+
+struct Crc;
+
+impl Checksum for Crc {
+    fn crc32c(state: u32, data: &[u8]) -> u32 {
+        !crc32c::crc32c_append(!state, data)
+    }
+}
+
+struct Heap;
+
+impl Storage for Heap {
+    type Table<T> = Vec<T>;
+}
+
+struct Rail {
+    now: Instant,
+    ends: [RailEndpoint<Heap>; 2],
+    /// Frames to lose on the way to each end.
+    lose: [u32; 2],
+    handed_back: [u32; 2],
+}
+
+impl Rail {
+    fn new() -> Self {
+        let end = |guid| {
+            let identity = Identity {
+                node_guid: NodeGuid(guid),
+                mac: [2, 0, 0, 0, 0, 1],
+                features: Features(0),
+                max_payload: MAX_PAYLOAD,
+                window: 256,
+                name: [0; NODE_NAME_LEN],
+            };
+            RailEndpoint::new(identity, vec![Default::default(); 64], 1 << 20).unwrap()
+        };
+        let mut rail = Self {
+            now: Instant(1),
+            ends: [end(1), end(2)],
+            lose: [0; 2],
+            handed_back: [0; 2],
+        };
+        rail.ends[0].open(5, rail.now);
+        rail.ends[1].open(6, rail.now);
+        rail.run(Duration(0));
+        assert!(rail.ends.iter().all(RailEndpoint::is_up));
+        rail
+    }
+
+    /// One end sends a datagram.
+    fn send(&mut self, end: usize) {
+        let header = self.ends[end]
+            .stamp(Body::Datagram, 0, 0, InFlight::Datagram, self.now)
+            .unwrap();
+        let seed = self.ends[end].seed().unwrap();
+        self.carry(1 - end, &header.encode::<Crc>(seed));
+    }
+
+    fn carry(&mut self, to: usize, bytes: &[u8]) {
+        if self.lose[to] > 0 {
+            self.lose[to] -= 1;
+            return;
+        }
+        let end = &mut self.ends[to];
+        let header: Header = end.decode::<Crc>(bytes).unwrap();
+        if header.body == Body::Hello {
+            end.on_hello::<Crc>(&bytes[HEADER_LEN..], self.now).unwrap();
+        } else if end.on_header(&header, self.now).unwrap() == Incoming::Deliver {
+            end.finish(Reception::Intact, self.now);
+        }
+        while end.next_lost().is_some() {
+            self.handed_back[to] += 1;
+        }
+    }
+
+    /// Lets time pass; both ends say what they have to.
+    fn run(&mut self, span: Duration) {
+        let until = self.now.after(span);
+        loop {
+            let mut moved = false;
+            for end in 0..2 {
+                self.ends[end].check(self.now).unwrap();
+                while let Some(frame) = self.ends[end].next_control::<Crc>(self.now) {
+                    moved = true;
+                    self.carry(1 - end, frame.bytes());
+                }
+            }
+            if !moved {
+                if self.now >= until {
+                    return;
+                }
+                self.now = self.now.after(Duration::from_millis(1)).min(until);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_is_handed_back_at_once() {
+    let mut rail = Rail::new();
+    rail.lose[1] = 1;
+    rail.send(0);
+    rail.send(0);
+    rail.run(Duration(0));
+    assert_eq!(rail.handed_back, [1, 0]);
+}
+
+#[test]
+fn the_loss_of_the_last_frame_is_noticed_by_a_nudge() {
+    let mut rail = Rail::new();
+    rail.lose[1] = 1;
+    rail.send(0);
+    rail.run(Duration::from_millis(99));
+    assert_eq!(rail.handed_back, [0, 0]);
+    rail.run(Duration::from_millis(2));
+    assert_eq!(rail.handed_back, [1, 0]);
+}
+
+#[test]
+fn losses_in_both_directions_do_not_hold_each_other_up() {
+    for also_lost in 0..6 {
+        let mut rail = Rail::new();
+        rail.lose = [1, 1];
+        rail.send(0);
+        rail.send(1);
+        // These show the losses, and both ends report.
+        rail.send(0);
+        rail.send(1);
+        // The reports, or what confirms them, may be lost as well.
+        rail.lose = [also_lost % 3, also_lost / 3];
+        let last = [0, 1].map(|end| rail.ends[end].next_seq());
+        rail.run(Duration::from_millis(1_000));
+        assert_eq!(rail.handed_back, [1, 1], "{also_lost}");
+        for (end, next) in last.into_iter().enumerate() {
+            let before = RailSeq(next.0 - 1);
+            assert_eq!(
+                rail.ends[end].delivery(before),
+                Delivery::Settled,
+                "{also_lost}"
+            );
+        }
+        // Neither is taken for dead.
+        rail.run(Duration::from_millis(5_000));
+    }
+}
