@@ -3,259 +3,42 @@
 //! Requester and responder face to face, without rails: the semantics of a reliable connection, case by
 //! case.
 
-use usb4_roce::transport::frame::AckHeader;
+mod pair;
+
+use pair::rail;
+use pair::All;
+use pair::Pair;
+use pair::DEPTH;
+use pair::FIRST;
+use pair::WINDOW;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
-use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
-use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
-use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::requester::Fencing;
 use usb4_roce::transport::requester::PostError;
-use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Reachability;
-use usb4_roce::transport::requester::Requester;
-use usb4_roce::transport::requester::RequesterConfig;
-use usb4_roce::transport::requester::RequesterTables;
 use usb4_roce::transport::requester::ResponseDisposition;
-use usb4_roce::transport::requester::SendCompletion;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
-use usb4_roce::transport::responder::Receive;
-use usb4_roce::transport::responder::ReceiveQueue;
-use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
-use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
-use usb4_roce::transport::storage::Storage;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
-
-const FIRST: u32 = Psn::MASK - 2;
-const WINDOW: usize = 32;
-const DEPTH: usize = 16;
-
-struct Heap;
-
-impl Storage for Heap {
-    type Table<T> = Vec<T>;
-}
-
-fn table<T: Clone + Default>(length: usize) -> Vec<T> {
-    vec![T::default(); length]
-}
-
-#[derive(Default)]
-struct Receives {
-    lengths: Vec<u32>,
-    taken: u16,
-}
-
-impl ReceiveQueue for Receives {
-    fn take(&mut self) -> Option<Receive> {
-        if self.lengths.is_empty() {
-            return None;
-        }
-        let length = self.lengths.remove(0);
-        self.taken += 1;
-        Some(Receive {
-            slot: ReceiveSlot(self.taken),
-            wr_id: u64::from(self.taken),
-            length,
-        })
-    }
-}
-
-/// Rails on which everything is in one state.
-struct All(Delivery, Reachability);
-
-impl Rails for All {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        self.0
-    }
-
-    fn reachability(&self) -> Reachability {
-        self.1
-    }
-}
-
-const SETTLED: All = All(Delivery::Settled, Reachability::Reachable);
-
-struct Pair {
-    now: Instant,
-    requester: Requester<Heap>,
-    responder: Responder<Heap>,
-    receives: Receives,
-    seq: u32,
-    /// What the responder's memory check says.
-    access: Outcome,
-}
-
-fn rail(number: u8) -> RailId {
-    RailId::new(number).unwrap()
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut RequesterConfig)) -> Self {
-        let mut requester = Requester::new(RequesterTables {
-            messages: table(DEPTH),
-            segments: table(WINDOW),
-            reads: table(4),
-        })
-        .unwrap();
-        let mut config = RequesterConfig {
-            local_qpn: Qpn::new(1),
-            remote_qpn: Qpn::new(2),
-            initial_psn: Psn::new(FIRST),
-            segment: SMALL_PAYLOAD,
-            window: WINDOW as u16,
-            max_rd_atomic: 2,
-            timeout: AckTimeout::new(14),
-            retry: RetryLimit::from_retry_count(2),
-            rnr_retry: RetryLimit::from_rnr_retry(2),
-        };
-        change(&mut config);
-        requester.start(config);
-        let mut responder = Responder::new(ResponderTables {
-            requests: table(WINDOW),
-            receives: table(WINDOW),
-            reads: table(4),
-            responses: table(WINDOW),
-        })
-        .unwrap();
-        responder.start(ResponderConfig {
-            local_qpn: Qpn::new(2),
-            remote_qpn: Qpn::new(1),
-            initial_psn: Psn::new(FIRST),
-            window: WINDOW as u16,
-            max_dest_rd_atomic: 2,
-            rnr_timer: RnrTimer::new(12),
-        });
-        Self {
-            now: Instant(1),
-            requester,
-            responder,
-            receives: Receives::default(),
-            seq: 0,
-            access: Outcome::Placed,
-        }
-    }
-
-    fn post(&mut self, opcode: Opcode, length: u32) {
-        self.post_as(opcode, length, Signalling::Signalled);
-    }
-
-    fn post_as(&mut self, opcode: Opcode, length: u32, signalling: Signalling) {
-        let request = SendRequest {
-            opcode,
-            length,
-            signalling,
-            imm: 77,
-            remote_va: 0x1000,
-            ..SendRequest::default()
-        };
-        self.requester.post(request, self.now).unwrap();
-    }
-
-    fn pull(&mut self) -> Option<RequestHeader> {
-        let seq = RailSeq(self.seq);
-        self.seq += 1;
-        let segment = self.requester.next_segment(rail(0), seq, self.now);
-        segment.map(|segment| segment.header)
-    }
-
-    fn pull_all(&mut self) -> Vec<RequestHeader> {
-        std::iter::from_fn(|| self.pull()).collect()
-    }
-
-    fn deliver(&mut self, request: &RequestHeader) -> Disposition {
-        let disposition = self.responder.on_request(request, &mut self.receives);
-        match disposition {
-            Disposition::Write { token, .. }
-            | Disposition::Receive { token, .. }
-            | Disposition::CheckRead { token, .. } => {
-                self.responder
-                    .commit(token, self.access, &mut self.receives);
-            }
-            Disposition::NoPayload | Disposition::Drop(_) => {}
-        }
-        disposition
-    }
-
-    /// Everything the requester has to say, and what comes back.
-    fn exchange(&mut self) {
-        for _ in 0..2_000 {
-            let mut moved = false;
-            for request in self.pull_all() {
-                moved = true;
-                self.deliver(&request);
-            }
-            while let Some(response) = self.responder.next_response(rail(0), RailSeq(0)) {
-                moved = true;
-                let disposition = self.requester.on_response(&response.header, self.now);
-                if let ResponseDisposition::Place(placement) = disposition {
-                    self.requester
-                        .commit_response(placement.token, Outcome::Placed, self.now);
-                }
-            }
-            if self.requester.response_ack_due() {
-                let psn = self.requester.take_response_ack();
-                self.responder.on_response_ack(psn);
-            }
-            if self.responder.ack_due() {
-                moved = true;
-                self.acknowledge();
-            }
-            if !moved {
-                return;
-            }
-        }
-        panic!("no end");
-    }
-
-    fn acknowledge(&mut self) -> AckHeader {
-        let ack = self.responder.take_ack(Psn::new(FIRST)).unwrap();
-        self.requester.on_ack(&ack, self.now);
-        ack
-    }
-
-    fn completions(&mut self) -> Vec<(u64, CompletionStatus)> {
-        std::iter::from_fn(|| self.requester.poll_completion())
-            .map(|completion: SendCompletion| (u64::from(completion.slot.0), completion.status))
-            .collect()
-    }
-
-    fn receive_statuses(&mut self) -> Vec<CompletionStatus> {
-        std::iter::from_fn(|| self.responder.poll_completion())
-            .map(|completion| completion.status)
-            .collect()
-    }
-
-    fn wait(&mut self, delay: Duration) {
-        self.now = self.now.after(delay);
-        self.requester.on_timer(self.now, &SETTLED);
-    }
-}
-
 use CompletionStatus::FlushError;
 use CompletionStatus::Success;
 
