@@ -43,6 +43,9 @@ const LOG_LIMIT: Duration = Duration::from_secs(20);
 /// Pause between two looks at the log.
 const LOG_POLL: Duration = Duration::from_millis(20);
 
+/// How long the two scans may take, with KASAN under TCG.
+const LEAK_LIMIT: Duration = Duration::from_secs(300);
+
 /// Looks for leaked memory where the kernel can tell. An object is reported in the second scan.
 const LEAK_SCAN: &str = "\
 leaks=/sys/kernel/debug/kmemleak
@@ -244,7 +247,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let outcome = (|| {
             for name in running.instance.names() {
-                running.instance.shell(&name, LEAK_SCAN, LOG_LIMIT)?;
+                running.instance.shell(&name, LEAK_SCAN, LEAK_LIMIT)?;
             }
             running.instance.power_off()?;
             running.look_at_end()?;

@@ -21,7 +21,7 @@ use crate::stage::Pair;
 use crate::stage::Stage;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Port which the programs listen on.
 const PORT: u16 = 18515;
@@ -227,7 +227,7 @@ fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -
 }
 
 fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
-    let report = client_program(stage, path, "verbs-verify", "--iterations 8 --large 32M")?;
+    let report = client_program(stage, path, "verbs-verify", "--iterations 3 --large 8M")?;
     let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
     ensure!(report["ok"] == true, "{report}");
     let variants = report["variants"].as_array().map_or(0, Vec::len);
