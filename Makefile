@@ -31,7 +31,7 @@ shell:
 
 check:
 	cargo fmt --check
-	rustfmt --check --edition 2021 src/usb4_roce_main.rs
+	rustfmt --check --edition 2021 src/usb4_roce_main.rs kunit/usb4_roce_kunit_main.rs
 	cargo clippy --workspace --all-targets -- -D warnings
 
 # Everything: formatting, lints, the host's tests, and the lab's.

@@ -158,7 +158,10 @@ mod tests {
         let len = fixture.list.len();
         assert_eq!(fixture.list.copy_from_slice(len - 1, &[1, 2]), Err(EINVAL));
         assert_eq!(fixture.list.copy_to_slice(len, &mut [0]), Err(EINVAL));
-        assert_eq!(fixture.list.copy_to_slice(usize::MAX, &mut [0]), Err(EINVAL));
+        assert_eq!(
+            fixture.list.copy_to_slice(usize::MAX, &mut [0]),
+            Err(EINVAL)
+        );
         Ok(())
     }
 

@@ -14,20 +14,40 @@ impl Process {
     /// Writes a word of the queue's header.
     fn store(&self, offset: usize, value: u32) {
         // SAFETY: Header words are aligned and within the first page of the buffer.
-        unsafe { self.0.as_ptr().as_ptr().add(offset).cast::<u32>().write_volatile(value) };
+        unsafe {
+            self.0
+                .as_ptr()
+                .as_ptr()
+                .add(offset)
+                .cast::<u32>()
+                .write_volatile(value)
+        };
     }
 
     /// Reads a word of the queue's header.
     fn load(&self, offset: usize) -> u32 {
         // SAFETY: As in `store`.
-        unsafe { self.0.as_ptr().as_ptr().add(offset).cast::<u32>().read_volatile() }
+        unsafe {
+            self.0
+                .as_ptr()
+                .as_ptr()
+                .add(offset)
+                .cast::<u32>()
+                .read_volatile()
+        }
     }
 
     /// Writes the first byte of a slot of 64 bytes.
     fn fill(&self, slot: usize, byte: u8) {
         use crate::verbs::abi::queue_layout::DATA_OFFSET;
         // SAFETY: The tests only use slots that are there.
-        unsafe { self.0.as_ptr().as_ptr().add(DATA_OFFSET + slot * 64).write_volatile(byte) };
+        unsafe {
+            self.0
+                .as_ptr()
+                .as_ptr()
+                .add(DATA_OFFSET + slot * 64)
+                .write_volatile(byte)
+        };
     }
 }
 
