@@ -152,6 +152,8 @@ impl Plan<'_> {
             // Else the emulated TSC is declared unstable in mid-run.
             "tsc=nowatchdog".to_owned(),
             "mitigations=off".to_owned(),
+            // With lazy preemption and one CPU, a process that polls delays every wake-up to the next tick.
+            "preempt=full".to_owned(),
             format!("{HOST_PARAMETER}={}", self.name),
         ];
         words.join(" ")
