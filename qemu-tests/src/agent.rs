@@ -18,7 +18,6 @@ use std::time::Instant;
 use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
-use lab_agent::protocol::receive;
 use lab_agent::protocol::send;
 use lab_agent::protocol::Channel;
 use lab_agent::protocol::Command;
@@ -26,6 +25,7 @@ use lab_agent::protocol::Event;
 use lab_agent::protocol::ExitStatus;
 use lab_agent::protocol::JobId;
 use lab_agent::protocol::Received;
+use lab_agent::protocol::Receiver;
 use lab_agent::protocol::Reply;
 use lab_agent::protocol::Request;
 use lab_agent::protocol::Session;
@@ -92,7 +92,7 @@ pub struct Agent {
     guest: Daemon,
     session: Session,
     stream: UnixStream,
-    reader: BufReader<UnixStream>,
+    receiver: Receiver<BufReader<UnixStream>>,
     /// Holds the lock on the port.
     _port: File,
 }
@@ -119,7 +119,7 @@ impl Agent {
             guest,
             session: fresh_session(),
             stream,
-            reader,
+            receiver: Receiver::new(reader),
             _port: port,
         };
         // Ends whatever line the last session left unfinished.
@@ -274,7 +274,7 @@ impl Agent {
             if !self.readable(deadline)? {
                 return Ok(None);
             }
-            match receive::<Reply>(&mut self.reader)? {
+            match self.receiver.receive::<Reply>()? {
                 Received::Message(reply) if reply.session == self.session => {
                     return Ok(Some(reply.event))
                 }
@@ -287,7 +287,7 @@ impl Agent {
 
     /// Waits for input until `deadline`, or for the guest's end, which is an error.
     fn readable(&self, deadline: Instant) -> Result<bool> {
-        if !self.reader.buffer().is_empty() {
+        if !self.receiver.reader().buffer().is_empty() {
             return Ok(true);
         }
         loop {

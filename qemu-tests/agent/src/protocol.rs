@@ -197,34 +197,56 @@ pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> Result<()> {
     to.flush().context("flush the agent port")
 }
 
-/// What [`receive`] found.
+/// What [`Receiver::receive`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<T> {
     /// A message.
     Message(T),
     /// A line that is no message: the rest of an interrupted session.
     Garbage,
-    /// The other end is gone.
+    /// Nothing more for now: the other end is gone, or away.
     End,
 }
 
-/// Reads one line.
-pub fn receive<T: DeserializeOwned>(from: &mut impl BufRead) -> Result<Received<T>> {
-    let mut line = Vec::new();
-    if from
-        .read_until(b'\n', &mut line)
-        .context("read from the agent port")?
-        == 0
-    {
-        return Ok(Received::End);
+/// Reads messages.
+///
+/// A virtio-serial port may report its end for a moment although the next client is connected already and
+/// has begun to write, because connections and data come to the guest by different queues. So what has
+/// been read of a line is kept over an end.
+pub struct Receiver<R> {
+    reader: R,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Receiver<R> {
+    /// Reads from `reader`.
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            line: Vec::new(),
+        }
     }
-    if line.last() != Some(&b'\n') {
-        return Ok(Received::End);
+
+    /// What it reads from.
+    pub fn reader(&self) -> &R {
+        &self.reader
     }
-    Ok(match serde_json::from_slice(&line) {
-        Ok(message) => Received::Message(message),
-        Err(_) => Received::Garbage,
-    })
+
+    /// Reads one line.
+    pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Received<T>> {
+        self.reader
+            .read_until(b'\n', &mut self.line)
+            .context("read from the agent port")?;
+        if self.line.last() != Some(&b'\n') {
+            return Ok(Received::End);
+        }
+        let message = serde_json::from_slice(&self.line);
+        self.line.clear();
+        Ok(match message {
+            Ok(message) => Received::Message(message),
+            Err(_) => Received::Garbage,
+        })
+    }
 }
 
 /// Bytes as base64 text.
@@ -253,10 +275,9 @@ mod tests {
         let mut wire = Vec::new();
         send(&mut wire, &message).unwrap();
         assert_eq!(wire.iter().filter(|byte| **byte == b'\n').count(), 1);
-        assert_eq!(
-            receive::<Request>(&mut wire.as_slice()).unwrap(),
-            Received::Message(message)
-        );
+        let mut receiver = Receiver::new(wire.as_slice());
+        assert_eq!(receiver.receive().unwrap(), Received::Message(message));
+        assert_eq!(receiver.receive::<Request>().unwrap(), Received::End);
     }
 
     #[test]
@@ -283,20 +304,44 @@ mod tests {
     #[test]
     fn the_rest_of_a_broken_session_is_garbage_not_an_error() {
         let wire = b"{\"run\":{\"ar\n\n{\"hello\":7}\n".as_slice();
-        let mut wire = wire;
-        assert_eq!(receive::<Request>(&mut wire).unwrap(), Received::Garbage);
-        assert_eq!(receive::<Request>(&mut wire).unwrap(), Received::Garbage);
+        let mut receiver = Receiver::new(wire);
+        assert_eq!(receiver.receive::<Request>().unwrap(), Received::Garbage);
+        assert_eq!(receiver.receive::<Request>().unwrap(), Received::Garbage);
         assert_eq!(
-            receive::<Request>(&mut wire).unwrap(),
+            receiver.receive().unwrap(),
             Received::Message(Request::Hello(Session(7)))
         );
-        assert_eq!(receive::<Request>(&mut wire).unwrap(), Received::End);
+        assert_eq!(receiver.receive::<Request>().unwrap(), Received::End);
+    }
+
+    /// Ends once after each of its pieces.
+    struct Pieces(Vec<&'static [u8]>);
+
+    impl std::io::Read for Pieces {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            unreachable!("only read through BufRead")
+        }
+    }
+
+    impl BufRead for Pieces {
+        fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+            Ok(self.0[0])
+        }
+
+        fn consume(&mut self, length: usize) {
+            self.0[0] = &self.0[0][length..];
+        }
     }
 
     #[test]
-    fn a_line_without_its_end_is_the_end() {
-        let mut wire = b"{\"hello\":7}".as_slice();
-        assert_eq!(receive::<Request>(&mut wire).unwrap(), Received::End);
+    fn a_line_goes_on_after_a_momentary_end() {
+        let mut receiver = Receiver::new(Pieces(vec![b"{\"hel"]));
+        assert_eq!(receiver.receive::<Request>().unwrap(), Received::End);
+        receiver.reader = Pieces(vec![b"lo\":7}\n"]);
+        assert_eq!(
+            receiver.receive().unwrap(),
+            Received::Message(Request::Hello(Session(7)))
+        );
     }
 
     #[test]

@@ -25,6 +25,7 @@ use lab_agent::protocol::Channel;
 use lab_agent::protocol::Command;
 use lab_agent::protocol::Event;
 use lab_agent::protocol::Received;
+use lab_agent::protocol::Receiver;
 use lab_agent::protocol::Reply;
 use lab_agent::protocol::Request;
 use lab_agent::protocol::Session;
@@ -44,6 +45,10 @@ use crate::process::Terminal;
 /// How often a port without a lab at its other end is looked at. The port's driver returns from
 /// read(2) at once in that state and its poll(2) reports HUP, so there is nothing to sleep on.
 const PORT_POLL: Duration = Duration::from_millis(100);
+
+/// After so many looks in a row at a port without a lab, its session is over. One or two mean nothing:
+/// the end of the last connection may be reported after the next one has begun.
+const ABSENT: u32 = 10;
 
 /// Time between SIGTERM and SIGKILL at power-off.
 const TERMINATE: Duration = Duration::from_millis(300);
@@ -235,47 +240,51 @@ fn find_port(index: usize) -> Result<PathBuf> {
 
 fn serve_port(index: usize, jobs: &Arc<Jobs>) -> Result<()> {
     let path = find_port(index)?;
-    let receiver = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(&path)
         .with_context(|| format!("open {}", path.display()))?;
     let port = Port(Arc::new(Mutex::new(Outbox {
-        port: receiver.try_clone().context("duplicate the port")?,
+        port: file.try_clone().context("duplicate the port")?,
         session: None,
     })));
+    let mut receiver = Receiver::new(BufReader::new(file));
+    let mut connection: Option<Connection> = None;
+    let mut absent = 0;
     loop {
-        // A new buffer for each session: what the last one left is not worth keeping.
-        let mut reader = BufReader::new(&receiver);
-        let mut connection: Option<Connection> = None;
-        loop {
-            let request = match protocol::receive(&mut reader)? {
-                Received::Message(request) => request,
-                Received::Garbage => continue,
-                Received::End => break,
-            };
-            if let Request::Hello(session) = request {
-                end(connection.take());
-                port.open(Some(session));
-                connection = Some(Connection {
-                    port: port.clone(),
-                    session,
-                    jobs: jobs.clone(),
-                    foreground: Arc::default(),
-                });
-            }
-            let Some(connection) = &connection else {
+        let request = match receiver.receive()? {
+            Received::Message(request) => request,
+            Received::Garbage => continue,
+            Received::End => {
+                absent = ABSENT.min(absent) + 1;
+                if absent == ABSENT {
+                    end(connection.take());
+                    port.open(None);
+                }
+                thread::sleep(PORT_POLL);
                 continue;
-            };
-            match connection.serve(request) {
-                Ok(Some(event)) => port.reply(connection.session, event),
-                Ok(None) => {}
-                Err(error) => port.reply(connection.session, Event::Failed(format!("{error:#}"))),
             }
+        };
+        absent = 0;
+        if let Request::Hello(session) = request {
+            end(connection.take());
+            port.open(Some(session));
+            connection = Some(Connection {
+                port: port.clone(),
+                session,
+                jobs: jobs.clone(),
+                foreground: Arc::default(),
+            });
         }
-        end(connection.take());
-        port.open(None);
-        thread::sleep(PORT_POLL);
+        let Some(connection) = &connection else {
+            continue;
+        };
+        match connection.serve(request) {
+            Ok(Some(event)) => port.reply(connection.session, event),
+            Ok(None) => {}
+            Err(error) => port.reply(connection.session, Event::Failed(format!("{error:#}"))),
+        }
     }
 }
 

@@ -87,7 +87,7 @@ fn busy(stage: &Stage<'_>) -> Result<(Job, Job)> {
     stage.shell("a", &listening, LIMIT)?;
     let client = stage.start("b", &format!("{program} {}", roce::address("a")), LIMIT)?;
     for host in ["a", "b"] {
-        let open = format!("until rdma resource show qp link {DEVICE} | grep -q 'RTS.* pid '; do sleep 0.1; done; sleep 1");
+        let open = format!("until rdma resource show qp link {DEVICE} | grep -q 'RT[RS].* pid '; do sleep 0.1; done; sleep 1");
         stage.shell(host, &open, LIMIT)?;
     }
     Ok((server, client))
