@@ -36,7 +36,7 @@ check:
 
 # Everything: formatting, lints, the host's tests, and the lab's.
 test: check
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 	@$(LAB) test
 
 clean:
