@@ -5,7 +5,7 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module install demo shell check test clean
+.PHONY: all module lab-module install demo shell check sim test clean
 
 all: module
 
@@ -33,6 +33,17 @@ check:
 	cargo fmt --check
 	rustfmt --check --edition 2021 src/usb4_roce_main.rs kunit/usb4_roce_kunit_main.rs
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# The simulation of hosts and faulty cables: SEEDS of them from FIRST on, or a replay of SEED with all that happens.
+SEEDS ?= 2000
+FIRST ?= 0
+
+sim:
+ifdef SEED
+	SIM_SEED=$(SEED) cargo test --quiet --test simulation replay -- --ignored --nocapture
+else
+	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) cargo test --quiet --test simulation random_programs -- --nocapture
+endif
 
 # Everything: formatting, lints, the host's tests, and the lab's.
 test: check

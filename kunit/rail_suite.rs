@@ -9,7 +9,9 @@ use crate::tables::KernelTables;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
+use crate::transport::limits::Limits;
 use crate::transport::rail::endpoint::HelloEffect;
 use crate::transport::rail::endpoint::RailEndpoint;
 use crate::transport::rail::hello::Features;
@@ -30,8 +32,11 @@ fn end(number: u64) -> Result<End> {
         node_guid: NodeGuid(number),
         mac: [2, 0, 0, 0, 0, number as u8],
         features: Features(0),
-        max_payload: 4096,
-        window: 256,
+        limits: Limits {
+            max_payload: MAX_PAYLOAD,
+            window: 256,
+            max_rd_atomic: 16,
+        },
         name: [0; NODE_NAME_LEN],
     };
     let table = KVVec::from_elem(TxEntry::default(), TABLE_LEN, GFP_KERNEL)?;

@@ -247,7 +247,7 @@ impl RailClient for Fabric {
             )
         };
         drop(old);
-        peer.rail_up(rail, link);
+        peer.rail_up(rail, link, identity.limits);
         if self.netdev.wake_list().add(link.kick().clone()).is_err() {
             pr_warn!(
                 "rail {}: too many rails for the network interface\n",
@@ -293,7 +293,7 @@ impl RailClient for Fabric {
             InFlight::Request { qpn, .. }
             | InFlight::Response { qpn, .. }
             | InFlight::Ack { qpn } => qpn,
-            InFlight::Lost { .. } | InFlight::Datagram => return,
+            InFlight::Datagram => return,
         };
         if let Some(qp) = self.objects.queue_pairs.find(qpn.get()) {
             qp.on_lost(rail, seq, item, clock::now());

@@ -11,14 +11,11 @@ use crate::checksum::KernelCrc;
 use crate::stream_adapter::bindings as shim;
 use crate::stream_adapter::controller::Controller;
 use crate::transport::checksum::Checksum;
-use crate::transport::frame;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::NodeGuid;
 use crate::transport::rail::hello::NODE_NAME_LEN;
-
-/// Segments of a queue pair that may be under way.
-pub const QP_WINDOW: u16 = 256;
+use crate::verbs::qp::LIMITS;
 
 /// First byte of an Ethernet address that is unicast and locally administered (IEEE 802).
 const MAC_LOCAL: u8 = 0x02;
@@ -78,8 +75,7 @@ impl HostIdentity {
             node_guid: self.node_guid,
             mac: self.mac(),
             features: Features(0),
-            max_payload: frame::MAX_PAYLOAD,
-            window: QP_WINDOW,
+            limits: LIMITS,
             name,
         }
     }

@@ -24,6 +24,7 @@ use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
+use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
@@ -34,6 +35,7 @@ use crate::verbs::qp::Arrival;
 use crate::verbs::qp::Frame;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QueuePair;
+use crate::verbs::qp::LIMITS;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::RailSet;
 use crate::verbs::route::Route;
@@ -260,6 +262,10 @@ impl Route for Loopback {
             // An acknowledgement has no payload.
             qp.deliver(host, Arrival::Ack(&ack), clock::now(), &mut PageVec::new());
         }
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        Some(LIMITS)
     }
 
     fn rails_up(&self) -> RailSet {

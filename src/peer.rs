@@ -18,6 +18,7 @@ use crate::transport::frame::AckHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
+use crate::transport::limits::Limits;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
@@ -30,6 +31,8 @@ use crate::verbs::route::Route;
 use crate::verbs::route::Urgency;
 
 struct State {
+    /// What the host can take, once it has said so.
+    limits: Option<Limits>,
     ready: ReadyList,
     farewells: Farewells,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
@@ -75,6 +78,7 @@ impl Peer {
         pin_init!(Self {
             host,
             state <- new_spinlock!(State {
+                limits: None,
                 ready: ReadyList::new(),
                 farewells: Farewells::new(),
                 links: [const { None }; RailId::COUNT],
@@ -90,9 +94,10 @@ impl Peer {
     }
 
     /// A rail to the host has come up.
-    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>) {
+    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>, limits: Limits) {
         let old = {
             let mut state = self.state.lock();
+            state.limits = Some(limits);
             state.up.insert(rail);
             state.idle.remove(rail);
             state.links[rail.index()].replace(link.clone())
@@ -175,6 +180,10 @@ impl Route for Peer {
         let mut state = self.state.lock();
         state.farewells.push(ack);
         state.wake_one(RailSet::ALL);
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        self.state.lock().limits
     }
 
     fn rails_up(&self) -> RailSet {

@@ -251,7 +251,7 @@ impl<C: RailClient> Shared<C> {
         self.counters.tx_lost.increment();
         match item {
             // The rail's own reports are not handed back, and the network expects datagrams to get lost.
-            InFlight::Lost { .. } | InFlight::Datagram => {}
+            InFlight::Datagram => {}
             InFlight::Request { .. } | InFlight::Response { .. } | InFlight::Ack { .. } => {
                 self.client.lost(self.id, seq, item);
             }

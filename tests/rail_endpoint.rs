@@ -10,6 +10,7 @@ use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
 use usb4_roce::transport::rail::hello::Features;
@@ -50,8 +51,11 @@ impl Rail {
                 node_guid: NodeGuid(guid),
                 mac: [2, 0, 0, 0, 0, 1],
                 features: Features(0),
-                max_payload: MAX_PAYLOAD,
-                window: 256,
+                limits: Limits {
+                    max_payload: MAX_PAYLOAD,
+                    window: 256,
+                    max_rd_atomic: 16,
+                },
                 name: [0; NODE_NAME_LEN],
             };
             RailEndpoint::new(identity, vec![Default::default(); 64], 1 << 20).unwrap()
@@ -154,7 +158,7 @@ fn losses_in_both_directions_do_not_hold_each_other_up() {
         rail.run(Duration::from_millis(1_000));
         assert_eq!(rail.handed_back, [1, 1], "{also_lost}");
         for (end, next) in last.into_iter().enumerate() {
-            let before = RailSeq(next.0 - 1);
+            let before = RailSeq(next.0.wrapping_sub(1));
             assert_eq!(
                 rail.ends[end].delivery(before),
                 Delivery::Settled,
@@ -164,4 +168,53 @@ fn losses_in_both_directions_do_not_hold_each_other_up() {
         // Neither is taken for dead.
         rail.run(Duration::from_millis(5_000));
     }
+}
+
+#[test]
+fn full_windows_with_losses_in_both_directions_recover() {
+    for also_lost in 0..9 {
+        let mut rail = Rail::new();
+        rail.lose = [2, 2];
+        for end in [0, 1] {
+            while rail.ends[end].can_send(0) {
+                rail.send(end);
+            }
+        }
+        // The reports, or what confirms them, may be lost as well.
+        rail.lose = [also_lost % 3, also_lost / 3];
+        let last = [0, 1].map(|end| rail.ends[end].next_seq());
+        rail.run(Duration::from_millis(500));
+        assert_eq!(rail.handed_back, [2, 2], "{also_lost}");
+        for (end, next) in last.into_iter().enumerate() {
+            assert!(rail.ends[end].can_send(0), "{also_lost}");
+            let before = RailSeq(next.0.wrapping_sub(1));
+            assert_eq!(
+                rail.ends[end].delivery(before),
+                Delivery::Settled,
+                "{also_lost}"
+            );
+        }
+        // Neither is taken for dead.
+        rail.run(Duration::from_millis(5_000));
+    }
+}
+
+#[test]
+fn steady_losses_do_not_keep_an_old_report_from_being_repeated() {
+    let mut rail = Rail::new();
+    rail.lose[1] = 1;
+    rail.send(0);
+    rail.send(0);
+    // Its report is lost.
+    rail.lose[0] = 1;
+    rail.run(Duration(0));
+    for _ in 0..200 {
+        rail.lose[1] = 1;
+        rail.send(0);
+        rail.send(0);
+        rail.run(Duration::from_millis(5));
+    }
+    rail.run(Duration::from_millis(50));
+    assert_eq!(rail.handed_back, [201, 0]);
+    assert!(rail.ends[0].can_send(0));
 }

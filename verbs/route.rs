@@ -10,6 +10,7 @@ use super::qp::QueuePair;
 use crate::page_vec::PageVec;
 use crate::transport::frame::AckHeader;
 use crate::transport::ids::RailId;
+use crate::transport::limits::Limits;
 use crate::transport::requester::Rails;
 
 /// Rails, by number, that are worth asking a QP for a frame.
@@ -70,6 +71,10 @@ pub(crate) trait Route: Send + Sync {
 
     /// Sends the last acknowledgement of a QP that goes away. Called with no lock held.
     fn farewell(&self, ack: AckHeader);
+
+    /// What the host can take; nothing before it has been heard for the first time, and so before any
+    /// frame goes there.
+    fn limits(&self) -> Option<Limits>;
 
     /// The rails that are up.
     fn rails_up(&self) -> RailSet;

@@ -177,7 +177,7 @@ pub enum Body {
         /// The loss whose report this confirms; from and to are equal if it confirms none.
         confirmed: (RailSeq, RailSeq),
     },
-    /// Frames `from..to` of this rail did not arrive intact.
+    /// Frames `from..to` of this rail did not arrive intact. It takes no number, as `Nop`.
     Lost {
         /// The first one missing.
         from: RailSeq,

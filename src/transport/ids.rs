@@ -12,8 +12,8 @@ impl Psn {
     /// Number of bits of a PSN, all set.
     pub const MASK: u32 = 0x00ff_ffff;
 
-    /// Distances up to this one count as "ahead", longer ones as "behind".
-    const HALF: u32 = 0x0080_0000;
+    /// Shorter distances count as "ahead", others as "behind".
+    pub(crate) const HALF: u32 = 0x0080_0000;
 
     /// Makes a PSN of the low 24 bits of `value`.
     pub const fn new(value: u32) -> Self {
@@ -109,6 +109,10 @@ impl RailId {
 pub struct RailSeq(pub u32);
 
 impl RailSeq {
+    /// Number of a rail's first frame ever: shortly before the numbers wrap, so that every run does what
+    /// else only happens after days.
+    pub const FIRST: Self = Self(u32::MAX - 15);
+
     /// The number after this one.
     #[must_use]
     pub const fn next(self) -> Self {
@@ -138,6 +142,9 @@ impl RailSeq {
 pub struct Rsn(pub u32);
 
 impl Rsn {
+    /// Number of a connection's first receive: shortly before the numbers wrap, as [`RailSeq::FIRST`].
+    pub const FIRST: Self = Self(u32::MAX - 15);
+
     /// The number `count` after this one.
     #[must_use]
     pub const fn add(self, count: u32) -> Self {

@@ -22,6 +22,7 @@ mod bitmap;
 pub mod checksum;
 pub mod frame;
 pub mod ids;
+pub mod limits;
 pub mod opcode;
 pub mod outcome;
 pub mod qp_state;

@@ -109,7 +109,7 @@ impl Pair {
         let mut requester = Requester::new(RequesterTables {
             messages: table(DEPTH),
             segments: table(WINDOW),
-            reads: table(4),
+            reads: table(DEPTH),
         })
         .unwrap();
         let mut config = RequesterConfig {

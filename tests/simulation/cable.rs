@@ -11,6 +11,8 @@ use usb4_roce::transport::frame::STREAM_FRAME;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 
+use crate::log::Log;
+
 /// How a cable behaves. Rates are per million.
 #[derive(Clone, Debug)]
 pub struct CableConfig {
@@ -57,8 +59,37 @@ pub enum Read {
     Gone,
 }
 
+/// How often each fault has been injected.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Injected {
+    pub lost_frames: u64,
+    pub corrupt_frames: u64,
+    pub short_writes: u64,
+    pub short_reads: u64,
+    pub lagging_readers: u64,
+    pub lost_eofs: u64,
+    pub unplugs: u64,
+    pub stalls: u64,
+}
+
+impl Injected {
+    pub fn add(&mut self, other: &Self) {
+        self.lost_frames += other.lost_frames;
+        self.corrupt_frames += other.corrupt_frames;
+        self.short_writes += other.short_writes;
+        self.short_reads += other.short_reads;
+        self.lagging_readers += other.lagging_readers;
+        self.lost_eofs += other.lost_eofs;
+        self.unplugs += other.unplugs;
+        self.stalls += other.stalls;
+    }
+}
+
 pub struct Cable {
     pub config: CableConfig,
+    pub injected: Injected,
+    number: usize,
+    pub log: Log,
     /// Towards end 0 and end 1.
     towards: [Direction; 2],
     open: [bool; 2],
@@ -73,7 +104,7 @@ fn chance(rng: &mut ChaCha8Rng, per_million: u32) -> bool {
 }
 
 impl Cable {
-    pub fn new(config: CableConfig) -> Self {
+    pub fn new(number: usize, config: CableConfig) -> Self {
         let direction = || Direction {
             frames: VecDeque::new(),
             read: 0,
@@ -84,6 +115,9 @@ impl Cable {
         };
         Self {
             config,
+            injected: Injected::default(),
+            number,
+            log: Log::default(),
             towards: [direction(), direction()],
             open: [false; 2],
             plugged: true,
@@ -101,10 +135,13 @@ impl Cable {
         self.open[end] = true;
         self.towards[end].consumed = 0;
         self.towards[end].uncounted = if self.faulty && chance(rng, self.config.lag) {
+            self.injected.lagging_readers += 1;
             rng.random_range(1..4)
         } else {
             0
         };
+        let uncounted = self.towards[end].uncounted;
+        self.tell(format_args!("end {end} opens, {uncounted} frames behind"));
     }
 
     pub fn close(&mut self, end: usize, rng: &mut ChaCha8Rng) {
@@ -113,13 +150,21 @@ impl Cable {
         inward.frames.clear();
         inward.read = 0;
         inward.eof = false;
-        if self.plugged && self.open[1 - end] && !chance(rng, self.config.lost_eof) {
-            self.towards[1 - end].eof = true;
+        self.tell(format_args!("end {end} closes"));
+        if self.plugged && self.open[1 - end] {
+            if chance(rng, self.config.lost_eof) {
+                self.injected.lost_eofs += 1;
+                self.tell(format_args!("the other end is not told"));
+            } else {
+                self.towards[1 - end].eof = true;
+            }
         }
     }
 
     /// Everything on the cable is lost; both ends notice.
     pub fn unplug(&mut self) {
+        self.tell(format_args!("unplugged"));
+        self.injected.unplugs += 1;
         self.plugged = false;
         for direction in &mut self.towards {
             direction.frames.clear();
@@ -128,11 +173,18 @@ impl Cable {
         }
     }
 
+    fn tell(&self, what: std::fmt::Arguments<'_>) {
+        self.log.say(format_args!("cable {}: {what}", self.number));
+    }
+
     pub fn plug(&mut self) {
+        self.tell(format_args!("plugged in"));
         self.plugged = true;
     }
 
     pub fn stall(&mut self, until: Instant) {
+        self.tell(format_args!("stalls until {until:?}"));
+        self.injected.stalls += 1;
         self.stalled_until = until;
     }
 
@@ -162,10 +214,22 @@ impl Cable {
             direction.free_at = sent;
             written += piece.len();
             if faulty && chance(rng, config.loss) {
+                self.injected.lost_frames += 1;
+                self.log.say(format_args!(
+                    "cable {}: loses {} bytes from end {end}",
+                    self.number,
+                    piece.len()
+                ));
                 continue;
             }
             let mut bytes = piece.to_vec();
             if faulty && chance(rng, config.corruption) {
+                self.injected.corrupt_frames += 1;
+                self.log.say(format_args!(
+                    "cable {}: damages {} bytes from end {end}",
+                    self.number,
+                    piece.len()
+                ));
                 for _ in 0..rng.random_range(1..4) {
                     let at = rng.random_range(0..bytes.len());
                     bytes[at] ^= 1 << rng.random_range(0..8);
@@ -176,6 +240,7 @@ impl Cable {
                 arrives: sent.after(config.latency),
             });
             if chance(rng, config.short_io) {
+                self.injected.short_writes += 1;
                 break;
             }
         }
@@ -188,6 +253,7 @@ impl Cable {
             return Read::Gone;
         }
         let short = chance(rng, self.config.short_io);
+        self.injected.short_reads += u64::from(short);
         let stalled = now < self.stalled_until;
         let direction = &mut self.towards[end];
         let mut out = Vec::new();

@@ -2,6 +2,8 @@
 
 //! One end of a rail: moves bytes between a cable and the rail's endpoint, as the stream adapter does.
 
+use std::fmt::Arguments;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use usb4_roce::transport::checksum::Seed;
@@ -15,6 +17,8 @@ use usb4_roce::transport::frame::STREAM_FRAME;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
+use usb4_roce::transport::limits::Limits;
+use usb4_roce::transport::rail::endpoint::HelloEffect;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
 use usb4_roce::transport::rail::endpoint::RailFault;
@@ -29,6 +33,7 @@ use crate::heap::Heap;
 use crate::host::Arrived;
 use crate::host::Host;
 use crate::host::Placement;
+use crate::host::Way;
 use crate::ledger::Ledger;
 
 /// How long closing a stream takes.
@@ -36,6 +41,15 @@ const CLOSE_TIME: Duration = Duration::from_millis(530);
 
 /// Most bytes read at a time.
 const READ_SIZE: usize = 16 * 1024;
+
+/// Why a stream must be closed.
+#[derive(Debug)]
+enum End {
+    Eof,
+    Gone,
+    #[expect(dead_code, reason = "for the trace")]
+    Fault(RailFault),
+}
 
 /// A frame whose payload is arriving.
 struct Arriving {
@@ -52,6 +66,7 @@ pub struct Driver {
     pub end: usize,
     pub peer: usize,
     pub endpoint: RailEndpoint<Heap>,
+    limits: Limits,
     is_open: bool,
     reopen_at: Instant,
     /// Read and not yet understood.
@@ -91,6 +106,7 @@ impl Driver {
             end,
             peer,
             endpoint: RailEndpoint::new(identity, table(in_flight), byte_limit).unwrap(),
+            limits: identity.limits,
             is_open: false,
             reopen_at: Instant(0),
             staging: Vec::new(),
@@ -125,25 +141,40 @@ impl Driver {
             if !around.cable.is_plugged() || around.now < self.reopen_at {
                 return false;
             }
+            around.cable.log = around.ledger.log;
             around.cable.open(self.end, around.rng);
             self.endpoint.open(around.rng.random(), around.now);
             self.is_open = true;
             self.opened += 1;
             return true;
         }
-        let moved = self.read(around);
-        let moved = match moved {
+        around.cable.log = around.ledger.log;
+        let was_up = self.endpoint.is_up();
+        let moved = match self.read(around) {
             Ok(moved) => moved,
-            Err(()) => {
+            Err(why) => {
+                self.tell(around, format_args!("ends: {why:?}"));
                 self.close(around);
                 return true;
             }
         };
-        if self.endpoint.check(around.now).is_err() {
+        if let Err(fault) = self.endpoint.check(around.now) {
+            self.tell(around, format_args!("ends: {fault:?}"));
             self.close(around);
             return true;
         }
+        if self.endpoint.is_up() != was_up {
+            let now = if was_up { "down" } else { "up" };
+            self.tell(around, format_args!("is {now}"));
+        }
         self.write(around) || moved
+    }
+
+    fn tell(&self, around: &Surroundings<'_>, what: Arguments<'_>) {
+        around.ledger.log.say(format_args!(
+            "cable {} end {}: {what}",
+            self.cable, self.end
+        ));
     }
 
     /// The owner closes the stream for a reason of its own.
@@ -174,6 +205,7 @@ impl Driver {
         self.written = 0;
         self.endpoint.close();
         self.hand_back(around);
+        around.ledger.frames(self.cable, self.end).end();
     }
 
     fn abort(&mut self, placement: Placement, header: &Header, around: &mut Surroundings<'_>) {
@@ -191,11 +223,16 @@ impl Driver {
 
     fn hand_back(&mut self, around: &mut Surroundings<'_>) {
         while let Some((seq, item)) = self.endpoint.next_lost() {
+            self.tell(around, format_args!("handed back {} {item:?}", seq.0));
+            around
+                .ledger
+                .frames(self.cable, self.end)
+                .hand_back(seq, item);
             around.host.lost(self.rail, seq, item);
         }
     }
 
-    fn read(&mut self, around: &mut Surroundings<'_>) -> Result<bool, ()> {
+    fn read(&mut self, around: &mut Surroundings<'_>) -> Result<bool, End> {
         let most = around.rng.random_range(1..=READ_SIZE / HEADER_LEN) * HEADER_LEN;
         let moved = match around.cable.read(self.end, most, around.now, around.rng) {
             Read::Bytes(bytes) => {
@@ -203,9 +240,10 @@ impl Driver {
                 true
             }
             Read::Nothing => false,
-            Read::Eof | Read::Gone => return Err(()),
+            Read::Eof => return Err(End::Eof),
+            Read::Gone => return Err(End::Gone),
         };
-        while self.digest(around).map_err(|_fault| ())? {}
+        while self.digest(around).map_err(End::Fault)? {}
         Ok(moved)
     }
 
@@ -242,8 +280,16 @@ impl Driver {
             return Ok(true);
         }
         let seed = self.endpoint.seed().unwrap();
+        assert!(
+            header.payload_len <= self.limits.max_payload,
+            "larger than what was agreed"
+        );
         let incoming = self.endpoint.on_header(&header, around.now);
         self.hand_back(around);
+        self.tell(
+            around,
+            format_args!("got {} {:?}: {incoming:?}", header.seq.0, header.body),
+        );
         match incoming? {
             Incoming::Done => {
                 self.arriving = (header.payload_len > 0).then_some(Arriving {
@@ -280,7 +326,10 @@ impl Driver {
             if intact {
                 let result = self.endpoint.on_hello::<HostCrc>(payload, around.now);
                 self.hand_back(around);
-                result?;
+                self.tell(around, format_args!("got a hello: {result:?}"));
+                if result? != HelloEffect::Nothing {
+                    around.ledger.frames(self.cable, self.end).end();
+                }
             }
             return Ok(());
         }
@@ -298,8 +347,16 @@ impl Driver {
                 around.now,
                 around.ledger,
             );
+            around
+                .ledger
+                .frames(self.cable, 1 - self.end)
+                .arrive(header.seq);
             self.endpoint.finish(Reception::Intact, around.now);
         } else {
+            self.tell(
+                around,
+                format_args!("payload of {} is damaged", header.seq.0),
+            );
             if let Some(placement) = arriving.placement {
                 around.host.commit(
                     placement,
@@ -338,15 +395,21 @@ impl Driver {
         }
         while self.endpoint.can_send(MAX_PAYLOAD) {
             let seq = self.endpoint.next_seq();
-            let next = around
-                .host
-                .next(self.peer, self.rail, seq, around.now, around.ledger);
+            let (Some(peer), Some(seed)) = (self.endpoint.peer(), self.endpoint.seed()) else {
+                return;
+            };
+            let limits = peer.limits;
+            let way = Way {
+                peer: self.peer,
+                rail: self.rail,
+                limits,
+            };
+            let next = around.host.next(way, seq, around.now, around.ledger);
             let Some((body, payload, item)) = next else {
                 return;
             };
-            let Some(seed) = self.endpoint.seed() else {
-                return;
-            };
+            around.ledger.frames(self.cable, self.end).send(seq, item);
+            self.tell(around, format_args!("sends {} {body:?}", seq.0));
             let crc = if payload.is_empty() {
                 0
             } else {

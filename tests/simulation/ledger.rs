@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::status::CompletionStatus;
 
+use crate::frames::Frames;
+use crate::log::Log;
 use crate::pattern;
 
 /// How a message is meant to end.
@@ -16,6 +18,8 @@ pub enum Fate {
     Succeed,
     /// It must fail with this status (unless the connection fails before it).
     Fail(CompletionStatus),
+    /// It may fail with this status.
+    MayFail(CompletionStatus),
 }
 
 /// A posted message.
@@ -132,10 +136,18 @@ pub struct Connection {
 pub struct Ledger {
     pub connections: Vec<Connection>,
     pub regions: HashMap<u32, Region>,
+    /// By cable, and the end that sent them.
+    pub frames: HashMap<(usize, usize), Frames>,
+    pub log: Log,
     next_key: u32,
 }
 
 impl Ledger {
+    /// The frames sent by one end of a cable.
+    pub fn frames(&mut self, cable: usize, end: usize) -> &mut Frames {
+        self.frames.entry((cable, end)).or_default()
+    }
+
     /// Registers memory for a message; returns its key.
     pub fn register(&mut self, connection: usize, side: usize, index: usize, va: u64) -> u32 {
         self.next_key += 1;

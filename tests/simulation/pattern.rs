@@ -13,9 +13,11 @@ fn word(tag: u64, index: u64) -> u64 {
 pub fn bytes(tag: u64, offset: u32, len: u32) -> Vec<u8> {
     let first = u64::from(offset) / 8;
     let last = (u64::from(offset) + u64::from(len)).div_ceil(8);
-    let all: Vec<u8> = (first..last)
-        .flat_map(|index| word(tag, index).to_le_bytes())
-        .collect();
-    let skip = offset as usize % 8;
-    all[skip..skip + len as usize].to_vec()
+    let mut all = Vec::with_capacity((last - first) as usize * 8);
+    for index in first..last {
+        all.extend_from_slice(&word(tag, index).to_le_bytes());
+    }
+    all.drain(..offset as usize % 8);
+    all.truncate(len as usize);
+    all
 }

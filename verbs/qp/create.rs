@@ -34,6 +34,7 @@ use super::super::users::Users;
 use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
+use super::Agreement;
 use super::EarlyRequest;
 use super::QueuePair;
 use super::ReceiveFlush;
@@ -100,6 +101,7 @@ impl State {
             flush_interval: None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
+            agreement: Agreement::Pending,
             counted: Counted::default(),
         })
     }

@@ -39,8 +39,10 @@ use super::route::Route;
 use super::route::Router;
 use super::users::Users;
 use crate::tables::KernelTables;
+use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
+use crate::transport::limits::Limits;
 use crate::transport::requester::Requester;
 use crate::transport::responder::Responder;
 
@@ -55,6 +57,13 @@ pub(crate) const WINDOW: u16 = 256;
 
 /// READs a QP may have outstanding in each direction.
 pub(crate) const MAX_RD_ATOMIC: u8 = 128;
+
+/// What this host can take, as its peers are told.
+pub(crate) const LIMITS: Limits = Limits {
+    max_payload: MAX_PAYLOAD,
+    window: WINDOW,
+    max_rd_atomic: MAX_RD_ATOMIC,
+};
 
 /// Id of the work that serves the protocol's timers.
 const TIMER: u64 = 0;
@@ -80,6 +89,8 @@ struct State {
     receive_flush: ReceiveFlush,
     /// Whether a request came before the QP was ready for it.
     early_request: EarlyRequest,
+    /// Whether requester and responder keep to the peer's limits.
+    agreement: Agreement,
     /// What of the protocol's counters has been added to the port's.
     counted: Counted,
 }
@@ -91,6 +102,15 @@ enum ReceiveFlush {
     Taken,
     /// Those in the ring.
     Ring,
+}
+
+/// Whether a connection keeps to the peer's limits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Agreement {
+    /// It was made, or changed, since they were last looked at. They may not be known yet.
+    Pending,
+    /// It does.
+    Reached,
 }
 
 /// Whether a request came before the QP was ready for it.

@@ -11,18 +11,33 @@ use super::super::rdma::QpType;
 use super::super::rdma::Transition;
 use super::super::route::Urgency;
 use super::attributes::Attributes;
+use super::Agreement;
 use super::EarlyRequest;
 use super::QueuePair;
 use super::State;
-use super::WINDOW;
+use super::LIMITS;
 use crate::clock;
-use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::requester::RequesterConfig;
 use crate::transport::responder::ResponderConfig;
 use crate::transport::timing::AckTimeout;
 use crate::transport::timing::RetryLimit;
 use crate::transport::timing::RnrTimer;
+
+impl State {
+    /// Keeps to the peer's limits, as soon as they are known. A rail that asks for a frame is up, so they
+    /// are before anything is sent.
+    pub(super) fn agree(&mut self) {
+        if self.agreement == Agreement::Reached {
+            return;
+        }
+        if let Some(limits) = self.route.as_ref().and_then(|route| route.limits()) {
+            self.requester.agree(&limits);
+            self.responder.agree(&limits);
+            self.agreement = Agreement::Reached;
+        }
+    }
+}
 
 impl QueuePair {
     /// See [`QpOps::modify`](super::super::rdma::QpOps::modify). `ib_core` serialises calls for one QP.
@@ -83,6 +98,7 @@ impl QueuePair {
                 state
                     .responder
                     .start(self.responder_config(&state.attributes));
+                state.agreement = Agreement::Pending;
                 if state.early_request == EarlyRequest::Dropped {
                     state.early_request = EarlyRequest::None;
                     state.responder.announce_ready();
@@ -93,6 +109,7 @@ impl QueuePair {
                 let config = self.requester_config(&state.attributes);
                 if from == QpState::Rtr {
                     state.requester.start(config);
+                    state.agreement = Agreement::Pending;
                 } else {
                     state
                         .requester
@@ -124,7 +141,7 @@ impl QueuePair {
             local_qpn: self.qpn,
             remote_qpn: attributes.destination_qpn,
             initial_psn: attributes.rq_psn,
-            window: WINDOW,
+            window: LIMITS.window,
             max_dest_rd_atomic: attributes.max_dest_rd_atomic,
             rnr_timer: RnrTimer::new(attributes.min_rnr_timer),
         }
@@ -135,8 +152,8 @@ impl QueuePair {
             local_qpn: self.qpn,
             remote_qpn: attributes.destination_qpn,
             initial_psn: attributes.sq_psn,
-            segment: MAX_PAYLOAD,
-            window: WINDOW,
+            segment: LIMITS.max_payload,
+            window: LIMITS.window,
             max_rd_atomic: attributes.max_rd_atomic,
             timeout: AckTimeout::new(attributes.timeout),
             retry: RetryLimit::from_retry_count(attributes.retry_count),

@@ -97,6 +97,7 @@ impl QueuePair {
         if state.is_destroyed {
             return (None, RailSet::NONE);
         }
+        state.agree();
         let frame = self
             .next_ack(state)
             .or_else(|| self.next_response(state, rail, seq, sink))
@@ -124,7 +125,7 @@ impl QueuePair {
             InFlight::Request { psn, .. } => state.requester.on_lost(psn, rail, seq),
             InFlight::Response { psn, .. } => state.responder.on_lost_response(psn, rail, seq),
             InFlight::Ack { .. } => state.responder.on_lost_ack(),
-            InFlight::Lost { .. } | InFlight::Datagram => {}
+            InFlight::Datagram => {}
         }
         let rails = self.settle(state, now);
         self.schedule(guard, rails, Urgency::Deferred);

@@ -43,6 +43,10 @@ const INQUIRY_INTERVAL: Duration = Duration::from_millis(5);
 /// without one: the last frames may be lost, or an interrupt of the stream.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A report of loss that is not confirmed is sent again after this time. It may be on its way still:
+/// a second copy does no harm.
+const REPORT_INTERVAL: Duration = Duration::from_millis(20);
+
 /// An idle end says so this often.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1_000);
 
@@ -142,6 +146,8 @@ struct Open {
     waiting_since: Instant,
     /// When the peer was last nudged.
     nudged_at: Instant,
+    /// When the losses not confirmed yet were last reported.
+    repeated_at: Instant,
     /// Since when an acknowledgement has been owed.
     owing_since: Option<Instant>,
     nop_wanted: bool,
@@ -189,6 +195,7 @@ impl<S: Storage> RailEndpoint<S> {
             sent_at: now,
             waiting_since: now,
             nudged_at: now,
+            repeated_at: now,
             owing_since: None,
             nop_wanted: false,
             inquire_at: None,
@@ -206,21 +213,7 @@ impl<S: Storage> RailEndpoint<S> {
     /// them after every call of [`Self::on_header`], [`Self::on_hello`] and [`Self::close`]. One at a
     /// time, so that the caller can let go of its lock in between.
     pub fn next_lost(&mut self) -> Option<(RailSeq, InFlight)> {
-        while let Some((seq, item)) = self.tx.next_lost() {
-            match item {
-                // The rail's own: not the owner's business.
-                InFlight::Lost { from, to } => {
-                    if let Some(open) = self.open.as_mut() {
-                        open.rx.report_lost(from, to);
-                    }
-                }
-                InFlight::Request { .. }
-                | InFlight::Response { .. }
-                | InFlight::Ack { .. }
-                | InFlight::Datagram => return Some((seq, item)),
-            }
-        }
-        None
+        self.tx.next_lost()
     }
 
     /// Whether frames may flow.
@@ -309,19 +302,7 @@ impl<S: Storage> RailEndpoint<S> {
         }
         open.heard_at = now;
         let before = self.tx.oldest();
-        let rx = &mut open.rx;
-        // The acknowledgement may cover frames whose loss this very frame reports, but never before
-        // the report of an earlier frame: see `RailRx`.
-        if let Body::Lost { from, to } = header.body {
-            self.tx.on_lost(from, to).map_err(RailFault::Violation)?;
-        }
-        self.tx
-            .on_ack(header.ack, |item| {
-                if let InFlight::Lost { from, to } = item {
-                    rx.report_delivered(from, to);
-                }
-            })
-            .map_err(RailFault::Violation)?;
+        self.tx.on_ack(header.ack).map_err(RailFault::Violation)?;
         if self.tx.oldest() != before {
             open.waiting_since = now;
         }
@@ -329,7 +310,7 @@ impl<S: Storage> RailEndpoint<S> {
             Body::Hello => Ok(Incoming::Done),
             Body::Goodbye => Err(RailFault::PeerLeft),
             Body::Nop { reply, confirmed } => {
-                open.rx.report_delivered(confirmed.0, confirmed.1);
+                open.rx.report_confirmed(confirmed.0, confirmed.1);
                 open.rx.announced(header.seq);
                 if reply == NopReply::Wanted {
                     open.nop_wanted = true;
@@ -337,10 +318,9 @@ impl<S: Storage> RailEndpoint<S> {
                 Ok(Incoming::Done)
             }
             Body::Lost { from, to } => {
+                self.tx.on_lost(from, to).map_err(RailFault::Violation)?;
                 open.rx.note_heard(from, to);
-                if open.rx.begin(header.seq) == Arrival::New {
-                    self.finish(Reception::Intact, now);
-                }
+                open.rx.announced(header.seq);
                 Ok(Incoming::Done)
             }
             Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
@@ -382,17 +362,9 @@ impl<S: Storage> RailEndpoint<S> {
             return Some(ControlFrame::hello::<C>(&hello));
         }
         let seed = self.seed()?;
-        if self.tx.can_send(HEADER_LEN as u32) {
-            if let Some((from, to)) = self.open.as_mut().and_then(|open| open.rx.take_report()) {
-                let header = self.stamp(
-                    Body::Lost { from, to },
-                    0,
-                    0,
-                    InFlight::Lost { from, to },
-                    now,
-                )?;
-                return Some(ControlFrame::bare::<C>(&header, seed));
-            }
+        if let Some((from, to)) = self.report_due(now) {
+            let header = self.unnumbered(Body::Lost { from, to }, now)?;
+            return Some(ControlFrame::bare::<C>(&header, seed));
         }
         let reply = self.nop_due(now)?;
         let heard = self.open.as_mut().and_then(|open| open.rx.take_heard());
@@ -505,6 +477,9 @@ impl<S: Storage> RailEndpoint<S> {
         if let Some(at) = open.inquire_at {
             first = first.min(at);
         }
+        if open.rx.is_reporting() {
+            first = first.min(open.repeated_at.after(REPORT_INTERVAL));
+        }
         Some(first)
     }
 
@@ -517,11 +492,21 @@ impl<S: Storage> RailEndpoint<S> {
             && (open.nop_wanted
                 || open.rx.has_heard()
                 || open.rx.unacknowledged() >= self.ack_every
-                || (open.rx.has_report() && self.tx.can_send(HEADER_LEN as u32)))
+                || open.rx.has_report())
     }
 
     fn nudge_at(&self, open: &Open) -> Instant {
         open.waiting_since.max(open.nudged_at).after(NUDGE_INTERVAL)
+    }
+
+    /// The loss to report now, if any.
+    fn report_due(&mut self, now: Instant) -> Option<(RailSeq, RailSeq)> {
+        let open = self.open.as_mut()?;
+        if open.rx.is_reporting() && now >= open.repeated_at.after(REPORT_INTERVAL) {
+            open.rx.repeat_reports();
+            open.repeated_at = now;
+        }
+        open.rx.take_report()
     }
 
     /// Whether a `Nop` should go out now, and if so which.
@@ -531,9 +516,6 @@ impl<S: Storage> RailEndpoint<S> {
         let inquires = open.inquire_at.is_some_and(|at| now >= at);
         if nudges || inquires {
             let open = self.open.as_mut()?;
-            if nudges {
-                open.rx.repeat_reports();
-            }
             open.nudged_at = now;
             open.inquire_at = None;
             open.inquired_at = now;

@@ -3,9 +3,10 @@
 //! The handshake message: who speaks, which version, and what it has seen of the peer.
 
 use super::super::ids::RailSeq;
+use super::super::limits::Limits;
 
 /// Version of the protocol. Both ends must speak the same.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Length of a hello on the wire.
 pub const HELLO_LEN: usize = 128;
@@ -17,7 +18,7 @@ pub const NODE_NAME_LEN: usize = 48;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct NodeGuid(pub u64);
 
-/// Abilities beyond version 1 that an end offers; what both offer is used. None is defined yet.
+/// Abilities beyond those of the version that an end offers; what both offer is used. None is defined yet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Features(pub u64);
 
@@ -30,10 +31,8 @@ pub struct Identity {
     pub mac: [u8; 6],
     /// What it can do.
     pub features: Features,
-    /// Largest payload it accepts, in bytes.
-    pub max_payload: u32,
-    /// Window of PSNs of its queue pairs.
-    pub window: u16,
+    /// What it can take.
+    pub limits: Limits,
     /// Name for log lines: UTF-8 padded with zeroes.
     pub name: [u8; NODE_NAME_LEN],
 }
@@ -103,8 +102,8 @@ impl Hello {
     pub fn encode(&self) -> [u8; HELLO_LEN] {
         let mut out = [0; HELLO_LEN];
         out[0..2].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
-        out[2..4].copy_from_slice(&self.identity.window.to_le_bytes());
-        out[4..8].copy_from_slice(&self.identity.max_payload.to_le_bytes());
+        out[2..4].copy_from_slice(&self.identity.limits.window.to_le_bytes());
+        out[4..8].copy_from_slice(&self.identity.limits.max_payload.to_le_bytes());
         out[8..16].copy_from_slice(&self.identity.features.0.to_le_bytes());
         out[16..24].copy_from_slice(&self.own.session.to_le_bytes());
         out[24..28].copy_from_slice(&self.own.nonce.to_le_bytes());
@@ -113,6 +112,7 @@ impl Hello {
         out[40..48].copy_from_slice(&self.identity.node_guid.0.to_le_bytes());
         out[48..54].copy_from_slice(&self.identity.mac);
         out[54] = self.step as u8;
+        out[55] = self.identity.limits.max_rd_atomic;
         out[56..60].copy_from_slice(&self.first_seq.0.to_le_bytes());
         out[64..64 + NODE_NAME_LEN].copy_from_slice(&self.identity.name);
         out
@@ -132,8 +132,11 @@ impl Hello {
         }
         let hello = Self {
             identity: Identity {
-                window: u16::from_le_bytes(array_at(bytes, 2)?),
-                max_payload: u32::from_le_bytes(array_at(bytes, 4)?),
+                limits: Limits {
+                    max_payload: u32::from_le_bytes(array_at(bytes, 4)?),
+                    window: u16::from_le_bytes(array_at(bytes, 2)?),
+                    max_rd_atomic: u8::from_le_bytes(array_at(bytes, 55)?),
+                },
                 features: Features(u64::from_le_bytes(array_at(bytes, 8)?)),
                 node_guid: NodeGuid(u64::from_le_bytes(array_at(bytes, 40)?)),
                 mac: array_at(bytes, 48)?,
@@ -161,8 +164,7 @@ impl Hello {
         let in_range = hello.own.session != 0
             && hello.own.nonce != 0
             && identity.node_guid.0 != 0
-            && identity.window.is_power_of_two()
-            && super::super::frame::is_segment_size(identity.max_payload);
+            && identity.limits.is_valid();
         if in_range {
             Ok(hello)
         } else {

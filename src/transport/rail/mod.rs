@@ -11,7 +11,6 @@ pub mod tx;
 
 use super::ids::Psn;
 use super::ids::Qpn;
-use super::ids::RailSeq;
 
 /// What a frame in flight carries, as far as must be known to send it again.
 ///
@@ -37,13 +36,6 @@ pub enum InFlight {
     Ack {
         /// Our queue pair.
         qpn: Qpn,
-    },
-    /// A report of ours that frames of this rail were lost.
-    Lost {
-        /// The first one missing.
-        from: RailSeq,
-        /// The one after the last one missing.
-        to: RailSeq,
     },
     /// A frame of the network interface: not sent again.
     Datagram,

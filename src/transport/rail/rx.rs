@@ -29,7 +29,7 @@ pub enum Reception {
 enum ReportState {
     /// Must be sent.
     Due,
-    /// Sent; to be sent again if that frame is lost.
+    /// Sent; to be sent again until the peer confirms it.
     Sent,
 }
 
@@ -43,9 +43,9 @@ struct Report {
 /// Receiving state of a rail.
 ///
 /// The acknowledgement never passes a loss before the report of it is known to have arrived:
-/// otherwise a lost report would make the sender take lost frames for delivered. The report's own
-/// acknowledgement may be held back by a loss in the other direction; so reports are confirmed
-/// one by one as well.
+/// otherwise a lost report would make the sender take lost frames for delivered. Reports and their
+/// confirmations take no number, so that neither a full window nor a loss in the other direction
+/// holds them up; a report is repeated until it is confirmed.
 ///
 /// # Invariants
 ///
@@ -160,6 +160,11 @@ impl RailRx {
             .any(|report| report.state == ReportState::Due)
     }
 
+    /// Whether a report has not been confirmed yet.
+    pub const fn is_reporting(&self) -> bool {
+        self.reports_len > 0
+    }
+
     /// No sign that the reports sent have arrived: all are due again.
     pub fn repeat_reports(&mut self) {
         for report in self.reports.iter_mut().take(self.reports_len) {
@@ -170,6 +175,9 @@ impl RailRx {
     /// The peer's report of `from..to` has arrived. If there are too many to confirm, the peer repeats
     /// this one.
     pub fn note_heard(&mut self, from: RailSeq, to: RailSeq) {
+        if self.heard[..self.heard_len].contains(&(from, to)) {
+            return;
+        }
         if let Some(place) = self.heard.get_mut(self.heard_len) {
             *place = (from, to);
             self.heard_len += 1;
@@ -189,17 +197,8 @@ impl RailRx {
         Some(first)
     }
 
-    /// The report of `from..to` has itself been lost: it is due again.
-    pub fn report_lost(&mut self, from: RailSeq, to: RailSeq) {
-        for report in self.reports.iter_mut().take(self.reports_len) {
-            if report.from == from && report.to == to {
-                report.state = ReportState::Due;
-            }
-        }
-    }
-
-    /// The report of `from..to` has arrived.
-    pub fn report_delivered(&mut self, from: RailSeq, to: RailSeq) {
+    /// The peer confirms the report of `from..to`.
+    pub fn report_confirmed(&mut self, from: RailSeq, to: RailSeq) {
         let found = self
             .reports
             .iter()

@@ -199,6 +199,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::limits::Limits;
     use super::super::hello::Features;
     use super::super::hello::NodeGuid;
     use super::super::hello::NODE_NAME_LEN;
@@ -209,8 +210,11 @@ mod tests {
             node_guid: NodeGuid(guid),
             mac: [2, 0, 0, 0, 0, 1],
             features: Features(0),
-            max_payload: 65472,
-            window: 256,
+            limits: Limits {
+                max_payload: 65472,
+                window: 256,
+                max_rd_atomic: 16,
+            },
             name: [0; NODE_NAME_LEN],
         }
     }

@@ -42,14 +42,22 @@ pub struct RailTx<S: Storage> {
     byte_limit: u32,
     /// What is still to be handed back.
     lost: LostRange,
-    /// All numbers before this one belong to a dead rail.
-    abandoned: RailSeq,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Why frames are handed back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum LossCause {
+    /// The peer says so; it will acknowledge them all the same.
+    Reported,
+    /// The rail is dead; nobody will acknowledge them.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct LostRange {
     from: RailSeq,
     to: RailSeq,
+    cause: LossCause,
 }
 
 impl<S: Storage> RailTx<S> {
@@ -62,12 +70,15 @@ impl<S: Storage> RailTx<S> {
     pub fn new(table: S::Table<TxEntry>, byte_limit: u32) -> Result<Self, BadTableLength> {
         Ok(Self {
             table: Ring::new(table, MAX_TABLE)?,
-            oldest: RailSeq(0),
-            next: RailSeq(0),
+            oldest: RailSeq::FIRST,
+            next: RailSeq::FIRST,
             bytes: 0,
             byte_limit,
-            lost: LostRange::default(),
-            abandoned: RailSeq(0),
+            lost: LostRange {
+                from: RailSeq::FIRST,
+                to: RailSeq::FIRST,
+                cause: LossCause::Reported,
+            },
         })
     }
 
@@ -115,17 +126,12 @@ impl<S: Storage> RailTx<S> {
         Some(seq)
     }
 
-    /// The peer has received all frames before `ack`. Each item that has arrived by this is handed to
-    /// `delivered`.
+    /// The peer has received all frames before `ack`, or has reported them lost.
     ///
     /// # Errors
     ///
     /// If such frames were never sent. Acknowledgements older than one seen before change nothing.
-    pub fn on_ack(
-        &mut self,
-        ack: RailSeq,
-        mut delivered: impl FnMut(InFlight),
-    ) -> Result<(), RailViolation> {
+    pub fn on_ack(&mut self, ack: RailSeq) -> Result<(), RailViolation> {
         if ack.is_before(self.oldest) {
             return Ok(());
         }
@@ -140,9 +146,7 @@ impl<S: Storage> RailTx<S> {
             };
         }
         while self.oldest != ack {
-            if let Some(item) = self.release_oldest() {
-                delivered(item);
-            }
+            self.release_oldest();
         }
         Ok(())
     }
@@ -169,9 +173,14 @@ impl<S: Storage> RailTx<S> {
         // What an owner has not fetched yet is kept by widening the range: frames between the two come
         // twice, and duplicates are dropped.
         self.lost = if self.lost.from == self.lost.to {
-            LostRange { from, to }
+            LostRange {
+                from,
+                to,
+                cause: LossCause::Reported,
+            }
         } else {
             LostRange {
+                cause: self.lost.cause,
                 from: if from.is_before(self.lost.from) {
                     from
                 } else {
@@ -193,8 +202,8 @@ impl<S: Storage> RailTx<S> {
         self.lost = LostRange {
             from: self.oldest,
             to: self.next,
+            cause: LossCause::Abandoned,
         };
-        self.abandoned = self.next;
     }
 
     /// The next item to hand back to its owner. One at a time, so that the caller can let go of its
@@ -204,7 +213,7 @@ impl<S: Storage> RailTx<S> {
             let seq = self.lost.from;
             self.lost.from = seq.next();
             let item = self.table.at_mut(seq.0).item.take();
-            if self.oldest == seq && seq.is_before(self.abandoned) {
+            if self.oldest == seq && self.lost.cause == LossCause::Abandoned {
                 self.release_oldest();
             }
             if let Some(item) = item {
@@ -226,11 +235,10 @@ impl<S: Storage> RailTx<S> {
         }
     }
 
-    fn release_oldest(&mut self) -> Option<InFlight> {
+    fn release_oldest(&mut self) {
         let entry = self.table.at_mut(self.oldest.0);
-        let item = entry.item.take();
+        entry.item = None;
         self.bytes = self.bytes.saturating_sub(entry.bytes);
         self.oldest = self.oldest.next();
-        item
     }
 }

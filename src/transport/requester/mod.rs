@@ -22,6 +22,7 @@ use super::ids::RailId;
 use super::ids::RailSeq;
 use super::ids::Rkey;
 use super::ids::Rsn;
+use super::limits::Limits;
 use super::opcode::Opcode;
 use super::opcode::MAX_MESSAGE;
 use super::status::CompletionStatus;
@@ -33,6 +34,8 @@ use super::storage::MAX_TABLE;
 use super::timing::AckTimeout;
 use super::timing::RetryLimit;
 
+pub(super) use read::MAX_RESPONSES;
+
 pub use read::ReadSlot;
 pub use read::ResponseDisposition;
 pub use read::ResponseIgnored;
@@ -40,6 +43,9 @@ pub use read::ResponsePlacement;
 pub use read::ResponseToken;
 pub use timer::Rails;
 pub use timer::Reachability;
+
+/// Running number of the first message: shortly before the numbers wrap, as `RailSeq::FIRST`.
+const FIRST_MESSAGE: u32 = u32::MAX - 15;
 
 /// Attributes of the connection as the requester needs them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,9 +56,10 @@ pub struct RequesterConfig {
     pub remote_qpn: Qpn,
     /// PSN of the first request (`sq_psn`). The responses of the peer count from it as well.
     pub initial_psn: Psn,
-    /// Payload of all segments of a message but the last, see [`is_segment_size`].
+    /// Payload of all segments of a message but the last, see [`is_segment_size`]; at most what this
+    /// host takes itself, see [`Requester::agree`].
     pub segment: u32,
-    /// How many PSNs may be outstanding, agreed with the peer; the tables may limit it further.
+    /// How many PSNs may be outstanding; the tables may limit it further.
     pub window: u16,
     /// How many READs may be outstanding.
     pub max_rd_atomic: u8,
@@ -178,7 +185,7 @@ pub struct Message {
     request: SendRequest,
     /// Receives used up by the messages before it.
     rsn: Rsn,
-    /// Known once the first segment is in the window.
+    /// These are known once the first segment is in the window.
     first_psn: Psn,
     segments: u32,
     /// READ: all its data has been placed.
@@ -345,12 +352,12 @@ impl<S: Storage> Requester<S> {
             config: UNCONNECTED,
             state: State::Idle,
             epoch: Epoch::default(),
-            posted: 0,
-            admitted: 0,
-            acked: 0,
-            completed: 0,
+            posted: FIRST_MESSAGE,
+            admitted: FIRST_MESSAGE,
+            acked: FIRST_MESSAGE,
+            completed: FIRST_MESSAGE,
             admitted_segments: 0,
-            next_rsn: Rsn(0),
+            next_rsn: Rsn::FIRST,
             una: Psn::new(0),
             next: Psn::new(0),
             window: 1,
@@ -393,6 +400,20 @@ impl<S: Storage> Requester<S> {
         self.state = State::Running;
     }
 
+    /// The peer's limits are known: from now on neither they nor our own are exceeded. To be called
+    /// before the first segment is asked for; a peer does not change its limits while it has queue pairs.
+    pub fn agree(&mut self, peer: &Limits) {
+        let window = u32::from(peer.window).clamp(1, self.window);
+        self.window = 1 << window.ilog2();
+        self.config.max_rd_atomic = self.config.max_rd_atomic.min(peer.max_rd_atomic);
+        // Segments of one message are of one size, and so are the answers to a READ.
+        let has_begun =
+            self.admitted_segments > 0 || self.una != self.next || self.reads_outstanding() > 0;
+        if !has_begun && is_segment_size(peer.max_payload) {
+            self.config.segment = self.config.segment.min(peer.max_payload);
+        }
+    }
+
     /// Forgets everything (transition to RESET).
     pub fn reset(&mut self) {
         self.epoch = self.epoch.next();
@@ -401,7 +422,7 @@ impl<S: Storage> Requester<S> {
         self.acked = self.posted;
         self.completed = self.posted;
         self.admitted_segments = 0;
-        self.next_rsn = Rsn(0);
+        self.next_rsn = Rsn::FIRST;
         self.una = Psn::new(0);
         self.next = Psn::new(0);
         self.resend = PsnSet::new(1);
@@ -442,18 +463,12 @@ impl<S: Storage> Requester<S> {
         if self.posted.wrapping_sub(self.completed) >= self.messages.len() {
             return Err(PostError::Full);
         }
-        let segments = match request.opcode {
-            Opcode::Read => 1,
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                segments_of(request.length, self.config.segment)
-            }
-        };
         let number = self.posted;
         *self.messages.at_mut(number) = Message {
             request,
             rsn: self.next_rsn,
             first_psn: Psn::new(0),
-            segments,
+            segments: 0,
             answered: false,
         };
         if request.opcode.consumes_receive() {

@@ -25,6 +25,10 @@ use super::State;
 /// Share of the window of responses after which an acknowledgement is due.
 const ACK_SHARE: u32 = 4;
 
+/// Responses that all READs outstanding may take together: numbers can be compared only within half of
+/// their circle.
+pub(in super::super) const MAX_RESPONSES: u32 = Psn::HALF - 1;
+
 /// Entry of the table of READs outstanding.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReadSlot {
@@ -240,6 +244,12 @@ impl<S: Storage> Requester<S> {
         self.responses.newest.wrapping_sub(self.responses.oldest)
     }
 
+    /// Whether the answer to a READ of this length can be numbered.
+    pub(super) fn has_numbers_for(&self, length: u32) -> bool {
+        let claimed = self.responses.end.distance_from(self.responses.base);
+        claimed + segments_of(length, self.config.segment) <= MAX_RESPONSES
+    }
+
     /// The message of the oldest READ outstanding and the PSN of its request.
     pub(super) fn oldest_read(&self) -> Option<(u32, Psn)> {
         (self.reads_outstanding() > 0).then(|| {
@@ -351,7 +361,8 @@ impl<S: Storage> Requester<S> {
             self.responses.base = self.responses.base.next();
             self.responses.since_ack += 1;
         }
-        if self.responses.since_ack >= self.responses.window.div_ceil(ACK_SHARE) {
+        // The peer has no more outstanding than we have: that is what was agreed.
+        if self.responses.since_ack >= self.window.div_ceil(ACK_SHARE) {
             self.responses.ack_due = true;
         }
         while self.reads_outstanding() > 0 && self.reads.at(self.responses.oldest).missing == 0 {

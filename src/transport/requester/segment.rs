@@ -12,6 +12,7 @@ use super::super::ids::RailSeq;
 use super::super::opcode::Opcode;
 use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
+use super::segments_of;
 use super::Admission;
 use super::Caution;
 use super::Fencing;
@@ -228,7 +229,9 @@ impl<S: Storage> Requester<S> {
         }
         match message.request.opcode {
             Opcode::Read => {
-                reads < u32::from(self.config.max_rd_atomic) && reads < self.reads.len()
+                reads < u32::from(self.config.max_rd_atomic)
+                    && reads < self.reads.len()
+                    && self.has_numbers_for(message.request.length)
             }
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
                 !self.is_ordered(message) || self.sent == self.sent_on[rail.index()]
@@ -249,9 +252,8 @@ impl<S: Storage> Requester<S> {
 
     /// Small WRITEs are placed in order with all before them, as applications poll memory for them.
     fn is_ordered(&self, message: &Message) -> bool {
-        message.request.opcode == Opcode::Write
-            && message.request.length <= SMALL_PAYLOAD
-            && message.segments == 1
+        // No segment size is smaller than that.
+        message.request.opcode == Opcode::Write && message.request.length <= SMALL_PAYLOAD
     }
 
     /// Whether all outstanding segments before `psn` are on this rail, whose order is kept.
@@ -276,9 +278,16 @@ impl<S: Storage> Requester<S> {
             message: number,
             ..SegmentSlot::default()
         };
+        let segment = self.config.segment;
         let message = self.messages.at_mut(number);
         if self.admitted_segments == 0 {
             message.first_psn = psn;
+            message.segments = match message.request.opcode {
+                Opcode::Read => 1,
+                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                    segments_of(message.request.length, segment)
+                }
+            };
         }
         let request = message.request;
         let segments = message.segments;

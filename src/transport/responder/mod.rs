@@ -18,6 +18,7 @@ use super::ids::Psn;
 use super::ids::Qpn;
 use super::ids::Rkey;
 use super::ids::Rsn;
+use super::limits::Limits;
 use super::opcode::Opcode;
 use super::status::NakCode;
 use super::status::QpEvent;
@@ -48,7 +49,8 @@ pub struct ResponderConfig {
     pub remote_qpn: Qpn,
     /// PSN of the first request (`rq_psn`). Our responses count from it as well.
     pub initial_psn: Psn,
-    /// How many PSNs may be outstanding, agreed with the peer; the tables may limit it further.
+    /// How many PSNs may be outstanding, of requests and of our responses; the tables may limit it
+    /// further. See also [`Responder::agree`].
     pub window: u16,
     /// How many READs the peer may have outstanding (`max_dest_rd_atomic`).
     pub max_dest_rd_atomic: u8,
@@ -283,6 +285,12 @@ impl<S: Storage> Responder<S> {
         self.base = config.initial_psn;
         self.served.start(config.initial_psn, self.window);
         self.state = State::Running;
+    }
+
+    /// The peer's limits are known: from now on our responses keep to them. To be called before the
+    /// first response is asked for.
+    pub fn agree(&mut self, peer: &Limits) {
+        self.served.shrink_window(u32::from(peer.window));
     }
 
     /// Forgets everything (transition to RESET). Receives that had been taken are not flushed.

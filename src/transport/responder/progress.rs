@@ -42,7 +42,7 @@ impl<S: Storage> Responder<S> {
                 },
                 SlotState::Rnr => {
                     // A receive may have been posted since.
-                    let syndrome = match self.receives.assign(slot.rsn, queue) {
+                    let syndrome = match self.receives.assign(slot.rsn, 0, queue) {
                         Assignment::NotReady => {
                             self.counters.rnr_naks += 1;
                             Syndrome::RnrNak(self.config.rnr_timer)
@@ -118,7 +118,8 @@ impl<S: Storage> Responder<S> {
             FaultyReceive::Unprotected => Some(CompletionStatus::LocalProtectionError),
         };
         if let Some(status) = status {
-            // One was taken, or there would be nothing wrong with it.
+            // One was taken, or there would be nothing wrong with it. If it is still being written to,
+            // it is flushed afterwards.
             let _ = self.receives.complete(ReceiveEnd {
                 opcode: Opcode::Send,
                 status,
@@ -236,7 +237,7 @@ impl<S: Storage> Responder<S> {
                 imm: slot.imm,
                 solicited,
             })
-            .map_err(|_| NakCode::RemoteOperation)
+            .map_err(|_| NakCode::InvalidRequest)
     }
 
     fn serve_read(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {

@@ -50,6 +50,8 @@ pub struct ReceiveCompletion {
 pub struct TakenReceive {
     receive: Receive,
     end: Option<ReceiveEnd>,
+    /// Segments that are being placed into its buffers.
+    placing: u32,
 }
 
 /// How a receive ended.
@@ -78,7 +80,7 @@ pub(super) enum Assignment {
     NotReady,
     /// Completions have not been polled: no room to note more.
     NoRoom,
-    /// No message in the window can have this number.
+    /// The message cannot have this number.
     Impossible,
 }
 
@@ -99,9 +101,9 @@ impl<S: Storage> Receives<S> {
     pub(super) fn new(ring: Ring<S, TakenReceive>) -> Self {
         Self {
             ring,
-            polled: Rsn(0),
-            done: Rsn(0),
-            taken: Rsn(0),
+            polled: Rsn::FIRST,
+            done: Rsn::FIRST,
+            taken: Rsn::FIRST,
         }
     }
 
@@ -110,9 +112,9 @@ impl<S: Storage> Receives<S> {
     }
 
     pub(super) fn reset(&mut self) {
-        self.polled = Rsn(0);
-        self.done = Rsn(0);
-        self.taken = Rsn(0);
+        self.polled = Rsn::FIRST;
+        self.done = Rsn::FIRST;
+        self.taken = Rsn::FIRST;
     }
 
     /// Number of the receive the next message in order will use up.
@@ -125,9 +127,16 @@ impl<S: Storage> Receives<S> {
     }
 
     /// The receive with number `rsn`, taking it and those before it from the queue if need be.
-    pub(super) fn assign(&mut self, rsn: Rsn, queue: &mut impl ReceiveQueue) -> Assignment {
+    /// `messages_before` is how many messages there can be between it and the next in order: a peer
+    /// must not take more receives than it sends messages, least of all from a shared queue.
+    pub(super) fn assign(
+        &mut self,
+        rsn: Rsn,
+        messages_before: u32,
+        queue: &mut impl ReceiveQueue,
+    ) -> Assignment {
         let ahead = rsn.distance_from(self.done);
-        if ahead >= self.ring.len() {
+        if ahead >= self.ring.len() || ahead > messages_before {
             return Assignment::Impossible;
         }
         while ahead >= self.taken.distance_from(self.done) {
@@ -137,18 +146,43 @@ impl<S: Storage> Receives<S> {
             let Some(receive) = queue.take() else {
                 return Assignment::NotReady;
             };
-            *self.ring.at_mut(self.taken.0) = TakenReceive { receive, end: None };
+            *self.ring.at_mut(self.taken.0) = TakenReceive {
+                receive,
+                end: None,
+                placing: 0,
+            };
             self.taken = self.taken.add(1);
         }
         Assignment::Taken(self.ring.at(rsn.0).receive)
     }
 
-    /// The receive the next message in order used up has ended. False if none was taken for it.
-    pub(super) fn complete(&mut self, end: ReceiveEnd) -> Result<(), NotTaken> {
+    /// A segment is being placed into the buffers of the receive with this number, which is taken.
+    pub(super) fn begin_placing(&mut self, rsn: Rsn) {
+        self.ring.at_mut(rsn.0).placing += 1;
+    }
+
+    /// It no longer is.
+    pub(super) fn end_placing(&mut self, rsn: Rsn) {
+        let entry = self.ring.at_mut(rsn.0);
+        entry.placing = entry.placing.saturating_sub(1);
+    }
+
+    /// The receive the next message in order used up has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot have.
+    pub(super) fn complete(&mut self, end: ReceiveEnd) -> Result<(), NotComplete> {
         if self.done == self.taken {
-            return Err(NotTaken);
+            return Err(NotComplete);
         }
-        self.ring.at_mut(self.done.0).end = Some(end);
+        let entry = self.ring.at_mut(self.done.0);
+        // All segments of the message have been processed: others claim to belong to it. Its user must
+        // not get the buffers back while they are written to.
+        if entry.placing > 0 {
+            return Err(NotComplete);
+        }
+        entry.end = Some(end);
         self.done = self.done.add(1);
         Ok(())
     }
@@ -188,5 +222,5 @@ impl<S: Storage> Receives<S> {
     }
 }
 
-/// No receive was taken for a message.
-pub(super) struct NotTaken;
+/// No receive was taken for a message, or it is still being written to.
+pub(super) struct NotComplete;

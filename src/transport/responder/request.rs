@@ -190,6 +190,7 @@ impl<S: Storage> Responder<S> {
             }
             Ok(Placement::Receive { slot }) => {
                 self.placing += 1;
+                self.receives.begin_placing(request.rsn);
                 Disposition::Receive {
                     slot,
                     offset: request.offset,
@@ -233,6 +234,9 @@ impl<S: Storage> Responder<S> {
             Outcome::Denied(code) => SlotState::Denied(code),
         };
         let state = slot.state;
+        if matches!(slot.opcode, Opcode::Send | Opcode::SendWithImm) {
+            self.receives.end_placing(slot.rsn);
+        }
         if state.is_mark() {
             self.marks += 1;
             self.note_refused(token.psn, state);
@@ -317,7 +321,9 @@ impl<S: Storage> Responder<S> {
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
     ) -> Result<super::Receive, SlotState> {
-        match self.receives.assign(request.rsn, queue) {
+        // At most one message ends with each segment before.
+        let messages_before = request.psn.distance_from(self.base);
+        match self.receives.assign(request.rsn, messages_before, queue) {
             Assignment::Taken(receive) => Ok(receive),
             Assignment::NotReady => Err(SlotState::Rnr),
             Assignment::NoRoom => Err(SlotState::Dropped),

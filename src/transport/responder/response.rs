@@ -10,6 +10,7 @@ use super::super::ids::RailId;
 use super::super::ids::RailSeq;
 use super::super::ids::Rkey;
 use super::super::requester::segments_of;
+use super::super::requester::MAX_RESPONSES;
 use super::super::status::NakCode;
 use super::super::storage::Ring;
 use super::super::storage::Storage;
@@ -63,7 +64,7 @@ pub struct ResponseSegment {
     pub source: RemoteRange,
 }
 
-/// The peer has more READs outstanding than agreed.
+/// The peer has more READs outstanding than agreed, or longer ones than can be numbered.
 pub(super) struct TooManyReads;
 
 /// Sending state of the space of responses.
@@ -120,6 +121,11 @@ impl<S: Storage> Served<S> {
         self.resend = response_set(window);
     }
 
+    /// From now on at most so many are outstanding. More may be at present.
+    pub(super) fn shrink_window(&mut self, window: u32) {
+        self.window = window.clamp(1, self.window);
+    }
+
     /// Sends no more.
     pub(super) fn stop(&mut self) {
         self.limit = Some(self.una);
@@ -150,6 +156,9 @@ impl<S: Storage> Served<S> {
             return Err(TooManyReads);
         }
         let responses = segments_of(length, segment.max(1));
+        if self.end.distance_from(self.una) + responses > MAX_RESPONSES {
+            return Err(TooManyReads);
+        }
         *self.reads.at_mut(self.newest) = ServedRead {
             request_psn,
             va,

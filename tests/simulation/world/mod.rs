@@ -12,6 +12,7 @@ use crate::driver::Driver;
 use crate::driver::Surroundings;
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::log::Telling;
 use pair::Pair;
 use rand::Rng;
 use rand::SeedableRng;
@@ -77,7 +78,8 @@ pub struct World {
     weather: Weather,
     /// Cables that nothing is done to.
     spared: Vec<bool>,
-    pub trace: bool,
+    /// Closed for no reason.
+    closed_streams: u64,
 }
 
 impl World {
@@ -91,7 +93,7 @@ impl World {
         let mut world = Self {
             seed,
             now: Instant(0),
-            hosts: (0..host_count).map(|_| Host::new()).collect(),
+            hosts: Vec::new(),
             drivers: (0..host_count).map(|_| Vec::new()).collect(),
             cables: Vec::new(),
             ledger: Ledger::default(),
@@ -106,9 +108,13 @@ impl World {
             healed: false,
             weather: Weather::Storm,
             spared: Vec::new(),
-            trace: false,
+            closed_streams: 0,
             rng,
         };
+        for number in 0..host_count {
+            let limits = weather::limits(&mut world.rng);
+            world.hosts.push(Host::new(number, limits));
+        }
         world.weather = match world.rng.random_range(0..6) {
             0 => Weather::Fair,
             1 => Weather::BitErrors,
@@ -133,6 +139,11 @@ impl World {
         world
     }
 
+    /// Tells everything from now on.
+    pub fn tell(&mut self) {
+        self.ledger.log.telling = Telling::Aloud;
+    }
+
     /// Runs until all is done.
     pub fn run(&mut self) -> Coverage {
         let mut rounds = 0u64;
@@ -155,6 +166,7 @@ impl World {
                 };
                 assert!(next > self.now, "time stands still");
                 self.now = next;
+                self.ledger.log.now = next;
             }
         }
         panic!("seed {}: not done in time: {}", self.seed, self.describe());

@@ -11,20 +11,21 @@ use crate::heap::table;
 use crate::host::QueuePair;
 use crate::host::ReceiveRing;
 use crate::ledger::Connection;
+use crate::ledger::Fate;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use usb4_roce::transport::frame::MAX_PAYLOAD;
-use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
+use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
@@ -40,6 +41,12 @@ pub(super) enum Ordeal {
     Flush,
     /// Both ends are reset at some time and connected anew.
     Reset,
+    /// One end is destroyed at some time.
+    Destroy,
+    /// One end is destroyed as soon as its user has seen that all is done.
+    Leave,
+    /// A key is invalidated while it is in use.
+    Revoke,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,9 +61,8 @@ pub(super) enum Poison {
 
 #[derive(Clone, Debug)]
 pub(super) struct PairConfig {
+    /// Of a segment, as agreed.
     pub(super) segment: u32,
-    pub(super) window: u16,
-    pub(super) rd_atomic: u8,
     pub(super) depth: usize,
     pub(super) rnr_retry: u8,
     pub(super) largest: u32,
@@ -79,7 +85,10 @@ impl World {
         let rng = &mut self.rng;
         let one = rng.random_range(0..self.hosts.len());
         let other = (one + rng.random_range(1..self.hosts.len())) % self.hosts.len();
-        let ordeal = match rng.random_range(0..14) {
+        let ordeal = match rng.random_range(0..17) {
+            8 => Ordeal::Destroy,
+            9 => Ordeal::Leave,
+            10 => Ordeal::Revoke,
             7 => Ordeal::Poison(Poison::RevokedRead),
             0 => Ordeal::Poison(Poison::WriteKey),
             1 => Ordeal::Poison(Poison::ReadKey),
@@ -90,11 +99,9 @@ impl World {
             6 => Ordeal::Reset,
             _ => Ordeal::None,
         };
-        let segment = [SMALL_PAYLOAD, 16 * 1024, MAX_PAYLOAD][rng.random_range(0..3)];
+        let limits = [one, other].map(|host| self.hosts[host].limits);
         let config = PairConfig {
-            segment,
-            window: [8, 16, 64, 256][rng.random_range(0..4)],
-            rd_atomic: [1, 2, 4, 16][rng.random_range(0..4)],
+            segment: limits[0].max_payload.min(limits[1].max_payload),
             depth: [4, 16, 64][rng.random_range(0..3)],
             rnr_retry: match ordeal {
                 Ordeal::Poison(Poison::NoReceives) => 3,
@@ -137,16 +144,17 @@ impl World {
                 }
                 ring
             };
-            let window = usize::from(config.window);
+            let window = usize::from(limits[side].window);
+            let reads = usize::from(limits[side].max_rd_atomic);
             let requester = Requester::new(RequesterTables {
                 messages: table(config.depth),
                 segments: table(window),
-                reads: table(usize::from(config.rd_atomic)),
+                reads: table(reads),
             });
             let responder = Responder::new(ResponderTables {
                 requests: table(window),
                 receives: table(window),
-                reads: table(usize::from(config.rd_atomic)),
+                reads: table(reads),
                 responses: table(window),
             });
             let host = &mut self.hosts[me];
@@ -197,14 +205,15 @@ impl World {
         for side in 0..2 {
             pair.senders[side].flag_due = false;
             let (host, qp) = pair.ends[side];
+            let limits = self.hosts[host].limits;
             let qp = &mut self.hosts[host].qps[qp];
             qp.begin(life, side);
             let config = ResponderConfig {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
                 initial_psn: psns[1 - side],
-                window: pair.config.window,
-                max_dest_rd_atomic: pair.config.rd_atomic,
+                window: limits.window,
+                max_dest_rd_atomic: limits.max_rd_atomic,
                 rnr_timer: RnrTimer::new(self.rng.random_range(1..16)),
             };
             pair.late[side] = if self.weather == Weather::Storm && self.rng.random_range(0..4) == 0
@@ -219,9 +228,9 @@ impl World {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
                 initial_psn: psns[side],
-                segment: pair.config.segment,
-                window: pair.config.window,
-                max_rd_atomic: pair.config.rd_atomic,
+                segment: limits.max_payload,
+                window: limits.window,
+                max_rd_atomic: limits.max_rd_atomic,
                 timeout,
                 retry: RetryLimit::from_retry_count(7),
                 rnr_retry: RetryLimit::from_rnr_retry(pair.config.rnr_retry),
@@ -241,10 +250,11 @@ impl World {
             busy = true;
             let (host, qp) = pair.ends[side];
             let qp = &mut self.hosts[host].qps[qp];
-            if qp.in_error {
+            if qp.in_error || qp.is_destroyed {
                 continue;
             }
             qp.responder.start(config);
+            qp.has_agreed = false;
             if qp.missed {
                 qp.responder.announce_ready();
             }
@@ -253,13 +263,20 @@ impl World {
     }
 
     pub(super) fn ordeal(&mut self, index: usize) -> bool {
-        let pair = &mut self.pairs[index];
-        if self.now < pair.ordeal_at {
+        if self.now < self.pairs[index].ordeal_at {
             return false;
         }
+        if self.pairs[index].ordeal == Ordeal::Leave && !self.has_seen_all(index) {
+            return false;
+        }
+        let pair = &mut self.pairs[index];
         pair.ordeal_at = Instant(u64::MAX);
         let life = pair.life;
-        match pair.ordeal {
+        let ordeal = pair.ordeal;
+        self.ledger
+            .log
+            .say(format_args!("pair {index}: {ordeal:?}"));
+        match ordeal {
             Ordeal::None | Ordeal::Poison(_) => {}
             Ordeal::Flush => {
                 let (host, qp) = pair.ends[0];
@@ -279,8 +296,53 @@ impl World {
                 // What the old life left undone is forgotten; its receives are gone.
                 self.connect(index);
             }
+            Ordeal::Destroy | Ordeal::Leave => {
+                let (host, qp) = pair.ends[0];
+                pair.senders[0].left = 0;
+                // A last acknowledgement is said once: it may be lost.
+                let is_heard = ordeal == Ordeal::Leave && self.weather == Weather::Fair;
+                if !is_heard {
+                    self.ledger.connections[life].disturbed = [true; 2];
+                }
+                self.hosts[host].destroy(qp);
+            }
+            Ordeal::Revoke => self.revoke(life),
         }
         true
+    }
+
+    /// Whether the user of end 0 knows that both ends have got all they wanted.
+    fn has_seen_all(&self, index: usize) -> bool {
+        let pair = &self.pairs[index];
+        let [own, peer] = &self.ledger.connections[pair.life].streams;
+        let is_last_seen = peer.messages.last().is_some_and(|message| message.received);
+        let are_reads_done = peer.messages.iter().all(|message| {
+            message.opcode != Opcode::Read || message.placed_bytes == message.length
+        });
+        pair.senders.iter().all(|sender| sender.left == 0)
+            && own.completed == own.messages.len()
+            && is_last_seen
+            && are_reads_done
+    }
+
+    /// Invalidates the key of a message of end 0 that is not complete.
+    fn revoke(&mut self, life: usize) {
+        let stream = &mut self.ledger.connections[life].streams[0];
+        let open = stream.completed..stream.messages.len();
+        let victim = open.into_iter().find(|index| {
+            let opcode = stream.messages[*index].opcode;
+            matches!(opcode, Opcode::Write | Opcode::WriteWithImm | Opcode::Read)
+        });
+        let Some(victim) = victim else {
+            return;
+        };
+        stream.messages[victim].fate = Fate::MayFail(CompletionStatus::RemoteAccessError);
+        for region in self.ledger.regions.values_mut() {
+            if (region.connection, region.side, region.index) == (life, 0, victim) {
+                region.revoked = true;
+            }
+        }
+        self.ledger.connections[life].disturbed[0] = true;
     }
 
     /// No more receives for a queue pair. Messages that need one may fail from now on.

@@ -8,37 +8,98 @@ use super::pair::Poison;
 use super::weather::Weather;
 use super::World;
 use super::SAFETY_PHASE;
+use crate::cable::Injected;
 use crate::driver::Driver;
+use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::status::CompletionStatus;
 
-/// What a run has gone through, to see that the runs together cover what they are for.
+/// What runs have gone through: shown, and looked at to see that they cover what they are for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Coverage {
+    pub faults: Injected,
+    pub closed_streams: u64,
+    pub reopened_rails: u64,
+    pub skipped_headers: u64,
+    pub frames: u64,
+    pub messages: u64,
+    /// Whose bytes have been compared, and whose completions were due and came.
+    pub verified_messages: u64,
+    pub verified_bytes: u64,
+    pub failed_streams: u64,
+    pub handed_back: u64,
     pub repeated_segments: u64,
     pub repeated_responses: u64,
     pub duplicates: u64,
     pub timeouts: u64,
     pub rnr_naks: u64,
     pub sequence_naks: u64,
-    pub reopened_rails: u64,
-    pub skipped_headers: u64,
-    pub failed_streams: u64,
-    pub messages: u64,
+    pub resets: u64,
+    pub flushes: u64,
+    pub destructions: u64,
+    pub revocations: u64,
+    pub virtual_seconds: u64,
 }
 
 impl Coverage {
-    /// Adds up two runs.
+    /// All figures with their names.
+    pub fn figures(&self) -> [(&'static str, u64); 28] {
+        let faults = &self.faults;
+        [
+            ("messages", self.messages),
+            ("messages verified", self.verified_messages),
+            ("bytes verified", self.verified_bytes),
+            ("frames sent", self.frames),
+            ("frames handed back", self.handed_back),
+            ("segments repeated", self.repeated_segments),
+            ("responses repeated", self.repeated_responses),
+            ("duplicates dropped", self.duplicates),
+            ("timeouts", self.timeouts),
+            ("RNR NAKs", self.rnr_naks),
+            ("sequence NAKs", self.sequence_naks),
+            ("headers skipped", self.skipped_headers),
+            ("rails reopened", self.reopened_rails),
+            ("streams of messages failed", self.failed_streams),
+            ("fault: stream frame lost", faults.lost_frames),
+            ("fault: stream frame damaged", faults.corrupt_frames),
+            ("fault: short write", faults.short_writes),
+            ("fault: short read", faults.short_reads),
+            ("fault: reader lags", faults.lagging_readers),
+            ("fault: end of stream not told", faults.lost_eofs),
+            ("fault: cable unplugged", faults.unplugs),
+            ("fault: cable stalled", faults.stalls),
+            ("fault: stream closed", self.closed_streams),
+            ("queue pairs reset", self.resets),
+            ("queue pairs flushed", self.flushes),
+            ("queue pairs destroyed", self.destructions),
+            ("keys invalidated", self.revocations),
+            ("virtual seconds", self.virtual_seconds),
+        ]
+    }
+
+    /// Adds another run.
     pub fn add(&mut self, other: &Self) {
+        self.faults.add(&other.faults);
+        self.closed_streams += other.closed_streams;
+        self.reopened_rails += other.reopened_rails;
+        self.skipped_headers += other.skipped_headers;
+        self.frames += other.frames;
+        self.messages += other.messages;
+        self.verified_messages += other.verified_messages;
+        self.verified_bytes += other.verified_bytes;
+        self.failed_streams += other.failed_streams;
+        self.handed_back += other.handed_back;
         self.repeated_segments += other.repeated_segments;
         self.repeated_responses += other.repeated_responses;
         self.duplicates += other.duplicates;
         self.timeouts += other.timeouts;
         self.rnr_naks += other.rnr_naks;
         self.sequence_naks += other.sequence_naks;
-        self.reopened_rails += other.reopened_rails;
-        self.skipped_headers += other.skipped_headers;
-        self.failed_streams += other.failed_streams;
-        self.messages += other.messages;
+        self.resets += other.resets;
+        self.flushes += other.flushes;
+        self.destructions += other.destructions;
+        self.revocations += other.revocations;
+        self.virtual_seconds += other.virtual_seconds;
     }
 }
 
@@ -98,9 +159,8 @@ impl World {
             let (host, qp) = pair.ends[side];
             let qp = &self.hosts[host].qps[qp];
             let stream = &connection.streams[side];
-            pair.senders[side].left == 0
-                && stream.completed == stream.messages.len()
-                && qp.requester.is_empty()
+            let is_finished = stream.completed == stream.messages.len() && qp.requester.is_empty();
+            pair.senders[side].left == 0 && (is_finished || qp.is_destroyed)
         })
     }
 
@@ -116,6 +176,26 @@ impl World {
             sum.repeated_responses += responder.repeated_responses;
             sum.duplicates += responder.duplicates;
         }
+        for cable in &self.cables {
+            sum.faults.add(&cable.injected);
+        }
+        for frames in self.ledger.frames.values() {
+            sum.frames += frames.sent;
+            sum.handed_back += frames.handed_back;
+        }
+        for pair in &self.pairs {
+            if pair.ordeal_at == Instant(u64::MAX) {
+                match pair.ordeal {
+                    Ordeal::None | Ordeal::Poison(_) => {}
+                    Ordeal::Flush => sum.flushes += 1,
+                    Ordeal::Reset => sum.resets += 1,
+                    Ordeal::Destroy | Ordeal::Leave => sum.destructions += 1,
+                    Ordeal::Revoke => sum.revocations += 1,
+                }
+            }
+        }
+        sum.closed_streams = self.closed_streams;
+        sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
             sum.reopened_rails += u64::from(driver.opened - 1);
             sum.skipped_headers += driver.skipped;
@@ -128,6 +208,12 @@ impl World {
         for stream in streams {
             sum.failed_streams += u64::from(stream.failed.is_some());
             sum.messages += stream.messages.len() as u64;
+            for message in &stream.messages {
+                if message.completed == Some(CompletionStatus::Success) {
+                    sum.verified_messages += 1;
+                    sum.verified_bytes += u64::from(message.length);
+                }
+            }
         }
         sum
     }
@@ -162,6 +248,11 @@ impl World {
     }
 
     pub(super) fn check_end(&self) {
+        for driver in self.drivers.iter().flatten() {
+            if let Some(frames) = self.ledger.frames.get(&(driver.cable, driver.end)) {
+                frames.assert_settled(|seq| driver.endpoint.delivery(seq) == Delivery::Settled);
+            }
+        }
         for pair in &self.pairs {
             let connection = &self.ledger.connections[pair.life];
             for side in 0..2 {
@@ -197,7 +288,9 @@ impl World {
                         self.seed
                     );
                 }
-                if self.has_been_reachable() && pair.ordeal == Ordeal::None {
+                let is_undisturbed = pair.ordeal == Ordeal::None
+                    || (pair.ordeal == Ordeal::Leave && self.weather == Weather::Fair);
+                if self.has_been_reachable() && is_undisturbed {
                     let timeouts = qp.requester.counters().timeouts;
                     assert_eq!(timeouts, 0, "seed {}: waited in vain", self.seed);
                 }
@@ -207,13 +300,8 @@ impl World {
                 }
             }
         }
-        if self.trace {
-            println!(
-                "seed {} done at {:?}{}",
-                self.seed,
-                self.now,
-                self.describe()
-            );
-        }
+        self.ledger
+            .log
+            .say(format_args!("seed {} done{}", self.seed, self.describe()));
     }
 }

@@ -11,9 +11,11 @@ use crate::driver::Surroundings;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
+use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
@@ -32,14 +34,22 @@ pub(super) enum Weather {
     Storm,
 }
 
-pub(super) fn identity(host: usize) -> Identity {
+fn identity(host: usize, limits: Limits) -> Identity {
     Identity {
         node_guid: NodeGuid(host as u64 + 1),
         mac: [2, 0, 0, 0, 0, host as u8],
         features: Features(0),
-        max_payload: MAX_PAYLOAD,
-        window: 256,
+        limits,
         name: [0; NODE_NAME_LEN],
+    }
+}
+
+/// Limits of some host.
+pub(super) fn limits(rng: &mut ChaCha8Rng) -> Limits {
+    Limits {
+        max_payload: [SMALL_PAYLOAD, 16 * 1024, MAX_PAYLOAD][rng.random_range(0..3)],
+        window: [8, 16, 64, 256][rng.random_range(0..4)],
+        max_rd_atomic: [1, 2, 4, 16][rng.random_range(0..4)],
     }
 }
 
@@ -80,13 +90,14 @@ impl World {
                         lost_eof: in_storm(rate(rng, 500_000)),
                     };
                     let cable = self.cables.len();
-                    self.cables.push(Cable::new(config));
+                    self.cables.push(Cable::new(cable, config));
                     let entries = [16, 64, 1024][rng.random_range(0..3)];
                     let bytes = [100_000, 1_000_000, 16_000_000][rng.random_range(0..3)];
                     for (end, (me, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
                         let rail = RailId::new(self.drivers[me].len() as u8).unwrap();
+                        let identity = identity(me, self.hosts[me].limits);
                         let mut driver =
-                            Driver::new(identity(me), rail, cable, end, peer, entries, bytes);
+                            Driver::new(identity, rail, cable, end, peer, entries, bytes);
                         driver.run_at = Instant(rng.random_range(0..20_000_000));
                         self.drivers[me].push(driver);
                     }
@@ -108,6 +119,9 @@ impl World {
             return true;
         }
         let now = self.now;
+        for cable in &mut self.cables {
+            cable.log = self.ledger.log;
+        }
         let due: Vec<usize> = self
             .replug
             .iter()
@@ -150,6 +164,7 @@ impl World {
                     rng: &mut self.rng,
                     now,
                 };
+                self.closed_streams += 1;
                 driver.close(&mut around);
                 for qp in 0..self.hosts[host].qps.len() {
                     self.hosts[host].poll(qp, &mut self.ledger);
