@@ -35,10 +35,19 @@ pub enum Accelerator {
 
 impl Accelerator {
     /// QEMU's options.
+    ///
+    /// TCG executes `rep movs` and `rep stos` byte by byte, a hundred times slower than loops, so guests
+    /// must not believe that the processor is good at them. And page tables of five levels only make
+    /// look-ups slower.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Accelerator::Tcg => &[
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max,erms=off,fsrm=off,fsrs=off,fzrm=off,la57=off",
+            ],
         }
     }
 
