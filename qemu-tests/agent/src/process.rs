@@ -34,6 +34,10 @@ use nix::unistd::Pid;
 /// How long output is still collected after the process ended: what it left behind may hold its pipes open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
+/// All programs give way to the kernel's threads. Hosts have one CPU as a rule, on which a program that polls
+/// would delay each of them by up to a tick of the clock; a real host has idle CPUs for them.
+const GIVE_WAY: [&str; 3] = ["nice", "-n", "19"];
+
 nix::ioctl_write_ptr_bad!(set_window_size, nix::libc::TIOCSWINSZ, Winsize);
 
 /// Takes output as it comes.
@@ -114,9 +118,11 @@ impl Process {
         let mut child;
         match command.terminal {
             None => {
-                process = process::Command::new(program);
+                let [nice, options @ ..] = GIVE_WAY;
+                process = process::Command::new(nice);
                 process
-                    .args(&command.argv[1..])
+                    .args(options)
+                    .args(&command.argv)
                     .envs(command.environment.iter().cloned())
                     .process_group(0)
                     .stdin(Stdio::null())
@@ -140,6 +146,7 @@ impl Process {
                 process = process::Command::new("setsid");
                 process
                     .arg("--ctty")
+                    .args(GIVE_WAY)
                     .args(&command.argv)
                     .envs(command.environment.iter().cloned())
                     .stdin(slave.try_clone().context("duplicate the terminal")?)
