@@ -31,6 +31,7 @@ use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
+use usb4_roce::transport::requester::OUTAGE_RETRY;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
 use usb4_roce::transport::responder::ResponderConfig;
@@ -209,11 +210,16 @@ fn without_any_rail_the_attributes_decide() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 10);
     let unreachable = All(Delivery::Settled, Reachability::Unreachable);
+    let began = pair.now;
+    let timeout = AckTimeout::new(14).duration().unwrap();
     for _ in 0..3 {
+        assert_eq!(pair.completions(), []);
         pair.now = pair.requester.deadline().unwrap();
         pair.requester.on_timer(pair.now, &unreachable);
     }
     assert_eq!(pair.completions(), [(0, CompletionStatus::RetryExceeded)]);
+    let lasted = pair.now.since(began);
+    assert_eq!(lasted, Duration(timeout.0 + 2 * OUTAGE_RETRY.0));
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub use read::ResponsePlacement;
 pub use read::ResponseToken;
 pub use timer::Rails;
 pub use timer::Reachability;
+pub use timer::OUTAGE_RETRY;
 
 /// Running number of the first message: shortly before the numbers wrap, as `RailSeq::FIRST`.
 const FIRST_MESSAGE: u32 = u32::MAX - 15;

@@ -2,6 +2,7 @@
 
 //! The requester's timers: local ACK timeout and RNR wait.
 
+use super::super::ids::Duration;
 use super::super::ids::Instant;
 use super::super::ids::RailId;
 use super::super::ids::RailSeq;
@@ -12,6 +13,10 @@ use super::Caution;
 use super::Requester;
 use super::SegmentState;
 use super::State;
+
+/// Without any rail, retries are at least so far apart: a cable that is plugged in again needs some
+/// seconds, which common attributes (seven retries of 67 ms) would not bridge.
+pub const OUTAGE_RETRY: Duration = Duration::from_millis(1_000);
 
 /// Whether any rail leads to the peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,6 +77,10 @@ impl<S: Storage> Requester<S> {
                 self.rewind();
                 self.demand_responses();
                 self.arm(now);
+                if rails.reachability() == Reachability::Unreachable {
+                    let earliest = now.after(OUTAGE_RETRY);
+                    self.deadline = self.deadline.map(|deadline| deadline.max(earliest));
+                }
             }
             None => {
                 let message = self.first_incomplete();
