@@ -2,6 +2,7 @@
 
 //! Checks a verbs device: a seeded random mix of operations, every byte and every CQE verified.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::time::Instant;
@@ -55,6 +56,10 @@ struct Args {
     /// Run for this time in all, in place of a number of rounds
     #[arg(long, value_parser = cli::seconds)]
     seconds: Option<Duration>,
+
+    /// Run each variant until this file exists, in place of a number of rounds; at least one round
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["iterations", "seconds"])]
+    until: Option<PathBuf>,
 
     /// Queue pairs
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -163,9 +168,10 @@ fn settings(args: &Args) -> Settings {
     } else {
         args.variant.clone()
     };
-    let duty = match args.seconds {
-        Some(time) => Duty::Time(time / variants.len() as u32),
-        None => Duty::Rounds(args.iterations),
+    let duty = match (&args.until, args.seconds) {
+        (Some(file), _) => Duty::Until(file.clone()),
+        (None, Some(time)) => Duty::Time(time / variants.len() as u32),
+        (None, None) => Duty::Rounds(args.iterations),
     };
     Settings {
         seed: args.seed,

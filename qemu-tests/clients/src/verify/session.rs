@@ -127,15 +127,16 @@ enum SlotState {
 }
 
 impl Session<'_> {
-    pub(super) fn run(&mut self, duty: Duty, peer: &mut Peer) -> Result<()> {
+    pub(super) fn run(&mut self, duty: &Duty, peer: &mut Peer) -> Result<()> {
         let start = Instant::now();
         for number in 0.. {
             let step = match self.side {
                 Side::Server => peer.recv()?,
                 Side::Client => {
                     let stop = match duty {
-                        Duty::Rounds(rounds) => number >= rounds,
-                        Duty::Time(time) => start.elapsed() >= time,
+                        Duty::Rounds(rounds) => number >= *rounds,
+                        Duty::Time(time) => start.elapsed() >= *time,
+                        Duty::Until(file) => number > 0 && file.exists(),
                     };
                     let step = if stop { Step::Stop } else { Step::Round };
                     peer.send(&step)?;

@@ -3,6 +3,7 @@
 //! What a run is asked to do. The client's settings are sent to the server.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -94,12 +95,14 @@ impl fmt::Display for Variant {
 }
 
 /// When a variant has done enough.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Duty {
     /// After so many rounds.
     Rounds(u64),
     /// After so much time.
     Time(Duration),
+    /// After the round in which this file came into being at the client's end.
+    Until(PathBuf),
 }
 
 /// The client's wishes.

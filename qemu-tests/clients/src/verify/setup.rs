@@ -271,7 +271,7 @@ pub fn run_variant(run: &Run<'_>, peer: &mut Peer, variant: Variant) -> Result<O
         rng: ChaCha8Rng::seed_from_u64(fold(&[seed, run.side.index() as u64])),
         tally: Tally::default(),
     };
-    session.run(run.settings.duty, peer)?;
+    session.run(&run.settings.duty, peer)?;
     // Neither end may destroy its queue pairs while the other still waits for an acknowledgement.
     peer.barrier("variant done")?;
     Ok(Some(session.tally.clone()))
