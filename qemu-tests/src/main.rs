@@ -33,6 +33,7 @@ mod streams;
 mod suite;
 mod table;
 mod tool;
+mod traffic;
 mod within;
 mod workbench;
 

@@ -10,6 +10,7 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
+pub mod faults;
 pub mod kunit;
 pub mod life;
 pub mod network;
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Suite> {
         kunit::suite(),
         verbs::suite(),
         verbs::striped(),
+        faults::suite(),
         life::suite(),
     ]
 }

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two cables on which everything goes wrong, under traffic of which every byte is checked.
+
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+use usb4_cable::control::Client;
+use usb4_cable::control::Direction;
+use usb4_cable::control::LinkState;
+use usb4_cable::counters::DirectionCounters;
+use usb4_cable::fault::Faults;
+use usb4_cable::fault::Flow;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::roce::FIND_GID;
+use crate::stage::Stage;
+use crate::traffic;
+use crate::traffic::Traffic;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Time limit of a test.
+const TEST_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long bad weather lasts.
+const SPELL: Duration = Duration::from_secs(10);
+
+/// How long it may take until an event has shown: a cable's loss, or its return up to the first data.
+const NOTICE: Duration = Duration::from_secs(60);
+
+/// Longer than a silent peer is tolerated, so that the rail is closed.
+const LONG_STALL: Duration = Duration::from_secs(6);
+
+/// Shorter than that, so that everything just waits.
+const SHORT_STALL: Duration = Duration::from_secs(1);
+
+/// How long both cables are out.
+const OUTAGE: Duration = Duration::from_secs(2);
+
+/// How often a cable is pulled and plugged in again.
+const PULLS: u32 = 10;
+
+/// A cable that is out for so short that the hosts may learn of it only when it is back.
+const LOOSE_CONTACT: Duration = Duration::from_millis(50);
+
+/// The cables.
+const CABLES: [&str; 2] = ["c0", "c1"];
+
+/// Succeeds once a rail is not up.
+const AWAIT_DOWN: &str =
+    "while ! grep -qvx up /sys/kernel/config/usb4_roce/*/state; do sleep 0.05; done";
+
+/// The suite.
+pub fn suite() -> Suite {
+    let test = |name, run| Test {
+        name,
+        limit: TEST_LIMIT,
+        run,
+    };
+    Suite {
+        name: "faults",
+        fabric: Fabric {
+            rails: 2,
+            ..Fabric::PAIR
+        },
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![
+            test("corrupted-frames", corrupted),
+            test("lost-frames", lost),
+            test("late-interrupts", late_interrupts),
+            test("latency", latency),
+            test("everything-at-once", everything),
+            test("all-reduce-in-bad-weather", all_reduce),
+            test("stalled-rail", stalled),
+            test("stalled-one-way", stalled_one_way),
+            test("cable-pulled-ten-times", pulled_ten_times),
+            test("both-cables-out-for-two-seconds", short_outage),
+            test("both-cables-out-for-ever", long_outage),
+        ],
+    }
+}
+
+/// One in so many.
+fn one_in(count: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(count)
+}
+
+/// Makes both directions of all cables faulty.
+fn set_weather(cables: &mut Client, faults: &Faults) -> Result<()> {
+    for (number, cable) in (0..).zip(CABLES) {
+        let faults = Faults {
+            seed: number,
+            ..faults.clone()
+        };
+        cables.set_faults(cable, &faults)?;
+    }
+    Ok(())
+}
+
+/// The counters of all directions of all cables.
+fn counters(cables: &mut Client) -> Result<Vec<DirectionCounters>> {
+    let status = cables.status()?;
+    let both = status.cables.into_iter().map(|c| [c.a_to_b, c.b_to_a]);
+    Ok(both.flatten().collect())
+}
+
+/// Does `what` in bad weather, of which `evidence` must be counted.
+fn in_weather(
+    stage: &Stage<'_>,
+    faults: &Faults,
+    evidence: fn(&DirectionCounters) -> u64,
+    what: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let mut cables = stage.instance().cables()?;
+    let before = counters(&mut cables)?;
+    set_weather(&mut cables, faults)?;
+    what()?;
+    let after = counters(&mut cables)?;
+    let counts = after.iter().zip(&before);
+    let counts: Vec<u64> = counts.map(|(a, b)| evidence(a) - evidence(b)).collect();
+    stage.note(&format!("faults by direction: {counts:?}"));
+    ensure!(
+        counts.iter().sum::<u64>() > 0,
+        "the cables were not faulty: {counts:?}"
+    );
+    set_weather(&mut cables, &Faults::default())?;
+    roce::await_up(stage.instance())
+}
+
+/// Verified traffic in bad weather.
+fn weather(
+    stage: &Stage<'_>,
+    faults: &Faults,
+    evidence: fn(&DirectionCounters) -> u64,
+    options: &str,
+) -> Result<Outcome> {
+    in_weather(stage, faults, evidence, || {
+        let traffic = Traffic::start(stage, "a", "b", options)?;
+        thread::sleep(SPELL);
+        let verified = traffic.stop(stage)?;
+        stage.note(&format!("{verified:?}"));
+        Ok(())
+    })?;
+    Ok(Outcome::Passed)
+}
+
+fn corrupted(stage: &Stage<'_>) -> Result<Outcome> {
+    let faults = Faults {
+        corrupt_one_in: one_in(300),
+        ..Faults::default()
+    };
+    weather(stage, &faults, |c| c.corrupted, "--variant poll-rq")
+}
+
+fn lost(stage: &Stage<'_>) -> Result<Outcome> {
+    let faults = Faults {
+        lose_one_in: one_in(300),
+        ..Faults::default()
+    };
+    weather(stage, &faults, |c| c.lost, "--variant event-srq")
+}
+
+fn late_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
+    let faults = Faults {
+        late_interrupt_one_in: one_in(50),
+        ..Faults::default()
+    };
+    weather(stage, &faults, |c| c.frames, "--variant event-rq")
+}
+
+fn latency(stage: &Stage<'_>) -> Result<Outcome> {
+    let faults = Faults {
+        latency_us: 3_000,
+        ..Faults::default()
+    };
+    weather(stage, &faults, |c| c.frames, "--variant poll-srq")
+}
+
+/// All that one direction can suffer without going down.
+fn storm() -> Faults {
+    Faults {
+        latency_us: 500,
+        corrupt_one_in: one_in(500),
+        lose_one_in: one_in(500),
+        late_interrupt_one_in: one_in(200),
+        ..Faults::default()
+    }
+}
+
+fn everything(stage: &Stage<'_>) -> Result<Outcome> {
+    weather(stage, &storm(), |c| c.lost + c.corrupted, "")
+}
+
+fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
+    in_weather(
+        stage,
+        &storm(),
+        |c| c.lost + c.corrupted,
+        || {
+            let options = "--iterations 4 --latency-rounds 0";
+            crate::all_reduce::run(stage, 8 << 20, options)?;
+            Ok(())
+        },
+    )?;
+    Ok(Outcome::Passed)
+}
+
+/// Stops the flow in `directions` of the first cable during traffic, for a short time and for so long that
+/// the rail is given up.
+fn stall(stage: &Stage<'_>, directions: &[Direction]) -> Result<Outcome> {
+    let [stalled, other] = CABLES;
+    let traffic = Traffic::start(stage, "a", "b", "--variant event-rq")?;
+    traffic::await_in_use(stage, stalled, NOTICE)?;
+    let mut cables = stage.instance().cables()?;
+    for time in [SHORT_STALL, LONG_STALL] {
+        let mut set_flow = |flow| -> Result<()> {
+            for direction in directions {
+                let faults = Faults {
+                    flow,
+                    ..Faults::default()
+                };
+                cables.set_direction_faults(stalled, *direction, &faults)?;
+            }
+            Ok(())
+        };
+        set_flow(Flow::Stalled)?;
+        thread::sleep(time);
+        if time == LONG_STALL {
+            for host in ["a", "b"] {
+                stage.shell(host, AWAIT_DOWN, NOTICE)?;
+            }
+            traffic::await_in_use(stage, other, NOTICE)?;
+        }
+        set_flow(Flow::Moving)?;
+        traffic::await_in_use(stage, stalled, NOTICE)?;
+    }
+    traffic.stop(stage)?;
+    roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
+}
+
+fn stalled(stage: &Stage<'_>) -> Result<Outcome> {
+    stall(stage, &[Direction::AToB, Direction::BToA])
+}
+
+fn stalled_one_way(stage: &Stage<'_>) -> Result<Outcome> {
+    stall(stage, &[Direction::AToB])
+}
+
+fn pulled_ten_times(stage: &Stage<'_>) -> Result<Outcome> {
+    let [kept, pulled] = CABLES;
+    let traffic = Traffic::start(stage, "a", "b", "--variant event-srq")?;
+    traffic::await_in_use(stage, pulled, NOTICE)?;
+    let mut cables = stage.instance().cables()?;
+    for time in 0..PULLS {
+        stage.note(&format!("pull number {}", time + 1));
+        cables.unplug(pulled)?;
+        cables.wait_link(pulled, LinkState::Down, NOTICE)?;
+        if time % 2 == 0 {
+            for host in ["a", "b"] {
+                stage.shell(host, AWAIT_DOWN, NOTICE)?;
+            }
+            traffic::await_in_use(stage, kept, NOTICE)?;
+        } else {
+            thread::sleep(LOOSE_CONTACT);
+        }
+        cables.plug(pulled)?;
+        for cable in CABLES {
+            traffic::await_in_use(stage, cable, NOTICE)
+                .with_context(|| format!("after pull number {}", time + 1))?;
+        }
+    }
+    let verified = traffic.stop(stage)?;
+    stage.note(&format!("{verified:?}"));
+    roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
+}
+
+fn unplug_both(cables: &mut Client) -> Result<()> {
+    for cable in CABLES {
+        cables.unplug(cable)?;
+    }
+    for cable in CABLES {
+        cables.wait_link(cable, LinkState::Down, NOTICE)?;
+    }
+    Ok(())
+}
+
+fn plug_both(stage: &Stage<'_>, cables: &mut Client) -> Result<()> {
+    for cable in CABLES {
+        cables.plug(cable)?;
+    }
+    stage.instance().await_streams()?;
+    roce::await_up(stage.instance())
+}
+
+/// With the timeout (14) and the retries (7) that most programs use.
+fn short_outage(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18515;
+    const ITERATIONS: u32 = 4000;
+    let program = format!(
+        "{FIND_GID}\nexec ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -s 65536 -n {ITERATIONS} -c"
+    );
+    let server = stage.start("a", &program, LIMIT)?;
+    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
+    stage.shell("a", &listening, LIMIT)?;
+    let client = stage.start("b", &format!("{program} {}", roce::address("a")), LIMIT)?;
+    traffic::await_in_use(stage, CABLES[0], NOTICE)?;
+    let mut cables = stage.instance().cables()?;
+    unplug_both(&mut cables)?;
+    thread::sleep(OUTAGE);
+    plug_both(stage, &mut cables)?;
+    for job in [&client, &server] {
+        let output = stage.finish(job, LIMIT)?;
+        ensure!(
+            output.contains(&format!("{ITERATIONS} iters")),
+            "not all iterations were done:\n{output}"
+        );
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Without cables requests fail, and nothing else does.
+fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 7002;
+    const WORDS: &str = "/tmp/words";
+    const EVENTS: &str = "/tmp/events";
+    let address = format!("{}:{PORT}", roce::address("a"));
+    let program = format!(
+        "exec 2> {WORDS}; exec /lab/share/verbs-errors --device {DEVICE} --json --hang 100 --timeout 60"
+    );
+    let watch = format!("exec stdbuf -oL ibv_asyncwatch -d {DEVICE} > {EVENTS} 2>&1");
+    let has_event = |host, event: &str| {
+        let script = format!("until grep -q {event} {EVENTS}; do sleep 0.1; done");
+        stage
+            .shell(host, &script, NOTICE)
+            .with_context(|| format!("{host}: no event {event}"))
+    };
+    let mut watches = Vec::new();
+    for host in ["a", "b"] {
+        watches.push(stage.start(host, &watch, LIMIT)?);
+    }
+    let server = stage.start("a", &format!("{program} --listen {address}"), LIMIT)?;
+    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
+    stage.shell("a", &listening, LIMIT)?;
+    let client = stage.start("b", &format!("{program} --connect {address}"), LIMIT)?;
+    for host in ["a", "b"] {
+        let in_flight = format!("until grep -q 'in flight' {WORDS}; do sleep 0.1; done");
+        stage.shell(host, &in_flight, LIMIT)?;
+    }
+    let mut cables = stage.instance().cables()?;
+    unplug_both(&mut cables)?;
+    for job in [&client, &server] {
+        let report = stage.finish(job, LIMIT)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(
+            report["hang"]["ended_with"] == "RETRY_EXC_ERR",
+            "the loss of the cables was noticed otherwise: {report}"
+        );
+    }
+    for host in ["a", "b"] {
+        has_event(host, "PORT_ERR")?;
+        let state = format!("grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state");
+        stage.shell(host, &state, LIMIT).context("port state")?;
+        stage.shell(host, "pgrep ibv_asyncwatch", LIMIT)?;
+    }
+    plug_both(stage, &mut cables)?;
+    for host in ["a", "b"] {
+        has_event(host, "PORT_ACTIVE")?;
+    }
+    for job in &watches {
+        stage.kill(job)?;
+        stage.wait(job, NOTICE)?;
+    }
+    let traffic = Traffic::start(stage, "a", "b", "--variant poll-rq")?;
+    for cable in CABLES {
+        traffic::await_in_use(stage, cable, NOTICE)?;
+    }
+    traffic.stop(stage)?;
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Verified traffic in the background, and what of it each cable carries.
+
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+use usb4_cable::counters::DirectionCounters;
+
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::stage::Job;
+use crate::stage::Stage;
+
+/// Longest run, and longest wait for its end.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// How long the server may take to listen.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+
+/// Seconds that a round of the traffic may take, with whatever happens to the cables.
+const ROUND_LIMIT: u32 = 120;
+
+/// Port on which the two ends find each other.
+const PORT: u16 = 7001;
+
+/// At the client: when it comes into being, the traffic ends.
+const STOP: &str = "/tmp/stop-traffic";
+
+/// What each direction of a cable moves at least before it counts as in use. An idle rail sends a few
+/// hundred bytes a second.
+const IN_USE: u64 = 256 << 10;
+
+/// Pause between two looks at the cables.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A run of `verbs-verify` between two hosts.
+pub struct Traffic {
+    server: Job,
+    client_host: String,
+    client: Job,
+}
+
+/// What was verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified {
+    /// Rounds, after each of which all memory was compared.
+    pub rounds: u64,
+}
+
+impl Traffic {
+    /// Starts it between the hosts `server` and `client`, with the further `options`.
+    pub fn start(stage: &Stage<'_>, server: &str, client: &str, options: &str) -> Result<Self> {
+        let address = format!("{}:{PORT}", roce::address(server));
+        let program = format!(
+            "exec /lab/share/verbs-verify --device {DEVICE} --json --timeout {ROUND_LIMIT}"
+        );
+        let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
+        let server_job = stage.start(server, &format!("{program} --listen {address}"), LIMIT)?;
+        stage.shell(server, &listening, READY_LIMIT)?;
+        let script =
+            format!("rm -f {STOP}\n{program} --until {STOP} {options} --connect {address}");
+        Ok(Self {
+            server: server_job,
+            client_host: client.to_owned(),
+            client: stage.start(client, &script, LIMIT)?,
+        })
+    }
+
+    /// Ends it after the round at hand. Fails unless each byte and each completion was right.
+    pub fn stop(self, stage: &Stage<'_>) -> Result<Verified> {
+        stage.shell(&self.client_host, &format!("touch {STOP}"), READY_LIMIT)?;
+        let client = stage.wait(&self.client, LIMIT)?;
+        if !client.status.success() {
+            stage.kill(&self.server)?;
+            let server = stage.wait(&self.server, READY_LIMIT)?;
+            bail!(
+                "the traffic broke off: {}{}",
+                client.everything(),
+                server.everything()
+            );
+        }
+        stage.finish(&self.server, LIMIT)?;
+        let report: serde_json::Value =
+            serde_json::from_str(&client.text()).context("the report of verbs-verify")?;
+        ensure!(report["ok"] == true, "{report}");
+        let variants = report["variants"].as_array().into_iter().flatten();
+        let rounds = variants.map(|variant| variant["rounds"].as_u64().unwrap_or(0));
+        let verified = Verified {
+            rounds: rounds.sum(),
+        };
+        ensure!(verified.rounds > 0, "nothing was verified: {report}");
+        Ok(verified)
+    }
+}
+
+/// Waits until each direction of the cable named `cable` has carried more than an idle rail would, from
+/// now on.
+pub fn await_in_use(stage: &Stage<'_>, cable: &str, limit: Duration) -> Result<()> {
+    let mut cables = stage.instance().cables()?;
+    let before = cables.cable(cable)?;
+    let deadline = Instant::now() + limit;
+    let moved =
+        |now: &DirectionCounters, before: &DirectionCounters| now.bytes - before.bytes >= IN_USE;
+    loop {
+        let now = cables.cable(cable)?;
+        if moved(&now.a_to_b, &before.a_to_b) && moved(&now.b_to_a, &before.b_to_a) {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "cable {cable} is not in use after {} s: {} bytes from a to b, {} from b to a",
+            limit.as_secs(),
+            now.a_to_b.bytes - before.a_to_b.bytes,
+            now.b_to_a.bytes - before.b_to_a.bytes
+        );
+        thread::sleep(POLL);
+    }
+}
