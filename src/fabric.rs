@@ -32,6 +32,7 @@ use crate::transport::rail::hello::Identity;
 use crate::transport::rail::InFlight;
 use crate::verbs::device::RoceDevice;
 use crate::verbs::mr::Regions;
+use crate::verbs::netdev::neighbour::Neighbour;
 use crate::verbs::netdev::Carrier;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
@@ -140,7 +141,8 @@ impl Fabric {
         if peers.len() >= MAX_PEERS {
             return Err(ENXIO);
         }
-        let peer = Arc::pin_init(Peer::new(host), GFP_KERNEL)?;
+        let neighbour = Arc::pin_init(Neighbour::new(host), GFP_KERNEL)?;
+        let peer = Arc::pin_init(Peer::new(host, neighbour), GFP_KERNEL)?;
         peers.push(peer.clone(), GFP_KERNEL)?;
         Ok(peer)
     }
@@ -161,8 +163,13 @@ impl Fabric {
         }
     }
 
-    fn next_datagram(&self, rail: RailId, tx: &mut TxBuffer<'_>) -> Option<Outgoing<Ticket>> {
-        let len = self.netdev.take_tx(tx.staging())?;
+    fn next_datagram(
+        &self,
+        rail: RailId,
+        peer: &Peer,
+        tx: &mut TxBuffer<'_>,
+    ) -> Option<Outgoing<Ticket>> {
+        let len = self.netdev.take_tx(peer.neighbour(), tx.staging())?;
         self.turns[rail.index()].store(0, Relaxed);
         Some(Outgoing {
             body: Body::Datagram,
@@ -248,7 +255,7 @@ impl RailClient for Fabric {
         };
         drop(old);
         peer.rail_up(rail, link, identity.limits);
-        if self.netdev.wake_list().add(link.kick().clone()).is_err() {
+        if self.netdev.rail_up(peer.neighbour(), link.kick()).is_err() {
             pr_warn!(
                 "rail {}: too many rails for the network interface\n",
                 rail.index()
@@ -278,7 +285,7 @@ impl RailClient for Fabric {
             return;
         };
         peer.rail_down(rail);
-        self.netdev.wake_list().remove(link.kick());
+        self.netdev.rail_down(peer.neighbour(), link.kick());
         let before = self.rails_up.fetch_sub(1, Relaxed);
         if before == 1 {
             self.netdev.set_carrier(Carrier::Down);
@@ -304,14 +311,14 @@ impl RailClient for Fabric {
         let peer = self.peer_of(rail)?;
         let turn = self.turns[rail.index()].fetch_add(1, Relaxed);
         if turn >= DATAGRAM_SHARE {
-            if let Some(datagram) = self.next_datagram(rail, tx) {
+            if let Some(datagram) = self.next_datagram(rail, &peer, tx) {
                 return Some(datagram);
             }
             self.turns[rail.index()].store(0, Relaxed);
         }
         let frame = peer.next(rail, seq, clock::now(), &mut RailSink(tx));
         let Some(frame) = frame else {
-            return self.next_datagram(rail, tx);
+            return self.next_datagram(rail, &peer, tx);
         };
         let payload = match frame.payload {
             FramePayload::None => Payload::None,

@@ -22,6 +22,7 @@ use crate::transport::limits::Limits;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
+use crate::verbs::netdev::neighbour::Neighbour;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::Frame;
 use crate::verbs::qp::QueuePair;
@@ -68,15 +69,17 @@ impl State {
 #[pin_data]
 pub(crate) struct Peer {
     host: MacAddress,
+    neighbour: Arc<Neighbour>,
     #[pin]
     state: SpinLock<State>,
 }
 
 impl Peer {
-    /// The host with that address, with no rail yet.
-    pub(crate) fn new(host: MacAddress) -> impl PinInit<Self> {
+    /// The host with that address, which the network interface knows as `neighbour`, with no rail yet.
+    pub(crate) fn new(host: MacAddress, neighbour: Arc<Neighbour>) -> impl PinInit<Self> {
         pin_init!(Self {
             host,
+            neighbour,
             state <- new_spinlock!(State {
                 limits: None,
                 ready: ReadyList::new(),
@@ -91,6 +94,11 @@ impl Peer {
     /// The host's address.
     pub(crate) fn host(&self) -> MacAddress {
         self.host
+    }
+
+    /// The host as the network interface sees it.
+    pub(crate) fn neighbour(&self) -> &Arc<Neighbour> {
+        &self.neighbour
     }
 
     /// A rail to the host has come up.

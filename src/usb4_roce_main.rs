@@ -30,7 +30,6 @@ pub mod verbs;
 use fabric::Fabric;
 use identity::HostIdentity;
 use registration::VerbsDevice;
-use stream_adapter::wake_list::WakeList;
 use verbs::netdev::MacAddress;
 use verbs::netdev::Netdev;
 
@@ -56,8 +55,7 @@ impl kernel::InPlaceModule for Usb4RoceModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let identity = HostIdentity::find();
-            let wake = Arc::new(WakeList::new(), GFP_KERNEL)?;
-            let netdev = Netdev::register(MacAddress(identity.mac()), identity.parent(), wake)?;
+            let netdev = Netdev::register(MacAddress(identity.mac()), identity.parent())?;
             let netdev = Arc::new(netdev, GFP_KERNEL)?;
             let fabric = Fabric::new(&identity, netdev.clone())?;
             let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;

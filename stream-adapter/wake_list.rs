@@ -12,7 +12,7 @@ use kernel::sync::Arc;
 
 use super::event::Event;
 
-/// How many events a list holds: as many as there are rails to one peer, or single rails to as many peers.
+/// How many events a list holds: as many as there are rails.
 pub const CAPACITY: usize = 16;
 
 /// A set of events that may be raised where no lock may be taken, such as in a network device's
@@ -53,8 +53,8 @@ impl WakeList {
         Err(ENOSPC)
     }
 
-    /// Takes `event` out, if it is in. Afterwards the list does not touch it any more.
-    pub fn remove(&self, event: &Arc<Event>) {
+    /// Takes `event` out, and says whether it was in. Afterwards the list does not touch it any more.
+    pub fn remove(&self, event: &Arc<Event>) -> bool {
         let raw = Arc::as_ptr(event).cast_mut();
         for slot in &self.slots {
             if slot.cmpxchg(raw, core::ptr::null_mut(), Full).is_ok() {
@@ -62,9 +62,10 @@ impl WakeList {
                 unsafe { bindings::synchronize_rcu() };
                 // SAFETY: The slot owned a reference, and no reader can see it since the grace period.
                 drop(unsafe { Arc::from_raw(raw) });
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Raises one event of the list, each in its turn.

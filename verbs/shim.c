@@ -5,9 +5,10 @@
 #include "bindings_helper.h"
 #include "layout_generated.h"
 
-struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name)
+struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name,
+					   unsigned int tx_queues)
 {
-	return alloc_netdev(priv_size, name, NET_NAME_PREDICTABLE, ether_setup);
+	return alloc_netdev_mqs(priv_size, name, NET_NAME_PREDICTABLE, ether_setup, tx_queues, 1);
 }
 
 void *verbs_shim_netdev_priv(struct net_device *dev)
@@ -20,24 +21,29 @@ bool verbs_shim_netdev_running(const struct net_device *dev)
 	return netif_running(dev);
 }
 
-void verbs_shim_netdev_start_queue(struct net_device *dev)
+void verbs_shim_netdev_start_queues(struct net_device *dev)
 {
-	netif_start_queue(dev);
+	netif_tx_start_all_queues(dev);
 }
 
-void verbs_shim_netdev_stop_queue(struct net_device *dev)
+void verbs_shim_netdev_stop_queues(struct net_device *dev)
 {
-	netif_stop_queue(dev);
+	netif_tx_stop_all_queues(dev);
 }
 
-void verbs_shim_netdev_wake_queue(struct net_device *dev)
+void verbs_shim_netdev_stop_queue(struct net_device *dev, u16 index)
 {
-	netif_wake_queue(dev);
+	netif_stop_subqueue(dev, index);
 }
 
-bool verbs_shim_netdev_queue_stopped(const struct net_device *dev)
+void verbs_shim_netdev_wake_queue(struct net_device *dev, u16 index)
 {
-	return netif_queue_stopped(dev);
+	netif_wake_subqueue(dev, index);
+}
+
+bool verbs_shim_netdev_queue_stopped(const struct net_device *dev, u16 index)
+{
+	return __netif_subqueue_stopped(dev, index);
 }
 
 void verbs_shim_netdev_count_tx(struct net_device *dev, unsigned int len)
@@ -83,6 +89,16 @@ void verbs_shim_skb_queue_purge(struct sk_buff_head *queue)
 void verbs_shim_skb_set_protocol(struct sk_buff *skb, struct net_device *dev)
 {
 	skb->protocol = eth_type_trans(skb, dev);
+}
+
+struct sk_buff *verbs_shim_skb_clone(struct sk_buff *skb)
+{
+	return skb_clone(skb, GFP_ATOMIC);
+}
+
+void verbs_shim_skb_consume(struct sk_buff *skb)
+{
+	dev_consume_skb_any(skb);
 }
 
 void verbs_shim_skb_drop(struct sk_buff *skb)

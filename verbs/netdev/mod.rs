@@ -2,10 +2,13 @@
 
 //! The Ethernet interface that carries IP over the rails, beside the verbs traffic.
 //!
-//! Frames of the network stack wait in a bounded queue until a rail takes them; frames from a peer go
-//! to the stack at once.
+//! Frames of the network stack wait in a bounded queue of the host they are for until a rail to it takes
+//! them; frames from a host go to the stack at once. Which host has which address is known from the rails, so
+//! nothing is learnt from frames.
 
 mod ethtool;
+pub mod neighbour;
+mod neighbours;
 mod ops;
 mod tx_queue;
 
@@ -17,8 +20,13 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::bindings;
-use crate::stream_adapter::wake_list::WakeList;
-use tx_queue::TxQueue;
+use crate::stream_adapter::event::Event;
+use neighbour::Neighbour;
+use neighbours::Neighbours;
+use neighbours::QUEUES;
+
+/// Bytes of an Ethernet address.
+const ETH_ADDRESS: usize = 6;
 
 /// Bytes of an Ethernet header.
 const ETH_HEADER: usize = 14;
@@ -42,23 +50,20 @@ const _: () = assert!(MAX_FRAME <= crate::page_vec::MAX_PAYLOAD);
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MacAddress(pub [u8; 6]);
+pub struct MacAddress(pub [u8; ETH_ADDRESS]);
 
 /// Whether any peer can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Carrier {
     /// At least one rail is up.
     Up,
-    /// No rail is up; frames that still wait are dropped.
+    /// No rail is up.
     Down,
 }
 
 /// What the C callbacks find through `netdev_priv()`.
-#[pin_data]
 struct Shared {
-    #[pin]
-    tx: TxQueue,
-    wake: Arc<WakeList>,
+    neighbours: Neighbours,
 }
 
 /// A registered network interface, `usb4r<n>`.
@@ -73,7 +78,7 @@ struct Shared {
 /// `device` is registered, and its private area points to `shared`.
 pub struct Netdev {
     device: NonNull<bindings::net_device>,
-    shared: Pin<KBox<Shared>>,
+    shared: KBox<Shared>,
 }
 
 // SAFETY: A `struct net_device` may be used and unregistered by any thread.
@@ -85,18 +90,15 @@ unsafe impl Sync for Netdev {}
 impl Netdev {
     /// Registers an interface with address `mac` and no carrier.
     ///
-    /// `parent` is shown as its device in sysfs. One event of `wake` is raised for every frame that waits
-    /// to be sent. Fails with `ENOMEM`, or as registration fails.
+    /// `parent` is shown as its device in sysfs. Fails with `ENOMEM`, or as registration fails.
     pub fn register(
         mac: MacAddress,
         parent: Option<NonNull<kernel_bindings::device>>,
-        wake: Arc<WakeList>,
     ) -> Result<Self> {
-        let shared = KBox::pin_init(
-            pin_init!(Shared {
-                tx <- TxQueue::new(),
-                wake,
-            }),
+        let shared = KBox::new(
+            Shared {
+                neighbours: Neighbours::new(),
+            },
             GFP_KERNEL,
         )?;
 
@@ -105,6 +107,7 @@ impl Netdev {
             bindings::verbs_shim_netdev_alloc(
                 core::mem::size_of::<*const Shared>(),
                 c"usb4r%d".as_char_ptr(),
+                QUEUES,
             )
         };
         let device = NonNull::new(device).ok_or(ENOMEM)?;
@@ -137,17 +140,47 @@ impl Netdev {
         Ok(Self { device, shared })
     }
 
-    /// The events that are raised when frames wait: those of the rails that are up.
-    pub fn wake_list(&self) -> &Arc<WakeList> {
-        &self.shared.wake
+    /// Another rail leads to `neighbour`, and takes frames for it when `kick` is raised. Sleeps.
+    ///
+    /// Fails with `ENOSPC` when there are too many rails or hosts.
+    pub fn rail_up(&self, neighbour: &Arc<Neighbour>, kick: &Arc<Event>) -> Result {
+        let mut rails = neighbour.rails.lock();
+        neighbour.wake.add(kick.clone())?;
+        if *rails == 0 {
+            self.shared
+                .neighbours
+                .add(neighbour)
+                .inspect_err(|_| _ = neighbour.wake.remove(kick))?;
+        }
+        *rails += 1;
+        Ok(())
     }
 
-    /// Takes the next frame to send into `out`, and returns its length.
+    /// The rail that is woken by `kick` does not lead to `neighbour` any more. With the last rail, the
+    /// frames that wait are dropped. Sleeps.
+    pub fn rail_down(&self, neighbour: &Arc<Neighbour>, kick: &Arc<Event>) {
+        let mut rails = neighbour.rails.lock();
+        if !neighbour.wake.remove(kick) {
+            return;
+        }
+        *rails -= 1;
+        if *rails == 0 {
+            self.shared.neighbours.remove(neighbour);
+            neighbour.tx.purge();
+            // For the next host that gets this queue.
+            // SAFETY: The device is registered, and has had this queue all the time.
+            unsafe {
+                bindings::verbs_shim_netdev_wake_queue(self.device.as_ptr(), neighbour.queue().0)
+            };
+        }
+    }
+
+    /// Takes the next frame for `neighbour` into `out`, and returns its length.
     ///
     /// `out` should hold [`MAX_FRAME`] bytes; a frame longer than `out` is dropped and counted.
-    pub fn take_tx(&self, out: &mut [u8]) -> Option<usize> {
+    pub fn take_tx(&self, neighbour: &Neighbour, out: &mut [u8]) -> Option<usize> {
         loop {
-            let skb = self.shared.tx.pop(self.device)?;
+            let skb = neighbour.tx.pop(self.device, neighbour.queue())?;
             // SAFETY: The queue gave us this socket buffer, which nobody else uses.
             let len = unsafe { (*skb.as_ptr()).len } as usize;
             let copied = match out.get_mut(..len) {
@@ -208,11 +241,8 @@ impl Netdev {
         match carrier {
             // SAFETY: The device is registered.
             Carrier::Up => unsafe { bindings::netif_carrier_on(self.device.as_ptr()) },
-            Carrier::Down => {
-                // SAFETY: As above.
-                unsafe { bindings::netif_carrier_off(self.device.as_ptr()) };
-                self.shared.tx.purge();
-            }
+            // SAFETY: As above.
+            Carrier::Down => unsafe { bindings::netif_carrier_off(self.device.as_ptr()) },
         }
     }
 
@@ -232,7 +262,6 @@ impl Drop for Netdev {
         // SAFETY: By the type's invariants the device is registered. When this returns, no callback runs
         // nor will run, so that `shared` may go.
         unsafe { bindings::unregister_netdev(self.device.as_ptr()) };
-        self.shared.tx.purge();
         // SAFETY: We are the last user of an unregistered device.
         unsafe { bindings::free_netdev(self.device.as_ptr()) };
     }

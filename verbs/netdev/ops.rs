@@ -8,7 +8,11 @@ use core::ptr::NonNull;
 use kernel::ffi::c_int;
 
 use super::bindings;
+use super::neighbour::Neighbour;
+use super::tx_queue::QueueIndex;
+use super::MacAddress;
 use super::Shared;
+use super::ETH_ADDRESS;
 use super::MAX_FRAME;
 
 /// A table of callbacks that never changes.
@@ -25,6 +29,7 @@ pub(super) static NETDEV_OPS: OpsTable = OpsTable({
     bindings::net_device_ops {
         ndo_open: Some(open),
         ndo_stop: Some(stop),
+        ndo_select_queue: Some(select_queue),
         ndo_start_xmit: Some(start_xmit),
         ndo_set_mac_address: Some(bindings::eth_mac_addr),
         ndo_validate_addr: Some(bindings::eth_validate_addr),
@@ -45,7 +50,7 @@ unsafe fn shared<'a>(dev: *mut bindings::net_device) -> &'a Shared {
 /// Only to be called by the network stack, for a device that [`super::Netdev::register`] set up.
 unsafe extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
     // SAFETY: The stack passes our device.
-    unsafe { bindings::verbs_shim_netdev_start_queue(dev) };
+    unsafe { bindings::verbs_shim_netdev_start_queues(dev) };
     0
 }
 
@@ -55,10 +60,43 @@ unsafe extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
 unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
     // SAFETY: The stack passes our device, which is registered.
     unsafe {
-        bindings::verbs_shim_netdev_stop_queue(dev);
-        shared(dev).tx.purge();
+        bindings::verbs_shim_netdev_stop_queues(dev);
+        shared(dev)
+            .neighbours
+            .for_each(|neighbour| neighbour.tx.purge());
     }
     0
+}
+
+/// The address a frame is for; nothing if it has no room for one.
+///
+/// # Safety
+///
+/// `skb` must be a socket buffer that nobody changes meanwhile.
+unsafe fn destination(skb: *const bindings::sk_buff) -> Option<MacAddress> {
+    // SAFETY: The caller promises it. The linear part of a socket buffer begins at `data` and has `len`
+    // bytes without those in fragments.
+    unsafe {
+        let linear = (*skb).len.checked_sub((*skb).data_len)? as usize;
+        let address = (*skb).data.cast::<[u8; ETH_ADDRESS]>();
+        (linear >= ETH_ADDRESS).then(|| MacAddress(address.read()))
+    }
+}
+
+/// Runs with bottom halves disabled.
+///
+/// # Safety
+///
+/// Only to be called by the network stack, for a device that [`super::Netdev::register`] set up.
+unsafe extern "C" fn select_queue(
+    dev: *mut bindings::net_device,
+    skb: *mut bindings::sk_buff,
+    _subordinate: *mut bindings::net_device,
+) -> u16 {
+    // SAFETY: The stack passes our device, which is registered, and a frame that it is about to queue.
+    let (shared, host) = unsafe { (shared(dev), destination(skb)) };
+    let queue = host.and_then(|host| shared.neighbours.with(host, Neighbour::queue));
+    queue.unwrap_or(QueueIndex::EVERYONE).0
 }
 
 /// Runs with bottom halves disabled.
@@ -73,11 +111,9 @@ unsafe extern "C" fn start_xmit(
     // SAFETY: The stack passes our device, which is registered, and a socket buffer that is ours from
     // here on.
     unsafe {
-        let shared = shared(dev);
         match (NonNull::new(skb), NonNull::new(dev)) {
             (Some(buffer), Some(device)) if (*skb).len as usize <= MAX_FRAME => {
-                shared.tx.push(buffer, device);
-                shared.wake.raise_next();
+                send(shared(dev), buffer, device);
             }
             _ => {
                 bindings::verbs_shim_netdev_count_tx_dropped(dev);
@@ -86,4 +122,39 @@ unsafe extern "C" fn start_xmit(
         }
     }
     bindings::netdev_tx_NETDEV_TX_OK
+}
+
+/// Queues a frame for the host it is for. What is for no host we know is for all of them: broadcasts,
+/// multicasts, and addresses that somebody has given to an interface.
+///
+/// # Safety
+///
+/// `skb` must belong to the caller, who gives it up, and `device` must be the interface with this shared
+/// part.
+unsafe fn send(
+    shared: &Shared,
+    skb: NonNull<bindings::sk_buff>,
+    device: NonNull<bindings::net_device>,
+) {
+    let give = |neighbour: &Neighbour, skb| {
+        // SAFETY: The caller promises that the device is alive; whoever calls gives the buffer up.
+        unsafe { neighbour.tx.push(skb, device, neighbour.queue()) };
+        neighbour.wake.raise_next();
+    };
+    // SAFETY: The buffer is ours.
+    let host = unsafe { destination(skb.as_ptr()) };
+    let sent = host.and_then(|host| shared.neighbours.with(host, |to| give(to, skb)));
+    if sent.is_some() {
+        return;
+    }
+    shared.neighbours.for_each(|neighbour| {
+        // SAFETY: The buffer is ours; the copy of it becomes ours.
+        match NonNull::new(unsafe { bindings::verbs_shim_skb_clone(skb.as_ptr()) }) {
+            Some(copy) => give(neighbour, copy),
+            // SAFETY: The device is alive.
+            None => unsafe { bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr()) },
+        }
+    });
+    // SAFETY: The buffer is still ours.
+    unsafe { bindings::verbs_shim_skb_consume(skb.as_ptr()) };
 }

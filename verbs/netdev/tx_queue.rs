@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames of the network stack that wait for a rail.
+//! Frames of the network stack that wait for a rail to one host.
 
 use core::ptr::NonNull;
 
@@ -15,6 +15,19 @@ const STOP_AT: u32 = 128;
 /// Frames left when the stack is told to go on.
 const WAKE_AT: u32 = STOP_AT / 2;
 
+/// Frames that may wait at all. Those to everyone come by another queue of the stack, which is not
+/// stopped.
+const LIMIT: u32 = STOP_AT * 2;
+
+/// Number of a transmit queue of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct QueueIndex(pub(super) u16);
+
+impl QueueIndex {
+    /// The queue of frames to everyone.
+    pub(super) const EVERYONE: Self = Self(0);
+}
+
 /// A bounded first-in-first-out queue of socket buffers.
 ///
 /// # Locking
@@ -28,7 +41,7 @@ const WAKE_AT: u32 = STOP_AT / 2;
 /// # Invariants
 ///
 /// Each socket buffer in the queue belongs to it.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(super) struct TxQueue {
     #[pin]
     queue: Opaque<bindings::sk_buff_head>,
@@ -45,7 +58,8 @@ impl TxQueue {
         })
     }
 
-    /// Appends a frame, and stops the stack if that fills the queue.
+    /// Appends a frame, and stops the stack's queue `index` if that fills this one. If it is full beyond
+    /// that, the frame is dropped and counted.
     ///
     /// # Safety
     ///
@@ -55,24 +69,35 @@ impl TxQueue {
         &self,
         skb: NonNull<bindings::sk_buff>,
         device: NonNull<bindings::net_device>,
+        index: QueueIndex,
     ) {
+        if self.len() >= LIMIT {
+            // SAFETY: The caller promises that the device is alive, and gives the buffer up.
+            unsafe {
+                bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr());
+                bindings::verbs_shim_skb_drop(skb.as_ptr());
+            }
+            return;
+        }
         // SAFETY: The queue was initialised; the caller gives the buffer up.
         unsafe { bindings::skb_queue_tail(self.queue.get(), skb.as_ptr()) };
         if self.len() >= STOP_AT {
-            // SAFETY: The caller promises that the device is alive.
-            unsafe { bindings::verbs_shim_netdev_stop_queue(device.as_ptr()) };
+            // SAFETY: The caller promises that the device is alive; it has such a queue.
+            unsafe { bindings::verbs_shim_netdev_stop_queue(device.as_ptr(), index.0) };
             full_barrier();
             if self.len() <= WAKE_AT {
                 // SAFETY: As above.
-                unsafe { bindings::verbs_shim_netdev_wake_queue(device.as_ptr()) };
+                unsafe { bindings::verbs_shim_netdev_wake_queue(device.as_ptr(), index.0) };
             }
         }
     }
 
-    /// Takes the oldest frame, which then belongs to the caller, and lets a stopped stack go on.
+    /// Takes the oldest frame, which then belongs to the caller, and lets a stopped queue `index` of the
+    /// stack go on.
     pub(super) fn pop(
         &self,
         device: NonNull<bindings::net_device>,
+        index: QueueIndex,
     ) -> Option<NonNull<bindings::sk_buff>> {
         if self.len() == 0 {
             return None;
@@ -82,8 +107,10 @@ impl TxQueue {
         full_barrier();
         // SAFETY: The owner of this queue keeps the device alive.
         unsafe {
-            if self.len() <= WAKE_AT && bindings::verbs_shim_netdev_queue_stopped(device.as_ptr()) {
-                bindings::verbs_shim_netdev_wake_queue(device.as_ptr());
+            if self.len() <= WAKE_AT
+                && bindings::verbs_shim_netdev_queue_stopped(device.as_ptr(), index.0)
+            {
+                bindings::verbs_shim_netdev_wake_queue(device.as_ptr(), index.0);
             }
         }
         skb
@@ -99,6 +126,13 @@ impl TxQueue {
         // SAFETY: The queue was initialised; others may change the length meanwhile, as with the C
         // function `skb_queue_len_lockless()`.
         unsafe { core::ptr::read_volatile(&raw const (*self.queue.get()).qlen) }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for TxQueue {
+    fn drop(self: Pin<&mut Self>) {
+        self.purge();
     }
 }
 
