@@ -13,6 +13,7 @@ use crate::stage::Stage;
 pub mod faults;
 pub mod kunit;
 pub mod life;
+pub mod mesh;
 pub mod network;
 pub mod plug;
 pub mod stream;
@@ -71,6 +72,7 @@ pub fn all() -> Vec<Suite> {
         verbs::suite(),
         verbs::striped(),
         faults::suite(),
+        mesh::suite(),
         life::suite(),
     ]
 }

@@ -84,7 +84,8 @@ pub struct Netdev {
 // SAFETY: A `struct net_device` may be used and unregistered by any thread.
 unsafe impl Send for Netdev {}
 
-// SAFETY: The functions called through a shared reference synchronise in C; `TxQueue` has its own lock.
+// SAFETY: The functions called through a shared reference synchronise in C; the table of hosts and their
+// queues synchronise themselves.
 unsafe impl Sync for Netdev {}
 
 impl Netdev {

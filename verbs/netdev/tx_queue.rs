@@ -47,6 +47,12 @@ pub(super) struct TxQueue {
     queue: Opaque<bindings::sk_buff_head>,
 }
 
+// SAFETY: Socket buffers belong to no thread.
+unsafe impl Send for TxQueue {}
+
+// SAFETY: The C queue has its own lock, which all methods take to change it.
+unsafe impl Sync for TxQueue {}
+
 impl TxQueue {
     /// Creates an empty queue.
     pub(super) fn new() -> impl PinInit<Self> {

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Three hosts, each cabled to each other one.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::roce::INTERFACE;
+use crate::stage::Pair;
+use crate::stage::Stage;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// All pairs of hosts.
+const PAIRS: [(&str, &str); 3] = [("a", "b"), ("a", "c"), ("b", "c")];
+
+/// The suite.
+pub fn suite() -> Suite {
+    let test = |name, run| Test {
+        name,
+        limit: LIMIT * 4,
+        run,
+    };
+    Suite {
+        name: "mesh",
+        fabric: Fabric {
+            hosts: 3,
+            ..Fabric::PAIR
+        },
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![
+            test("ping-each-pair", ping),
+            test("frames-go-where-they-belong", no_stray_frames),
+            test("verify-each-pair", verify),
+            test("all-reduce", all_reduce),
+            test("one-host-unplugged", unplugged),
+        ],
+    }
+}
+
+fn ping(stage: &Stage<'_>) -> Result<Outcome> {
+    for (one, other) in PAIRS {
+        for (from, to) in [(one, other), (other, one)] {
+            let to = roce::address(to);
+            stage.shell(from, &format!("ping -c 10 -i 0.05 -W 2 {to}"), LIMIT)?;
+            let jumbo = format!("ping -c 5 -i 0.05 -W 2 -M do -s 8900 {to}");
+            stage.shell(from, &jumbo, LIMIT)?;
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Frames that the interface of `host` has received.
+fn received(stage: &Stage<'_>, host: &str) -> Result<u64> {
+    let path = format!("/sys/class/net/{INTERFACE}/statistics/rx_packets");
+    let count = stage.shell(host, &format!("cat {path}"), LIMIT)?;
+    count.trim().parse().context("a count of packets")
+}
+
+/// What goes from one host to another must not reach the third; a broadcast reaches all.
+fn no_stray_frames(stage: &Stage<'_>) -> Result<Outcome> {
+    /// Frames sent.
+    const SENT: u64 = 200;
+    /// Frames of other origin that may come meanwhile, such as neighbour discovery.
+    const OTHERS: u64 = 50;
+    let before = received(stage, "c")?;
+    let to = roce::address("b");
+    stage.shell("a", &format!("ping -c {SENT} -i 0.01 -W 2 {to}"), LIMIT)?;
+    let stray = received(stage, "c")? - before;
+    ensure!(
+        stray < OTHERS,
+        "{stray} frames reached host c while {SENT} went from a to b"
+    );
+    let before = [received(stage, "b")?, received(stage, "c")?];
+    let broadcast = format!("ping -b -c {SENT} -i 0.01 -W 1 10.55.0.255");
+    // No host answers a ping to a broadcast address.
+    stage.attempt("a", &broadcast, LIMIT)?;
+    for (host, before) in ["b", "c"].into_iter().zip(before) {
+        let got = received(stage, host)? - before;
+        ensure!(
+            got >= SENT,
+            "only {got} frames of {SENT} broadcasts reached host {host}"
+        );
+    }
+    Ok(Outcome::Passed)
+}
+
+fn verify_pair(stage: &Stage<'_>, server: &str, client: &str) -> Result<()> {
+    const PORT: u16 = 7001;
+    let address = format!("{}:{PORT}", roce::address(server));
+    let program = format!("exec /lab/share/verbs-verify --device {DEVICE} --json");
+    let (_, report) = stage.pair(&Pair {
+        server_host: server,
+        server: &format!("{program} --listen {address}"),
+        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        client_host: client,
+        client: &format!("{program} --iterations 2 --connect {address}"),
+        limit: LIMIT,
+    })?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    Ok(())
+}
+
+fn verify(stage: &Stage<'_>) -> Result<Outcome> {
+    for (one, other) in PAIRS {
+        verify_pair(stage, one, other).with_context(|| format!("{one} and {other}"))?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
+    crate::all_reduce::run(stage, 6 << 20, "--iterations 2 --latency-rounds 100")?;
+    Ok(Outcome::Passed)
+}
+
+/// Without the cable between two hosts, both still work with the third one.
+fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
+    // Between a and b.
+    const CABLE: &str = "c0";
+    let mut cables = stage.instance().cables()?;
+    cables.unplug(CABLE)?;
+    for host in ["a", "b"] {
+        let down = "while ! grep -qvx up /sys/kernel/config/usb4_roce/*/state; do sleep 0.05; done";
+        stage.shell(host, down, LIMIT)?;
+        verify_pair(stage, host, "c").with_context(|| format!("{host} and c"))?;
+        let to = roce::address("c");
+        stage.shell(host, &format!("ping -c 5 -i 0.05 -W 2 {to}"), LIMIT)?;
+    }
+    cables.plug(CABLE)?;
+    stage.instance().await_streams()?;
+    roce::await_up(stage.instance())?;
+    verify_pair(stage, "a", "b")?;
+    Ok(Outcome::Passed)
+}
