@@ -5,7 +5,7 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module install demo shell check sim test clean
+.PHONY: all module lab-module install demo shell check sim fuzz miri test clean
 
 all: module
 
@@ -44,6 +44,21 @@ ifdef SEED
 else
 	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) cargo test --quiet --test simulation random_programs -- --nocapture
 endif
+
+# Fuzzing guided by coverage, SECONDS for each target; needs cargo-fuzz. Random input is part of `cargo test`.
+SECONDS ?= 60
+FUZZ_TARGETS := frame rail requester responder wqe
+
+fuzz:
+	@for target in $(FUZZ_TARGETS); do \
+		cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target -- \
+			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
+	done
+
+# The core's tests under Miri, but for those that take hours there; needs a nightly compiler with miri.
+miri:
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 \
+		cargo +nightly miri test --lib --test rail_endpoint --test reliable_connection
 
 # Everything: formatting, lints, the host's tests, and the lab's.
 test: check

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is fuzzed: each module takes arbitrary bytes as a program for one part of the core, runs it, and
+//! panics if a promise is broken.
+
+pub mod frame;
+mod host;
+pub mod rail;
+pub mod requester;
+pub mod responder;
+pub mod wqe;

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is fuzzed with a nightly compiler (`make fuzz`), with random input here: breadth for every run.
+
+#[path = "fuzz/src/lib.rs"]
+mod fuzz;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(2_000)
+    })]
+
+    #[test]
+    fn frames(data in vec(any::<u8>(), 0..200)) {
+        fuzz::frame::run(&data);
+    }
+
+    #[test]
+    fn rails(data in vec(any::<u8>(), 0..3_000)) {
+        fuzz::rail::run(&data);
+    }
+
+    #[test]
+    fn requesters(data in vec(any::<u8>(), 0..3_000)) {
+        fuzz::requester::run(&data);
+    }
+
+    #[test]
+    fn responders(data in vec(any::<u8>(), 0..3_000)) {
+        fuzz::responder::run(&data);
+    }
+
+    #[test]
+    fn work_requests(data in vec(any::<u8>(), 0..600)) {
+        fuzz::wqe::run(&data);
+    }
+}
