@@ -28,6 +28,7 @@ use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::rail::hello::Hello;
+use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::RnrTimer;
 
@@ -277,14 +278,17 @@ proptest! {
 
     #[test]
     fn a_decoded_hello_encodes_to_itself(mut bytes in any::<[u8; 128]>()) {
-        bytes[0..2].copy_from_slice(&1u16.to_le_bytes());
+        bytes[0..2].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
         bytes[2..4].copy_from_slice(&256u16.to_le_bytes());
         bytes[4..8].copy_from_slice(&MAX_PAYLOAD.to_le_bytes());
         bytes[54] &= 1;
-        if let Ok(hello) = Hello::decode(&bytes) {
-            prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
-            let _ = hello.identity.name();
+        // Session, nonce, GUID and READs must not be zero.
+        for at in [16, 24, 40, 55] {
+            bytes[at] |= 1;
         }
+        let hello = Hello::decode(&bytes).unwrap();
+        prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        prop_assert!(!hello.identity.name().contains(char::is_control));
     }
 }
 
@@ -292,4 +296,23 @@ proptest! {
 fn the_checksum_is_crc32c() {
     // The check value of CRC-32C, which is inverted at both ends.
     assert_eq!(!Crc::crc32c(!0, b"123456789"), 0xe306_9283);
+}
+
+#[test]
+fn a_name_ends_where_it_would_break_out_of_a_log_line() {
+    let mut bytes = [1; 128];
+    bytes[0..2].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    bytes[2..4].copy_from_slice(&256u16.to_le_bytes());
+    bytes[4..8].copy_from_slice(&MAX_PAYLOAD.to_le_bytes());
+    for (sent, shown) in [
+        (&b"alpha\0beta"[..], "alpha"),
+        (b"alpha\nusb4_roce: all is well", "alpha"),
+        (b"alpha\x1b[2J", "alpha"),
+        (b"alph\xffa", "alph"),
+        (b"\n", ""),
+    ] {
+        bytes[64..].fill(0);
+        bytes[64..64 + sent.len()].copy_from_slice(sent);
+        assert_eq!(Hello::decode(&bytes).unwrap().identity.name(), shown);
+    }
 }

@@ -13,6 +13,7 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
+use usb4_roce::transport::rail::endpoint::RailFault;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
@@ -143,6 +144,7 @@ fn the_loss_of_the_last_frame_is_noticed_by_a_nudge() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn losses_in_both_directions_do_not_hold_each_other_up() {
     for also_lost in 0..6 {
         let mut rail = Rail::new();
@@ -171,6 +173,7 @@ fn losses_in_both_directions_do_not_hold_each_other_up() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn full_windows_with_losses_in_both_directions_recover() {
     for also_lost in 0..9 {
         let mut rail = Rail::new();
@@ -200,6 +203,7 @@ fn full_windows_with_losses_in_both_directions_recover() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn steady_losses_do_not_keep_an_old_report_from_being_repeated() {
     let mut rail = Rail::new();
     rail.lose[1] = 1;
@@ -217,4 +221,28 @@ fn steady_losses_do_not_keep_an_old_report_from_being_repeated() {
     rail.run(Duration::from_millis(50));
     assert_eq!(rail.handed_back, [201, 0]);
     assert!(rail.ends[0].can_send(0));
+}
+
+#[test]
+fn silence_is_death() {
+    let rail = Rail::new();
+    let end = &rail.ends[0];
+    let last = rail.now.after(Duration::from_millis(2_999));
+    assert_eq!(end.check(last), Ok(()));
+    let over = rail.now.after(Duration::from_millis(3_000));
+    assert_eq!(end.check(over), Err(RailFault::Dead));
+}
+
+#[test]
+fn talk_without_progress_is_death_as_well() {
+    let mut rail = Rail::new();
+    rail.lose[1] = u32::MAX;
+    rail.send(0);
+    for _ in 0..5 {
+        assert_eq!(rail.ends[0].check(rail.now), Ok(()));
+        rail.now = rail.now.after(Duration::from_millis(600));
+        // It still says that it has got nothing.
+        rail.send(1);
+    }
+    assert_eq!(rail.ends[0].check(rail.now), Err(RailFault::Dead));
 }

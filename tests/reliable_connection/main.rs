@@ -77,6 +77,7 @@ fn every_opcode_and_odd_lengths_complete_in_order() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn longest_message_is_two_gigabytes() {
     let mut pair = Pair::with(|config| config.segment = MAX_PAYLOAD);
     let request = SendRequest {

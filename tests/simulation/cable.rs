@@ -47,6 +47,8 @@ struct Direction {
     /// Frames that have come and gone since then.
     consumed: u64,
     eof: bool,
+    /// Nothing can be read before the stream has been closed.
+    wedged: bool,
 }
 
 /// What reading gave.
@@ -70,6 +72,7 @@ pub struct Injected {
     pub lost_eofs: u64,
     pub unplugs: u64,
     pub stalls: u64,
+    pub wedges: u64,
 }
 
 impl Injected {
@@ -82,6 +85,7 @@ impl Injected {
         self.lost_eofs += other.lost_eofs;
         self.unplugs += other.unplugs;
         self.stalls += other.stalls;
+        self.wedges += other.wedges;
     }
 }
 
@@ -112,6 +116,7 @@ impl Cable {
             uncounted: 0,
             consumed: 0,
             eof: false,
+            wedged: false,
         };
         Self {
             config,
@@ -146,6 +151,9 @@ impl Cable {
 
     pub fn close(&mut self, end: usize, rng: &mut ChaCha8Rng) {
         self.open[end] = false;
+        for direction in &mut self.towards {
+            direction.wedged = false;
+        }
         let inward = &mut self.towards[end];
         inward.frames.clear();
         inward.read = 0;
@@ -186,6 +194,13 @@ impl Cable {
         self.tell(format_args!("stalls until {until:?}"));
         self.injected.stalls += 1;
         self.stalled_until = until;
+    }
+
+    /// What goes towards this end gets stuck, until the stream is closed.
+    pub fn wedge(&mut self, end: usize) {
+        self.tell(format_args!("stuck towards end {end}"));
+        self.injected.wedges += 1;
+        self.towards[end].wedged = true;
     }
 
     pub fn heal(&mut self) {
@@ -254,7 +269,7 @@ impl Cable {
         }
         let short = chance(rng, self.config.short_io);
         self.injected.short_reads += u64::from(short);
-        let stalled = now < self.stalled_until;
+        let stalled = now < self.stalled_until || self.towards[end].wedged;
         let direction = &mut self.towards[end];
         let mut out = Vec::new();
         let arrived = direction

@@ -61,7 +61,10 @@ fn random_programs() {
                 let (covered, failed) = &mut *results.lock().unwrap();
                 match outcome {
                     Ok(run) => covered.add(&run),
-                    Err(_) => failed.push(seed),
+                    Err(_) => {
+                        println!("seed {seed} failed");
+                        failed.push(seed);
+                    }
                 }
             });
         }

@@ -38,16 +38,17 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The node's name, as far as it is text.
+    /// The node's name, as far as it is text. Where it would break out of a log line, it ends.
     pub fn name(&self) -> &str {
         let bytes = self.name.split(|&byte| byte == 0).next().unwrap_or(&[]);
-        match core::str::from_utf8(bytes) {
+        let text = match core::str::from_utf8(bytes) {
             Ok(name) => name,
             Err(error) => {
                 let valid = bytes.get(..error.valid_up_to()).unwrap_or(&[]);
                 core::str::from_utf8(valid).unwrap_or("")
             }
-        }
+        };
+        text.split(char::is_control).next().unwrap_or("")
     }
 }
 

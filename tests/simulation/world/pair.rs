@@ -196,10 +196,11 @@ impl World {
             _ => Psn::new(self.rng.random()),
         });
         let timeout = AckTimeout::new(match self.weather {
-            // 0.27 s: an answer that does not come by itself shows.
-            Weather::Fair | Weather::BitErrors => 14,
-            // 2.1 s, and eight of them, are longer than all faults together.
-            Weather::Outages | Weather::Storm => 17,
+            // 0.27 s.
+            Weather::Fair => 14,
+            // 2.1 s, and eight of them, are longer than all faults together. A single damaged hello costs two
+            // seconds.
+            Weather::BitErrors | Weather::Outages | Weather::Storm => 17,
         });
         let qpns = pair.ends.map(|(host, qp)| self.hosts[host].qps[qp].qpn);
         for side in 0..2 {

@@ -43,7 +43,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 28] {
+    pub fn figures(&self) -> [(&'static str, u64); 29] {
         let faults = &self.faults;
         [
             ("messages", self.messages),
@@ -68,6 +68,7 @@ impl Coverage {
             ("fault: end of stream not told", faults.lost_eofs),
             ("fault: cable unplugged", faults.unplugs),
             ("fault: cable stalled", faults.stalls),
+            ("fault: direction stuck until closed", faults.wedges),
             ("fault: stream closed", self.closed_streams),
             ("queue pairs reset", self.resets),
             ("queue pairs flushed", self.flushes),

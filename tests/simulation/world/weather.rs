@@ -142,7 +142,7 @@ impl World {
         }
         let worst = match self.weather {
             Weather::Fair | Weather::BitErrors | Weather::Outages => 2,
-            Weather::Storm => 4,
+            Weather::Storm => 5,
         };
         match self.rng.random_range(0..worst) {
             0 => {
@@ -173,6 +173,10 @@ impl World {
             2 => {
                 let until = now.after(Duration::from_millis(self.rng.random_range(1..400)));
                 self.cables[cable].stall(until);
+            }
+            3 => {
+                let end = self.rng.random_range(0..2);
+                self.cables[cable].wedge(end);
             }
             _ => {
                 // Long enough for the rail to be declared dead.
