@@ -57,7 +57,7 @@ fuzz:
 
 # The core's tests under Miri, but for those that take hours there; needs a nightly compiler with miri.
 miri:
-	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 \
+	MIRIFLAGS=-Zmiri-disable-isolation \
 		cargo +nightly miri test --lib --test rail_endpoint --test reliable_connection
 
 # Everything: formatting, lints, the host's tests, and the lab's.

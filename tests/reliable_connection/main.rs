@@ -662,3 +662,22 @@ fn the_window_is_kept() {
     pair.acknowledge();
     assert_eq!(pair.pull_all().len(), 1);
 }
+
+#[test]
+fn a_complaint_that_was_not_heard_stays_in_force_for_what_is_behind() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Send, 10);
+    pair.post(Opcode::Send, 10);
+    let sent = pair.pull_all();
+    // Both find no receive; the RNR NAK is lost.
+    pair.deliver(&sent[1]);
+    pair.deliver(&sent[0]);
+    assert!(pair.responder.take_ack(Psn::new(FIRST)).is_some());
+    pair.receives.lengths = vec![10, 10];
+    // A copy of the first arrives: only the second has to be asked for.
+    pair.deliver(&sent[0]);
+    pair.acknowledge();
+    let again = pair.pull_all();
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].psn, sent[1].psn);
+}
