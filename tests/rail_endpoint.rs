@@ -246,3 +246,15 @@ fn talk_without_progress_is_death_as_well() {
     }
     assert_eq!(rail.ends[0].check(rail.now), Err(RailFault::Dead));
 }
+
+#[test]
+fn a_number_is_taken_once() {
+    let mut rail = Rail::new();
+    let header = rail.ends[0]
+        .stamp(Body::Datagram, 0, 0, InFlight::Datagram, rail.now)
+        .unwrap();
+    let end = &mut rail.ends[1];
+    assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Deliver));
+    end.finish(Reception::Intact, rail.now);
+    assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Done));
+}

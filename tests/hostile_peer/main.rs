@@ -474,5 +474,6 @@ proptest! {
             prop_assert!(seq.is_before(acknowledged) || handed_back.contains(&seq));
         }
         prop_assert!(tx.is_idle());
+        prop_assert_eq!(tx.bytes_in_flight(), 0);
     }
 }

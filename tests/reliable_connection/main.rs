@@ -394,7 +394,7 @@ fn read_without_permission_to_read_fails_at_once() {
 fn memory_that_vanishes_under_a_read_fails_it_after_those_before_it() {
     let mut pair = Pair::new();
     pair.post(Opcode::Read, 10);
-    pair.post(Opcode::Read, 10);
+    pair.post(Opcode::Read, 2 * SMALL_PAYLOAD);
     for request in pair.pull_all() {
         pair.deliver(&request);
     }
@@ -402,6 +402,8 @@ fn memory_that_vanishes_under_a_read_fails_it_after_those_before_it() {
     let second = pair.responder.next_response(rail(0), RailSeq(1)).unwrap();
     pair.responder
         .fail_response(second.header.response_psn, NakCode::RemoteAccess);
+    // What belongs to it is not sent any more.
+    assert_eq!(pair.responder.next_response(rail(0), RailSeq(2)), None);
     assert_eq!(pair.acknowledge().syndrome, Syndrome::Ack);
     let ResponseDisposition::Place(placement) = pair.requester.on_response(&first.header, pair.now)
     else {
