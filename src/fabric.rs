@@ -36,6 +36,7 @@ use crate::verbs::netdev::neighbour::Neighbour;
 use crate::verbs::netdev::Carrier;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
+use crate::verbs::netdev::MAX_FRAME;
 use crate::verbs::objects::Objects;
 use crate::verbs::qp::Arrival;
 use crate::verbs::qp::Delivery;
@@ -47,6 +48,7 @@ use crate::verbs::route::FrameSink;
 use crate::verbs::route::Link;
 use crate::verbs::route::Route;
 use crate::verbs::route::Router;
+use crate::verbs::route::Urgency;
 
 /// Hosts that are kept in mind. Any process can name hosts, so there must be a limit.
 const MAX_PEERS: usize = 64;
@@ -169,6 +171,10 @@ impl Fabric {
         peer: &Peer,
         tx: &mut TxBuffer<'_>,
     ) -> Option<Outgoing<Ticket>> {
+        // Whoever sends small frames only leaves it to the rail's writer, which is woken for each.
+        if (tx.room() as usize) < MAX_FRAME {
+            return None;
+        }
         let len = self.netdev.take_tx(peer.neighbour(), tx.staging())?;
         self.turns[rail.index()].store(0, Relaxed);
         Some(Outgoing {
@@ -212,6 +218,10 @@ impl FrameSink for RailSink<'_, '_> {
 
     fn pages(&mut self) -> &mut PageVec {
         self.0.pages()
+    }
+
+    fn room(&self) -> u32 {
+        self.0.room()
     }
 }
 
@@ -356,7 +366,7 @@ impl RailClient for Fabric {
         let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
             return Placement::Discard;
         };
-        match qp.deliver(peer.host(), arrival, clock::now(), pages) {
+        match qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Inline) {
             Some(delivery) => Placement::Pages(Ticket::Incoming(delivery)),
             None => Placement::Discard,
         }
@@ -364,11 +374,13 @@ impl RailClient for Fabric {
 
     fn commit(&self, _rail: RailId, _header: &Header, ticket: Ticket, outcome: RxOutcome<'_>) {
         match (ticket, outcome) {
-            (Ticket::Incoming(delivery), RxOutcome::Placed) => delivery.commit(Outcome::Placed),
+            (Ticket::Incoming(delivery), RxOutcome::Placed) => {
+                delivery.commit(Outcome::Placed, Urgency::Inline)
+            }
             (
                 Ticket::Incoming(delivery),
                 RxOutcome::Staged(_) | RxOutcome::Corrupt | RxOutcome::Aborted,
-            ) => delivery.commit(Outcome::Aborted),
+            ) => delivery.commit(Outcome::Aborted, Urgency::Inline),
             (Ticket::Datagram, RxOutcome::Staged(frame)) => self.netdev.receive(frame),
             (Ticket::Datagram, RxOutcome::Placed | RxOutcome::Corrupt | RxOutcome::Aborted) => {}
             // Never given out for an arrival.

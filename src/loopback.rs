@@ -64,6 +64,10 @@ impl FrameSink for Buffers {
     fn pages(&mut self) -> &mut PageVec {
         &mut self.source
     }
+
+    fn room(&self) -> u32 {
+        MAX_PAYLOAD as u32
+    }
 }
 
 /// What the loop and its work share.
@@ -145,13 +149,19 @@ impl Shared {
             return;
         };
         buffers.target.clear();
-        let delivery = qp.deliver(self.host, arrival, clock::now(), &mut buffers.target);
+        let delivery = qp.deliver(
+            self.host,
+            arrival,
+            clock::now(),
+            &mut buffers.target,
+            Urgency::Deferred,
+        );
         if let Some(delivery) = delivery {
             let outcome = match buffers.copy(frame.payload) {
                 Ok(()) => Outcome::Placed,
                 Err(_) => Outcome::Aborted,
             };
-            delivery.commit(outcome);
+            delivery.commit(outcome, Urgency::Deferred);
         }
     }
 
@@ -237,7 +247,7 @@ impl Route for Loopback {
     fn schedule(&self, qp: &Arc<QueuePair>, _rails: RailSet, urgency: Urgency) {
         self.shared.push(qp);
         let remainder = match urgency {
-            Urgency::Inline => self.shared.carry(INLINE_BUDGET),
+            Urgency::Inline | Urgency::Batched => self.shared.carry(INLINE_BUDGET),
             Urgency::Deferred => match self.shared.buffers.try_lock() {
                 // Somebody is carrying, perhaps the caller, and will look into the list again.
                 None => Remainder::Nothing,
@@ -260,7 +270,13 @@ impl Route for Loopback {
         if let Some(qp) = self.shared.objects.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
             // An acknowledgement has no payload.
-            qp.deliver(host, Arrival::Ack(&ack), clock::now(), &mut PageVec::new());
+            qp.deliver(
+                host,
+                Arrival::Ack(&ack),
+                clock::now(),
+                &mut PageVec::new(),
+                Urgency::Deferred,
+            );
         }
     }
 

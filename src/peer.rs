@@ -43,15 +43,11 @@ struct State {
 }
 
 impl State {
-    /// Wakes one of `rails` that is idle.
-    fn wake_one(&mut self, rails: RailSet) {
-        let Some(rail) = rails.and(self.idle).iter().next() else {
-            return;
-        };
+    /// One of `rails` that is idle, if there is one: it must be told of work, and counts as busy from now on.
+    fn take_idle(&mut self, rails: RailSet) -> Option<Arc<dyn RailLink>> {
+        let rail = rails.and(self.idle).iter().next()?;
         self.idle.remove(rail);
-        if let Some(link) = &self.links[rail.index()] {
-            link.kick().raise();
-        }
+        self.links[rail.index()].clone()
     }
 }
 
@@ -115,17 +111,21 @@ impl Peer {
 
     /// A rail to the host has gone down.
     pub(crate) fn rail_down(&self, rail: RailId) {
-        let link = {
+        let (link, other) = {
             let mut state = self.state.lock();
             state.up.remove(rail);
             state.idle.remove(rail);
             // Somebody else must do what the rail may have been woken for.
-            if state.ready.len() > 0 {
-                state.wake_one(RailSet::ALL);
-            }
-            state.links[rail.index()].take()
+            let other = match state.ready.len() {
+                0 => None,
+                _ => state.take_idle(RailSet::ALL),
+            };
+            (state.links[rail.index()].take(), other)
         };
         drop(link);
+        if let Some(other) = other {
+            other.kick().raise();
+        }
     }
 
     /// The next frame to go as number `seq` over `rail`.
@@ -152,7 +152,7 @@ impl Peer {
                 self.state.lock().idle.remove(rail);
             }
             if !rails.is_empty() {
-                self.enqueue(&qp, rails);
+                self.enqueue(&qp, rails, Urgency::Deferred);
             }
             if frame.is_some() {
                 return frame;
@@ -161,11 +161,17 @@ impl Peer {
         None
     }
 
-    fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet) {
-        {
+    fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
+        let idle = {
             let mut state = self.state.lock();
             state.ready.push(qp);
-            state.wake_one(rails);
+            state.take_idle(rails)
+        };
+        if let Some(rail) = idle {
+            match urgency {
+                Urgency::Inline => rail.push(),
+                Urgency::Batched | Urgency::Deferred => rail.kick().raise(),
+            }
         }
         // Its destruction may have looked for it in the list before it was there.
         if qp.is_destroyed() {
@@ -175,8 +181,8 @@ impl Peer {
 }
 
 impl Route for Peer {
-    fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, _urgency: Urgency) {
-        self.enqueue(qp, rails);
+    fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
+        self.enqueue(qp, rails, urgency);
     }
 
     fn forget(&self, qp: &Arc<QueuePair>) {
@@ -185,9 +191,14 @@ impl Route for Peer {
     }
 
     fn farewell(&self, ack: AckHeader) {
-        let mut state = self.state.lock();
-        state.farewells.push(ack);
-        state.wake_one(RailSet::ALL);
+        let idle = {
+            let mut state = self.state.lock();
+            state.farewells.push(ack);
+            state.take_idle(RailSet::ALL)
+        };
+        if let Some(rail) = idle {
+            rail.kick().raise();
+        }
     }
 
     fn limits(&self) -> Option<Limits> {

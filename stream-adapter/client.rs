@@ -48,17 +48,29 @@ pub struct TxBuffer<'a> {
     staging: &'a mut Staging,
     payload_at: usize,
     pages: &'a mut PageVec,
+    room: u32,
 }
 
 impl<'a> TxBuffer<'a> {
-    /// A frame whose header will be at `header_at` of `staging`.
-    pub(super) fn new(staging: &'a mut Staging, header_at: usize, pages: &'a mut PageVec) -> Self {
+    /// A frame whose header will be at `header_at` of `staging`, with at most `room` bytes of payload.
+    pub(super) fn new(
+        staging: &'a mut Staging,
+        header_at: usize,
+        pages: &'a mut PageVec,
+        room: u32,
+    ) -> Self {
         pages.clear();
         Self {
             staging,
             payload_at: header_at + HEADER_LEN,
             pages,
+            room,
         }
+    }
+
+    /// The longest payload that the frame may have, at most [`MAX_PAYLOAD`] bytes.
+    pub fn room(&self) -> u32 {
+        self.room
     }
 
     /// Room for [`MAX_PAYLOAD`] bytes, for small payloads, those that may change meanwhile, and those that
@@ -116,6 +128,13 @@ pub enum RxOutcome<'a> {
 pub trait RailLink: Send + Sync {
     /// Wakes the rail's writing side; to be raised, from any context, when there is something to send.
     fn kick(&self) -> &Arc<Event>;
+
+    /// Has something to send be sent soon: small frames in the caller's own context if the rail is idle, which
+    /// saves waking a thread; all else by the rail's writing side, which is woken for it.
+    ///
+    /// The caller must be able to sleep and hold no lock that [`RailClient::next`] takes. It is never kept
+    /// waiting for the stream.
+    fn push(&self);
 
     /// How the frame with number `seq` fared. Takes a spinlock of the rail, under which nothing else is
     /// locked.

@@ -8,6 +8,7 @@ pub mod controller;
 pub mod counters;
 pub mod event;
 pub mod kthread;
+mod pen;
 pub mod rail;
 mod reader;
 pub mod staging;

@@ -3,10 +3,12 @@
 //! A rail: one stream, kept open as long as there is a peer, and what its threads share.
 
 use kernel::fmt;
+use kernel::new_mutex;
 use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
+use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
 use super::client::RailClient;
@@ -14,6 +16,8 @@ use super::client::RailLink;
 use super::counters::Counters;
 use super::event::Event;
 use super::kthread::Kthread;
+use super::pen::Pen;
+use super::pen::Progress;
 use super::stream_file::StreamPath;
 use super::supervisor;
 use crate::clock;
@@ -130,6 +134,10 @@ pub(super) struct Inner {
 ///
 /// # Locking
 ///
+/// `pen` is held while writing, and while calling the client for something to write; by the writer also while
+/// it waits for room in the stream. It is taken with no other lock held, by others than the writer and the
+/// supervisor only if it is free.
+///
 /// `inner` is held for short changes of state only: never while calling the client, while reading,
 /// writing or copying. All users are threads that may sleep.
 #[pin_data]
@@ -147,6 +155,9 @@ pub(super) struct Shared<C: RailClient> {
     /// Raised by the writer when it has said goodbye.
     #[pin]
     pub(super) farewell: Event,
+    /// There is one while the stream is open.
+    #[pin]
+    pub(super) pen: Mutex<Option<Pen>>,
     #[pin]
     pub(super) inner: SpinLock<Inner>,
 }
@@ -286,6 +297,23 @@ impl<C: RailClient> RailLink for Shared<C> {
         &self.kick
     }
 
+    fn push(&self) {
+        let left = match self.pen.try_lock() {
+            Some(mut pen) => match &mut *pen {
+                Some(pen) => pen.jot(self),
+                None => return,
+            },
+            // Whoever writes may just have found nothing more to write.
+            None => Ok(Progress::Some),
+        };
+        match left {
+            // What was sent wants an acknowledgement, and the writer has to see that it comes.
+            Ok(Progress::None) => self.kick_if_due(),
+            Ok(Progress::Some) => self.kick.raise(),
+            Err(error) => self.fail(Fault::Stream(error)),
+        }
+    }
+
     fn delivery(&self, seq: RailSeq) -> Delivery {
         self.inner.lock().endpoint.delivery(seq)
     }
@@ -325,6 +353,7 @@ impl<C: RailClient> Rail<C> {
                 kick,
                 life <- Event::new(),
                 farewell <- Event::new(),
+                pen <- new_mutex!(None),
                 inner <- new_spinlock!(Inner {
                     endpoint,
                     window: Window::Open,

@@ -4,9 +4,11 @@
 #define _USB4_ROCE_STREAM_ADAPTER_SHIM_H
 
 #include <linux/device.h>
+#include <linux/fs.h>
 #include <linux/namei.h>
 
 static const unsigned int stream_shim_lookup_follow = LOOKUP_FOLLOW;
+static const int stream_shim_rwf_nowait = (__force int)RWF_NOWAIT;
 
 struct device *stream_shim_find_child(struct device *parent, const char *name);
 ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page);

@@ -201,6 +201,28 @@ impl StreamFile {
         }
     }
 
+    /// Writes all bytes of `from`, at most 4096, as one frame, if that is possible at once.
+    ///
+    /// Fails with `EAGAIN` when the stream has no room or somebody else is using it, and as
+    /// [`StreamFile::write`] does; nothing has been written then.
+    pub fn try_write(&self, from: &PageVec) -> Result {
+        let mut iter = new_iter(kernel_bindings::ITER_SOURCE, from);
+        // SAFETY: The file is open for writing, and the iterator's pages are alive.
+        let n = check(unsafe {
+            kernel_bindings::vfs_iter_write(
+                self.file.as_ptr(),
+                &mut iter,
+                core::ptr::null_mut(),
+                bindings::stream_shim_rwf_nowait,
+            )
+        })?;
+        if n == from.len() {
+            Ok(())
+        } else {
+            Err(EIO)
+        }
+    }
+
     /// Writes all bytes of `from`, waiting for room as often as necessary.
     ///
     /// A write of at most 4096 bytes travels as one frame. Fails with `ENXIO` when the stream is closed

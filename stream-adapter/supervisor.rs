@@ -14,6 +14,7 @@ use super::client::RailClient;
 use super::event::Wake;
 use super::kthread::should_stop;
 use super::kthread::Kthread;
+use super::pen::Pen;
 use super::rail::Fault;
 use super::rail::Shared;
 use super::rail::State;
@@ -160,8 +161,10 @@ fn session<C: RailClient>(
         say_goodbye(shared);
     }
     shared.set_state(State::Closing);
-    // Both must be out of the file before it is closed.
+    // All must be out of the file before it is closed.
     drop(threads);
+    let pen = shared.pen.lock().take();
+    drop(pen);
     shared.inner.lock().endpoint.close();
     shared.announce_down();
     shared.hand_back();
@@ -180,7 +183,9 @@ fn start_threads<C: RailClient>(
 ) -> Result<(Kthread, Kthread)> {
     let index = shared.id.index();
     let mut reader = reader::Reader::new(shared.clone(), file.clone())?;
-    let mut writer = writer::Writer::new(shared.clone(), file.clone())?;
+    let writer = writer::Writer::new(shared.clone());
+    let pen = Pen::new(file.clone())?;
+    *shared.pen.lock() = Some(pen);
     let name = CString::try_from_fmt(fmt!("usb4_roce/{index}r"))?;
     let reader = Kthread::spawn(&name, move || reader.run())?;
     let name = CString::try_from_fmt(fmt!("usb4_roce/{index}w"))?;

@@ -63,7 +63,7 @@ impl RailSet {
 /// [`Route::schedule`], [`Route::forget`] and [`Route::farewell`] are called with no lock held. The
 /// others are called with the lock of a QP held and must not lock one.
 pub(crate) trait Route: Send + Sync {
-    /// The QP has frames for some of `rails`: have it asked for them.
+    /// The QP has frames for some of `rails`: have it asked for them. Sleeps if `urgency` allows it.
     fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency);
 
     /// Takes the QP off the list of those that have frames. Called with no lock held.
@@ -86,8 +86,10 @@ pub(crate) trait Route: Send + Sync {
 /// Whether a frame may be sent in the caller's own context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// The caller is a process that has just posted work and may do some of it itself.
+    /// The caller may sleep and do some of the work itself.
     Inline,
+    /// The caller may sleep, but has so much to do that small frames had better be gathered.
+    Batched,
     /// Somebody else has to send it.
     Deferred,
 }
@@ -117,4 +119,7 @@ pub(crate) trait FrameSink {
 
     /// An empty list of pages.
     fn pages(&mut self) -> &mut PageVec;
+
+    /// The longest payload that is taken now, at most `page_vec::MAX_PAYLOAD` bytes.
+    fn room(&self) -> u32;
 }

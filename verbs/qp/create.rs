@@ -52,6 +52,9 @@ use crate::transport::requester::RequesterTables;
 use crate::transport::responder::Responder;
 use crate::transport::responder::ResponderTables;
 
+/// With more requests than that outstanding, it is not the latency of each that matters.
+const INLINE_DEPTH: u32 = 4;
+
 fn table<T: Default + Clone>(len: usize) -> Result<KVVec<T>> {
     Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL)?)
 }
@@ -228,7 +231,12 @@ impl QpOps<RoceDevice> for UserQueuePair {
             QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
         }
         let rails = self.qp.settle(state, clock::now());
-        self.qp.schedule(guard, rails, Urgency::Inline);
+        let urgency = if state.requester.outstanding() <= INLINE_DEPTH {
+            Urgency::Inline
+        } else {
+            Urgency::Batched
+        };
+        self.qp.schedule(guard, rails, urgency);
         Ok(())
     }
 

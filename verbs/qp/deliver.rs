@@ -60,7 +60,7 @@ impl Delivery {
     }
 
     /// The payload has arrived, or not ([`Outcome::Aborted`]). Its pages may not be used any more.
-    pub(crate) fn commit(self, outcome: Outcome) {
+    pub(crate) fn commit(self, outcome: Outcome, urgency: Urgency) {
         let Self { qp, token, regions } = self;
         drop(regions);
         let now = clock::now();
@@ -75,7 +75,7 @@ impl Delivery {
             Token::Response(token) => state.requester.commit_response(token, outcome, now),
         }
         let rails = qp.settle(state, now);
-        qp.schedule(guard, rails, Urgency::Deferred);
+        qp.schedule(guard, rails, urgency);
         qp.deliveries.leave();
     }
 }
@@ -128,6 +128,7 @@ impl QueuePair {
         arrival: Arrival<'_>,
         now: Instant,
         pages: &mut PageVec,
+        urgency: Urgency,
     ) -> Option<Delivery> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -155,7 +156,7 @@ impl QueuePair {
             }
         };
         let rails = self.settle(state, now);
-        self.schedule(guard, rails, Urgency::Deferred);
+        self.schedule(guard, rails, urgency);
         delivery
     }
 

@@ -19,6 +19,7 @@ use super::State;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
 use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
@@ -84,7 +85,8 @@ impl QueuePair {
     /// The next frame to go as number `seq` over `rail`, if there is one, and the rails for which there
     /// are more.
     ///
-    /// Answers come before requests: the peer waits for them.
+    /// Answers come before requests: the peer waits for them. Segments sent before come only if the sink has
+    /// room for any.
     pub(crate) fn next_frame(
         self: &Arc<Self>,
         rail: RailId,
@@ -158,6 +160,10 @@ impl QueuePair {
         sink: &mut impl FrameSink,
     ) -> Option<Frame> {
         loop {
+            let room = sink.room();
+            if room < MAX_PAYLOAD && state.responder.next_response_len()? > room {
+                return None;
+            }
             let ResponseSegment { header, source } = state.responder.next_response(rail, seq)?;
             let mut regions = Regions::new();
             if source.len > 0 {
@@ -201,6 +207,10 @@ impl QueuePair {
         sink: &mut impl FrameSink,
     ) -> Option<Frame> {
         loop {
+            let room = sink.room();
+            if room < MAX_PAYLOAD && state.requester.next_segment_len(rail, now)? > room {
+                return None;
+            }
             let RequestSegment { header, source } = state.requester.next_segment(rail, seq, now)?;
             let mut regions = Regions::new();
             let payload = if source.len == 0 {

@@ -484,7 +484,12 @@ impl<S: Storage> Requester<S> {
 
     /// How many more requests can be posted.
     pub fn room(&self) -> u32 {
-        self.messages.len() - self.posted.wrapping_sub(self.completed)
+        self.messages.len() - self.outstanding()
+    }
+
+    /// How many requests have been posted and are not complete.
+    pub const fn outstanding(&self) -> u32 {
+        self.posted.wrapping_sub(self.completed)
     }
 
     /// The next completion, in the order of posting. Unsuccessful ones end the queue: all behind are

@@ -48,6 +48,25 @@ impl<S: Storage> Requester<S> {
         self.candidate(rail, now).is_some()
     }
 
+    /// The length of the payload that [`Self::next_segment`] would give for this rail; of segments sent
+    /// before, the longest it may be.
+    pub fn next_segment_len(&self, rail: RailId, now: Instant) -> Option<u32> {
+        match self.candidate(rail, now)? {
+            Candidate::Reread(_) => Some(0),
+            Candidate::Resend(_) | Candidate::Probe(_) => Some(self.config.segment),
+            Candidate::New => {
+                let request = &self.messages.at(self.admitted).request;
+                let sent = self.admitted_segments.saturating_mul(self.config.segment);
+                Some(match request.opcode {
+                    Opcode::Read => 0,
+                    Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                        request.length.saturating_sub(sent).min(self.config.segment)
+                    }
+                })
+            }
+        }
+    }
+
     /// The next segment to send. The caller sends it as frame `seq` of `rail`.
     pub fn next_segment(
         &mut self,

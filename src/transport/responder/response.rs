@@ -260,6 +260,23 @@ impl<S: Storage> Responder<S> {
         }
     }
 
+    /// The length of the payload that [`Self::next_response`] would give.
+    pub fn next_response_len(&self) -> Option<u32> {
+        if !self.has_response() {
+            return None;
+        }
+        let psn = self.served.candidate()?;
+        let number = if psn == self.served.next {
+            self.served.sending
+        } else {
+            self.served.slots.at(psn.get()).read
+        };
+        let read = self.served.reads.at(number);
+        let index = psn.distance_from(read.first_response);
+        let offset = index.saturating_mul(read.segment);
+        Some(read.length.saturating_sub(offset).min(read.segment))
+    }
+
     /// The next response to send. The caller sends it as frame `seq` of `rail`.
     pub fn next_response(&mut self, rail: RailId, seq: RailSeq) -> Option<ResponseSegment> {
         match self.state {

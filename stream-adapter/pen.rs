@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What writes frames into an open stream: takes them from the client, completes them, and lets small ones
+//! share one write.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::client::Outgoing;
+use super::client::Payload;
+use super::client::RailClient;
+use super::client::TxBuffer;
+use super::rail::Shared;
+use super::rail::State;
+use super::rail::Window;
+use super::staging::Staging;
+use super::stream_file::StreamFile;
+use crate::checksum::KernelCrc;
+use crate::clock;
+use crate::page_vec::PageVec;
+use crate::page_vec::MAX_PAYLOAD;
+use crate::transport::checksum::Seed;
+use crate::transport::frame::padded;
+use crate::transport::frame::HEADER_LEN;
+use crate::transport::frame::STREAM_FRAME;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::endpoint::ControlFrame;
+
+/// Where the padding of payloads in pages is taken from: zeroes at the end of the buffer.
+const PADDING_AT: usize = STREAM_FRAME + HEADER_LEN + MAX_PAYLOAD;
+
+/// Small frames gathered for one write, one more frame of any length, and padding.
+const BUFFER_LEN: usize = PADDING_AT + HEADER_LEN;
+
+/// Whether anything was done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It was.
+    Some,
+    /// There was nothing to do.
+    None,
+}
+
+/// The pen of an open stream. Only who holds it writes into the stream.
+///
+/// # Invariants
+///
+/// The first `gathered` bytes of `buffer` are whole frames not yet written, at most [`STREAM_FRAME`] bytes
+/// and a multiple of [`HEADER_LEN`]. The bytes from [`PADDING_AT`] on are zero.
+pub(super) struct Pen {
+    file: Arc<StreamFile>,
+    buffer: Staging,
+    gathered: usize,
+    pages: PageVec,
+    list: PageVec,
+}
+
+/// What the endpoint allows at the moment.
+enum Room {
+    /// A frame with this number and checksum seed.
+    Frame(RailSeq, Seed),
+    /// Nothing: the rail is not up, or its window is full.
+    None,
+}
+
+impl Pen {
+    pub(super) fn new(file: Arc<StreamFile>) -> Result<Self> {
+        Ok(Self {
+            file,
+            buffer: Staging::new(BUFFER_LEN)?,
+            gathered: 0,
+            pages: PageVec::new(),
+            list: PageVec::new(),
+        })
+    }
+
+    /// Writes what the client has to send as long as it is small and shares one frame of the stream, and
+    /// never waits. What cannot be written now stays gathered: says whether the writer has to see to that.
+    pub(super) fn jot<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
+        while let Some(room) = (STREAM_FRAME - self.gathered).checked_sub(HEADER_LEN) {
+            if self.send_next(shared, room as u32)? == Progress::None {
+                break;
+            }
+        }
+        if self.gathered == 0 {
+            return Ok(Progress::None);
+        }
+        self.list.clear();
+        // SAFETY: As in `write_buffer`.
+        unsafe { self.buffer.push_to(0..self.gathered, &mut self.list)? };
+        // Whatever is the matter, a full ring or the stream's end: the writer will see.
+        if self.file.try_write(&self.list).is_ok() {
+            shared.counters.tx_writes.increment();
+            self.gathered = 0;
+            return Ok(Progress::None);
+        }
+        Ok(Progress::Some)
+    }
+
+    /// Adds the rail's own frames that are due.
+    pub(super) fn gather_control<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
+        loop {
+            let mut inner = shared.inner.lock();
+            let frame = inner.endpoint.next_control::<KernelCrc>(clock::now());
+            drop(inner);
+            match frame {
+                Some(frame) => self.gather(shared, &frame)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Writes a goodbye, the last thing that is written.
+    pub(super) fn say_goodbye<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
+        let mut inner = shared.inner.lock();
+        let frame = inner.endpoint.goodbye::<KernelCrc>(clock::now());
+        drop(inner);
+        if let Some(frame) = frame {
+            self.gather(shared, &frame)?;
+        }
+        self.flush(shared).map(|_| ())
+    }
+
+    fn gather<C: RailClient>(&mut self, shared: &Shared<C>, frame: &ControlFrame) -> Result {
+        let bytes = frame.bytes();
+        if self.gathered + bytes.len() > STREAM_FRAME {
+            self.flush(shared)?;
+        }
+        self.buffer.bytes_mut()[self.gathered..][..bytes.len()].copy_from_slice(bytes);
+        self.gathered += bytes.len();
+        shared.counters.tx_control.increment();
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    pub(super) fn flush<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
+        let len = core::mem::take(&mut self.gathered);
+        if len == 0 {
+            return Ok(Progress::None);
+        }
+        self.write_buffer(shared, 0, len)?;
+        Ok(Progress::Some)
+    }
+
+    fn write_buffer<C: RailClient>(&mut self, shared: &Shared<C>, at: usize, len: usize) -> Result {
+        self.list.clear();
+        // SAFETY: The buffer lives as long as `self`, and nothing changes it during the write below, the
+        // only use of the list.
+        unsafe { self.buffer.push_to(at..at + len, &mut self.list)? };
+        shared.counters.tx_writes.increment();
+        self.file.write(&self.list)
+    }
+
+    fn room<C: RailClient>(shared: &Shared<C>) -> Room {
+        let mut inner = shared.inner.lock();
+        // Nothing follows a goodbye.
+        if inner.state != State::Closing && inner.endpoint.can_send(MAX_PAYLOAD as u32) {
+            if let Some(seed) = inner.endpoint.seed() {
+                return Room::Frame(inner.endpoint.next_seq(), seed);
+            }
+        }
+        inner.window = Window::Full;
+        Room::None
+    }
+
+    /// Sends the client's next frame, with at most `longest` bytes of payload, if it has one and the window
+    /// has room.
+    pub(super) fn send_next<C: RailClient>(
+        &mut self,
+        shared: &Shared<C>,
+        longest: u32,
+    ) -> Result<Progress> {
+        let Room::Frame(seq, seed) = Self::room(shared) else {
+            return Ok(Progress::None);
+        };
+        let mut tx = TxBuffer::new(&mut self.buffer, self.gathered, &mut self.pages, longest);
+        let Some(outgoing) = shared.client.next(shared.id, seq, &mut tx) else {
+            return Ok(Progress::None);
+        };
+        let sent = self.send(shared, seq, seed, &outgoing);
+        // The payload's pages are not used any more, so the ticket may go.
+        drop(outgoing);
+        sent?;
+        Ok(Progress::Some)
+    }
+
+    fn send<C: RailClient>(
+        &mut self,
+        shared: &Shared<C>,
+        seq: RailSeq,
+        seed: Seed,
+        outgoing: &Outgoing<C::Ticket>,
+    ) -> Result {
+        let payload_at = self.gathered + HEADER_LEN;
+        let (len, crc) = match outgoing.payload {
+            Payload::None => (0, seed.payload_crc::<KernelCrc>(&[])),
+            Payload::Staged(len) => {
+                let payload = &self.buffer.bytes()[payload_at..][..len];
+                (len, seed.payload_crc::<KernelCrc>(payload))
+            }
+            Payload::Pages => (self.pages.len(), self.pages.crc32c(seed.state())),
+        };
+
+        let len_on_wire = len as u32;
+        let mut inner = shared.inner.lock();
+        let header = if inner.endpoint.seed() == Some(seed) {
+            inner
+                .endpoint
+                .stamp(outgoing.body, len_on_wire, crc, outgoing.item, clock::now())
+        } else {
+            None
+        };
+        drop(inner);
+        let Some(header) = header else {
+            // The rail went down meanwhile.
+            shared.give_up(seq, outgoing.item);
+            return Ok(());
+        };
+
+        let header_bytes = header.encode::<KernelCrc>(seed);
+        self.buffer.bytes_mut()[self.gathered..][..HEADER_LEN].copy_from_slice(&header_bytes);
+        shared.counters.tx_frames.increment();
+        shared.counters.tx_bytes.add(len as u64);
+
+        let padding = padded(len_on_wire) as usize - len;
+        match outgoing.payload {
+            Payload::Pages => self.send_pages(shared, padding),
+            Payload::None | Payload::Staged(_) => {
+                self.buffer.bytes_mut()[payload_at + len..][..padding].fill(0);
+                self.send_staged(shared, HEADER_LEN + len + padding)
+            }
+        }
+    }
+
+    /// Sends a frame of `frame_len` bytes behind what was gathered, or adds it to that.
+    fn send_staged<C: RailClient>(&mut self, shared: &Shared<C>, frame_len: usize) -> Result {
+        if self.gathered + frame_len <= STREAM_FRAME {
+            self.gathered += frame_len;
+            return Ok(());
+        }
+        let at = self.gathered;
+        self.flush(shared)?;
+        self.write_buffer(shared, at, frame_len)
+    }
+
+    /// Sends a frame whose header lies behind what was gathered and whose payload lies in pages.
+    fn send_pages<C: RailClient>(&mut self, shared: &Shared<C>, padding: usize) -> Result {
+        let at = self.gathered;
+        self.flush(shared)?;
+        self.list.clear();
+        // SAFETY: The buffer lives as long as `self`, the pages as long as the ticket that our caller
+        // holds; both outlast the write below, the only use of the list. The header and the padding do
+        // not change meanwhile.
+        unsafe {
+            self.buffer.push_to(at..at + HEADER_LEN, &mut self.list)?;
+            self.list.append(&self.pages, 0)?;
+            self.buffer
+                .push_to(PADDING_AT..PADDING_AT + padding, &mut self.list)?;
+        }
+        shared.counters.tx_writes.increment();
+        self.file.write(&self.list)
+    }
+}
