@@ -65,7 +65,7 @@ impl World {
         for one in 0..hosts {
             for other in one + 1..hosts {
                 let fewest = if weather == Weather::Outages { 2 } else { 1 };
-                let rails = rng.random_range(fewest..=if hosts == 2 { 4 } else { 2 });
+                let rails = rng.random_range(fewest..=4);
                 for number in 0..rails {
                     self.spared.push(weather == Weather::Outages && number == 0);
                     let rate = |rng: &mut ChaCha8Rng, most: u32| match rng.random_range(0..3) {
