@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -17,6 +18,8 @@ use anyhow::anyhow;
 use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
+use rustix::fs::flock;
+use rustix::fs::FlockOperation;
 
 use crate::host::console_log;
 use crate::instance::Instance;
@@ -77,6 +80,8 @@ impl fmt::Display for Tally {
 pub struct Run<'a> {
     workbench: &'a Workbench,
     directory: PathBuf,
+    /// Locked, so that other runs leave the directory alone.
+    _claim: File,
     tally: Tally,
     labs: u32,
 }
@@ -96,10 +101,13 @@ impl<'a> Run<'a> {
         let directory = runs.join(format!("{seconds}-{}", std::process::id()));
         fs::create_dir_all(&directory)
             .with_context(|| format!("create {}", directory.display()))?;
+        let claim =
+            claim(&directory)?.with_context(|| format!("{} is in use", directory.display()))?;
         remove_old(&runs)?;
         Ok(Self {
             workbench,
             directory,
+            _claim: claim,
             tally: Tally::default(),
             labs: 0,
         })
@@ -374,7 +382,14 @@ fn within_limit(test: &Test, stage: &Stage<'_>, instance: &Instance) -> Result<O
     })
 }
 
-/// Removes the logs of all but the newest runs.
+/// Locks the directory of a run; `None` if it belongs to one that still runs.
+fn claim(directory: &Path) -> Result<Option<File>> {
+    let file = File::open(directory).with_context(|| format!("open {}", directory.display()))?;
+    let is_free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    Ok(is_free.then_some(file))
+}
+
+/// Removes the logs of all but the newest runs, and of those that still run.
 fn remove_old(runs: &Path) -> Result<()> {
     let entries = fs::read_dir(runs).with_context(|| format!("list {}", runs.display()))?;
     let mut found: Vec<PathBuf> = entries
@@ -385,7 +400,10 @@ fn remove_old(runs: &Path) -> Result<()> {
     found.sort();
     found.truncate(found.len().saturating_sub(KEPT_RUNS));
     for path in found {
-        fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        // Another run may be removing it just now.
+        if let Ok(Some(_claim)) = claim(&path) {
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -410,7 +428,10 @@ mod tests {
         for second in 100..100 + KEPT_RUNS + 2 {
             fs::create_dir(directory.path().join(format!("{second}-1"))).unwrap();
         }
+        let running = claim(&directory.path().join("100-1")).unwrap();
+        assert!(running.is_some());
         remove_old(directory.path()).unwrap();
+        assert!(directory.path().join("100-1").exists());
         assert!(!directory.path().join("101-1").exists());
         assert!(directory.path().join("102-1").exists());
     }
