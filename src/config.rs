@@ -5,6 +5,7 @@
 //! | attribute  | read                                   | write                                        |
 //! |------------|----------------------------------------|----------------------------------------------|
 //! | `stream`   | the stream device, or an empty line    | its path or number starts the rail, an empty line stops it |
+//! | `service`  | the stream service, or an empty line   | its name, such as `0-1.0`, before `stream`; tells the cable's speed |
 //! | `state`    | where the rail stands                  |                                              |
 //! | `peer`     | name, node GUID and MAC, or an empty line |                                           |
 //! | `counters` | one `name value` pair a line           |                                              |
@@ -30,6 +31,7 @@ use kernel::sync::SpinLock;
 use crate::*;
 
 use crate::fabric::Fabric;
+use crate::stream_adapter::cable::Service;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
 use crate::stream_adapter::stream_file::StreamPath;
@@ -141,6 +143,7 @@ impl configfs::GroupOperations for RailsConfig {
                 state: 1,
                 peer: 2,
                 counters: 3,
+                service: 4,
             ],
         };
         let rail_name = name.try_into()?;
@@ -176,6 +179,9 @@ pub(crate) struct RailConfig {
     // Declared first, and so dropped before `id`.
     #[pin]
     running: Mutex<Option<Running>>,
+    /// Name of the stream service. Taken with `running` held, or alone.
+    #[pin]
+    service: Mutex<CString>,
     name: CString,
     id: TakenId,
     fabric: Arc<Fabric>,
@@ -191,6 +197,7 @@ impl RailConfig {
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             running <- new_mutex!(None),
+            service <- new_mutex!(CString::try_from_fmt(fmt!(""))?),
             name,
             id,
             fabric,
@@ -231,9 +238,30 @@ impl RailConfig {
             );
         })?;
         let name = (&*self.name).try_into()?;
+        let service = match self.service.lock().to_str() {
+            Ok(service) if !service.is_empty() => Some(Service::parse(service)?),
+            _ => None,
+        };
         let fabric = self.fabric.clone();
-        let rail = Rail::start(self.id.id, name, path, self.identity, fabric)?;
+        let rail = Rail::start(self.id.id, name, path, service, self.identity, fabric)?;
         *running = Some(Running { rail, stream });
+        Ok(())
+    }
+
+    /// Notes the stream service; it counts from when the rail is next started.
+    fn set_service(&self, service: &[u8]) -> Result {
+        let service = core::str::from_utf8(service).map_err(|_| EINVAL)?;
+        if !service.is_empty() {
+            Service::parse(service).inspect_err(|_| {
+                pr_err!(
+                    "rail {}: a stream service has a name such as 0-1.0\n",
+                    self.name()
+                );
+            })?;
+        }
+        let service = CString::try_from_fmt(fmt!("{service}"))?;
+        let old = core::mem::replace(&mut *self.service.lock(), service);
+        drop(old);
         Ok(())
     }
 
@@ -318,6 +346,22 @@ impl configfs::AttributeOperations<3> for RailConfig {
             Some(running) => running.rail.counters().show(out),
             None => Ok(()),
         })
+    }
+}
+
+#[vtable]
+impl configfs::AttributeOperations<4> for RailConfig {
+    type Data = RailConfig;
+
+    fn show(data: &RailConfig, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+        let service = data.service.lock();
+        print(page, |out| {
+            writeln!(out, "{}", service.to_str().unwrap_or(""))
+        })
+    }
+
+    fn store(data: &RailConfig, page: &[u8]) -> Result {
+        data.set_service(page.trim_ascii())
     }
 }
 

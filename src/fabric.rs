@@ -21,6 +21,7 @@ use crate::stream_adapter::client::Payload;
 use crate::stream_adapter::client::Placement;
 use crate::stream_adapter::client::RailClient;
 use crate::stream_adapter::client::RailLink;
+use crate::stream_adapter::client::Rate;
 use crate::stream_adapter::client::RxOutcome;
 use crate::stream_adapter::client::TxBuffer;
 use crate::transport::frame::Body;
@@ -93,6 +94,8 @@ pub(crate) struct Fabric {
     /// Frames of QPs since the last of the network interface, by rail.
     turns: [Atomic<u32>; RailId::COUNT],
     rails_up: Atomic<u32>,
+    /// What the rails that are up carry, in Mb/s.
+    rates: [Atomic<u32>; RailId::COUNT],
     #[pin]
     device: Mutex<Option<DeviceHandle<RoceDevice>>>,
 }
@@ -118,6 +121,7 @@ impl Fabric {
                 }; RailId::COUNT]),
                 turns: [const { Atomic::new(0) }; RailId::COUNT],
                 rails_up: Atomic::new(0),
+                rates: [const { Atomic::new(0) }; RailId::COUNT],
                 device <- new_mutex!(None),
             }),
             GFP_KERNEL,
@@ -153,6 +157,17 @@ impl Fabric {
     /// QPs of this host.
     fn may_be_peer(&self, host: MacAddress) -> bool {
         host != self.host && host.0[0] & MAC_GROUP == 0
+    }
+
+    /// What all rails that are up carry together.
+    fn rate(&self) -> Rate {
+        Rate(self.rates.iter().map(|rate| rate.load(Relaxed)).sum())
+    }
+
+    /// Notes what a rail carries from now on.
+    fn set_rate(&self, rail: RailId, rate: Rate) {
+        self.rates[rail.index()].store(rate.0, Relaxed);
+        self.netdev.set_rate(self.rate());
     }
 
     fn peer_of(&self, rail: RailId) -> Option<Arc<Peer>> {
@@ -204,6 +219,7 @@ impl Router for Fabric {
     fn link(&self) -> Link {
         Link {
             rails: self.rails_up.load(Relaxed),
+            rate: self.rate(),
         }
     }
 }
@@ -271,6 +287,7 @@ impl RailClient for Fabric {
                 rail.index()
             );
         }
+        self.set_rate(rail, link.rate());
         let before = self.rails_up.fetch_add(1, Relaxed);
         if before == 0 {
             self.netdev.set_carrier(Carrier::Up);
@@ -296,6 +313,7 @@ impl RailClient for Fabric {
         };
         peer.rail_down(rail);
         self.netdev.rail_down(peer.neighbour(), link.kick());
+        self.set_rate(rail, Rate(0));
         let before = self.rails_up.fetch_sub(1, Relaxed);
         if before == 1 {
             self.netdev.set_carrier(Carrier::Down);

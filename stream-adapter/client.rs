@@ -124,6 +124,15 @@ pub enum RxOutcome<'a> {
     Aborted,
 }
 
+/// What a cable carries each way, in Mb/s.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rate(pub u32);
+
+impl Rate {
+    /// What every USB4 link carries at least: one lane of generation 2.
+    pub const LEAST: Self = Self(10_000);
+}
+
 /// What a client may do with a rail that is up.
 pub trait RailLink: Send + Sync {
     /// Wakes the rail's writing side; to be raised, from any context, when there is something to send.
@@ -139,6 +148,9 @@ pub trait RailLink: Send + Sync {
     /// How the frame with number `seq` fared. Takes a spinlock of the rail, under which nothing else is
     /// locked.
     fn delivery(&self, seq: RailSeq) -> Delivery;
+
+    /// What its cable carried when it came up; the least possible if that is not known.
+    fn rate(&self) -> Rate;
 }
 
 /// The user of rails, shared by all of them.

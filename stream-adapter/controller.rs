@@ -16,7 +16,7 @@ use super::staging::Staging;
 const PCI_CLASS_USB4: u32 = 0x0c_03_40;
 
 /// How many domains are looked for.
-const MAX_DOMAINS: usize = 8;
+const MAX_DOMAINS: u32 = 8;
 
 /// The controller that was found first.
 ///
@@ -37,17 +37,13 @@ unsafe impl Sync for Controller {}
 impl Controller {
     /// Finds the first USB4 controller whose driver has brought its router up.
     pub fn find() -> Option<Self> {
-        let mut pci = core::ptr::null_mut();
+        let mut controllers = Controllers(core::ptr::null_mut());
         loop {
-            // SAFETY: `pci` is NULL or the reference from the round before, which the call puts.
-            pci = unsafe { bindings::pci_get_class(PCI_CLASS_USB4, pci) };
-            let device = NonNull::new(pci)?;
-            if let Some(router_uuid) = router_uuid(device) {
-                // INVARIANT: `pci_get_class` has taken a reference for us.
-                return Some(Self {
-                    pci: device,
-                    router_uuid,
-                });
+            let pci = controllers.next()?;
+            if let Some(router_uuid) = router_uuid(pci) {
+                // INVARIANT: Now the reference is ours.
+                core::mem::forget(controllers);
+                return Some(Self { pci, router_uuid });
             }
         }
     }
@@ -71,10 +67,57 @@ impl Drop for Controller {
     }
 }
 
+/// The USB4 controllers, one after the other.
+///
+/// # Invariants
+///
+/// The pointer is NULL or holds a reference.
+struct Controllers(*mut bindings::pci_dev);
+
+impl Controllers {
+    /// The next one, valid until the next call.
+    fn next(&mut self) -> Option<NonNull<bindings::pci_dev>> {
+        // SAFETY: By the type's invariants it is NULL or the reference from the call before, which this
+        // one puts.
+        self.0 = unsafe { bindings::pci_get_class(PCI_CLASS_USB4, self.0) };
+        NonNull::new(self.0)
+    }
+}
+
+impl Drop for Controllers {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants; nothing is done with NULL.
+        unsafe { bindings::pci_dev_put(self.0) };
+    }
+}
+
 /// A referenced device.
-struct DeviceRef(NonNull<bindings::device>);
+pub(super) struct DeviceRef(NonNull<bindings::device>);
 
 impl DeviceRef {
+    /// The child of that name.
+    pub(super) fn find_child(&self, name: &CStr) -> Option<Self> {
+        Self::child(self.0, name)
+    }
+
+    /// What `parse` makes of the sysfs attribute `name`; nothing if there is none. Sleeps.
+    pub(super) fn attribute<T>(
+        &self,
+        name: &CStr,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let mut page = Staging::new(PAGE_SIZE).ok()?;
+        // SAFETY: The device is referenced; attributes are shown into a whole, page-aligned page.
+        let len = unsafe {
+            shim::stream_shim_show_attribute(
+                self.0.as_ptr().cast(),
+                name.as_char_ptr(),
+                page.bytes_mut().as_mut_ptr().cast(),
+            )
+        };
+        parse(page.bytes().get(..usize::try_from(len).ok()?)?)
+    }
+
     fn child(parent: NonNull<bindings::device>, name: &CStr) -> Option<Self> {
         // SAFETY: The parent is alive; the name is a C string.
         let child =
@@ -92,33 +135,30 @@ impl Drop for DeviceRef {
 
 /// Reads the UUID of the host router below a USB4 host interface.
 fn router_uuid(pci: NonNull<bindings::pci_dev>) -> Option<[u8; 16]> {
-    // SAFETY: The caller holds a reference on the PCI device.
-    let device = unsafe { NonNull::new_unchecked(&raw mut (*pci.as_ptr()).dev) };
-    for index in 0..MAX_DOMAINS {
-        let name = CString::try_from_fmt(fmt!("domain{index}")).ok()?;
-        let Some(domain) = DeviceRef::child(device, &name) else {
-            continue;
-        };
-        let name = CString::try_from_fmt(fmt!("{index}-0")).ok()?;
-        let Some(router) = DeviceRef::child(domain.0, &name) else {
-            continue;
-        };
-        return read_uuid(&router);
-    }
-    None
+    let mut domains = 0..MAX_DOMAINS;
+    let router = domains.find_map(|domain| router_below(pci, domain))?;
+    router.attribute(c"unique_id", parse_uuid)
 }
 
-fn read_uuid(router: &DeviceRef) -> Option<[u8; 16]> {
-    let mut page = Staging::new(PAGE_SIZE).ok()?;
-    // SAFETY: The router is referenced; attributes are shown into a whole, page-aligned page.
-    let len = unsafe {
-        shim::stream_shim_show_attribute(
-            router.0.as_ptr().cast(),
-            c"unique_id".as_char_ptr(),
-            page.bytes_mut().as_mut_ptr().cast(),
-        )
-    };
-    parse_uuid(page.bytes().get(..usize::try_from(len).ok()?)?)
+/// The host router of that domain.
+pub(super) fn host_router(domain: u32) -> Option<DeviceRef> {
+    let mut controllers = Controllers(core::ptr::null_mut());
+    loop {
+        let pci = controllers.next()?;
+        if let Some(router) = router_below(pci, domain) {
+            return Some(router);
+        }
+    }
+}
+
+/// The host router below a USB4 host interface, if it has that domain.
+fn router_below(pci: NonNull<bindings::pci_dev>, domain: u32) -> Option<DeviceRef> {
+    // SAFETY: The caller holds a reference on the PCI device.
+    let device = unsafe { NonNull::new_unchecked(&raw mut (*pci.as_ptr()).dev) };
+    let name = CString::try_from_fmt(fmt!("domain{domain}")).ok()?;
+    let parent = DeviceRef::child(device, &name)?;
+    let name = CString::try_from_fmt(fmt!("{domain}-0")).ok()?;
+    parent.find_child(&name)
 }
 
 /// Parses 32 hexadecimal digits with dashes anywhere, and nothing but white space behind.

@@ -3,6 +3,7 @@
 //! Rails: an open USB4STREAM as a framed, integrity-checked, restartable pipe.
 
 pub(crate) mod bindings;
+pub mod cable;
 pub mod client;
 pub mod controller;
 pub mod counters;

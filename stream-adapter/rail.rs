@@ -7,12 +7,16 @@ use kernel::new_mutex;
 use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::str::CString;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
+use super::cable::Service;
 use super::client::RailClient;
 use super::client::RailLink;
+use super::client::Rate;
 use super::counters::Counters;
 use super::event::Event;
 use super::kthread::Kthread;
@@ -146,6 +150,9 @@ pub(super) struct Shared<C: RailClient> {
     pub(super) name: CString,
     pub(super) client: Arc<C>,
     pub(super) path: StreamPath,
+    service: Option<Service>,
+    /// In Mb/s, as of when the rail last came up.
+    rate: Atomic<u32>,
     pub(super) counters: Counters,
     /// Wakes the writer.
     pub(super) kick: Arc<Event>,
@@ -219,11 +226,16 @@ impl<C: RailClient> Shared<C> {
                 inner.state = State::Up;
                 drop(inner);
                 this.counters.ups.increment();
+                let known = this.service.as_ref().and_then(Service::rate);
+                let rate = known.unwrap_or(Rate::LEAST);
+                this.rate.store(rate.0, Relaxed);
                 pr_info!(
-                    "rail {}: up, peer {} ({:016x})\n",
+                    "rail {}: up, peer {} ({:016x}), {}{} Mb/s\n",
                     this.name(),
                     peer.name(),
-                    peer.node_guid.0
+                    peer.node_guid.0,
+                    if known.is_some() { "" } else { "at least " },
+                    rate.0
                 );
                 let link: Arc<dyn RailLink> = this.clone();
                 this.client.rail_up(this.id, &peer, &link);
@@ -317,6 +329,10 @@ impl<C: RailClient> RailLink for Shared<C> {
     fn delivery(&self, seq: RailSeq) -> Delivery {
         self.inner.lock().endpoint.delivery(seq)
     }
+
+    fn rate(&self) -> Rate {
+        Rate(self.rate.load(Relaxed))
+    }
 }
 
 /// A configured rail. Dropping it says goodbye to the peer, stops its threads and closes the stream; that
@@ -331,11 +347,12 @@ impl<C: RailClient> Rail<C> {
     /// Starts a rail over the stream at `path`.
     ///
     /// The stream is opened in the background, and again whenever it fails. `name` is for log lines,
-    /// `identity` is what the peer is told about us.
+    /// `identity` is what the peer is told about us, `service` tells which cable it is.
     pub fn start(
         id: RailId,
         name: CString,
         path: StreamPath,
+        service: Option<Service>,
         identity: Identity,
         client: Arc<C>,
     ) -> Result<Self> {
@@ -349,6 +366,8 @@ impl<C: RailClient> Rail<C> {
                 name,
                 client,
                 path,
+                service,
+                rate: Atomic::new(Rate::LEAST.0),
                 counters: Counters::new(),
                 kick,
                 life <- Event::new(),

@@ -20,6 +20,7 @@ use super::objects::MAX_PATH_HANDLES;
 use super::objects::MAX_QUEUE_PAIRS;
 use super::objects::MAX_SHARED_RECEIVE_QUEUES;
 use super::pd::ProtectionDomain;
+use super::port_speed::port_speed;
 use super::qp::UserQueuePair;
 use super::qp::MAX_RD_ATOMIC;
 use super::rdma::Capabilities;
@@ -29,8 +30,6 @@ use super::rdma::DeviceAttributes;
 use super::rdma::DeviceFeature;
 use super::rdma::Driver;
 use super::rdma::DriverId;
-use super::rdma::LinkSpeed;
-use super::rdma::LinkWidth;
 use super::rdma::Mtu;
 use super::rdma::NetDeviceRef;
 use super::rdma::PhysicalState;
@@ -67,8 +66,8 @@ const GID_TABLE_LEN: u8 = 32;
 /// The only partition key: the default partition, full membership (IBTA 10.9.1).
 const DEFAULT_PKEY: u16 = 0xffff;
 
-/// Nominal speed of one rail in units of 100 Mb/s. USB4STREAM does not tell the link's.
-const RAIL_SPEED: u64 = 400;
+/// Mb/s in the unit of `ib_device_ops.query_port_speed`.
+const SPEED_UNIT: u32 = 100;
 
 /// Encoding of the time within which requests are acknowledged: 4.096 us * 2^15.
 const ACK_DELAY: u8 = 15;
@@ -163,8 +162,9 @@ impl Driver for RoceDevice {
     }
 
     fn query_port(&self, _port: PortNumber) -> PortAttributes {
-        let rails = self.router.link().rails;
-        let (state, physical_state) = match rails {
+        let link = self.router.link();
+        let (active_speed, active_width) = port_speed(link.rate);
+        let (state, physical_state) = match link.rails {
             0 => (PortState::Down, PhysicalState::Polling),
             _ => (PortState::Active, PhysicalState::LinkUp),
         };
@@ -176,19 +176,14 @@ impl Driver for RoceDevice {
             max_message_size: MAX_MESSAGE,
             gid_table_len: GID_TABLE_LEN,
             pkey_table_len: 1,
-            // Four lanes of 10 Gb/s are one rail.
-            active_speed: LinkSpeed::Qdr,
-            active_width: match rails {
-                0 | 1 => LinkWidth::X4,
-                2 => LinkWidth::X8,
-                _ => LinkWidth::X12,
-            },
+            active_speed,
+            active_width,
             capabilities: Capabilities::RoceV2,
         }
     }
 
     fn query_port_speed(&self, _port: PortNumber) -> u64 {
-        RAIL_SPEED * u64::from(self.router.link().rails.max(1))
+        (self.router.link().rate.0 / SPEED_UNIT).into()
     }
 
     fn net_device(&self, _port: PortNumber) -> Option<NetDeviceRef> {

@@ -15,6 +15,7 @@ pub mod netdev;
 pub(crate) mod number_table;
 pub(crate) mod objects;
 mod pd;
+mod port_speed;
 pub(crate) mod qp;
 pub(crate) mod queue;
 mod random;

@@ -8,6 +8,7 @@ use kernel::sync::Arc;
 use super::netdev::MacAddress;
 use super::qp::QueuePair;
 use crate::page_vec::PageVec;
+use crate::stream_adapter::client::Rate;
 use crate::transport::frame::AckHeader;
 use crate::transport::ids::RailId;
 use crate::transport::limits::Limits;
@@ -99,6 +100,8 @@ pub(crate) enum Urgency {
 pub(crate) struct Link {
     /// Rails that are up, to all peers together.
     pub(crate) rails: u32,
+    /// What they carry together.
+    pub(crate) rate: Rate,
 }
 
 /// Knows the ways to all hosts.

@@ -4,7 +4,11 @@
 
 use core::mem::MaybeUninit;
 
+use kernel::ffi::c_int;
+use kernel::sync::atomic::Relaxed;
+
 use super::bindings;
+use super::ops::shared;
 
 /// Name shown by `ethtool -i`.
 const DRIVER_NAME: &[u8] = b"usb4_roce";
@@ -17,6 +21,7 @@ pub(super) static ETHTOOL_OPS: bindings::ethtool_ops = {
     bindings::ethtool_ops {
         get_drvinfo: Some(get_drvinfo),
         get_link: Some(bindings::ethtool_op_get_link),
+        get_link_ksettings: Some(get_link_ksettings),
         ..none
     }
 };
@@ -33,4 +38,24 @@ unsafe extern "C" fn get_drvinfo(
     for (to, from) in driver.iter_mut().zip(DRIVER_NAME) {
         *to = *from;
     }
+}
+
+/// # Safety
+///
+/// `dev` must be a device that [`super::Netdev::register`] set up, and `settings` point to a zeroed struct
+/// that nobody else uses.
+unsafe extern "C" fn get_link_ksettings(
+    dev: *mut bindings::net_device,
+    settings: *mut bindings::ethtool_link_ksettings,
+) -> c_int {
+    // SAFETY: The caller promises it.
+    let (shared, base) = unsafe { (shared(dev), &mut (*settings).base) };
+    base.speed = match shared.rate.load(Relaxed) {
+        0 => bindings::SPEED_UNKNOWN as u32,
+        rate => rate,
+    };
+    base.duplex = bindings::DUPLEX_FULL as u8;
+    base.port = bindings::PORT_OTHER as u8;
+    base.autoneg = bindings::AUTONEG_DISABLE as u8;
+    0
 }

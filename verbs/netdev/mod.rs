@@ -17,9 +17,12 @@ use core::ptr::NonNull;
 use kernel::bindings as kernel_bindings;
 use kernel::error::to_result;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 use super::bindings;
+use crate::stream_adapter::client::Rate;
 use crate::stream_adapter::event::Event;
 use neighbour::Neighbour;
 use neighbours::Neighbours;
@@ -64,6 +67,8 @@ pub enum Carrier {
 /// What the C callbacks find through `netdev_priv()`.
 struct Shared {
     neighbours: Neighbours,
+    /// What all rails carry together, in Mb/s.
+    rate: Atomic<u32>,
 }
 
 /// A registered network interface, `usb4r<n>`.
@@ -99,6 +104,7 @@ impl Netdev {
         let shared = KBox::new(
             Shared {
                 neighbours: Neighbours::new(),
+                rate: Atomic::new(0),
             },
             GFP_KERNEL,
         )?;
@@ -245,6 +251,11 @@ impl Netdev {
             // SAFETY: As above.
             Carrier::Down => unsafe { bindings::netif_carrier_off(self.device.as_ptr()) },
         }
+    }
+
+    /// Notes what the rails carry together, for `ethtool`.
+    pub fn set_rate(&self, rate: Rate) {
+        self.shared.rate.store(rate.0, Relaxed);
     }
 
     /// The C device, for the RDMA core, which takes a reference of its own.

@@ -40,7 +40,7 @@ pub(super) static NETDEV_OPS: OpsTable = OpsTable({
 /// # Safety
 ///
 /// `dev` must be a device that [`super::Netdev::register`] set up, and not yet unregistered.
-unsafe fn shared<'a>(dev: *mut bindings::net_device) -> &'a Shared {
+pub(super) unsafe fn shared<'a>(dev: *mut bindings::net_device) -> &'a Shared {
     // SAFETY: The private area holds a pointer to the shared part, which outlives the registration.
     unsafe { &**bindings::verbs_shim_netdev_priv(dev).cast::<*const Shared>() }
 }

@@ -112,6 +112,30 @@ pub(crate) enum LinkSpeed {
 }
 
 impl LinkSpeed {
+    /// All, the fastest first.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ndr,
+        Self::Hdr,
+        Self::Edr,
+        Self::Fdr,
+        Self::Qdr,
+        Self::Ddr,
+        Self::Sdr,
+    ];
+
+    /// Mb/s of a lane, as `ib_core` counts them (`rate_show()` in its `sysfs.c`).
+    pub(crate) fn megabits(self) -> u32 {
+        match self {
+            Self::Sdr => 2_500,
+            Self::Ddr => 5_000,
+            Self::Qdr => 10_000,
+            Self::Fdr => 14_000,
+            Self::Edr => 25_000,
+            Self::Hdr => 50_000,
+            Self::Ndr => 100_000,
+        }
+    }
+
     fn into_raw(self) -> u16 {
         let raw = match self {
             Self::Sdr => bindings::ib_port_speed_IB_SPEED_SDR,
@@ -142,6 +166,20 @@ pub(crate) enum LinkWidth {
 }
 
 impl LinkWidth {
+    /// All, the most common first.
+    pub(crate) const ALL: [Self; 5] = [Self::X4, Self::X8, Self::X12, Self::X2, Self::X1];
+
+    /// How many lanes that is.
+    pub(crate) fn lanes(self) -> u32 {
+        match self {
+            Self::X1 => 1,
+            Self::X2 => 2,
+            Self::X4 => 4,
+            Self::X8 => 8,
+            Self::X12 => 12,
+        }
+    }
+
     fn into_raw(self) -> u8 {
         let raw = match self {
             Self::X1 => bindings::ib_port_width_IB_WIDTH_1X,
