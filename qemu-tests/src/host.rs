@@ -61,18 +61,25 @@ pub struct Plan<'a> {
     pub lifetime: Lifetime,
 }
 
-/// A running host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A host that was started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Host {
     /// Its name.
     pub name: String,
     /// Its QEMU.
     pub qemu: Daemon,
+    /// What was run.
+    program: Program,
 }
 
 /// Serial console log of the host `name` below `directory`.
 pub fn console_log(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}-console.log"))
+}
+
+/// Log of the QEMU of the host `name` below `directory`.
+fn qemu_log(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}-qemu.log"))
 }
 
 impl Plan<'_> {
@@ -96,7 +103,8 @@ impl Plan<'_> {
         add(&["-initrd", &run(self.initramfs)]);
         add(&["-append", &self.command_line()]);
         let console = console_log(Path::new("/lab/run"), self.name);
-        let console = format!("file,id=console,path={}", console.display());
+        // A host that is started again goes on writing.
+        let console = format!("file,id=console,path={},append=on", console.display());
         add(&["-chardev", &console, "-serial", "chardev:console"]);
         add(&["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]);
         for index in 0..PORTS {
@@ -136,10 +144,10 @@ impl Plan<'_> {
             lifetime: self.lifetime,
             argv,
         };
-        let log = self.directory.join(format!("{}-qemu.log", self.name));
         Ok(Host {
             name: self.name.to_owned(),
-            qemu: Daemon::start(&program, &log)?,
+            qemu: Daemon::start(&program, &qemu_log(self.directory, self.name))?,
+            program,
         })
     }
 
@@ -161,6 +169,14 @@ impl Plan<'_> {
 }
 
 impl Host {
+    /// Starts it once more, after it has ended. It boots as it did the first time.
+    pub fn start_again(&self, directory: &Path) -> Result<Self> {
+        Ok(Self {
+            qemu: Daemon::start(&self.program, &qemu_log(directory, &self.name))?,
+            ..self.clone()
+        })
+    }
+
     /// Opens a session with the host's agent, waiting for the host to boot if need be.
     pub fn agent(&self, directory: &Path) -> Result<Agent> {
         self.connect(directory, GREETING_LIMIT)

@@ -6,6 +6,9 @@ use std::fs;
 use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -94,8 +97,10 @@ pub struct Recipe<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     topology: Topology,
-    hosts: Vec<Host>,
+    hosts: Mutex<Vec<Host>>,
     cable: Daemon,
+    /// Makes the kernel's modules known to a guest whose root lacks them.
+    link_modules: Option<String>,
 }
 
 /// A running lab.
@@ -145,8 +150,9 @@ impl Instance {
             directory,
             state: State {
                 topology: recipe.topology.clone(),
-                hosts: Vec::new(),
+                hosts: Mutex::default(),
                 cable,
+                link_modules: None,
             },
         };
         match instance.boot(recipe, &share) {
@@ -165,7 +171,7 @@ impl Instance {
             .with_context(|| format!("copy {}", recipe.kernel.image.display()))?;
         let path = self.directory.join(initramfs);
         recipe.kernel.write_initramfs(&recipe.tools.agent, &path)?;
-        let own_modules = share_modules(recipe, share)?;
+        self.state.link_modules = share_modules(recipe, share)?;
         let accelerator = Accelerator::probe(recipe.root)?;
         for host in &recipe.topology.hosts {
             let nhis = recipe.topology.all_nhis().into_iter();
@@ -185,21 +191,48 @@ impl Instance {
                 accelerator,
                 lifetime: recipe.lifetime,
             };
-            self.state.hosts.push(plan.start()?);
+            self.hosts().push(plan.start()?);
             self.write_state()?;
         }
-        for host in &self.state.hosts {
-            host.wait_boot(&self.directory)?;
+        for name in self.names() {
+            self.host(&name)?.wait_boot(&self.directory)?;
         }
-        let names: Vec<String> = self.names();
-        for name in &names {
-            if let Some(link) = &own_modules {
-                self.shell(name, link, LINK_LIMIT)
-                    .context("link the kernel's modules")?;
-            }
-            self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
-                .context("load the thunderbolt drivers")?;
+        for name in self.names() {
+            self.load_drivers(&name)?;
         }
+        self.await_streams()
+    }
+
+    fn load_drivers(&self, name: &str) -> Result<()> {
+        if let Some(link) = &self.state.link_modules {
+            self.shell(name, link, LINK_LIMIT)
+                .context("link the kernel's modules")?;
+        }
+        self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
+            .context("load the thunderbolt drivers")?;
+        Ok(())
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
+        let hosts = self.state.hosts.lock();
+        hosts.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the power from the host `name`.
+    pub fn crash(&self, name: &str) -> Result<()> {
+        self.host(name)?.qemu.kill();
+        Ok(())
+    }
+
+    /// Starts the host `name`, which has crashed, on the same cables, and waits for its links.
+    pub fn start_again(&self, name: &str) -> Result<()> {
+        let host = self.host(name)?.start_again(&self.directory)?;
+        for known in self.hosts().iter_mut().filter(|known| known.name == name) {
+            *known = host.clone();
+        }
+        self.write_state()?;
+        host.wait_boot(&self.directory)?;
+        self.load_drivers(name)?;
         self.await_streams()
     }
 
@@ -232,7 +265,10 @@ impl Instance {
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let state: State =
             serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
-        let alive = state.cable.alive() || state.hosts.iter().any(|host| host.qemu.alive());
+        let alive = state.cable.alive() || {
+            let hosts = state.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.iter().any(|host| host.qemu.alive())
+        };
         Ok(alive.then_some(Instance { directory, state }))
     }
 
@@ -255,11 +291,7 @@ impl Instance {
 
     /// Names of the hosts.
     pub fn names(&self) -> Vec<String> {
-        self.state
-            .hosts
-            .iter()
-            .map(|host| host.name.clone())
-            .collect()
+        self.hosts().iter().map(|host| host.name.clone()).collect()
     }
 
     /// Its hosts and cables.
@@ -267,8 +299,8 @@ impl Instance {
         &self.state.topology
     }
 
-    fn host(&self, name: &str) -> Result<&Host> {
-        let found = self.state.hosts.iter().find(|host| host.name == name);
+    fn host(&self, name: &str) -> Result<Host> {
+        let found = self.hosts().iter().find(|host| host.name == name).cloned();
         found.with_context(|| {
             format!(
                 "there is no host {name:?}; the hosts are {}",
@@ -310,7 +342,7 @@ impl Instance {
     /// has ended nevertheless.
     pub fn power_off(&self) -> Result<()> {
         let mut complaints = Vec::new();
-        let hosts: Vec<_> = self.state.hosts.clone();
+        let hosts: Vec<_> = self.hosts().clone();
         thread::scope(|scope| {
             let endings: Vec<_> = hosts
                 .iter()
@@ -354,7 +386,7 @@ impl Instance {
 
     /// Kills everything at once.
     pub fn kill(&self) {
-        for host in &self.state.hosts {
+        for host in self.hosts().iter() {
             host.qemu.kill();
         }
         if !self.state.cable.terminate(CABLE_END) {

@@ -31,7 +31,9 @@ const ADD_RAILS: &str = "\
 number=0
 for index in /sys/kernel/config/thunderbolt/stream/*/roce/index; do
   rail=/sys/kernel/config/usb4_roce/rail$number
-  mkdir $rail && cat $index > $rail/stream || exit
+  stream=${index%/index}
+  service=${stream%/*}
+  mkdir $rail && echo ${service##*/} > $rail/service && cat $index > $rail/stream || exit
   number=$((number + 1))
 done";
 
@@ -67,32 +69,43 @@ pub fn address(host: &str) -> String {
 /// Loads the module on every host and waits until the hosts reach each other.
 pub fn start(instance: &Instance) -> Result<()> {
     for host in instance.names() {
-        instance
-            .shell(&host, LOAD, LIMIT)
-            .context("load the module")?;
+        load(instance, &host)?;
     }
-    connect(instance)
-}
-
-/// Gives the streams of every host to its loaded module, and the interfaces their addresses.
-pub fn connect(instance: &Instance) -> Result<()> {
-    let names = instance.names();
     streams::make(instance, STREAM)?;
-    for host in &names {
-        instance
-            .shell(host, ADD_RAILS, LIMIT)
-            .context("make the rails")?;
-    }
-    for host in &names {
-        let address = address(host);
-        let script = format!(
-            "ip link set {INTERFACE} up && ip address replace {address}/24 dev {INTERFACE}"
-        );
-        instance
-            .shell(host, &script, LIMIT)
-            .context("configure the interface")?;
+    for host in instance.names() {
+        connect(instance, &host)?;
     }
     await_up(instance)
+}
+
+/// Loads the module on a host that was started anew, and waits until it reaches the others again, which
+/// have gone on.
+pub fn start_on(instance: &Instance, host: &str) -> Result<()> {
+    load(instance, host)?;
+    streams::make_on(instance, host, STREAM)?;
+    connect(instance, host)?;
+    await_up(instance)
+}
+
+fn load(instance: &Instance, host: &str) -> Result<()> {
+    instance
+        .shell(host, LOAD, LIMIT)
+        .context("load the module")?;
+    Ok(())
+}
+
+/// Gives the streams of a host to its loaded module, and the interface its address.
+fn connect(instance: &Instance, host: &str) -> Result<()> {
+    instance
+        .shell(host, ADD_RAILS, LIMIT)
+        .context("make the rails")?;
+    let address = address(host);
+    let script =
+        format!("ip link set {INTERFACE} up && ip address replace {address}/24 dev {INTERFACE}");
+    instance
+        .shell(host, &script, LIMIT)
+        .context("configure the interface")?;
+    Ok(())
 }
 
 /// Waits until all rails of all hosts are up.

@@ -31,10 +31,16 @@ done";
 pub fn make(instance: &Instance, name: &str) -> Result<()> {
     // In the order of their names: each waits only for those before it.
     for host in instance.names() {
-        let script = format!("set -- {name}\n{MAKE}");
-        instance
-            .shell(&host, &script, LIMIT)
-            .context("make the streams")?;
+        make_on(instance, &host, name)?;
     }
+    Ok(())
+}
+
+/// Makes a stream named `name` on one host for each of its cables; the others have theirs.
+pub fn make_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
+    let script = format!("set -- {name}\n{MAKE}");
+    instance
+        .shell(host, &script, LIMIT)
+        .context("make the streams")?;
     Ok(())
 }

@@ -10,12 +10,15 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
+pub mod checked;
+pub mod crash;
 pub mod faults;
 pub mod kunit;
 pub mod life;
 pub mod mesh;
 pub mod network;
 pub mod plug;
+pub mod speed;
 pub mod stream;
 pub mod verbs;
 
@@ -64,17 +67,21 @@ pub struct Suite {
 
 /// All suites, in the order in which they run.
 pub fn all() -> Vec<Suite> {
-    vec![
+    let mut suites = vec![
         stream::suite(),
         network::suite(),
         plug::suite(),
         kunit::suite(),
+        checked::suite(),
         verbs::suite(),
         verbs::striped(),
         faults::suite(),
+        crash::suite(),
         mesh::suite(),
         life::suite(),
-    ]
+    ];
+    suites.extend(speed::suites());
+    suites
 }
 
 /// Preparation of a suite which needs none.

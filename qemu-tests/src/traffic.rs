@@ -63,8 +63,9 @@ impl Traffic {
         let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
         let server_job = stage.start(server, &format!("{program} --listen {address}"), LIMIT)?;
         stage.shell(server, &listening, READY_LIMIT)?;
-        let script =
-            format!("rm -f {STOP}\n{program} --until {STOP} {options} --connect {address}");
+        // Not by the client's own script, which may begin after the order to stop.
+        stage.shell(client, &format!("rm -f {STOP}"), READY_LIMIT)?;
+        let script = format!("{program} --until {STOP} {options} --connect {address}");
         Ok(Self {
             server: server_job,
             client_host: client.to_owned(),

@@ -16,6 +16,8 @@ use usb4_cable::counters::DirectionCounters;
 use usb4_cable::fault::Faults;
 use usb4_cable::fault::Flow;
 
+use super::speed;
+use super::speed::PortSpeed;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -80,6 +82,7 @@ pub fn suite() -> Suite {
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![
+            test("port-speed", port_speed),
             test("corrupted-frames", corrupted),
             test("lost-frames", lost),
             test("late-interrupts", late_interrupts),
@@ -88,11 +91,35 @@ pub fn suite() -> Suite {
             test("all-reduce-in-bad-weather", all_reduce),
             test("stalled-rail", stalled),
             test("stalled-one-way", stalled_one_way),
-            test("cable-pulled-ten-times", pulled_ten_times),
+            test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),
         ],
     }
+}
+
+/// The port is as fast as the cables that are in.
+fn port_speed(stage: &Stage<'_>) -> Result<Outcome> {
+    let both = PortSpeed {
+        verbs: "120 Gb/sec (12X QDR)",
+        network: 160_000,
+    };
+    let one = PortSpeed {
+        verbs: "80 Gb/sec (8X QDR)",
+        network: 80_000,
+    };
+    speed::check(stage, &both)?;
+    let mut cables = stage.instance().cables()?;
+    cables.unplug(CABLES[1])?;
+    for host in ["a", "b"] {
+        stage.shell(host, AWAIT_DOWN, NOTICE)?;
+    }
+    speed::check(stage, &one)?;
+    cables.plug(CABLES[1])?;
+    stage.instance().await_streams()?;
+    roce::await_up(stage.instance())?;
+    speed::check(stage, &both)?;
+    Ok(Outcome::Passed)
 }
 
 /// One in so many.
@@ -101,7 +128,7 @@ fn one_in(count: u32) -> Option<NonZeroU32> {
 }
 
 /// Makes both directions of all cables faulty.
-fn set_weather(cables: &mut Client, faults: &Faults) -> Result<()> {
+pub fn set_weather(cables: &mut Client, faults: &Faults) -> Result<()> {
     for (number, cable) in (0..).zip(CABLES) {
         let faults = Faults {
             seed: number,
@@ -192,7 +219,7 @@ fn latency(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 /// All that one direction can suffer without going down.
-fn storm() -> Faults {
+pub fn storm() -> Faults {
     Faults {
         latency_us: 500,
         corrupt_one_in: one_in(500),
@@ -262,12 +289,13 @@ fn stalled_one_way(stage: &Stage<'_>) -> Result<Outcome> {
     stall(stage, &[Direction::AToB])
 }
 
-fn pulled_ten_times(stage: &Stage<'_>) -> Result<Outcome> {
+/// Pulls a cable during traffic, and plugs it in again, so many times.
+pub fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
     let [kept, pulled] = CABLES;
     let traffic = Traffic::start(stage, "a", "b", "--variant event-srq")?;
     traffic::await_in_use(stage, pulled, NOTICE)?;
     let mut cables = stage.instance().cables()?;
-    for time in 0..PULLS {
+    for time in 0..times {
         stage.note(&format!("pull number {}", time + 1));
         cables.unplug(pulled)?;
         cables.wait_link(pulled, LinkState::Down, NOTICE)?;
@@ -312,7 +340,7 @@ fn plug_both(stage: &Stage<'_>, cables: &mut Client) -> Result<()> {
 /// With the timeout (14) and the retries (7) that most programs use.
 fn short_outage(stage: &Stage<'_>) -> Result<Outcome> {
     const PORT: u16 = 18515;
-    const ITERATIONS: u32 = 4000;
+    const ITERATIONS: u32 = 2000;
     let program = format!(
         "{FIND_GID}\nexec ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -s 65536 -n {ITERATIONS} -c"
     );
@@ -336,7 +364,7 @@ fn short_outage(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 /// Without cables requests fail, and nothing else does.
-fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
+pub fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
     const PORT: u16 = 7002;
     const WORDS: &str = "/tmp/words";
     const EVENTS: &str = "/tmp/events";

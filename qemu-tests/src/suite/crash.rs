@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A host loses power while it is being talked to, and comes back.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::stage::Stage;
+use crate::traffic::Traffic;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the survivor may take to notice.
+const NOTICE: Duration = Duration::from_secs(60);
+
+/// The suite.
+pub fn suite() -> Suite {
+    let test = |name, run| Test {
+        name,
+        limit: LIMIT * 4,
+        run,
+    };
+    Suite {
+        name: "crash",
+        fabric: Fabric::PAIR,
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![
+            test("of-the-host-that-takes-the-hopids", |stage| {
+                crash(stage, "b", "a")
+            }),
+            test("of-the-host-that-chooses-the-hopids", |stage| {
+                crash(stage, "a", "b")
+            }),
+        ],
+    }
+}
+
+/// Crashes the host `victim` while requests are in flight, and starts it again.
+fn crash(stage: &Stage<'_>, victim: &str, survivor: &str) -> Result<Outcome> {
+    const PORT: u16 = 7002;
+    const WORDS: &str = "/tmp/words";
+    let address = format!("{}:{PORT}", roce::address(survivor));
+    let program = format!(
+        "exec 2> {WORDS}; exec /lab/share/verbs-errors --device {DEVICE} --json --hang 100 --timeout 60"
+    );
+    let server = stage.start(survivor, &format!("{program} --listen {address}"), LIMIT)?;
+    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
+    stage.shell(survivor, &listening, LIMIT)?;
+    stage.start(victim, &format!("{program} --connect {address}"), LIMIT)?;
+    let in_flight = format!("until grep -q 'in flight' {WORDS}; do sleep 0.1; done");
+    stage.shell(survivor, &in_flight, LIMIT)?;
+
+    stage.note(&format!("{victim} loses power"));
+    stage.instance().crash(victim)?;
+    let state = |wanted| {
+        let path = format!("/sys/class/infiniband/{DEVICE}/ports/1/state");
+        let script = format!("until grep -q {wanted} {path}; do sleep 0.1; done");
+        stage.shell(survivor, &script, NOTICE)
+    };
+    state("DOWN").context("the survivor does not notice")?;
+    let report = stage.finish(&server, LIMIT)?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(
+        report["hang"]["ended_with"] == "RETRY_EXC_ERR",
+        "the loss of the peer was noticed otherwise: {report}"
+    );
+
+    stage.note(&format!("{victim} is started again"));
+    stage.instance().start_again(victim)?;
+    roce::start_on(stage.instance(), victim)?;
+    state("ACTIVE")?;
+    let traffic = Traffic::start(stage, survivor, victim, "--variant event-rq")?;
+    traffic.stop(stage)?;
+    Ok(Outcome::Passed)
+}
