@@ -48,8 +48,9 @@ const CABLE_END: Duration = Duration::from_secs(3);
 /// Pause between two looks for the cable's sockets.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long the drivers may take to load, and the links to come up after that.
-const LINK_LIMIT: Duration = Duration::from_secs(60);
+/// How long the drivers may take to load, and the links to come up after that. The debug kernel takes
+/// its time on a busy machine.
+const LINK_LIMIT: Duration = Duration::from_secs(180);
 
 /// Longest path of a Unix socket, without the terminating zero.
 const SOCKET_PATH: usize = 107;
