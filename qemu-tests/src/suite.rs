@@ -10,7 +10,6 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
-pub mod checked;
 pub mod crash;
 pub mod faults;
 pub mod kunit;
@@ -72,7 +71,6 @@ pub fn all() -> Vec<Suite> {
         network::suite(),
         plug::suite(),
         kunit::suite(),
-        checked::suite(),
         verbs::suite(),
         verbs::striped(),
         faults::suite(),

@@ -128,7 +128,7 @@ fn one_in(count: u32) -> Option<NonZeroU32> {
 }
 
 /// Makes both directions of all cables faulty.
-pub fn set_weather(cables: &mut Client, faults: &Faults) -> Result<()> {
+fn set_weather(cables: &mut Client, faults: &Faults) -> Result<()> {
     for (number, cable) in (0..).zip(CABLES) {
         let faults = Faults {
             seed: number,
@@ -219,7 +219,7 @@ fn latency(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 /// All that one direction can suffer without going down.
-pub fn storm() -> Faults {
+fn storm() -> Faults {
     Faults {
         latency_us: 500,
         corrupt_one_in: one_in(500),
@@ -290,7 +290,7 @@ fn stalled_one_way(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 /// Pulls a cable during traffic, and plugs it in again, so many times.
-pub fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
+fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
     let [kept, pulled] = CABLES;
     let traffic = Traffic::start(stage, "a", "b", "--variant event-srq")?;
     traffic::await_in_use(stage, pulled, NOTICE)?;
@@ -364,7 +364,7 @@ fn short_outage(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 /// Without cables requests fail, and nothing else does.
-pub fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
+fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
     const PORT: u16 = 7002;
     const WORDS: &str = "/tmp/words";
     const EVENTS: &str = "/tmp/events";

@@ -28,7 +28,7 @@ const PORT: u16 = 18515;
 
 /// Where server and client run.
 #[derive(Clone, Copy)]
-pub enum Path {
+enum Path {
     /// On two hosts.
     Cable,
     /// On one host.
@@ -140,8 +140,7 @@ fn devinfo(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// IP over the interface.
-pub fn ping(stage: &Stage<'_>) -> Result<Outcome> {
+fn ping(stage: &Stage<'_>) -> Result<Outcome> {
     let (a, b) = (roce::address("a"), roce::address("b"));
     stage.shell("a", &format!("ping -c 20 -i 0.05 -W 2 {b}"), LIMIT)?;
     stage.shell("b", &format!("ping -c 20 -i 0.05 -W 2 -s 8000 {a}"), LIMIT)?;
@@ -207,13 +206,7 @@ fn perftest(stage: &Stage<'_>, path: Path, program: &str) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Runs one of the lab's client programs at both ends of `path`; gives the client's report.
-pub fn client_program(
-    stage: &Stage<'_>,
-    path: Path,
-    program: &str,
-    options: &str,
-) -> Result<String> {
+fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -> Result<String> {
     const LISTEN: u16 = 7000;
     let address = format!("{}:{LISTEN}", roce::address("a"));
     let program = format!("/lab/share/{program} --device {DEVICE} --json");
@@ -255,8 +248,7 @@ fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// All mistakes an application can make.
-pub fn errors(stage: &Stage<'_>) -> Result<Outcome> {
+fn errors(stage: &Stage<'_>) -> Result<Outcome> {
     let report = client_program(stage, Path::Cable, "verbs-errors", "")?;
     let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
     ensure!(report["ok"] == true, "{report}");
