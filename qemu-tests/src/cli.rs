@@ -22,12 +22,15 @@ use usb4_cable::topology::LinkSpeed;
 
 use crate::agent::command;
 use crate::agent::Agent;
+use crate::bench;
+use crate::bench::Extent;
 use crate::cache::Cache;
 use crate::demo;
 use crate::fabric::Fabric;
 use crate::instance::Instance;
 use crate::kernel_tree::Kernel;
 use crate::module;
+use crate::run;
 use crate::run::Run;
 use crate::shell;
 use crate::suite;
@@ -76,6 +79,8 @@ enum Action {
     Test(Test),
     /// Sum 64 MiB of numbers on two hosts through usb4_roce, and check every sum
     Demo,
+    /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net
+    Bench(Bench),
     /// A prompt on a host of two cabled hosts; run it again in another terminal for the other host
     Shell(Shell),
     /// Run a command on a host of a running lab
@@ -167,6 +172,16 @@ struct Test {
 }
 
 #[derive(Args)]
+struct Bench {
+    /// Only what the targets need
+    #[arg(long)]
+    quick: bool,
+    /// Where to put the results [default: a directory of the cache]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct Shell {
     /// Name of the lab. If it is not up, it is started now and powered off at the end of the prompt
     #[arg(long, default_value = "shell")]
@@ -238,6 +253,7 @@ impl Shape {
             kernel: self.kernel.into(),
             memory_mib: self.memory,
             cpus: self.cpus,
+            counting: workbench::Counting::Off,
             lifetime: Lifetime::Detached,
         })
     }
@@ -302,6 +318,7 @@ impl Cli {
                 demo::run(&workbench(None)?)?;
                 Ok(ExitCode::SUCCESS)
             }
+            Action::Bench(bench) => bench.run(&workbench(None)?),
             Action::Shell(shell) => shell.run(&workbench(None)?),
             Action::Test(test) => test.run(&workbench(None)?),
             Action::Exec(exec) => exec.run(&cache),
@@ -325,6 +342,21 @@ impl Up {
             instance.names().join(", "),
             instance.directory().display()
         );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Bench {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let extent = match self.quick {
+            true => Extent::Quick,
+            false => Extent::Full,
+        };
+        let output = match self.output {
+            Some(directory) => std::path::absolute(directory).context("the output directory")?,
+            None => run::new_directory(workbench.cache())?,
+        };
+        bench::run(workbench, extent, &output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -18,7 +18,7 @@ use crate::within::Access;
 use crate::within::Bind;
 
 /// Names of the programs.
-const PROGRAMS: [&str; 3] = ["verbs-verify", "verbs-errors", "allreduce"];
+const PROGRAMS: [&str; 4] = ["verbs-verify", "verbs-errors", "verbs-flow", "allreduce"];
 
 /// Disk space of the crates they depend on, in bytes.
 const SPACE: u64 = 256 << 20;

@@ -23,6 +23,7 @@ use crate::roce;
 use crate::stage::Stage;
 use crate::table::Table;
 use crate::within::Lifetime;
+use crate::workbench::Counting;
 use crate::workbench::Shape;
 use crate::workbench::Workbench;
 use crate::workbench::CPUS;
@@ -41,6 +42,7 @@ pub fn run(workbench: &Workbench) -> Result<()> {
         kernel: Kernel::Stock,
         memory_mib: MEMORY_MIB,
         cpus: CPUS,
+        counting: Counting::Off,
         lifetime: Lifetime::WithTheLab,
     })?;
     let shown = show(&instance, modules.iter().chain(&clients).map(AsRef::as_ref));

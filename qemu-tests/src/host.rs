@@ -20,6 +20,7 @@ use crate::accelerator::Accelerator;
 use crate::agent;
 use crate::agent::Agent;
 use crate::daemon::Daemon;
+use crate::instructions;
 use crate::within::Access;
 use crate::within::Bind;
 use crate::within::Lifetime;
@@ -57,6 +58,8 @@ pub struct Plan<'a> {
     pub nhis: Vec<String>,
     /// How the guest's instructions are executed.
     pub accelerator: Accelerator,
+    /// The plugin which counts them, below `directory`; none if they are not counted.
+    pub counter: Option<&'a str>,
     /// When it ends.
     pub lifetime: Lifetime,
 }
@@ -92,6 +95,11 @@ impl Plan<'_> {
         add(&["-display", "none", "-no-reboot"]);
         add(&["-name", self.name]);
         add(self.accelerator.arguments());
+        if let Some(counter) = self.counter {
+            let socket = instructions::socket(Path::new("/lab/run"), self.name);
+            let plugin = format!("file={},socket={}", run(counter), socket.display());
+            add(&["-plugin", &plugin]);
+        }
         add(&["-M", "q35,memory-backend=memory"]);
         let memory = self.memory_mib;
         add(&["-m", &format!("{memory}M")]);

@@ -35,6 +35,7 @@ use crate::fabric::cables_of;
 use crate::host::Ending;
 use crate::host::Host;
 use crate::host::Plan;
+use crate::instructions::Instructions;
 use crate::tool::Tools;
 use crate::within::Lifetime;
 use crate::within::Program;
@@ -90,6 +91,8 @@ pub struct Recipe<'a> {
     pub kernel: &'a BootKernel,
     /// The lab's own programs.
     pub tools: &'a Tools,
+    /// The plugin which counts the guests' instructions, where they are to be counted.
+    pub counter: Option<&'a Path>,
     /// What becomes of it when the lab ends.
     pub lifetime: Lifetime,
 }
@@ -174,6 +177,13 @@ impl Instance {
         recipe.kernel.write_initramfs(&recipe.tools.agent, &path)?;
         self.state.link_modules = share_modules(recipe, share)?;
         let accelerator = Accelerator::probe(recipe.root)?;
+        // Only the translator knows what it executes.
+        let counted = recipe.counter.filter(|_| accelerator == Accelerator::Tcg);
+        let counter = "instruction-counter.so";
+        if let Some(plugin) = counted {
+            fs::copy(plugin, self.directory.join(counter))
+                .with_context(|| format!("copy {}", plugin.display()))?;
+        }
         for host in &recipe.topology.hosts {
             let nhis = recipe.topology.all_nhis().into_iter();
             let plan = Plan {
@@ -190,6 +200,7 @@ impl Instance {
                     .map(|nhi| nhi.socket(Path::new("")).display().to_string())
                     .collect(),
                 accelerator,
+                counter: counted.map(|_| counter),
                 lifetime: recipe.lifetime,
             };
             self.hosts().push(plan.start()?);
@@ -331,6 +342,18 @@ impl Instance {
             );
         }
         Ok(output.text())
+    }
+
+    /// The instructions which all hosts have executed so far, if they are counted.
+    pub fn instructions(&self) -> Result<Option<Instructions>> {
+        let mut sum = Instructions::default();
+        for host in &self.state.hosts {
+            match Instructions::read(&self.directory, &host.name)? {
+                Some(count) => sum += count,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(sum))
     }
 
     /// The cables' control.

@@ -26,14 +26,16 @@ const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roc
 /// Name of the streams: a key of an XDomain property, which has at most 8 characters.
 const STREAM: &str = "roce";
 
-/// Gives each stream to the module as a rail.
+/// Gives the first `$1` streams to the module as rails, as far as they are none yet.
 const ADD_RAILS: &str = "\
 number=0
 for index in /sys/kernel/config/thunderbolt/stream/*/roce/index; do
   rail=/sys/kernel/config/usb4_roce/rail$number
   stream=${index%/index}
   service=${stream%/*}
-  mkdir $rail && echo ${service##*/} > $rail/service && cat $index > $rail/stream || exit
+  if [ $number -lt $1 ] && ! [ -d $rail ]; then
+    mkdir $rail && echo ${service##*/} > $rail/service && cat $index > $rail/stream || exit
+  fi
   number=$((number + 1))
 done";
 
@@ -48,9 +50,9 @@ rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
 rmmod usb4_roce || exit
 rmdir /sys/kernel/config/thunderbolt/stream/*/roce 2>/dev/null || :";
 
-/// Sets `gid` to the index of the device's RoCE v2 GID for its IPv4 address.
+/// Sets `gid` to the index of the RoCE v2 GID which `$device`, or else ours, has for its IPv4 address.
 pub const FIND_GID: &str = "\
-port=/sys/class/infiniband/usb4_roce0/ports/1
+port=/sys/class/infiniband/${device:-usb4_roce0}/ports/1
 gid=
 for index in $(seq 0 31); do
   case $(cat $port/gid_attrs/types/$index 2>/dev/null),$(cat $port/gids/$index 2>/dev/null) in
@@ -71,9 +73,19 @@ pub fn start(instance: &Instance) -> Result<()> {
     for host in instance.names() {
         load(instance, &host)?;
     }
-    streams::make(instance, STREAM)?;
+    make_streams(instance)?;
+    use_rails(instance, instance.topology().cables.len())
+}
+
+/// Makes the streams that the module uses, without giving them to it.
+pub fn make_streams(instance: &Instance) -> Result<()> {
+    streams::make(instance, STREAM)
+}
+
+/// Gives the first `count` streams of every host to its loaded module, and waits until the hosts reach each other.
+pub fn use_rails(instance: &Instance, count: usize) -> Result<()> {
     for host in instance.names() {
-        connect(instance, &host)?;
+        connect(instance, &host, count)?;
     }
     await_up(instance)
 }
@@ -83,21 +95,22 @@ pub fn start(instance: &Instance) -> Result<()> {
 pub fn start_on(instance: &Instance, host: &str) -> Result<()> {
     load(instance, host)?;
     streams::make_on(instance, host, STREAM)?;
-    connect(instance, host)?;
+    connect(instance, host, instance.topology().cables.len())?;
     await_up(instance)
 }
 
-fn load(instance: &Instance, host: &str) -> Result<()> {
+/// Loads the module on a host.
+pub fn load(instance: &Instance, host: &str) -> Result<()> {
     instance
         .shell(host, LOAD, LIMIT)
         .context("load the module")?;
     Ok(())
 }
 
-/// Gives the streams of a host to its loaded module, and the interface its address.
-fn connect(instance: &Instance, host: &str) -> Result<()> {
+/// Gives the first `count` streams of a host to its loaded module, and the interface its address.
+fn connect(instance: &Instance, host: &str, count: usize) -> Result<()> {
     instance
-        .shell(host, ADD_RAILS, LIMIT)
+        .shell(host, &format!("set -- {count}\n{ADD_RAILS}"), LIMIT)
         .context("make the rails")?;
     let address = address(host);
     let script =

@@ -21,6 +21,7 @@ use anyhow::Result;
 use rustix::fs::flock;
 use rustix::fs::FlockOperation;
 
+use crate::cache::Cache;
 use crate::host::console_log;
 use crate::instance::Instance;
 use crate::kernel_log::troubles;
@@ -32,6 +33,7 @@ use crate::suite::Subject;
 use crate::suite::Suite;
 use crate::suite::Test;
 use crate::within::Lifetime;
+use crate::workbench::Counting;
 use crate::workbench::Shape;
 use crate::workbench::Workbench;
 use crate::workbench::CPUS;
@@ -95,15 +97,7 @@ struct UnderTest {
 impl<'a> Run<'a> {
     /// A run which keeps its logs in a directory of its own.
     pub fn new(workbench: &'a Workbench) -> Result<Self> {
-        let runs = workbench.cache().runs();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let seconds = now.map_or(0, |now| now.as_secs());
-        let directory = runs.join(format!("{seconds}-{}", std::process::id()));
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("create {}", directory.display()))?;
-        let claim =
-            claim(&directory)?.with_context(|| format!("{} is in use", directory.display()))?;
-        remove_old(&runs)?;
+        let (directory, claim) = new_directory(workbench.cache())?;
         Ok(Self {
             workbench,
             directory,
@@ -183,6 +177,7 @@ impl<'a> Run<'a> {
             kernel: suite.kernel,
             memory_mib: MEMORY_MIB,
             cpus: CPUS,
+            counting: Counting::Off,
             lifetime: Lifetime::WithTheLab,
         })?;
         let names = instance.names();
@@ -383,6 +378,20 @@ fn within_limit(test: &Test, stage: &Stage<'_>, instance: &Instance) -> Result<O
             Ok(_) => bail!("not done after {limit} s"),
         }
     })
+}
+
+/// A directory for the logs and results of a run, which is not removed as long as the file is open.
+/// Those of old runs are removed.
+pub fn new_directory(cache: &Cache) -> Result<(PathBuf, File)> {
+    let runs = cache.runs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0, |now| now.as_secs());
+    let directory = runs.join(format!("{seconds}-{}", std::process::id()));
+    fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+    let claim =
+        claim(&directory)?.with_context(|| format!("{} is in use", directory.display()))?;
+    remove_old(&runs)?;
+    Ok((directory, claim))
 }
 
 /// Locks the directory of a run; `None` if it belongs to one that still runs.

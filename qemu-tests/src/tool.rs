@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs of this workspace which the lab runs: the agent, and the cable.
+//! Programs of this workspace which the lab runs: the agent, the cable, and the meter.
 //!
 //! They are linked statically: the agent runs in an initramfs, with nothing beside it.
 
@@ -22,6 +22,8 @@ pub struct Tools {
     pub agent: PathBuf,
     /// The cable.
     pub cable: PathBuf,
+    /// The meter.
+    pub meter: PathBuf,
 }
 
 /// The checkout this lab was built from.
@@ -43,6 +45,7 @@ impl Tools {
             .current_dir(checkout()?)
             .args(["build", "--quiet", "--locked", "--release"])
             .args(["--package", "lab-agent", "--package", "usb4-cable"])
+            .args(["--package", "lab-meter"])
             .args(["--target", TARGET])
             .arg("--target-dir")
             .arg(target)
@@ -59,6 +62,7 @@ impl Tools {
         Ok(Self {
             agent: directory.join("lab-agent"),
             cable: directory.join("usb4-cable"),
+            meter: directory.join("lab-meter"),
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::clients::Clients;
 use crate::fabric::Fabric;
 use crate::instance::Instance;
 use crate::instance::Recipe;
+use crate::instructions;
 use crate::kernel_tree::Kernel;
 use crate::kernel_tree::KernelTree;
 use crate::module::Modules;
@@ -36,6 +37,7 @@ pub struct Workbench {
     root: OnceCell<Root>,
     tools: OnceCell<Tools>,
     clients: OnceCell<Clients>,
+    counter: OnceCell<PathBuf>,
     stock: OnceCell<KernelTree>,
     debug: OnceCell<KernelTree>,
     stock_modules: OnceCell<Modules>,
@@ -54,8 +56,19 @@ pub struct Shape<'a> {
     pub memory_mib: u32,
     /// CPUs of each host.
     pub cpus: u32,
+    /// Whether the hosts' instructions are counted.
+    pub counting: Counting,
     /// What becomes of it when the lab command ends.
     pub lifetime: Lifetime,
+}
+
+/// Whether instructions are counted. Under KVM they are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// They are, where that is possible.
+    On,
+    /// They are not.
+    Off,
 }
 
 /// The value in `cell`, made by `make` the first time.
@@ -82,6 +95,7 @@ impl Workbench {
             root: OnceCell::new(),
             tools: OnceCell::new(),
             clients: OnceCell::new(),
+            counter: OnceCell::new(),
             stock: OnceCell::new(),
             debug: OnceCell::new(),
             stock_modules: OnceCell::new(),
@@ -122,6 +136,18 @@ impl Workbench {
         })
     }
 
+    /// The QEMU plugin which counts instructions.
+    pub fn counter(&self) -> Result<&Path> {
+        let root = self.root()?;
+        let path = once(&self.counter, || {
+            let step = Step::begin("build the instruction counter");
+            let plugin = instructions::build_counter(&self.cache, root, &checkout()?)?;
+            step.done();
+            Ok(plugin)
+        })?;
+        Ok(path)
+    }
+
     /// The prepared tree of `kernel`.
     pub fn tree(&self, kernel: Kernel) -> Result<&KernelTree> {
         let root = self.root()?;
@@ -157,6 +183,10 @@ impl Workbench {
             root: &self.root()?.path,
             kernel: &self.tree(shape.kernel)?.boot,
             tools: self.tools()?,
+            counter: match shape.counting {
+                Counting::On => Some(self.counter()?),
+                Counting::Off => None,
+            },
             lifetime: shape.lifetime,
         };
         let Fabric { hosts, rails, .. } = shape.fabric;

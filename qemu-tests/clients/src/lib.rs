@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod endpoint;
 pub mod errors;
+pub mod flow;
 pub mod pattern;
 pub mod verbs;
 pub mod verify;

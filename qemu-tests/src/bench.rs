@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The benchmark: usb4_roce, the raw stream, rxe and TCP over thunderbolt_net, side by side in one lab over the same cables.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::progress::Step;
+use crate::stage::Stage;
+use crate::within::Lifetime;
+use crate::workbench::Counting;
+use crate::workbench::Shape;
+use crate::workbench::Workbench;
+use crate::workbench::CPUS;
+use crate::workbench::MEMORY_MIB;
+
+mod cost;
+mod figure;
+mod meter;
+mod perftest;
+mod plan;
+mod report;
+mod target;
+mod testbed;
+mod uncapped;
+
+use figure::Figures;
+pub use plan::Extent;
+use plan::Plan;
+use testbed::Testbed;
+
+/// Cables of the lab. All but the first are used only where several rails are measured.
+const RAILS: u8 = 4;
+
+/// Runs it; the results are written to `output`.
+pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
+    fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
+    let mut files: Vec<PathBuf> = workbench.modules(Kernel::Stock)?.files()?;
+    files.extend(workbench.clients()?.files());
+    files.push(workbench.tools()?.meter.clone());
+    let instance = workbench.up(&Shape {
+        name: &format!("bench-{}", std::process::id()),
+        fabric: Fabric {
+            rails: RAILS,
+            ..Fabric::PAIR
+        },
+        kernel: Kernel::Stock,
+        memory_mib: MEMORY_MIB,
+        cpus: CPUS,
+        counting: Counting::On,
+        lifetime: Lifetime::WithTheLab,
+    })?;
+    let stage = Stage::new(&instance, &output.join("commands.log"))?;
+    let mut figures = Figures::default();
+    let measured = (|| {
+        for file in &files {
+            let name = file.file_name().unwrap_or_default();
+            stage.provide(file, &name.to_string_lossy())?;
+        }
+        let step = Step::begin("bring up thunderbolt_net, rxe, the streams and usb4_roce");
+        let testbed = Testbed::set_up(&stage)?;
+        step.done();
+        measure(&testbed, &Plan::new(extent), &mut figures)
+    })();
+    // What was measured before a failure is worth having.
+    let written = report::write(&figures, output);
+    let ended = measured.and_then(|()| instance.power_off());
+    instance.kill();
+    ended.with_context(|| format!("logs are in {}", instance.directory().display()))?;
+    written?;
+    instance.remove()?;
+    println!("{}", report::tables(&figures));
+    println!("results are in {}", output.display());
+    Ok(())
+}
+
+fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
+    uncapped::measure(testbed, plan, figures)?;
+    cost::measure(testbed, plan, figures)
+}

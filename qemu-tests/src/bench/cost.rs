@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How many instructions a message costs: those that both hosts execute for many messages, less those for few, so that what every run
+//! executes once does not count.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::figure::Figures;
+use super::figure::Metric;
+use super::figure::Subject;
+use super::figure::Transport;
+use super::figure::Verb;
+use super::plan::Plan;
+use super::testbed::address;
+use super::testbed::verbs_device;
+use super::testbed::Testbed;
+use super::testbed::CLIENT;
+use super::testbed::SERVER;
+use crate::progress::Step;
+use crate::stage::Pair;
+
+/// Time limit of a run.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Port which the program listens on.
+const PORT: u16 = 7200;
+
+/// Messages of the run whose instructions are taken off.
+const FEW: u64 = 16;
+
+/// Bytes which the long run moves at least, and bounds of its number of messages.
+const BYTES: u64 = 16 << 20;
+const LEAST: u64 = 32;
+const MOST: u64 = 2000;
+
+/// What the program reports.
+#[derive(Deserialize)]
+struct Report {
+    ok: bool,
+}
+
+/// Measures the verbs devices, in turn, as often as planned.
+pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
+    if testbed.instance().instructions()?.is_none() {
+        // Under KVM. The report will say that nothing was measured.
+        return Ok(());
+    }
+    for repeat in 1..=plan.repeats {
+        for transport in [Transport::Roce, Transport::Rxe] {
+            let name = transport.name();
+            let step = Step::begin(&format!(
+                "instructions of {name}, {repeat} of {}",
+                plan.repeats
+            ));
+            for &bytes in &plan.cost {
+                let many = (BYTES / bytes).clamp(LEAST, MOST);
+                let short = instructions(testbed, transport, bytes, FEW)?;
+                let long = instructions(testbed, transport, bytes, FEW + many)?;
+                let subject = Subject {
+                    metric: Metric::Instructions,
+                    transport,
+                    verb: Verb::Write,
+                    bytes,
+                    qps: 1,
+                };
+                figures.add(subject, (long as f64 - short as f64) / many as f64);
+            }
+            step.done();
+        }
+    }
+    Ok(())
+}
+
+/// What both hosts execute while `count` messages of `bytes` are written and nothing polls.
+fn instructions(
+    testbed: &Testbed<'_>,
+    transport: Transport,
+    bytes: u64,
+    count: u64,
+) -> Result<u64> {
+    let device = verbs_device(transport).context("this takes a verbs device")?;
+    let place = format!("{}:{PORT}", address(transport, SERVER));
+    let program = format!("exec /lab/share/verbs-flow --device {device} --json");
+    let total = || -> Result<u64> {
+        let count = testbed.instance().instructions()?;
+        Ok(count.context("nothing is counted")?.total())
+    };
+    let before = total()?;
+    let (_, report) = testbed.stage().pair(&Pair {
+        server_host: SERVER,
+        server: &format!("{program} --listen {place}"),
+        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        client_host: CLIENT,
+        client: &format!(
+            "{program} --connect {place} --verb write --bytes {bytes} --count {count}"
+        ),
+        limit: LIMIT,
+    })?;
+    let after = total()?;
+    let report: Report = serde_json::from_str(&report).context("the report of verbs-flow")?;
+    ensure!(report.ok, "verbs-flow failed");
+    Ok(after - before)
+}

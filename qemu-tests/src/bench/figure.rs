@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What was measured.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// What moves the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// A program on `/dev/tbstreamN`.
+    Stream,
+    /// usb4_roce.
+    Roce,
+    /// rdma_rxe over thunderbolt_net.
+    Rxe,
+    /// TCP over thunderbolt_net.
+    Tcp,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Stream, Self::Roce, Self::Rxe, Self::Tcp];
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "raw stream",
+            Self::Roce => "usb4_roce",
+            Self::Rxe => "rxe",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+/// How a message moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Bytes written into a stream or a socket.
+    Bytes,
+    /// RDMA WRITE.
+    Write,
+    /// RDMA READ.
+    Read,
+    /// SEND.
+    Send,
+}
+
+impl Verb {
+    /// Those of verbs devices.
+    pub const RDMA: [Self; 3] = [Self::Write, Self::Read, Self::Send];
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Write => "WRITE",
+            Self::Read => "READ",
+            Self::Send => "SEND",
+        }
+    }
+}
+
+/// What a number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Payload bytes per second.
+    Bandwidth,
+    /// Microseconds: one way, for a READ the round trip; the median of a measurement.
+    Latency,
+    /// Instructions that both hosts together execute for a message.
+    Instructions,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Subject {
+    /// The kind of number.
+    pub metric: Metric,
+    /// What moved the messages.
+    pub transport: Transport,
+    /// In which way.
+    pub verb: Verb,
+    /// Bytes of a message.
+    pub bytes: u64,
+    /// Number of QPs.
+    pub qps: u32,
+}
+
+/// All measurements of a run.
+#[derive(Default)]
+pub struct Figures {
+    samples: BTreeMap<Subject, Vec<f64>>,
+}
+
+/// A subject with its samples.
+#[derive(Serialize)]
+pub struct Figure<'a> {
+    /// What was measured.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The median of the samples.
+    pub median: f64,
+    /// The repeats.
+    pub samples: &'a [f64],
+}
+
+impl Figures {
+    /// Adds a measurement.
+    pub fn add(&mut self, subject: Subject, value: f64) {
+        self.samples.entry(subject).or_default().push(value);
+    }
+
+    /// The median of what was measured of `subject`, if anything was.
+    pub fn median(&self, subject: Subject) -> Option<f64> {
+        self.samples.get(&subject).map(|samples| median(samples))
+    }
+
+    /// Everything.
+    pub fn all(&self) -> impl Iterator<Item = Figure<'_>> {
+        self.samples.iter().map(|(subject, samples)| Figure {
+            subject: *subject,
+            median: median(samples),
+            samples,
+        })
+    }
+}
+
+/// The median; of an even number of samples, the mean of the two in the middle.
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
+        (Some(low), Some(high)) if sorted.len() % 2 == 0 => (low + high) / 2.0,
+        (_, Some(high)) => *high,
+        _ => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_of_the_sorted_samples() {
+        assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
+        assert_eq!(median(&[9.0, 1.0]), 5.0);
+        assert_eq!(median(&[7.0]), 7.0);
+        assert!(median(&[]).is_nan());
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Running the meter between the hosts: the raw stream, and TCP.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::figure::Figures;
+use super::figure::Metric;
+use super::figure::Subject;
+use super::figure::Transport;
+use super::figure::Verb;
+use super::plan::Plan;
+use super::testbed::address;
+use super::testbed::raw_device;
+use super::testbed::Testbed;
+use super::testbed::CLIENT;
+use super::testbed::SERVER;
+use crate::stage::Pair;
+
+/// Time limit.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Port which the meter listens on.
+const PORT: u16 = 7100;
+
+/// What the meter prints for each measurement.
+#[derive(Debug, Deserialize)]
+struct Line {
+    bytes: u64,
+    count: u64,
+    seconds: f64,
+    one_way_us: Option<f64>,
+}
+
+impl Line {
+    /// What was measured, and the number.
+    fn figure(&self) -> (Metric, f64) {
+        match self.one_way_us {
+            Some(time) => (Metric::Latency, time),
+            None => {
+                let bytes = (self.bytes * self.count) as f64;
+                (Metric::Bandwidth, bytes / self.seconds)
+            }
+        }
+    }
+}
+
+/// Measures everything in `plan` once over `transport`.
+pub fn measure(
+    testbed: &Testbed<'_>,
+    transport: Transport,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> Result<()> {
+    let bulk = plan.bandwidth.iter().map(|bytes| format!("bulk:{bytes}"));
+    let ping_pong = plan
+        .latency
+        .iter()
+        .map(|bytes| format!("ping-pong:{bytes}"));
+    let tasks = bulk.chain(ping_pong).collect::<Vec<_>>().join(" ");
+    let place = match transport {
+        Transport::Stream => format!("--stream {}", raw_device()),
+        _ => format!("--tcp {}:{PORT}", address(transport, SERVER)),
+    };
+    let (_, output) = testbed.stage().pair(&Pair {
+        server_host: SERVER,
+        server: &format!(
+            "rm -f /tmp/meter; exec /lab/share/lab-meter serve {place} --ready /tmp/meter"
+        ),
+        ready: "[ -e /tmp/meter ]",
+        client_host: CLIENT,
+        client: &format!("exec /lab/share/lab-meter measure {place} {tasks}"),
+        limit: LIMIT,
+    })?;
+    for line in output.lines() {
+        let line: Line = serde_json::from_str(line).with_context(|| format!("meter: {line}"))?;
+        let (metric, value) = line.figure();
+        let subject = Subject {
+            metric,
+            transport,
+            verb: Verb::Bytes,
+            bytes: line.bytes,
+            qps: 1,
+        };
+        figures.add(subject, value);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_is_bandwidth_and_ping_pong_latency() {
+        let bulk = r#"{"pattern":"bulk","bytes":64,"count":1000,"seconds":0.5}"#;
+        let bulk: Line = serde_json::from_str(bulk).unwrap();
+        assert_eq!(bulk.figure(), (Metric::Bandwidth, 128_000.0));
+        let ping =
+            r#"{"pattern":"ping-pong","bytes":64,"count":9,"seconds":1.0,"one_way_us":77.5}"#;
+        let ping: Line = serde_json::from_str(ping).unwrap();
+        assert_eq!(ping.figure(), (Metric::Latency, 77.5));
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The results, for people and for programs.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use anyhow::Result;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::Table;
+use serde_json::json;
+
+use super::figure::Figures;
+use super::figure::Metric;
+use super::figure::Subject;
+use super::figure::Transport;
+use super::figure::Verb;
+use super::target;
+use super::target::size;
+use super::target::Goal;
+
+/// Writes all measurements as JSON into `directory`.
+pub fn write(figures: &Figures, directory: &Path) -> Result<()> {
+    let targets: Vec<_> = target::all(figures)
+        .iter()
+        .map(|target| {
+            let (least, most) = match target.goal {
+                Goal::AtLeast(least) => (Some(least), None),
+                Goal::AtMost(most) => (None, Some(most)),
+            };
+            json!({
+                "target": target.what,
+                "at_least": least,
+                "at_most": most,
+                "value": target.value,
+                "met": target.value.map(|value| target.goal.met(value)),
+            })
+        })
+        .collect();
+    let figures: Vec<_> = figures.all().collect();
+    let report = json!({ "figures": figures, "targets": targets });
+    let text = serde_json::to_string_pretty(&report).context("encode the results")?;
+    let path = directory.join("results.json");
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+}
+
+/// All tables.
+pub fn tables(figures: &Figures) -> String {
+    let titles = [
+        (Metric::Bandwidth, "Bandwidth in MB/s"),
+        (Metric::Latency, "Latency in us: one way, READ: round trip"),
+        (
+            Metric::Instructions,
+            "Thousands of instructions per message, both hosts",
+        ),
+    ];
+    let mut text = String::new();
+    for (metric, title) in titles {
+        text += &format!("{title}\n{}\n\n", by_size(figures, metric));
+    }
+    text + &format!("Targets\n{}", targets(figures))
+}
+
+/// A table of one metric: a row for each way of moving messages, a column for each size.
+fn by_size(figures: &Figures, metric: Metric) -> Table {
+    let found: Vec<_> = figures
+        .all()
+        .filter(|figure| figure.subject.metric == metric)
+        .collect();
+    let mut sizes: Vec<u64> = found.iter().map(|figure| figure.subject.bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut rows: Vec<(Transport, u32, Verb)> = found
+        .iter()
+        .map(|figure| {
+            let Subject {
+                transport,
+                qps,
+                verb,
+                ..
+            } = figure.subject;
+            (transport, qps, verb)
+        })
+        .collect();
+    rows.sort_unstable();
+    rows.dedup();
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    let heads = sizes.iter().map(|bytes| size(*bytes));
+    table.set_header(std::iter::once(String::new()).chain(heads));
+    for (transport, qps, verb) in rows {
+        let mut name = transport.name().to_owned();
+        if verb != Verb::Bytes {
+            name = format!("{name} {}", verb.name());
+        }
+        if qps > 1 {
+            name = format!("{name}, {qps} QPs");
+        }
+        let cells = sizes.iter().map(|&bytes| {
+            let subject = Subject {
+                metric,
+                transport,
+                verb,
+                bytes,
+                qps,
+            };
+            let value = figures.median(subject);
+            value.map_or_else(String::new, |value| cell(metric, value))
+        });
+        table.add_row(std::iter::once(name).chain(cells));
+    }
+    table
+}
+
+fn cell(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Bandwidth => format!("{:.2}", value / 1e6),
+        Metric::Latency => format!("{value:.0}"),
+        Metric::Instructions => format!("{:.1}", value / 1e3),
+    }
+}
+
+fn targets(figures: &Figures) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header(["", "target", "measured", ""]);
+    for target in target::all(figures) {
+        let goal = match target.goal {
+            Goal::AtLeast(least) => format!(">= {least:.2}"),
+            Goal::AtMost(most) => format!("<= {most:.2}"),
+        };
+        let (value, verdict) = match target.value {
+            Some(value) if target.goal.met(value) => (format!("{value:.2}"), "met"),
+            Some(value) => (format!("{value:.2}"), "NOT MET"),
+            None => ("not measured".to_owned(), ""),
+        };
+        table.add_row([target.what, goal, value, verdict.to_owned()]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_show_medians_and_verdicts() {
+        let mut figures = Figures::default();
+        for (transport, verb, value) in [
+            (Transport::Roce, Verb::Write, 42e6),
+            (Transport::Stream, Verb::Bytes, 100e6),
+        ] {
+            let subject = Subject {
+                metric: Metric::Bandwidth,
+                transport,
+                verb,
+                bytes: 1 << 20,
+                qps: 1,
+            };
+            figures.add(subject, value);
+        }
+        let text = tables(&figures);
+        assert!(text.contains("42.00"), "{text}");
+        assert!(text.contains("NOT MET"), "{text}");
+        assert!(text.contains("not measured"), "{text}");
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What usb4_roce is meant to reach, and whether it does. All but the shares of a cable's cap are ratios within one run: machines
+//! differ.
+
+use super::figure::Figures;
+use super::figure::Metric;
+use super::figure::Subject;
+use super::figure::Transport;
+use super::figure::Verb;
+
+/// Which side of the goal is the good one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// At least this.
+    AtLeast(f64),
+    /// At most this.
+    AtMost(f64),
+}
+
+impl Goal {
+    /// Whether `value` is as good as the goal or better.
+    pub fn met(self, value: f64) -> bool {
+        match self {
+            Goal::AtLeast(least) => value >= least,
+            Goal::AtMost(most) => value <= most,
+        }
+    }
+}
+
+/// A goal and what was reached.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What it is about.
+    pub what: String,
+    /// The goal.
+    pub goal: Goal,
+    /// What was reached; none if it was not measured.
+    pub value: Option<f64>,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// All targets.
+pub fn all(figures: &Figures) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let of = |metric, transport, bytes| {
+        let verb = match transport {
+            Transport::Stream | Transport::Tcp => Verb::Bytes,
+            Transport::Roce | Transport::Rxe => Verb::Write,
+        };
+        figures.median(Subject {
+            metric,
+            transport,
+            verb,
+            bytes,
+            qps: 1,
+        })
+    };
+    let mut ratio = |what: &str, goal, metric, bytes, other: Transport| {
+        let ours = of(metric, Transport::Roce, bytes);
+        let theirs = of(metric, other, bytes);
+        let size = size(bytes);
+        targets.push(Target {
+            what: format!("{size} WRITE {what}, of {}'s", other.name()),
+            goal,
+            value: ours.zip(theirs).map(|(ours, theirs)| ours / theirs),
+        });
+    };
+    let bandwidth = "bandwidth";
+    let (stream, rxe, tcp) = (Transport::Stream, Transport::Rxe, Transport::Tcp);
+    ratio(
+        bandwidth,
+        Goal::AtLeast(0.8),
+        Metric::Bandwidth,
+        MIB,
+        stream,
+    );
+    ratio(
+        bandwidth,
+        Goal::AtLeast(6.0),
+        Metric::Bandwidth,
+        64 * KIB,
+        rxe,
+    );
+    ratio(bandwidth, Goal::AtLeast(6.0), Metric::Bandwidth, MIB, rxe);
+    ratio(bandwidth, Goal::AtLeast(1.5), Metric::Bandwidth, MIB, tcp);
+    let latency = "latency";
+    ratio(latency, Goal::AtMost(1.0 / 3.0), Metric::Latency, 64, rxe);
+    ratio(latency, Goal::AtMost(1.5), Metric::Latency, 64, stream);
+    let cost = "instructions";
+    ratio(
+        cost,
+        Goal::AtMost(0.25),
+        Metric::Instructions,
+        64 * KIB,
+        rxe,
+    );
+    ratio(cost, Goal::AtMost(0.25), Metric::Instructions, MIB, rxe);
+    targets
+}
+
+/// A size for people.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes >= MIB && bytes % MIB == 0 => format!("{} MiB", bytes / MIB),
+        bytes if bytes >= KIB && bytes % KIB == 0 => format!("{} KiB", bytes / KIB),
+        bytes => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_have_a_good_side() {
+        assert!(Goal::AtLeast(0.8).met(0.8));
+        assert!(!Goal::AtLeast(0.8).met(0.79));
+        assert!(Goal::AtMost(0.25).met(0.25));
+        assert!(!Goal::AtMost(0.25).met(0.26));
+        assert!(!Goal::AtMost(0.25).met(f64::NAN));
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_value() {
+        let targets = all(&Figures::default());
+        assert!(!targets.is_empty());
+        assert!(targets.iter().all(|target| target.value.is_none()));
+    }
+
+    #[test]
+    fn values_are_ratios_of_medians() {
+        let mut figures = Figures::default();
+        for (transport, verb, value) in [
+            (Transport::Roce, Verb::Write, 90.0),
+            (Transport::Stream, Verb::Bytes, 100.0),
+        ] {
+            let subject = Subject {
+                metric: Metric::Bandwidth,
+                transport,
+                verb,
+                bytes: MIB,
+                qps: 1,
+            };
+            figures.add(subject, value);
+        }
+        let values: Vec<f64> = all(&figures).iter().filter_map(|t| t.value).collect();
+        assert_eq!(values, [0.9]);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(size(64), "64 B");
+        assert_eq!(size(64 * KIB), "64 KiB");
+        assert_eq!(size(4 * MIB), "4 MiB");
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lab with everything that is compared up at once.
+//!
+//! Services of one cable take HopIDs from the same numbers. thunderbolt_net insists on the number its peer chose, so it has to be
+//! up on both hosts before any stream takes one.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use super::figure::Transport;
+use crate::instance::Instance;
+use crate::roce;
+use crate::stage::Stage;
+use crate::streams;
+
+/// Time limit of a step.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The host that serves; the other one measures.
+pub const SERVER: &str = "a";
+
+/// The host that measures.
+pub const CLIENT: &str = "b";
+
+/// The stream for raw bytes.
+const RAW: &str = "raw";
+
+/// The rxe device.
+const RXE: &str = "rxe0";
+
+/// Finds thunderbolt_net's interface on the first cable.
+const FIND_INTERFACE: &str = "\
+interface=$(ls -d /sys/bus/thunderbolt/devices/*/net/* 2>/dev/null | sort | head -n 1)
+interface=${interface##*/}";
+
+/// Loads thunderbolt_net and waits for its interface, which needs the other host to have loaded it too.
+const LOAD_NETWORK: &str = "\
+modprobe -a thunderbolt_net rdma_rxe ib_uverbs || exit
+until [ -n \"$(ls -d /sys/bus/thunderbolt/devices/*/net/* 2>/dev/null)\" ]; do sleep 0.1; done";
+
+/// Brings the interface up with the address `$1` and the largest MTU there is, which gives rxe its best one.
+const NETWORK_UP: &str = "\
+mtu=$(ip -d link show $interface | sed -n 's/.* maxmtu \\([0-9]*\\).*/\\1/p')
+ip link set $interface mtu $mtu && ip address add $1/24 dev $interface && ip link set $interface up || exit
+until [ \"$(cat /sys/class/net/$interface/carrier 2>/dev/null)\" = 1 ]; do sleep 0.1; done";
+
+/// Everything that is compared, up and running.
+pub struct Testbed<'a> {
+    stage: &'a Stage<'a>,
+}
+
+impl<'a> Testbed<'a> {
+    /// Brings everything up on the first cable.
+    pub fn set_up(stage: &'a Stage<'a>) -> Result<Self> {
+        let testbed = Self { stage };
+        let instance = stage.instance();
+        testbed
+            .on_both(|_| LOAD_NETWORK.to_owned())
+            .context("load thunderbolt_net")?;
+        testbed
+            .on_both(|host| {
+                let address = address(Transport::Tcp, host);
+                format!("set -- {address}\n{FIND_INTERFACE}\n{NETWORK_UP}")
+            })
+            .context("bring thunderbolt_net up")?;
+        streams::make(instance, RAW)?;
+        roce::make_streams(instance)?;
+        testbed
+            .on_both(|_| {
+                format!("{FIND_INTERFACE}\nrdma link add {RXE} type rxe netdev $interface")
+            })
+            .context("make the rxe device")?;
+        roce::load(instance)?;
+        roce::use_rails(instance, 1)?;
+        Ok(testbed)
+    }
+
+    /// The commands' stage.
+    pub fn stage(&self) -> &'a Stage<'a> {
+        self.stage
+    }
+
+    /// The lab.
+    pub fn instance(&self) -> &'a Instance {
+        self.stage.instance()
+    }
+
+    /// Runs a script on both hosts at once.
+    fn on_both(&self, script: impl Fn(&str) -> String) -> Result<()> {
+        let jobs = [SERVER, CLIENT].map(|host| self.stage.start(host, &script(host), LIMIT));
+        for job in jobs {
+            self.stage.finish(&job?, LIMIT)?;
+        }
+        Ok(())
+    }
+}
+
+/// The first raw stream: the first stream made on a host.
+pub fn raw_device() -> &'static str {
+    "/dev/tbstream0"
+}
+
+/// The verbs device of a transport that is one.
+pub fn verbs_device(transport: Transport) -> Option<&'static str> {
+    match transport {
+        Transport::Roce => Some(roce::DEVICE),
+        Transport::Rxe => Some(RXE),
+        Transport::Stream | Transport::Tcp => None,
+    }
+}
+
+/// IPv4 address of `host` where `transport` reaches it.
+pub fn address(transport: Transport, host: &str) -> String {
+    let ours = roce::address(host);
+    match transport {
+        Transport::Roce => ours,
+        // The same number in another network.
+        _ => ours.replacen("10.55.0.", "10.56.0.", 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_have_networks_of_their_own() {
+        assert_ne!(
+            address(Transport::Roce, SERVER),
+            address(Transport::Tcp, SERVER)
+        );
+        assert_eq!(
+            address(Transport::Rxe, CLIENT),
+            address(Transport::Tcp, CLIENT)
+        );
+    }
+}
