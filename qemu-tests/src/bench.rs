@@ -20,6 +20,7 @@ use crate::workbench::Workbench;
 use crate::workbench::CPUS;
 use crate::workbench::MEMORY_MIB;
 
+mod capped;
 mod cost;
 mod figure;
 mod meter;
@@ -82,5 +83,6 @@ pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
 
 fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
     uncapped::measure(testbed, plan, figures)?;
-    cost::measure(testbed, plan, figures)
+    cost::measure(testbed, plan, figures)?;
+    capped::measure(testbed, plan, figures)
 }

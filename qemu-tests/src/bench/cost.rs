@@ -10,6 +10,7 @@ use anyhow::Context;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::figure::Cables;
 use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Subject;
@@ -63,6 +64,7 @@ pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Res
                 let long = instructions(testbed, transport, bytes, FEW + many)?;
                 let subject = Subject {
                     metric: Metric::Instructions,
+                    cables: Cables::One,
                     transport,
                     verb: Verb::Write,
                     bytes,

@@ -64,12 +64,43 @@ impl Verb {
     }
 }
 
+/// Which cables are in use, and how they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cables {
+    /// One, as fast as the emulation.
+    One,
+    /// One with a rate cap.
+    OneCapped,
+    /// One with a rate cap which corrupts one frame in a thousand.
+    OneCorrupting,
+    /// Two with rate caps of 2:1.
+    TwoToOne,
+    /// Four with the same rate cap.
+    FourCapped,
+}
+
+impl Cables {
+    /// Their name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::One => "one cable",
+            Self::OneCapped => "one capped cable",
+            Self::OneCorrupting => "one capped cable, 1 frame in 1000 corrupted",
+            Self::TwoToOne => "two cables of 2:1",
+            Self::FourCapped => "four equal cables",
+        }
+    }
+}
+
 /// What a number says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// Payload bytes per second.
     Bandwidth,
+    /// Payload bytes per second as a share of what the cables' caps let through.
+    Goodput,
     /// Microseconds: one way, for a READ the round trip; the median of a measurement.
     Latency,
     /// Instructions that both hosts together execute for a message.
@@ -81,6 +112,8 @@ pub enum Metric {
 pub struct Subject {
     /// The kind of number.
     pub metric: Metric,
+    /// Over which cables.
+    pub cables: Cables,
     /// What moved the messages.
     pub transport: Transport,
     /// In which way.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::figure::Cables;
 use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Subject;
@@ -76,19 +77,8 @@ pub fn measure(
         client: &format!("exec /lab/share/lab-meter measure {place} {tasks}"),
         limit: LIMIT,
     })?;
-    for line in output.lines() {
-        let line: Line = serde_json::from_str(line).with_context(|| format!("meter: {line}"))?;
-        let (metric, value) = line.figure();
-        let subject = Subject {
-            metric,
-            transport,
-            verb: Verb::Bytes,
-            bytes: line.bytes,
-            qps: 1,
-        };
-        figures.add(subject, value);
-    }
-    Ok(())
+    let parse = |line| serde_json::from_str(line).with_context(|| format!("meter: {line}"));
+    output.lines().map(parse).collect()
 }
 
 #[cfg(test)]

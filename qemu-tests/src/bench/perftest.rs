@@ -78,7 +78,7 @@ fn program(metric: Metric, verb: Verb) -> Result<&'static str> {
         (Metric::Latency, Verb::Write) => "ib_write_lat",
         (Metric::Latency, Verb::Read) => "ib_read_lat",
         (Metric::Latency, Verb::Send) => "ib_send_lat",
-        (Metric::Instructions, _) | (_, Verb::Bytes) => {
+        (Metric::Goodput | Metric::Instructions, _) | (_, Verb::Bytes) => {
             bail!("perftest does not measure {metric:?} of {verb:?}")
         }
     })
@@ -92,6 +92,7 @@ pub fn measure(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<f
         verb,
         bytes,
         qps,
+        ..
     } = *subject;
     let program = program(metric, verb)?;
     let device = verbs_device(transport).context("perftest needs a verbs device")?;

@@ -30,6 +30,10 @@ pub struct Plan {
     pub repeats: u32,
     /// How long one measurement should take.
     pub goal: Duration,
+    /// How often each is measured over capped cables.
+    pub capped_repeats: u32,
+    /// How long one measurement over capped cables should take.
+    pub capped_goal: Duration,
 }
 
 impl Plan {
@@ -43,6 +47,8 @@ impl Plan {
                 qps: vec![1],
                 repeats: 3,
                 goal: Duration::from_secs(1),
+                capped_repeats: 1,
+                capped_goal: Duration::from_secs(5),
             },
             Extent::Full => Self {
                 bandwidth: vec![
@@ -61,6 +67,8 @@ impl Plan {
                 qps: vec![1, 4],
                 repeats: 3,
                 goal: Duration::from_secs(1),
+                capped_repeats: 3,
+                capped_goal: Duration::from_secs(5),
             },
         }
     }

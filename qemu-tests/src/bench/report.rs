@@ -11,6 +11,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::Table;
 use serde_json::json;
 
+use super::figure::Cables;
 use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Subject;
@@ -59,6 +60,10 @@ pub fn tables(figures: &Figures) -> String {
     for (metric, title) in titles {
         text += &format!("{title}\n{}\n\n", by_size(figures, metric));
     }
+    text += &format!(
+        "1 MiB messages, payload in % of what the cables let through\n{}\n\n",
+        by_cables(figures)
+    );
     text + &format!("Targets\n{}", targets(figures))
 }
 
@@ -90,16 +95,11 @@ fn by_size(figures: &Figures, metric: Metric) -> Table {
     let heads = sizes.iter().map(|bytes| size(*bytes));
     table.set_header(std::iter::once(String::new()).chain(heads));
     for (transport, qps, verb) in rows {
-        let mut name = transport.name().to_owned();
-        if verb != Verb::Bytes {
-            name = format!("{name} {}", verb.name());
-        }
-        if qps > 1 {
-            name = format!("{name}, {qps} QPs");
-        }
+        let name = way(transport, verb, qps);
         let cells = sizes.iter().map(|&bytes| {
             let subject = Subject {
                 metric,
+                cables: Cables::One,
                 transport,
                 verb,
                 bytes,
@@ -113,9 +113,46 @@ fn by_size(figures: &Figures, metric: Metric) -> Table {
     table
 }
 
+/// A row for each way of capping cables.
+fn by_cables(figures: &Figures) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    let goodput = |metric| metric == Metric::Goodput;
+    for figure in figures
+        .all()
+        .filter(|figure| goodput(figure.subject.metric))
+    {
+        let Subject {
+            transport,
+            verb,
+            cables,
+            ..
+        } = figure.subject;
+        table.add_row([
+            cables.name().to_owned(),
+            way(transport, verb, 1),
+            format!("{:.1}", figure.median * 100.0),
+        ]);
+    }
+    table
+}
+
+/// A way of moving messages, for people.
+fn way(transport: Transport, verb: Verb, qps: u32) -> String {
+    let mut name = transport.name().to_owned();
+    if verb != Verb::Bytes {
+        name = format!("{name} {}", verb.name());
+    }
+    if qps > 1 {
+        name = format!("{name}, {qps} QPs");
+    }
+    name
+}
+
 fn cell(metric: Metric, value: f64) -> String {
     match metric {
         Metric::Bandwidth => format!("{:.2}", value / 1e6),
+        Metric::Goodput => format!("{:.1}", value * 100.0),
         Metric::Latency => format!("{value:.0}"),
         Metric::Instructions => format!("{:.1}", value / 1e3),
     }
@@ -153,6 +190,7 @@ mod tests {
         ] {
             let subject = Subject {
                 metric: Metric::Bandwidth,
+                cables: Cables::One,
                 transport,
                 verb,
                 bytes: 1 << 20,

@@ -3,6 +3,7 @@
 //! What usb4_roce is meant to reach, and whether it does. All but the shares of a cable's cap are ratios within one run: machines
 //! differ.
 
+use super::figure::Cables;
 use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Subject;
@@ -45,6 +46,32 @@ const MIB: u64 = 1 << 20;
 /// All targets.
 pub fn all(figures: &Figures) -> Vec<Target> {
     let mut targets = Vec::new();
+    let goodput = [
+        (Cables::OneCapped, Verb::Write, 0.96),
+        (Cables::OneCapped, Verb::Read, 0.96),
+        (Cables::OneCapped, Verb::Send, 0.96),
+        (Cables::FourCapped, Verb::Write, 0.95),
+        (Cables::TwoToOne, Verb::Write, 0.93),
+        (Cables::OneCorrupting, Verb::Write, 0.90),
+    ];
+    for (cables, verb, least) in goodput {
+        targets.push(Target {
+            what: format!(
+                "1 MiB {} payload over {}, of the cap",
+                verb.name(),
+                cables.name()
+            ),
+            goal: Goal::AtLeast(least),
+            value: figures.median(Subject {
+                metric: Metric::Goodput,
+                cables,
+                transport: Transport::Roce,
+                verb,
+                bytes: MIB,
+                qps: 1,
+            }),
+        });
+    }
     let of = |metric, transport, bytes| {
         let verb = match transport {
             Transport::Stream | Transport::Tcp => Verb::Bytes,
@@ -52,6 +79,7 @@ pub fn all(figures: &Figures) -> Vec<Target> {
         };
         figures.median(Subject {
             metric,
+            cables: Cables::One,
             transport,
             verb,
             bytes,
@@ -139,6 +167,7 @@ mod tests {
         ] {
             let subject = Subject {
                 metric: Metric::Bandwidth,
+                cables: Cables::One,
                 transport,
                 verb,
                 bytes: MIB,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::figure::Cables;
 use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Subject;
@@ -62,6 +63,7 @@ impl Speed {
         let bandwidth = |bytes| {
             let subject = Subject {
                 metric: Metric::Bandwidth,
+                cables: Cables::One,
                 transport,
                 verb: Verb::Write,
                 bytes,
@@ -111,6 +113,7 @@ fn device(
     for verb in Verb::RDMA {
         let subject = |metric, bytes, qps| Subject {
             metric,
+            cables: Cables::One,
             transport,
             verb,
             bytes,

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Goodput over cables of a known rate: far below what the emulation moves, so that the cables are what limits it.
+
+use std::num::NonZeroU32;
+use std::num::NonZeroU64;
+
+use anyhow::Context;
+use anyhow::Result;
+use usb4_cable::fault::Faults;
+
+use super::figure::Cables;
+use super::figure::Figures;
+use super::figure::Metric;
+use super::figure::Subject;
+use super::figure::Transport;
+use super::figure::Verb;
+use super::meter;
+use super::perftest;
+use super::plan::Plan;
+use super::testbed::Testbed;
+use crate::progress::Step;
+use crate::roce;
+
+/// Bytes of a message.
+const BYTES: u64 = 1 << 20;
+
+/// All cables together get this share of what the slowest way of moving messages reaches uncapped.
+const SHARE: f64 = 0.25;
+
+/// What a way that was not measured is taken to reach, in bytes per second.
+const UNKNOWN: f64 = 10e6;
+
+/// One frame in so many is corrupted.
+const CORRUPT_ONE_IN: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
+/// Least number of messages of a measurement: beside them, what only the first and last one meet is little.
+const LEAST: u64 = 30;
+
+impl Cables {
+    /// Those that are measured, in an order in which rails are only ever added.
+    const CAPPED: [Self; 4] = [
+        Self::OneCapped,
+        Self::OneCorrupting,
+        Self::TwoToOne,
+        Self::FourCapped,
+    ];
+
+    /// Relative rates of the cables in use.
+    fn weights(self) -> &'static [f64] {
+        match self {
+            Self::One => &[],
+            Self::OneCapped | Self::OneCorrupting => &[1.0],
+            Self::TwoToOne => &[2.0, 1.0],
+            Self::FourCapped => &[1.0, 1.0, 1.0, 1.0],
+        }
+    }
+
+    /// The verbs which are measured.
+    fn verbs(self) -> &'static [Verb] {
+        match self {
+            Self::OneCapped => &Verb::RDMA,
+            _ => &[Verb::Write],
+        }
+    }
+}
+
+/// The faults of each cable in use, if all together move `total` bytes per second.
+fn faults(cables: Cables, total: f64) -> Vec<Faults> {
+    let weights = cables.weights();
+    let sum: f64 = weights.iter().sum();
+    let fault = |weight: &f64| Faults {
+        rate: NonZeroU64::new((total * weight / sum) as u64),
+        corrupt_one_in: (cables == Cables::OneCorrupting).then_some(CORRUPT_ONE_IN),
+        ..Faults::default()
+    };
+    weights.iter().map(fault).collect()
+}
+
+/// What all cables together get.
+fn total(figures: &Figures) -> f64 {
+    let uncapped = Verb::RDMA.map(|verb| {
+        let subject = Subject {
+            metric: Metric::Bandwidth,
+            cables: Cables::One,
+            transport: Transport::Roce,
+            verb,
+            bytes: BYTES,
+            qps: 1,
+        };
+        figures.median(subject).unwrap_or(UNKNOWN)
+    });
+    uncapped.into_iter().fold(f64::INFINITY, f64::min) * SHARE
+}
+
+/// Measures every way of capping the cables.
+pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
+    let total = total(figures);
+    for cables in Cables::CAPPED {
+        let step = Step::begin(&format!(
+            "goodput of {}, {:.1} MB/s in all",
+            cables.name(),
+            total / 1e6
+        ));
+        roce::use_rails(testbed.instance(), cables.weights().len())?;
+        set(testbed, &faults(cables, total))?;
+        let measured = one(testbed, plan, cables, total, figures);
+        // Cables that are used again have to be perfect again, also after a failure.
+        set(testbed, &vec![Faults::default(); cables.weights().len()])?;
+        measured?;
+        step.done();
+    }
+    Ok(())
+}
+
+fn set(testbed: &Testbed<'_>, faults: &[Faults]) -> Result<()> {
+    let instance = testbed.instance();
+    let mut control = instance.cables()?;
+    for (cable, faults) in instance.topology().cables.iter().zip(faults) {
+        control
+            .set_faults(&cable.name, faults)
+            .with_context(|| format!("set the faults of {}", cable.name))?;
+    }
+    Ok(())
+}
+
+fn one(
+    testbed: &Testbed<'_>,
+    plan: &Plan,
+    cables: Cables,
+    total: f64,
+    figures: &mut Figures,
+) -> Result<()> {
+    let subject = |transport, verb| Subject {
+        metric: Metric::Goodput,
+        cables,
+        transport,
+        verb,
+        bytes: BYTES,
+        qps: 1,
+    };
+    let goal = plan.capped_goal.as_secs_f64();
+    let count = ((goal * total / BYTES as f64) as u64).max(LEAST);
+    for _ in 0..plan.capped_repeats {
+        if cables == Cables::OneCapped {
+            // Tells what the cable itself lets through.
+            let found = meter::bulk(testbed, Transport::Stream, BYTES)?;
+            figures.add(subject(Transport::Stream, Verb::Bytes), found / total);
+        }
+        for &verb in cables.verbs() {
+            let wanted = subject(Transport::Roce, verb);
+            let bandwidth = Subject {
+                metric: Metric::Bandwidth,
+                ..wanted
+            };
+            let found = perftest::measure(testbed, &bandwidth, count)?;
+            figures.add(wanted, found / total);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rates_add_up() {
+        for cables in Cables::CAPPED {
+            let faults = faults(cables, 12e6);
+            let sum: u64 = faults.iter().filter_map(|f| f.rate).map(u64::from).sum();
+            assert!(sum.abs_diff(12_000_000) <= 4, "{cables:?}: {sum}");
+        }
+        let rates: Vec<_> = faults(Cables::TwoToOne, 12e6)
+            .iter()
+            .filter_map(|f| f.rate)
+            .map(u64::from)
+            .collect();
+        assert_eq!(rates, [8_000_000, 4_000_000]);
+    }
+
+    #[test]
+    fn only_the_corrupting_cable_corrupts() {
+        for cables in Cables::CAPPED {
+            let corrupts = faults(cables, 1e6)
+                .iter()
+                .any(|fault| fault.corrupt_one_in.is_some());
+            assert_eq!(corrupts, cables == Cables::OneCorrupting, "{cables:?}");
+        }
+    }
+
+    #[test]
+    fn rails_are_only_added() {
+        let rails = Cables::CAPPED.map(|cables| cables.weights().len());
+        assert!(rails.is_sorted());
+    }
+}
