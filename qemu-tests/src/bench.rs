@@ -36,53 +36,89 @@ pub use plan::Extent;
 use plan::Plan;
 use testbed::Testbed;
 
-/// Cables of the lab. All but the first are used only where several rails are measured.
+/// Cables where bandwidth is measured. All but the first are used only where several rails are measured.
 const RAILS: u8 = 4;
 
 /// Runs it; the results are written to `output`.
 pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
     fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
-    let mut files: Vec<PathBuf> = workbench.modules(Kernel::Stock)?.files()?;
-    files.extend(workbench.clients()?.files());
-    files.push(workbench.tools()?.meter.clone());
-    let instance = workbench.up(&Shape {
-        name: &format!("bench-{}", std::process::id()),
-        fabric: Fabric {
-            rails: RAILS,
-            ..Fabric::PAIR
-        },
-        kernel: Kernel::Stock,
-        memory_mib: MEMORY_MIB,
-        cpus: CPUS,
-        counting: Counting::On,
-        lifetime: Lifetime::WithTheLab,
-    })?;
-    let stage = Stage::new(&instance, &output.join("commands.log"))?;
     let mut figures = Figures::default();
-    let measured = (|| {
-        for file in &files {
-            let name = file.file_name().unwrap_or_default();
-            stage.provide(file, &name.to_string_lossy())?;
-        }
-        let step = Step::begin("bring up thunderbolt_net, rxe, the streams and usb4_roce");
-        let testbed = Testbed::set_up(&stage)?;
-        step.done();
-        measure(&testbed, &Plan::new(extent), &mut figures)
-    })();
+    let measured = measure(workbench, &Plan::new(extent), output, &mut figures);
     // What was measured before a failure is worth having.
-    let written = report::write(&figures, output);
-    let ended = measured.and_then(|()| instance.power_off());
-    instance.kill();
-    ended.with_context(|| format!("logs are in {}", instance.directory().display()))?;
-    written?;
-    instance.remove()?;
+    report::write(&figures, output)?;
     println!("{}", report::tables(&figures));
     println!("results are in {}", output.display());
-    Ok(())
+    measured
 }
 
-fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
-    uncapped::measure(testbed, plan, figures)?;
-    cost::measure(testbed, plan, figures)?;
-    capped::measure(testbed, plan, figures)
+fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figures) -> Result<()> {
+    let speed = Session {
+        name: "speed",
+        rails: RAILS,
+        counting: Counting::Off,
+    };
+    speed.run(workbench, output, |testbed| {
+        uncapped::measure(testbed, plan, figures)?;
+        capped::measure(testbed, plan, figures)
+    })?;
+    // Counting takes a lab of its own: where instructions are to be those of a real host, TCG is slow.
+    let cost = Session {
+        name: "cost",
+        rails: 1,
+        counting: Counting::On,
+    };
+    cost.run(workbench, output, |testbed| {
+        cost::measure(testbed, plan, figures)
+    })
+}
+
+/// A lab and what is measured in it.
+struct Session {
+    name: &'static str,
+    rails: u8,
+    counting: Counting,
+}
+
+impl Session {
+    /// Boots a lab, brings everything up in it, and measures.
+    fn run(
+        &self,
+        workbench: &Workbench,
+        output: &Path,
+        measure: impl FnOnce(&Testbed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut files: Vec<PathBuf> = workbench.modules(Kernel::Stock)?.files()?;
+        files.extend(workbench.clients()?.files());
+        files.push(workbench.tools()?.meter.clone());
+        let instance = workbench.up(&Shape {
+            name: &format!("bench-{}-{}", self.name, std::process::id()),
+            fabric: Fabric {
+                rails: self.rails,
+                ..Fabric::PAIR
+            },
+            kernel: Kernel::Stock,
+            memory_mib: MEMORY_MIB,
+            cpus: CPUS,
+            counting: self.counting,
+            lifetime: Lifetime::WithTheLab,
+        })?;
+        let measured = (|| {
+            let stage = Stage::new(&instance, &output.join(format!("{}.log", self.name)))?;
+            for file in &files {
+                let name = file.file_name().unwrap_or_default();
+                stage.provide(file, &name.to_string_lossy())?;
+            }
+            let step = Step::begin("bring up thunderbolt_net, rxe, the streams and usb4_roce");
+            let testbed = Testbed::set_up(&stage)?;
+            step.done();
+            measure(&testbed)
+        })();
+        let ended = measured.and_then(|()| instance.power_off());
+        instance.kill();
+        ended.with_context(|| {
+            let directory = instance.directory().display();
+            format!("logs of hosts and cables are in {directory}")
+        })?;
+        instance.remove()
+    }
 }

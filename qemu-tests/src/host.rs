@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::accelerator::Accelerator;
+use crate::accelerator::CpuModel;
 use crate::agent;
 use crate::agent::Agent;
 use crate::daemon::Daemon;
@@ -94,7 +95,11 @@ impl Plan<'_> {
         add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
         add(&["-display", "none", "-no-reboot"]);
         add(&["-name", self.name]);
-        add(self.accelerator.arguments());
+        let model = match self.counter {
+            Some(_) => CpuModel::Real,
+            None => CpuModel::Fast,
+        };
+        add(&self.accelerator.arguments(model));
         if let Some(counter) = self.counter {
             let socket = instructions::socket(Path::new("/lab/run"), self.name);
             let plugin = format!("file={},socket={}", run(counter), socket.display());

@@ -137,7 +137,7 @@ impl<'a> Stage<'a> {
 }
 
 /// How long a server may take to listen.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server and a client.
 pub struct Pair<'a> {

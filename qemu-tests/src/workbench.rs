@@ -65,7 +65,7 @@ pub struct Shape<'a> {
 /// Whether instructions are counted. Under KVM they are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
-    /// They are, where that is possible.
+    /// They are, where that is possible, and guests have a processor like real hosts'.
     On,
     /// They are not.
     Off,

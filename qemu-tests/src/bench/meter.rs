@@ -63,6 +63,29 @@ pub fn measure(
         .iter()
         .map(|bytes| format!("ping-pong:{bytes}"));
     let tasks = bulk.chain(ping_pong).collect::<Vec<_>>().join(" ");
+    for line in run(testbed, transport, &tasks)? {
+        let (metric, value) = line.figure();
+        let subject = Subject {
+            metric,
+            cables: Cables::One,
+            transport,
+            verb: Verb::Bytes,
+            bytes: line.bytes,
+            qps: 1,
+        };
+        figures.add(subject, value);
+    }
+    Ok(())
+}
+
+/// Measures the bandwidth of messages of `bytes` once, in bytes per second.
+pub fn bulk(testbed: &Testbed<'_>, transport: Transport, bytes: u64) -> Result<f64> {
+    let lines = run(testbed, transport, &format!("bulk:{bytes}"))?;
+    let line = lines.first().context("the meter measured nothing")?;
+    Ok(line.figure().1)
+}
+
+fn run(testbed: &Testbed<'_>, transport: Transport, tasks: &str) -> Result<Vec<Line>> {
     let place = match transport {
         Transport::Stream => format!("--stream {}", raw_device()),
         _ => format!("--tcp {}:{PORT}", address(transport, SERVER)),

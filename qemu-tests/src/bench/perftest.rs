@@ -17,7 +17,6 @@ use super::testbed::verbs_device;
 use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
-use crate::roce::FIND_GID;
 use crate::stage::Pair;
 
 /// Time limit of a program.
@@ -100,13 +99,18 @@ pub fn measure(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<f
         Metric::Bandwidth => format!("-q {qps}"),
         _ => String::new(),
     };
-    let command = format!("{program} -d {device} -x $gid -p {PORT} -F -s {bytes} -n {count} {qps}");
-    let server = format!("device={device}\n{FIND_GID}\nexec {command}");
-    let address = address(transport, SERVER);
+    let command = |host| -> Result<String> {
+        let gid = testbed.gid(transport, host)?;
+        Ok(format!(
+            "{program} -d {device} -x {gid} -p {PORT} -F -s {bytes} -n {count} {qps}"
+        ))
+    };
+    let server = format!("exec {}", command(SERVER)?);
     let client = format!(
-        "device={device}\n{FIND_GID}\n\
-        {command} --out_json --out_json_file=/tmp/perftest.json {address} > /tmp/perftest.log || {{ cat /tmp/perftest.log >&2; exit 1; }}\n\
-        cat /tmp/perftest.json"
+        "{} --out_json --out_json_file=/tmp/perftest.json {} > /tmp/perftest.log || {{ cat /tmp/perftest.log >&2; exit 1; }}\n\
+        cat /tmp/perftest.json",
+        command(CLIENT)?,
+        address(transport, SERVER)
     );
     let (_, report) = testbed.stage().pair(&Pair {
         server_host: SERVER,

@@ -13,6 +13,7 @@ use anyhow::Result;
 use super::figure::Transport;
 use crate::instance::Instance;
 use crate::roce;
+use crate::roce::FIND_GID;
 use crate::stage::Stage;
 use crate::streams;
 
@@ -50,12 +51,23 @@ until [ \"$(cat /sys/class/net/$interface/carrier 2>/dev/null)\" = 1 ]; do sleep
 /// Everything that is compared, up and running.
 pub struct Testbed<'a> {
     stage: &'a Stage<'a>,
+    gids: Vec<Gid>,
+}
+
+/// The GID index of a device.
+struct Gid {
+    transport: Transport,
+    host: &'static str,
+    index: u16,
 }
 
 impl<'a> Testbed<'a> {
     /// Brings everything up on the first cable.
     pub fn set_up(stage: &'a Stage<'a>) -> Result<Self> {
-        let testbed = Self { stage };
+        let mut testbed = Self {
+            stage,
+            gids: Vec::new(),
+        };
         let instance = stage.instance();
         testbed
             .on_both(|_| LOAD_NETWORK.to_owned())
@@ -75,7 +87,25 @@ impl<'a> Testbed<'a> {
             .context("make the rxe device")?;
         roce::load(instance)?;
         roce::use_rails(instance, 1)?;
+        for transport in [Transport::Roce, Transport::Rxe] {
+            for host in [SERVER, CLIENT] {
+                let index = find_gid(stage, transport, host)?;
+                testbed.gids.push(Gid {
+                    transport,
+                    host,
+                    index,
+                });
+            }
+        }
         Ok(testbed)
+    }
+
+    /// Index of the RoCE v2 GID with the IPv4 address of `host` on its device for `transport`.
+    pub fn gid(&self, transport: Transport, host: &str) -> Result<u16> {
+        let mut gids = self.gids.iter();
+        let found = gids.find(|gid| gid.transport == transport && gid.host == host);
+        let found = found.with_context(|| format!("{} has no GIDs", transport.name()))?;
+        Ok(found.index)
     }
 
     /// The commands' stage.
@@ -96,6 +126,16 @@ impl<'a> Testbed<'a> {
         }
         Ok(())
     }
+}
+
+fn find_gid(stage: &Stage<'_>, transport: Transport, host: &str) -> Result<u16> {
+    let device = verbs_device(transport).context("this takes a verbs device")?;
+    let script = format!("device={device}\n{FIND_GID}\necho $gid");
+    let index = stage.shell(host, &script, LIMIT)?;
+    index
+        .trim()
+        .parse()
+        .with_context(|| format!("GID index {index:?}"))
 }
 
 /// The first raw stream: the first stream made on a host.

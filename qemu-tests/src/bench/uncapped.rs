@@ -77,10 +77,12 @@ impl Speed {
 
 /// Measures all transports, in turn, as often as planned.
 pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
-    let devices = [Transport::Roce, Transport::Rxe];
-    let speeds = devices.map(|transport| Speed::of(testbed, transport));
-    let [roce, rxe] = speeds;
-    let speeds = [(Transport::Roce, roce?), (Transport::Rxe, rxe?)];
+    let step = Step::begin("find out how fast usb4_roce and rxe are");
+    let mut speeds = Vec::new();
+    for transport in [Transport::Roce, Transport::Rxe] {
+        speeds.push((transport, Speed::of(testbed, transport)?));
+    }
+    step.done();
     for repeat in 1..=plan.repeats {
         for transport in Transport::ALL {
             let name = transport.name();
