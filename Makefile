@@ -5,7 +5,7 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module install demo shell check sim fuzz miri test clean
+.PHONY: all module lab-module install demo shell bench check sim fuzz miri test clean
 
 all: module
 
@@ -28,6 +28,10 @@ demo:
 # A prompt on each of two cabled hosts.
 shell:
 	@$(LAB) shell
+
+# usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net.
+bench:
+	@$(LAB) bench
 
 check:
 	cargo fmt --check

@@ -26,6 +26,7 @@ mod figure;
 mod meter;
 mod perftest;
 mod plan;
+mod plot;
 mod report;
 mod target;
 mod testbed;
@@ -46,6 +47,7 @@ pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
     let measured = measure(workbench, &Plan::new(extent), output, &mut figures);
     // What was measured before a failure is worth having.
     report::write(&figures, output)?;
+    plot::draw(&figures, output)?;
     println!("{}", report::tables(&figures));
     println!("results are in {}", output.display());
     measured

@@ -138,7 +138,7 @@ fn by_cables(figures: &Figures) -> Table {
 }
 
 /// A way of moving messages, for people.
-fn way(transport: Transport, verb: Verb, qps: u32) -> String {
+pub fn way(transport: Transport, verb: Verb, qps: u32) -> String {
     let mut name = transport.name().to_owned();
     if verb != Verb::Bytes {
         name = format!("{name} {}", verb.name());
