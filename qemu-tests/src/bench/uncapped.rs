@@ -22,8 +22,9 @@ use crate::progress::Step;
 const SMALL: u64 = 64;
 const LARGE: u64 = 1 << 20;
 
-/// Messages of each size for that.
-const FEW: u64 = 10;
+/// Bytes of each size that are moved for that, and bounds of the number of messages.
+const TRIAL: u64 = 16 << 20;
+const TRIAL_MOST: u64 = 300;
 
 /// Bounds of the number of messages of a measurement.
 const LEAST: u64 = 10;
@@ -69,7 +70,8 @@ impl Speed {
                 bytes,
                 qps: 1,
             };
-            perftest::measure(testbed, &subject, FEW)
+            let count = (TRIAL / bytes).clamp(LEAST, TRIAL_MOST);
+            perftest::measure(testbed, &subject, count)
         };
         Ok(Self::new(bandwidth(SMALL)?, bandwidth(LARGE)?))
     }
