@@ -352,9 +352,15 @@ impl Bench {
             true => Extent::Quick,
             false => Extent::Full,
         };
-        let output = match self.output {
-            Some(directory) => std::path::absolute(directory).context("the output directory")?,
-            None => run::new_directory(workbench.cache())?,
+        let (output, _claim) = match self.output {
+            Some(directory) => (
+                std::path::absolute(directory).context("the output directory")?,
+                None,
+            ),
+            None => {
+                let (directory, claim) = run::new_directory(workbench.cache())?;
+                (directory, Some(claim))
+            }
         };
         bench::run(workbench, extent, &output)?;
         Ok(ExitCode::SUCCESS)

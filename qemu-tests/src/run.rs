@@ -388,8 +388,7 @@ pub fn new_directory(cache: &Cache) -> Result<(PathBuf, File)> {
     let seconds = now.map_or(0, |now| now.as_secs());
     let directory = runs.join(format!("{seconds}-{}", std::process::id()));
     fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
-    let claim =
-        claim(&directory)?.with_context(|| format!("{} is in use", directory.display()))?;
+    let claim = claim(&directory)?.with_context(|| format!("{} is in use", directory.display()))?;
     remove_old(&runs)?;
     Ok((directory, claim))
 }

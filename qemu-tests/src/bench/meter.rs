@@ -2,6 +2,8 @@
 
 //! Running the meter between the hosts: the raw stream, and TCP.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -90,12 +92,13 @@ fn run(testbed: &Testbed<'_>, transport: Transport, tasks: &str) -> Result<Vec<L
         Transport::Stream => format!("--stream {}", raw_device()),
         _ => format!("--tcp {}:{PORT}", address(transport, SERVER)),
     };
+    // A file that an earlier server made says nothing of this one.
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let ready = format!("/tmp/meter-{}", RUNS.fetch_add(1, Ordering::Relaxed));
     let (_, output) = testbed.stage().pair(&Pair {
         server_host: SERVER,
-        server: &format!(
-            "rm -f /tmp/meter; exec /lab/share/lab-meter serve {place} --ready /tmp/meter"
-        ),
-        ready: "[ -e /tmp/meter ]",
+        server: &format!("exec /lab/share/lab-meter serve {place} --ready {ready}"),
+        ready: &format!("[ -e {ready} ]"),
         client_host: CLIENT,
         client: &format!("exec /lab/share/lab-meter measure {place} {tasks}"),
         limit: LIMIT,

@@ -143,11 +143,24 @@ mod tests {
     #[test]
     fn counts_fill_the_time() {
         let second = Duration::from_secs(1);
-        // 1 ms a message, 1 MiB/s.
-        let speed = Speed::new(64_000.0, (1 << 20) as f64);
-        assert_eq!(speed.count(SMALL, second), 999);
+        // A message takes 1 ms, a mebibyte 1 s.
+        let speed = Speed {
+            message: 1e-3,
+            byte: 1.0 / LARGE as f64,
+        };
+        assert_eq!(speed.count(SMALL, second), 942);
         assert_eq!(speed.count(LARGE, second), LEAST);
-        assert_eq!(speed.count(LARGE, second * 100), 100);
+        assert_eq!(speed.count(LARGE, second * 100), 99);
         assert_eq!(speed.count(SMALL, second * 1000), MOST);
+    }
+
+    #[test]
+    fn speed_comes_from_two_sizes() {
+        // 1 ms a message, 1 MiB/s.
+        let speed = Speed::new(64_000.0, LARGE as f64);
+        assert!((speed.message - 1e-3).abs() < 1e-12);
+        assert!((speed.byte * LARGE as f64 - 0.999).abs() < 1e-9);
+        // What is measured wrongly stays harmless.
+        assert_eq!(Speed::new(1.0, f64::INFINITY).byte, 0.0);
     }
 }
