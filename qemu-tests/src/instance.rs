@@ -347,8 +347,8 @@ impl Instance {
     /// The instructions which all hosts have executed so far, if they are counted.
     pub fn instructions(&self) -> Result<Option<Instructions>> {
         let mut sum = Instructions::default();
-        for host in &self.state.hosts {
-            match Instructions::read(&self.directory, &host.name)? {
+        for host in self.names() {
+            match Instructions::read(&self.directory, &host)? {
                 Some(count) => sum += count,
                 None => return Ok(None),
             }

@@ -85,7 +85,9 @@ impl<'a> Testbed<'a> {
                 format!("{FIND_INTERFACE}\nrdma link add {RXE} type rxe netdev $interface")
             })
             .context("make the rxe device")?;
-        roce::load(instance)?;
+        for host in instance.names() {
+            roce::load(instance, &host)?;
+        }
         roce::use_rails(instance, 1)?;
         for transport in [Transport::Roce, Transport::Rxe] {
             for host in [SERVER, CLIENT] {
