@@ -275,8 +275,13 @@ impl Instance {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let state: State =
-            serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let state: State = serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} was written by another version of the lab; end what it started and remove {}",
+                path.display(),
+                directory.display()
+            )
+        })?;
         let alive = state.cable.alive() || {
             let hosts = state.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             hosts.iter().any(|host| host.qemu.alive())
