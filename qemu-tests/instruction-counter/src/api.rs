@@ -15,6 +15,12 @@ pub struct TranslationBlock {
     _opaque: [u8; 0],
 }
 
+/// An instruction of a block that is being translated.
+#[repr(C)]
+pub struct Instruction {
+    _opaque: [u8; 0],
+}
+
 /// An array with an entry for each virtual CPU.
 #[repr(C)]
 pub struct Scoreboard {
@@ -47,6 +53,15 @@ pub type Translate = extern "C" fn(block: *mut TranslationBlock, userdata: *mut 
 extern "C" {
     pub fn qemu_plugin_register_vcpu_tb_trans_cb(id: u64, cb: Translate, userdata: *mut c_void);
     pub fn qemu_plugin_tb_n_insns(block: *const TranslationBlock) -> usize;
+    pub fn qemu_plugin_tb_get_insn(
+        block: *const TranslationBlock,
+        index: usize,
+    ) -> *mut Instruction;
+    pub fn qemu_plugin_insn_data(
+        instruction: *const Instruction,
+        into: *mut c_void,
+        length: usize,
+    ) -> usize;
     pub fn qemu_plugin_tb_vaddr(block: *const TranslationBlock) -> u64;
     pub fn qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
         block: *mut TranslationBlock,

@@ -5,7 +5,8 @@
 //! Loaded by `-plugin FILE,socket=PATH`. Whoever connects to the Unix socket `PATH` gets one line, the instructions executed
 //! so far in user and in kernel mode as `USER KERNEL`, and the end of the file. A virtual CPU that sleeps counts nothing.
 //!
-//! Counting is by translation block, inline: a block that an exception leaves early counts whole.
+//! Counting is by translation block, inline: a block that an exception leaves early counts whole. A repeated string
+//! instruction (`rep movs` and the like) is left out: QEMU executes it anew for each element, a processor once.
 
 use std::ffi::c_char;
 use std::ffi::c_int;
@@ -32,6 +33,9 @@ const REFUSED: c_int = -1;
 
 /// Addresses from here on are the kernel's: the upper half of the address space.
 const KERNEL: u64 = 1 << 63;
+
+/// Bytes of the longest instruction of x86.
+const LONGEST_INSTRUCTION: usize = 15;
 
 /// The argument with the socket's path.
 const SOCKET: &str = "socket=";
@@ -77,6 +81,33 @@ impl Counters {
     }
 }
 
+/// Whether instruction `index` of `block` is a string instruction with a repeat prefix.
+///
+/// # Safety
+///
+/// `block` is being translated, and has more than `index` instructions.
+unsafe fn is_repeated(block: *const TranslationBlock, index: usize) -> bool {
+    let mut code = [0; LONGEST_INSTRUCTION];
+    // SAFETY: By the contract of this function; as many bytes are copied as the array has at most.
+    let length = unsafe {
+        let instruction = api::qemu_plugin_tb_get_insn(block, index);
+        api::qemu_plugin_insn_data(instruction, code.as_mut_ptr().cast(), code.len())
+    };
+    let mut repeated = false;
+    for byte in code.iter().take(length) {
+        match byte {
+            // REPNE and REP.
+            0xf2 | 0xf3 => repeated = true,
+            // Operand and address size, segments, and REX.
+            0x66 | 0x67 | 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x40..=0x4f => {}
+            // INS, OUTS; MOVS, CMPS; STOS, LODS, SCAS.
+            0x6c..=0x6f | 0xa4..=0xa7 | 0xaa..=0xaf => return repeated,
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Adds the counting to a block that is being translated.
 extern "C" fn translate(block: *mut TranslationBlock, _: *mut c_void) {
     let Some(counters) = COUNTERS.get() else {
@@ -89,7 +120,8 @@ extern "C" fn translate(block: *mut TranslationBlock, _: *mut c_void) {
         } else {
             counters.kernel
         };
-        let instructions = api::qemu_plugin_tb_n_insns(block) as u64;
+        let all = 0..api::qemu_plugin_tb_n_insns(block);
+        let instructions = all.filter(|index| !is_repeated(block, *index)).count() as u64;
         api::qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
             block,
             api::INLINE_ADD_U64,
