@@ -79,6 +79,11 @@ impl ReceiveStore {
         self.used = 0;
     }
 
+    /// The place after so many from the first, less than two rounds on.
+    fn wrapped(&self, places: usize) -> usize {
+        places.checked_sub(self.sizes.len()).unwrap_or(places)
+    }
+
     /// Lets `fill` put a receive into the next place; nothing happens when there is none.
     pub(crate) fn add(
         &mut self,
@@ -87,7 +92,7 @@ impl ReceiveStore {
         if self.used == self.sizes.len() {
             return None;
         }
-        let place = (self.head + self.used) % self.sizes.len();
+        let place = self.wrapped(self.head + self.used);
         let start = place * self.stride;
         let posted = fill(&mut self.elements[start..start + self.stride])?;
         self.sizes[place] = posted.elements;
@@ -98,7 +103,7 @@ impl ReceiveStore {
     /// Frees the place of the oldest receive.
     pub(crate) fn remove(&mut self) {
         if self.used > 0 {
-            self.head = (self.head + 1) % self.sizes.len();
+            self.head = self.wrapped(self.head + 1);
             self.used -= 1;
         }
     }

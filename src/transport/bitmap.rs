@@ -10,6 +10,12 @@ pub const MAX_WINDOW: u32 = 1024;
 const WORD_BITS: u32 = u64::BITS;
 const WORDS: usize = (MAX_WINDOW / WORD_BITS) as usize;
 
+/// The largest power of two that is not above `most`; one if that is zero.
+pub(crate) const fn power_of_two_up_to(most: u32) -> u32 {
+    // Not by `ilog2`, which would bring a panic into the kernel that can never happen.
+    (most / 2 + 1).next_power_of_two()
+}
+
 /// Set of PSNs that lie in one window of a power of two, kept by their low bits.
 ///
 /// # Invariants
@@ -26,12 +32,10 @@ impl PsnSet {
     /// An empty set for a window whose size is a power of two up to [`MAX_WINDOW`]; any other
     /// size is rounded down to one.
     pub(crate) fn new(window: u32) -> Self {
-        let bounded = window.clamp(1, MAX_WINDOW);
-        let window = 1 << bounded.ilog2();
-        // INVARIANT: `window` is a power of two in range by construction.
+        // INVARIANT: a power of two in range by construction.
         Self {
             words: [0; WORDS],
-            window,
+            window: power_of_two_up_to(window.min(MAX_WINDOW)),
             count: 0,
         }
     }
@@ -82,12 +86,13 @@ impl PsnSet {
             return None;
         }
         let start = self.position(base);
+        // A power of two, as the window is.
         let words = self.window.div_ceil(WORD_BITS);
         let first_word = start / WORD_BITS;
         // One round over all words; the word of the start is looked at twice: its high part
         // first, its low part last.
         for step in 0..=words {
-            let word = (first_word + step) % words;
+            let word = (first_word + step) & (words - 1);
             let mut bits = self.words[word as usize];
             let high_part = u64::MAX << (start % WORD_BITS);
             if step == 0 {
@@ -108,6 +113,15 @@ impl PsnSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn powers_of_two_are_rounded_down_to() {
+        for (most, rounded) in [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (8, 8)] {
+            assert_eq!(power_of_two_up_to(most), rounded);
+        }
+        assert_eq!(power_of_two_up_to(MAX_WINDOW), MAX_WINDOW);
+        assert_eq!(power_of_two_up_to(u32::MAX), 1 << 31);
+    }
 
     #[test]
     fn finds_members_in_window_order() {

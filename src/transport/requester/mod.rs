@@ -8,6 +8,9 @@ mod read;
 mod segment;
 mod timer;
 
+use core::num::NonZeroU32;
+
+use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
 use super::frame::is_segment_size;
@@ -389,7 +392,7 @@ impl<S: Storage> Requester<S> {
             super::frame::SMALL_PAYLOAD
         };
         let window = u32::from(config.window).clamp(1, self.segments.len());
-        self.window = 1 << window.ilog2();
+        self.window = power_of_two_up_to(window);
         self.config = RequesterConfig { segment, ..config };
         self.una = config.initial_psn;
         self.next = config.initial_psn;
@@ -405,7 +408,7 @@ impl<S: Storage> Requester<S> {
     /// before the first segment is asked for; a peer does not change its limits while it has queue pairs.
     pub fn agree(&mut self, peer: &Limits) {
         let window = u32::from(peer.window).clamp(1, self.window);
-        self.window = 1 << window.ilog2();
+        self.window = power_of_two_up_to(window);
         self.config.max_rd_atomic = self.config.max_rd_atomic.min(peer.max_rd_atomic);
         // Segments of one message are of one size, and so are the answers to a READ.
         let has_begun =
@@ -658,11 +661,8 @@ impl<S: Storage> Requester<S> {
     }
 }
 
-/// How many segments a message of this length takes; one if it is empty.
-pub(super) const fn segments_of(length: u32, segment: u32) -> u32 {
-    if length == 0 {
-        1
-    } else {
-        length.div_ceil(segment)
-    }
+/// How many segments a message of this length takes; one if it is empty. Sizes below one count as one.
+pub(super) fn segments_of(length: u32, segment: u32) -> u32 {
+    let segment = NonZeroU32::new(segment).unwrap_or(NonZeroU32::MIN);
+    length.saturating_sub(1) / segment + 1
 }

@@ -8,6 +8,7 @@ mod receive;
 mod request;
 mod response;
 
+use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
 use super::frame::AckHeader;
@@ -280,7 +281,7 @@ impl<S: Storage> Responder<S> {
             .min(self.receives.capacity())
             .min(self.served.window_limit());
         let window = u32::from(config.window).clamp(1, limit);
-        self.window = 1 << window.ilog2();
+        self.window = power_of_two_up_to(window);
         self.config = config;
         self.base = config.initial_psn;
         self.served.start(config.initial_psn, self.window);

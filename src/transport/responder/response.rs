@@ -155,7 +155,7 @@ impl<S: Storage> Served<S> {
         if outstanding >= limit || outstanding >= self.reads.len() {
             return Err(TooManyReads);
         }
-        let responses = segments_of(length, segment.max(1));
+        let responses = segments_of(length, segment);
         if self.end.distance_from(self.una) + responses > MAX_RESPONSES {
             return Err(TooManyReads);
         }
