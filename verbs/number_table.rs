@@ -5,12 +5,14 @@
 use core::ops::Range;
 
 use kernel::new_mutex;
+use kernel::new_spinlock;
 use kernel::prelude::*;
+use kernel::rbtree::RBTree;
+use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 use kernel::sync::Mutex;
-use kernel::xarray::AllocKind;
-use kernel::xarray::XArray;
+use kernel::sync::SpinLock;
 
 use super::random::random_below;
 
@@ -22,14 +24,16 @@ const MAX_ATTEMPTS: usize = 64;
 /// Numbers are random, so that a peer can neither guess one nor hit an object that took the number of
 /// one just destroyed.
 ///
+/// A tree rather than an array, because an `XArray` brings symbols that are too long for objtool.
+///
 /// # Locking
 ///
-/// Look-ups take the array's own spinlock, which is innermost: nothing is locked while it is held.
+/// Look-ups take the entries' spinlock, which is innermost: nothing is locked while it is held.
 /// Adding sleeps.
 #[pin_data]
 pub(crate) struct NumberTable<T: Send + Sync + 'static> {
     #[pin]
-    entries: XArray<Arc<T>>,
+    entries: SpinLock<RBTree<u32, Arc<T>>>,
     /// Keeps two threads that add from choosing the same number; the value counts the entries.
     #[pin]
     count: Mutex<usize>,
@@ -42,7 +46,7 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
     /// more.
     pub(crate) fn new(numbers: Range<u32>, capacity: usize) -> impl PinInit<Self> {
         pin_init!(Self {
-            entries <- XArray::new(AllocKind::Alloc),
+            entries <- new_spinlock!(RBTree::new()),
             count <- new_mutex!(0),
             numbers,
             capacity,
@@ -58,10 +62,11 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
             return Err(ENOMEM);
         }
         let number = self.free_number().ok_or(ENOMEM)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let object = make(number)?;
         self.entries
             .lock()
-            .store(number as usize, object.clone(), GFP_KERNEL)?;
+            .insert(node.into_node(number, object.clone()));
         *count += 1;
         Ok(object)
     }
@@ -70,7 +75,7 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
         let size = self.numbers.end - self.numbers.start;
         for _ in 0..MAX_ATTEMPTS {
             let number = self.numbers.start + random_below(size);
-            if self.entries.lock().get(number as usize).is_none() {
+            if self.entries.lock().get(&number).is_none() {
                 return Some(number);
             }
         }
@@ -90,13 +95,13 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
         number: u32,
         f: impl FnOnce(ArcBorrow<'_, T>) -> Option<R>,
     ) -> Option<R> {
-        f(self.entries.lock().get(number as usize)?)
+        f(self.entries.lock().get(&number)?.as_arc_borrow())
     }
 
     /// Takes the object with that number out.
     pub(crate) fn remove(&self, number: u32) -> Option<Arc<T>> {
         let mut count = self.count.lock();
-        let object = self.entries.lock().remove(number as usize)?;
+        let object = self.entries.lock().remove(&number)?;
         *count -= 1;
         Some(object)
     }
