@@ -73,6 +73,12 @@ enum Action {
         #[arg(long, value_name = "DIR")]
         source: Option<PathBuf>,
     },
+    /// Check the formatting of the kernel module, and that it builds with clippy and without a warning
+    Lint {
+        /// For which kernel [default: for both]
+        #[arg(long, value_enum)]
+        kernel: Option<KernelChoice>,
+    },
     /// Start hosts and cables, and leave them running
     Up(Up),
     /// Run the tests
@@ -311,6 +317,15 @@ impl Cli {
                 let workbench = workbench(source.context("the module's sources")?)?;
                 let modules = workbench.modules(kernel.into())?;
                 println!("{}", modules.file(module::NAME)?.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Lint { kernel } => {
+                let workbench = workbench(None)?;
+                let all = [KernelChoice::Stock, KernelChoice::Debug];
+                let chosen = kernel.as_ref().map_or(&all[..], std::slice::from_ref);
+                for kernel in chosen {
+                    workbench.lint((*kernel).into())?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Action::Up(up) => up.run(&workbench(None)?),

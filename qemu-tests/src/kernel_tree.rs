@@ -2,6 +2,7 @@
 
 //! Kernel trees which modules are built against, with the Rust metadata that headers packages lack.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -35,13 +36,23 @@ pub enum Kernel {
     Debug,
 }
 
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stock => "stock",
+            Self::Debug => "debug",
+        })
+    }
+}
+
 /// A prepared tree.
 #[derive(Clone, Debug)]
 pub struct KernelTree {
     /// What it was made from.
     pub key: Key,
-    kernel: Kernel,
     path: PathBuf,
+    /// Variables for `make` in the tree.
+    pub make_variables: Vec<String>,
     /// The kernel to boot.
     pub boot: BootKernel,
 }
@@ -108,10 +119,11 @@ impl KernelTree {
             let argv = ["sh", "-c", PREPARE, "sh", &boot.release(), &jobs()];
             run(root, directory, &argv, &log)
         })?;
+        let compiler = compiler(&path.join("build/.config"))?;
         Ok(Self {
             key,
-            kernel: Kernel::Stock,
             path,
+            make_variables: vec![format!("CC={compiler}")],
             boot,
         })
     }
@@ -132,8 +144,8 @@ impl KernelTree {
         let boot = BootKernel::new(path.join("vmlinuz"), &path.join("lib/modules"))?;
         Ok(Self {
             key,
-            kernel: Kernel::Debug,
             path,
+            make_variables: ["LLVM=1", "KUNIT=1"].map(str::to_owned).to_vec(),
             boot,
         })
     }
@@ -142,14 +154,22 @@ impl KernelTree {
     pub fn binds(&self) -> Vec<Bind> {
         binds(&self.path, Access::ReadOnly)
     }
+}
 
-    /// Variables for `make` in the tree.
-    pub fn make_variables(&self) -> &'static [&'static str] {
-        match self.kernel {
-            Kernel::Stock => &[],
-            Kernel::Debug => &["LLVM=1", "KUNIT=1"],
-        }
-    }
+/// The C compiler that the kernel configuration in the file `config` is for.
+fn compiler(config: &Path) -> Result<String> {
+    let text = fs::read_to_string(config).with_context(|| format!("read {}", config.display()))?;
+    compiler_in(&text)
+        .map(str::to_owned)
+        .with_context(|| format!("{} names no compiler", config.display()))
+}
+
+/// The program in the line `CONFIG_CC_VERSION_TEXT="program (more)..."` of a kernel configuration.
+fn compiler_in(config: &str) -> Option<&str> {
+    let text = config
+        .lines()
+        .find_map(|line| line.strip_prefix("CONFIG_CC_VERSION_TEXT=\""))?;
+    text.split([' ', '"']).next()
 }
 
 /// `7.3` of `7.3.4+deb13-amd64`.
@@ -185,5 +205,13 @@ mod tests {
     #[test]
     fn the_source_package_is_named_after_the_release() {
         assert_eq!(version_of("7.3.4+deb13-amd64"), "7.3");
+    }
+
+    #[test]
+    fn the_compiler_is_the_configuration_s() {
+        let config =
+            "CONFIG_A=y\nCONFIG_CC_VERSION_TEXT=\"x86_64-linux-gnu-gcc-14 (Debian 14.2.0) 14\"\n";
+        assert_eq!(compiler_in(config), Some("x86_64-linux-gnu-gcc-14"));
+        assert_eq!(compiler_in("CONFIG_A=y\n"), None);
     }
 }

@@ -23,6 +23,7 @@ mod instance;
 mod instructions;
 mod kernel_log;
 mod kernel_tree;
+mod lint;
 mod mirror_tree;
 mod module;
 mod progress;

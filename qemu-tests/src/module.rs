@@ -20,7 +20,7 @@ use crate::within::Access;
 use crate::within::Bind;
 
 /// What the modules are built from.
-const PARTS: [&str; 5] = ["Kbuild", "src", "verbs", "stream-adapter", "kunit"];
+pub const PARTS: [&str; 5] = ["Kbuild", "src", "verbs", "stream-adapter", "kunit"];
 
 /// Name of the module.
 pub const NAME: &str = "usb4_roce";
@@ -41,15 +41,8 @@ impl Modules {
         if !directory.join("Kbuild").exists() {
             bail!("{} has no Kbuild", checkout.display());
         }
-        let mut binds = tree.binds();
-        binds.push(Bind::new(&directory, "module", Access::ReadWrite));
-        let jobs = format!("-j{}", jobs());
-        let mut argv = vec!["make", "-C", "/lab/kbuild", "M=/lab/module", &jobs];
-        argv.extend(tree.make_variables());
-        argv.push("modules");
         let log = directory.with_extension("log");
-        root.run(&argv, binds, "/", &log)
-            .context("build the kernel module")?;
+        make(root, tree, &directory, &[], &log)?;
         Ok(Self { directory })
     }
 
@@ -68,6 +61,26 @@ impl Modules {
             .find(|path| path.file_name().is_some_and(|name| *name == *file))
             .with_context(|| format!("the build made no {file}"))
     }
+}
+
+/// Builds the modules of the sources in `directory` there, with more `variables` for make. What the tools say is
+/// in the file `log`.
+pub fn make(
+    root: &Root,
+    tree: &KernelTree,
+    directory: &Path,
+    variables: &[&str],
+    log: &Path,
+) -> Result<()> {
+    let mut binds = tree.binds();
+    binds.push(Bind::new(directory, "module", Access::ReadWrite));
+    let jobs = format!("-j{}", jobs());
+    let mut argv = vec!["make", "-C", "/lab/kbuild", "M=/lab/module", &jobs];
+    argv.extend(tree.make_variables.iter().map(String::as_str));
+    argv.extend(variables);
+    argv.push("modules");
+    root.run(&argv, binds, "/", log)
+        .context("build the kernel module")
 }
 
 /// Adds the modules below `directory` to `found`.

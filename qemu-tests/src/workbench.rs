@@ -16,6 +16,7 @@ use crate::instance::Recipe;
 use crate::instructions;
 use crate::kernel_tree::Kernel;
 use crate::kernel_tree::KernelTree;
+use crate::lint;
 use crate::module::Modules;
 use crate::progress::Step;
 use crate::root::Root;
@@ -171,6 +172,15 @@ impl Workbench {
             step.done();
             Ok(modules)
         })
+    }
+
+    /// Checks the formatting and the lints of the module's sources, built for `kernel`.
+    pub fn lint(&self, kernel: Kernel) -> Result<()> {
+        let (root, tree) = (self.root()?, self.tree(kernel)?);
+        let step = Step::begin(&format!("check the kernel module for the {kernel} kernel"));
+        lint::check(&self.cache, root, tree, &self.source)?;
+        step.done();
+        Ok(())
     }
 
     /// Starts a lab.
