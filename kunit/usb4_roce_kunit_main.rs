@@ -9,7 +9,6 @@
 #![crate_name = "usb4_roce_kunit"]
 #![expect(
     dead_code,
-    unused_imports,
     reason = "the driver's life cycle, which uses the rest, is not built"
 )]
 
@@ -29,6 +28,8 @@ mod farewells;
 pub mod identity;
 #[path = "../src/loopback.rs"]
 mod loopback;
+#[path = "../src/notifier.rs"]
+mod notifier;
 #[path = "../src/page_vec.rs"]
 pub mod page_vec;
 #[path = "../src/peer.rs"]
@@ -41,6 +42,8 @@ mod registration;
 pub mod tables;
 #[path = "../src/transport/mod.rs"]
 pub mod transport;
+#[path = "../src/unbind.rs"]
+mod unbind;
 
 #[path = "../stream-adapter/mod.rs"]
 pub mod stream_adapter;

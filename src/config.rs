@@ -32,6 +32,7 @@ use crate::*;
 
 use crate::fabric::Fabric;
 use crate::stream_adapter::cable::Service;
+use crate::stream_adapter::gate::Gate;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
 use crate::stream_adapter::stream_file::StreamPath;
@@ -46,10 +47,12 @@ pub(crate) type Registration = configfs::Subsystem<RailsConfig>;
 
 /// Registers `/sys/kernel/config/usb4_roce`.
 ///
-/// Rails that are made there carry the traffic of `fabric` and present us as `identity`.
+/// Rails that are made there carry the traffic of `fabric` and present us as `identity`. Their streams are only
+/// open while `gate` is.
 pub(crate) fn register(
     fabric: Arc<Fabric>,
     identity: Identity,
+    gate: Arc<Gate>,
 ) -> impl PinInit<Registration, Error> {
     let item_type = configfs_attrs! {
         container: configfs::Subsystem<RailsConfig>,
@@ -59,7 +62,11 @@ pub(crate) fn register(
             version: 0,
         ],
     };
-    configfs::Subsystem::new(c"usb4_roce", item_type, RailsConfig::new(fabric, identity))
+    configfs::Subsystem::new(
+        c"usb4_roce",
+        item_type,
+        RailsConfig::new(fabric, identity, gate),
+    )
 }
 
 /// Which rail numbers are taken.
@@ -105,14 +112,16 @@ impl Drop for TakenId {
 pub(crate) struct RailsConfig {
     fabric: Arc<Fabric>,
     identity: Identity,
+    gate: Arc<Gate>,
     ids: Arc<RailIds>,
 }
 
 impl RailsConfig {
-    fn new(fabric: Arc<Fabric>, identity: Identity) -> Result<Self> {
+    fn new(fabric: Arc<Fabric>, identity: Identity, gate: Arc<Gate>) -> Result<Self> {
         Ok(Self {
             fabric,
             identity,
+            gate,
             ids: Arc::pin_init(RailIds::new(), GFP_KERNEL)?,
         })
     }
@@ -150,7 +159,13 @@ impl configfs::GroupOperations for RailsConfig {
         Ok(configfs::Group::new(
             name.try_into()?,
             item_type,
-            RailConfig::new(rail_name, id, self.fabric.clone(), self.identity),
+            RailConfig::new(
+                rail_name,
+                id,
+                self.fabric.clone(),
+                self.identity,
+                self.gate.clone(),
+            ),
         ))
     }
 }
@@ -186,6 +201,7 @@ pub(crate) struct RailConfig {
     id: TakenId,
     fabric: Arc<Fabric>,
     identity: Identity,
+    gate: Arc<Gate>,
 }
 
 impl RailConfig {
@@ -194,6 +210,7 @@ impl RailConfig {
         id: TakenId,
         fabric: Arc<Fabric>,
         identity: Identity,
+        gate: Arc<Gate>,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             running <- new_mutex!(None),
@@ -202,6 +219,7 @@ impl RailConfig {
             id,
             fabric,
             identity,
+            gate,
         })
     }
 
@@ -242,8 +260,8 @@ impl RailConfig {
             Ok(service) if !service.is_empty() => Some(Service::parse(service)?),
             _ => None,
         };
-        let fabric = self.fabric.clone();
-        let rail = Rail::start(self.id.id, name, path, service, self.identity, fabric)?;
+        let (fabric, gate) = (self.fabric.clone(), self.gate.clone());
+        let rail = Rail::start(self.id.id, name, path, service, self.identity, gate, fabric)?;
         *running = Some(Running { rail, stream });
         Ok(())
     }

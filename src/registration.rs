@@ -20,6 +20,11 @@ use kernel::workqueue::WorkItem;
 use crate::delayed;
 use crate::fabric::Fabric;
 use crate::identity::HostIdentity;
+use crate::notifier::Notifier;
+use crate::notifier::Observer;
+use crate::unbind::DeviceId;
+use crate::unbind::Unbind;
+use crate::unbind::UnbindChain;
 use crate::verbs::device::RoceDevice;
 use crate::verbs::device::NODE_DESCRIPTION;
 use crate::verbs::netdev::Netdev;
@@ -49,12 +54,14 @@ enum State {
 /// # Locking
 ///
 /// `state` is never held while a device is registered or unregistered: that waits for
-/// [`Keeper::unregistered`], which takes it.
+/// [`Keeper::unregistered`], which takes it. `parent` is taken alone.
 #[pin_data]
 pub(crate) struct Keeper {
     module: &'static ThisModule,
     node_guid: u64,
-    parent: Option<ARef<Device>>,
+    /// The USB4 controller, until it goes away.
+    #[pin]
+    parent: Mutex<Option<ARef<Device>>>,
     fabric: Arc<Fabric>,
     netdev: Arc<Netdev>,
     #[pin]
@@ -87,9 +94,7 @@ impl Keeper {
 
         let state = this.state.lock();
         if matches!(*state, State::Open(_)) {
-            pr_info!(
-                "another module has unregistered the verbs device; it will be registered again\n"
-            );
+            pr_info!("the verbs device was unregistered; it will be registered again\n");
             // Under the lock, so that it does not come after `delayed::cancel`.
             delayed::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY));
         }
@@ -103,6 +108,7 @@ impl Keeper {
             this.netdev.clone(),
             this.clone(),
         )?;
+        let parent = this.parent.lock().clone();
         let registration = Registration::new(
             this.module,
             device,
@@ -111,7 +117,7 @@ impl Keeper {
                 node_description: NODE_DESCRIPTION,
                 node_guid: this.node_guid,
                 completion_vectors: COMPLETION_VECTORS,
-                parent: this.parent.as_deref(),
+                parent: parent.as_deref(),
             },
         )?;
         this.fabric.set_device(Some(registration.handle().clone()));
@@ -127,8 +133,38 @@ impl Keeper {
     }
 }
 
+/// A device and an interface may not stay below a controller that goes away. The verbs device is registered
+/// again, without a parent: for its users that is the end, as it is with any hardware.
+impl Observer<UnbindChain> for Keeper {
+    fn notify(&self, event: Unbind) {
+        let Unbind::Begins(device) = event else {
+            return;
+        };
+        let mut parent = self.parent.lock();
+        if parent.as_deref().map(device_id) != Some(device) {
+            return;
+        }
+        let old_parent = parent.take();
+        drop(parent);
+        self.netdev.leave_parent();
+        let registration = match &mut *self.state.lock() {
+            State::Open(slot) => slot.take(),
+            State::Closed => None,
+        };
+        // This calls `Keeper::unregistered`.
+        drop(registration);
+        drop(old_parent);
+    }
+}
+
+fn device_id(device: &Device) -> DeviceId {
+    DeviceId::new(core::ptr::from_ref(device).cast())
+}
+
 /// The verbs device. Dropping it unregisters the device.
 pub(crate) struct VerbsDevice {
+    // Declared first: once it is dropped, nobody but us changes the registration.
+    _on_unbind: Pin<KBox<Notifier<UnbindChain, Keeper>>>,
     keeper: Arc<Keeper>,
 }
 
@@ -148,7 +184,7 @@ impl VerbsDevice {
             pin_init!(Keeper {
                 module,
                 node_guid: identity.node_guid().0,
-                parent,
+                parent <- new_mutex!(parent),
                 fabric: fabric.clone(),
                 netdev: netdev.clone(),
                 state <- new_mutex!(State::Open(None)),
@@ -156,7 +192,10 @@ impl VerbsDevice {
             }),
             GFP_KERNEL,
         )?;
-        let this = Self { keeper };
+        let this = Self {
+            _on_unbind: KBox::pin_init(Notifier::new(keeper.clone()), GFP_KERNEL)?,
+            keeper,
+        };
         Keeper::register(&this.keeper)?;
         Ok(this)
     }

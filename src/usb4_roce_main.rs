@@ -15,12 +15,15 @@ mod fabric;
 mod farewells;
 pub mod identity;
 mod loopback;
+mod notifier;
 pub mod page_vec;
 mod peer;
 mod ready_list;
+mod reboot;
 mod registration;
 pub mod tables;
 pub mod transport;
+mod unbind;
 
 #[path = "../stream-adapter/mod.rs"]
 pub mod stream_adapter;
@@ -29,7 +32,14 @@ pub mod verbs;
 
 use fabric::Fabric;
 use identity::HostIdentity;
+use notifier::Notifier;
+use notifier::Observer;
+use reboot::GoesDown;
+use reboot::RebootChain;
 use registration::VerbsDevice;
+use stream_adapter::gate::Gate;
+use unbind::Unbind;
+use unbind::UnbindChain;
 use verbs::netdev::MacAddress;
 use verbs::netdev::Netdev;
 
@@ -41,12 +51,33 @@ module! {
     license: "GPL",
 }
 
+/// The controllers must be idle when the host goes down; the gate stays shut then.
+impl Observer<RebootChain> for Gate {
+    fn notify(&self, GoesDown: GoesDown) {
+        self.shut();
+    }
+}
+
+/// Nothing tells which controller a stream is on, so all rails have to leave theirs for a moment.
+impl Observer<UnbindChain> for Gate {
+    fn notify(&self, event: Unbind) {
+        match event {
+            Unbind::Begins(_) => self.shut(),
+            Unbind::Done => self.open(),
+        }
+    }
+}
+
 /// Everything the module registers, torn down in the order of the fields: first no new rails, then no
 /// new users, then what both use.
 #[pin_data]
 struct Usb4RoceModule {
     #[pin]
     _config: config::Registration,
+    #[pin]
+    _on_reboot: Notifier<RebootChain, Gate>,
+    #[pin]
+    _on_unbind: Notifier<UnbindChain, Gate>,
     _device: VerbsDevice,
     _identity: HostIdentity,
 }
@@ -60,8 +91,11 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let fabric = Fabric::new(&identity, netdev.clone())?;
             let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;
             let hello = identity.hello();
+            let gate = Arc::pin_init(Gate::new(), GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
-                _config <- config::register(fabric, hello),
+                _on_reboot <- Notifier::new(gate.clone()),
+                _on_unbind <- Notifier::new(gate.clone()),
+                _config <- config::register(fabric, hello, gate),
                 _device: device,
                 _identity: identity,
             }? Error))

@@ -15,6 +15,7 @@
 #include <linux/namei.h>
 #include <linux/path.h>
 #include <linux/poll.h>
+#include <linux/reboot.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/wait.h>

@@ -13,6 +13,7 @@ enum rust_layout {
 	RUST_LAYOUT_SIZE(file),
 	RUST_LAYOUT_SIZE(iov_iter),
 	RUST_LAYOUT_SIZE(kvec),
+	RUST_LAYOUT_SIZE(notifier_block),
 	RUST_LAYOUT_SIZE(page),
 	RUST_LAYOUT_SIZE(path),
 	RUST_LAYOUT_SIZE(wait_queue_head),

@@ -8,6 +8,7 @@ pub mod client;
 pub mod controller;
 pub mod counters;
 pub mod event;
+pub mod gate;
 pub mod kthread;
 mod pen;
 pub mod rail;

@@ -19,6 +19,7 @@ use super::client::RailLink;
 use super::client::Rate;
 use super::counters::Counters;
 use super::event::Event;
+use super::gate::Gate;
 use super::kthread::Kthread;
 use super::pen::Pen;
 use super::pen::Progress;
@@ -153,6 +154,7 @@ pub(super) struct Shared<C: RailClient> {
     service: Option<Service>,
     /// In Mb/s, as of when the rail last came up.
     rate: Atomic<u32>,
+    pub(super) gate: Arc<Gate>,
     pub(super) counters: Counters,
     /// Wakes the writer.
     pub(super) kick: Arc<Event>,
@@ -347,13 +349,15 @@ impl<C: RailClient> Rail<C> {
     /// Starts a rail over the stream at `path`.
     ///
     /// The stream is opened in the background, and again whenever it fails. `name` is for log lines,
-    /// `identity` is what the peer is told about us, `service` tells which cable it is.
+    /// `identity` is what the peer is told about us, `service` tells which cable it is. The stream is only open
+    /// while `gate` is.
     pub fn start(
         id: RailId,
         name: CString,
         path: StreamPath,
         service: Option<Service>,
         identity: Identity,
+        gate: Arc<Gate>,
         client: Arc<C>,
     ) -> Result<Self> {
         let table = KVVec::from_elem(Default::default(), WINDOW_FRAMES, GFP_KERNEL)?;
@@ -368,6 +372,7 @@ impl<C: RailClient> Rail<C> {
                 path,
                 service,
                 rate: Atomic::new(Rate::LEAST.0),
+                gate,
                 counters: Counters::new(),
                 kick,
                 life <- Event::new(),

@@ -80,10 +80,17 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
     let mut backoff = Backoff::new();
     let mut last_fault = None;
     while !should_stop() {
-        let end = shared
-            .path
-            .open()
-            .and_then(|file| session(&shared, file, &mut last_fault));
+        let end = {
+            let Some(_passage) = shared.gate.pass() else {
+                shared.set_state(State::Detached);
+                pause(&shared, PAUSE_DETACHED_MS);
+                continue;
+            };
+            shared
+                .path
+                .open()
+                .and_then(|file| session(&shared, file, &mut last_fault))
+        };
         match end {
             Ok(SessionEnd::WasUp) => backoff.reset(),
             Ok(SessionEnd::NeverUp) => {}
@@ -193,10 +200,10 @@ fn start_threads<C: RailClient>(
     Ok((reader, writer))
 }
 
-/// Waits for a fault; nothing if the rail is to be stopped.
+/// Waits for a fault; nothing if the rail is to be stopped, or may not have its stream open any more.
 fn watch<C: RailClient>(shared: &Shared<C>) -> Option<Fault> {
     loop {
-        if should_stop() {
+        if should_stop() || shared.gate.is_shut() {
             return None;
         }
         if let Some(fault) = shared.take_fault() {

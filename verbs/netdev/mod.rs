@@ -75,8 +75,8 @@ struct Shared {
 ///
 /// # Locking and lifetime
 ///
-/// All methods may be called by any thread that may sleep, and do not wait for the rtnl lock. Dropping it
-/// unregisters the interface, which does.
+/// All methods may be called by any thread that may sleep, and do not wait for the rtnl lock, except
+/// for [`Netdev::leave_parent`]. Dropping it unregisters the interface, which waits too.
 ///
 /// # Invariants
 ///
@@ -145,6 +145,24 @@ impl Netdev {
         }
         // INVARIANT: Both were done above.
         Ok(Self { device, shared })
+    }
+
+    /// Moves the interface in sysfs to where interfaces without hardware are. Takes the lock of rtnetlink.
+    pub fn leave_parent(&self) {
+        // SAFETY: The device is registered. Whoever looks at the parent of an interface has the lock.
+        let moved = unsafe {
+            bindings::rtnl_lock();
+            let moved = kernel_bindings::device_move(
+                (&raw mut (*self.device.as_ptr()).dev).cast(),
+                core::ptr::null_mut(),
+                kernel_bindings::dpm_order_DPM_ORDER_NONE,
+            );
+            bindings::rtnl_unlock();
+            moved
+        };
+        if moved != 0 {
+            pr_warn!("the network interface stays below a controller that goes away ({moved})\n");
+        }
     }
 
     /// Another rail leads to `neighbour`, and takes frames for it when `kick` is raised. Sleeps.

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The host is about to reboot, halt or power off.
+
+use kernel::ffi::c_int;
+use kernel::ffi::c_ulong;
+use kernel::ffi::c_void;
+
+use crate::notifier::Chain;
+use crate::stream_adapter::bindings;
+
+/// Its chain: called before devices are shut down. Processes may still run, before, meanwhile and after.
+pub(crate) enum RebootChain {}
+
+/// The host goes down.
+pub(crate) struct GoesDown;
+
+// SAFETY: The reboot notifier list is a blocking notifier chain.
+unsafe impl Chain for RebootChain {
+    type Event = GoesDown;
+
+    unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: As required from the caller.
+        unsafe { bindings::register_reboot_notifier(block) }
+    }
+
+    unsafe fn unregister(block: *mut bindings::notifier_block) {
+        // SAFETY: As required from the caller.
+        unsafe { bindings::unregister_reboot_notifier(block) };
+    }
+
+    unsafe fn event(_action: c_ulong, _command: *mut c_void) -> Option<GoesDown> {
+        Some(GoesDown)
+    }
+}
