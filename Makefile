@@ -33,10 +33,11 @@ shell:
 bench:
 	@$(LAB) bench
 
+# Formatting and lints: of the host's programs here, of the module in the lab's root, for both of its kernels.
 check:
 	cargo fmt --check
-	rustfmt --check --edition 2021 src/usb4_roce_main.rs kunit/usb4_roce_kunit_main.rs
 	cargo clippy --workspace --all-targets -- -D warnings
+	@$(LAB) lint
 
 # The simulation of hosts and faulty cables: SEEDS of them from FIRST on, or a replay of SEED with all that happens.
 SEEDS ?= 2000
