@@ -27,6 +27,8 @@ use verbs_clients::verify::settings::Variant;
 use verbs_clients::verify::setup;
 use verbs_clients::verify::setup::Run;
 use verbs_clients::verify::tally::Tally;
+use verbs_clients::verify::tiled;
+use verbs_clients::verify::tiled::TiledReport;
 
 const PROGRAM: &str = "verbs-verify";
 
@@ -77,6 +79,11 @@ struct Args {
     #[arg(long, default_value = "0", value_parser = cli::size)]
     large: usize,
 
+    /// Also a WRITE, a READ and a SEND of this size, a multiple of 4M; needs little memory, for all but the ends
+    /// of these messages is the same few pages
+    #[arg(long, default_value = "0", value_parser = cli::size)]
+    tiled: usize,
+
     /// Seconds after which a round, or a silent peer, counts as hung
     #[arg(long, default_value = "60", value_parser = cli::seconds)]
     timeout: Duration,
@@ -110,6 +117,8 @@ struct Report {
     variants: Vec<VariantReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     large: Option<LargeReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tiled: Option<TiledReport>,
 }
 
 fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
@@ -148,6 +157,10 @@ fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
         0 => None,
         bytes => Some(large::run(&run, peer, bytes).context("large message")?),
     };
+    let tiled = match settings.tiled {
+        0 => None,
+        bytes => Some(tiled::run(&run, peer, bytes).context("tiled message")?),
+    };
     Ok(Report {
         program: PROGRAM,
         ok: true,
@@ -159,6 +172,7 @@ fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
         seed: settings.seed,
         variants,
         large,
+        tiled,
     })
 }
 
@@ -181,6 +195,7 @@ fn settings(args: &Args) -> Settings {
         max_message: args.max_message,
         late_receives: args.late_receives,
         large: args.large,
+        tiled: args.tiled,
     }
 }
 
@@ -208,15 +223,24 @@ fn text(report: &Report) -> String {
             ),
         });
     }
+    let took = |seconds: Option<f64>| {
+        seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"))
+    };
     if let Some(large) = &report.large {
-        let took = |seconds: Option<f64>| {
-            seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"))
-        };
         lines.push(format!(
             "large: {} bytes, WRITE{}, READ{}: all bytes right",
             large.bytes,
             took(large.write_seconds),
             took(large.read_seconds)
+        ));
+    }
+    if let Some(tiled) = &report.tiled {
+        lines.push(format!(
+            "tiled: {} bytes, WRITE{}, READ{}, SEND{}: all bytes right",
+            tiled.bytes,
+            took(tiled.write_seconds),
+            took(tiled.read_seconds),
+            took(tiled.send_seconds)
         ));
     }
     lines.join("\n")

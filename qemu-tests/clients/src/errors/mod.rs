@@ -17,6 +17,8 @@ pub mod queue_room;
 pub mod receiver;
 pub mod registration;
 pub mod remote_access;
+pub mod reregistration;
+pub mod resize;
 pub mod transitions;
 
 use case::Case;
@@ -31,6 +33,8 @@ pub fn all() -> Vec<Case> {
         remote_access::cases(),
         receiver::cases(),
         queue_room::cases(),
+        resize::cases(),
+        reregistration::cases(),
         lifecycle::cases(),
         events::cases(),
     ]

@@ -9,10 +9,14 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use nix::sys::memfd::memfd_create;
+use nix::sys::memfd::MFdFlags;
+use nix::sys::mman::mmap;
 use nix::sys::mman::mmap_anonymous;
 use nix::sys::mman::munmap;
 use nix::sys::mman::MapFlags;
 use nix::sys::mman::ProtFlags;
+use nix::unistd::ftruncate;
 
 /// How a [`Buffer`] is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub enum Protection {
     None,
 }
 
-/// Page-aligned anonymous memory, zeroed, unmapped on drop.
+/// Page-aligned memory, zeroed, unmapped on drop.
 ///
 /// No reference into it is ever handed out: bytes are copied in and out, so a device that writes
 /// at any moment breaks no rule of the language.
@@ -60,6 +64,43 @@ impl Buffer {
             len,
             protection,
         })
+    }
+
+    /// Maps `len` bytes of address space with only three `tile`s of memory behind them: the first tile, the
+    /// last one, and one that is seen everywhere in between. Fails with `EINVAL` unless `tile` is a multiple of
+    /// the page size and `len` one of `tile`, at least three times as much.
+    pub fn tiled(len: usize, tile: usize) -> nix::Result<Self> {
+        let tile_length = NonZeroUsize::new(tile).ok_or(nix::errno::Errno::EINVAL)?;
+        if len % tile != 0 || len / tile < 3 {
+            return Err(nix::errno::Errno::EINVAL);
+        }
+        let file = memfd_create("tiles", MFdFlags::MFD_CLOEXEC)?;
+        let offset_of =
+            |tiles: usize| i64::try_from(tiles * tile).map_err(|_| nix::errno::Errno::EINVAL);
+        ftruncate(&file, offset_of(3)?)?;
+        let mut this = Self::with_protection(len, Protection::None)?;
+        let last = len / tile - 1;
+        for place in 0..=last {
+            let source = match place {
+                0 => 0,
+                _ if place == last => 2,
+                _ => 1,
+            };
+            // SAFETY: It replaces a part of the mapping just made, which nobody else knows yet. A shared
+            // mapping of a private file is as good as any memory that changes behind the compiler's back.
+            unsafe {
+                mmap(
+                    NonZeroUsize::new(this.address(place * tile) as usize),
+                    tile_length,
+                    ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                    MapFlags::MAP_SHARED | MapFlags::MAP_FIXED,
+                    &file,
+                    offset_of(source)?,
+                )?;
+            }
+        }
+        this.protection = Protection::ReadWrite;
+        Ok(this)
     }
 
     /// Size in bytes as asked for.

@@ -5,6 +5,7 @@
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 use super::error::check;
@@ -36,12 +37,35 @@ bitflags::bitflags! {
     }
 }
 
+/// `struct ib_uverbs_cmd_hdr` and `struct ib_uverbs_rereg_mr` of `<rdma/ib_user_verbs.h>`.
+#[repr(C)]
+struct ReregisterCommand {
+    command: u32,
+    in_words: u16,
+    out_words: u16,
+    response: u64,
+    mr_handle: u32,
+    flags: u32,
+    start: u64,
+    length: u64,
+    hca_va: u64,
+    pd_handle: u32,
+    access_flags: u32,
+}
+
+impl ReregisterCommand {
+    /// `IB_USER_VERBS_CMD_REREG_MR`.
+    const NUMBER: u32 = 11;
+}
+
 /// A registered part of a [`Buffer`].
 pub struct Mr<'a> {
     raw: NonNull<sys::ibv_mr>,
     buffer: &'a Buffer,
     range: Range<usize>,
-    pd: PhantomData<&'a Pd<'a>>,
+    /// The kernel's name of the domain it was made in.
+    pd: u32,
+    domain: PhantomData<&'a Pd<'a>>,
 }
 
 fn register(
@@ -74,7 +98,8 @@ impl<'a> Mr<'a> {
             raw,
             buffer,
             range,
-            pd: PhantomData,
+            pd: pd.handle(),
+            domain: PhantomData,
         })
     }
 
@@ -124,6 +149,60 @@ impl<'a> Mr<'a> {
             address: self.buffer.address(self.range.start),
             rkey: self.rkey(),
         }
+    }
+
+    /// Changes what may be done with the region, as ibv_rereg_mr(3) does.
+    pub fn change_access(&self, access: Access) -> Result<()> {
+        self.reregister(sys::IBV_REREG_MR_CHANGE_ACCESS, self.pd, access)
+    }
+
+    /// Moves the region to another protection domain, as ibv_rereg_mr(3) does.
+    pub fn change_domain(&self, pd: &'a Pd<'_>) -> Result<()> {
+        self.reregister(sys::IBV_REREG_MR_CHANGE_PD, pd.handle(), Access::empty())
+    }
+
+    /// Asks for other memory, as ibv_rereg_mr(3) does, but for the same bytes.
+    pub fn change_translation(&self) -> Result<()> {
+        self.reregister(
+            sys::IBV_REREG_MR_CHANGE_TRANSLATION,
+            self.pd,
+            Access::empty(),
+        )
+    }
+
+    /// The command itself: ibv_rereg_mr(3) reaches the kernel only where the device's library knows it, and
+    /// rxe's does not.
+    fn reregister(&self, flags: u32, pd_handle: u32, access: Access) -> Result<()> {
+        let mut response = [0u32; 2];
+        let address = self.buffer.address(self.range.start);
+        let command = ReregisterCommand {
+            command: ReregisterCommand::NUMBER,
+            in_words: (size_of::<ReregisterCommand>() / size_of::<u32>()) as u16,
+            out_words: response.len() as u16,
+            response: response.as_mut_ptr() as u64,
+            // SAFETY: The region is alive.
+            mr_handle: unsafe { self.raw.as_ref().handle },
+            flags,
+            start: address,
+            length: self.range.len() as u64,
+            hca_va: address,
+            pd_handle,
+            access_flags: access.bits(),
+        };
+        // SAFETY: The region's context is alive, and its descriptor open. The command has no
+        // padding, and `response` outlives the call.
+        let (fd, bytes) = unsafe {
+            (
+                BorrowedFd::borrow_raw((*self.raw.as_ref().context).cmd_fd),
+                std::slice::from_raw_parts(
+                    (&raw const command).cast::<u8>(),
+                    size_of::<ReregisterCommand>(),
+                ),
+            )
+        };
+        nix::unistd::write(fd, bytes)
+            .map_err(|errno| Error::new("IB_USER_VERBS_CMD_REREG_MR", errno as i32))?;
+        Ok(())
     }
 
     /// Deregisters, telling of failure.

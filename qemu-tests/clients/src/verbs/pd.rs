@@ -28,6 +28,12 @@ impl<'a> Pd<'a> {
         })
     }
 
+    /// What the kernel calls it.
+    pub(super) fn handle(&self) -> u32 {
+        // SAFETY: The domain is alive; the field never changes.
+        unsafe { self.raw.as_ref().handle }
+    }
+
     pub(super) fn raw(&self) -> *mut sys::ibv_pd {
         self.raw.as_ptr()
     }

@@ -72,6 +72,19 @@ impl<'a> Srq<'a> {
         })
     }
 
+    /// Changes the queue's room to at least `max_wr` WQEs.
+    pub fn resize(&self, max_wr: u32) -> Result<()> {
+        let mut attr = sys::ibv_srq_attr {
+            max_wr,
+            max_sge: 0,
+            srq_limit: 0,
+        };
+        // SAFETY: The queue is alive; the mask says that only the room is meant.
+        check("ibv_modify_srq", unsafe {
+            sys::ibv_modify_srq(self.raw(), &mut attr, sys::IBV_SRQ_MAX_WR as i32)
+        })
+    }
+
     /// Posts receives.
     pub fn post_recv(&self, requests: &[RecvRequest<'_>]) -> std::result::Result<(), PostError> {
         let mut chain = RecvChain::new(requests);

@@ -8,6 +8,7 @@
 //! included, with the image that the plan predicts.
 
 pub mod large;
+mod link;
 pub mod plan;
 pub mod progress;
 pub mod region;
@@ -15,3 +16,4 @@ mod session;
 pub mod settings;
 pub mod setup;
 pub mod tally;
+pub mod tiled;

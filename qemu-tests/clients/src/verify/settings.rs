@@ -122,4 +122,6 @@ pub struct Settings {
     pub late_receives: u64,
     /// Bytes of one extra, large WRITE and READ; 0 for none.
     pub large: usize,
+    /// Bytes of one extra WRITE, READ and SEND over repeated memory; 0 for none.
+    pub tiled: usize,
 }
