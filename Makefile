@@ -3,9 +3,11 @@
 # Thin: the module is built by the kernel (Kbuild), everything else by cargo and the lab.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
+PREFIX ?= /usr
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module install demo shell bench check sim fuzz miri test clean
+.PHONY: all module lab-module install install-files dkms demo shell bench check sim fuzz miri test clean
 
 all: module
 
@@ -13,9 +15,25 @@ all: module
 module:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 
-install: module
-	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+install: module install-files
+	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+ifeq ($(DESTDIR),)
 	depmod
+endif
+
+# What makes rails of the cables that are plugged in.
+install-files:
+	install -D -m 755 packaging/usb4-roce-setup $(DESTDIR)$(PREFIX)/libexec/usb4-roce-setup
+	install -D -m 644 packaging/usb4-roce@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/usb4-roce@.service
+	install -D -m 644 packaging/90-usb4-roce.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/90-usb4-roce.rules
+
+# The sources where dkms finds them: afterwards `dkms install usb4_roce/VERSION` builds the module for the running
+# kernel, and for every kernel that is installed later.
+DKMS_SOURCE = $(DESTDIR)/usr/src/usb4_roce-$(VERSION)
+dkms: install-files
+	install -d $(DKMS_SOURCE)
+	cp -r Kbuild src verbs stream-adapter $(DKMS_SOURCE)/
+	sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf > $(DKMS_SOURCE)/dkms.conf
 
 # The module for the lab's Debian kernel, built in the lab's root.
 lab-module:

@@ -16,9 +16,11 @@ pub mod kunit;
 pub mod life;
 pub mod mesh;
 pub mod network;
+pub mod packaging;
 pub mod plug;
 pub mod speed;
 pub mod stream;
+pub mod tools;
 pub mod verbs;
 
 /// How a test that did not fail ended.
@@ -77,6 +79,7 @@ pub fn all() -> Vec<Suite> {
         crash::suite(),
         mesh::suite(),
         life::suite(),
+        packaging::suite(),
     ];
     suites.extend(speed::suites());
     suites

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use anyhow::ensure;
+use anyhow::Context;
 use anyhow::Result;
 use usb4_cable::control::LinkState;
 
@@ -47,6 +48,13 @@ pub fn suite() -> Suite {
             test("no-unload-while-in-use", no_unload_while_in_use),
             test("killed-process-leaves-nothing", killed_process),
             test("unplugged-with-queue-pairs-open", unplugged),
+            test("drivers-stay-while-in-use", drivers_stay),
+            test("stream-removed-with-queue-pairs-open", stream_removed),
+            test("service-unbound-with-queue-pairs-open", service_unbound),
+            test(
+                "controller-removed-with-queue-pairs-open",
+                controller_removed,
+            ),
             test("beside-rxe", beside_rxe),
             test("unload-and-load-again", reload),
             test("load-and-unload-50-times", load_50_times),
@@ -81,7 +89,7 @@ fn queue_pairs(stage: &Stage<'_>, host: &str) -> Result<usize> {
 fn busy(stage: &Stage<'_>) -> Result<(Job, Job)> {
     const PORT: u16 = 18601;
     let program =
-        format!("{FIND_GID}\nexec ib_write_bw -d {DEVICE} -x $gid -p {PORT} -F -D 60 -s 65536");
+        format!("{FIND_GID}\nexec ib_write_bw -d {DEVICE} -x $gid -p {PORT} -F -D 600 -s 65536");
     let server = stage.start("a", &program, LIMIT)?;
     let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
     stage.shell("a", &listening, LIMIT)?;
@@ -166,10 +174,7 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     cables.unplug(CABLE)?;
     cables.wait_link(CABLE, LinkState::Down, NOTICE)?;
     for host in ["a", "b"] {
-        let down = format!(
-            "until grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state; do sleep 0.1; done"
-        );
-        stage.shell(host, &down, NOTICE)?;
+        await_down(stage, host)?;
     }
     // Its work fails when the transport gives up, or goes on if the cable is back before that.
     for job in [&client, &server] {
@@ -177,6 +182,107 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
         stage.wait(job, NOTICE)?;
     }
     cables.plug(CABLE)?;
+    stage.instance().await_streams()?;
+    roce::await_up(stage.instance())?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+/// Waits until the port of `host` is down.
+fn await_down(stage: &Stage<'_>, host: &str) -> Result<()> {
+    let down = format!(
+        "until grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state; do sleep 0.1; done"
+    );
+    stage.shell(host, &down, NOTICE)?;
+    Ok(())
+}
+
+/// Ends programs that have lost their connection, and checks that they leave nothing.
+fn end_all(stage: &Stage<'_>, jobs: [&Job; 2]) -> Result<()> {
+    for job in jobs {
+        stage.kill(job)?;
+        stage.wait(job, NOTICE)?;
+    }
+    for host in ["a", "b"] {
+        let left = queue_pairs(stage, host)?;
+        ensure!(left == 0, "{host}: {left} queue pairs are left");
+    }
+    Ok(())
+}
+
+fn drivers_stay(stage: &Stage<'_>) -> Result<Outcome> {
+    for module in ["thunderbolt_stream", "thunderbolt"] {
+        let output = stage.attempt("a", &format!("rmmod {module}"), LIMIT)?;
+        ensure!(
+            !output.status.success(),
+            "{module} was unloaded below a rail"
+        );
+    }
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+/// The stream's directory goes away; with a new one the rail has to be configured anew.
+fn stream_removed(stage: &Stage<'_>) -> Result<Outcome> {
+    const RAILS: &str = "/sys/kernel/config/usb4_roce";
+    const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
+    let (server, client) = busy(stage)?;
+    stage.shell("a", &format!("rmdir {STREAMS}/*/roce"), LIMIT)?;
+    let removed = format!("until grep -qx removed {RAILS}/*/state; do sleep 0.1; done");
+    stage.shell("a", &removed, NOTICE)?;
+    await_down(stage, "a")?;
+    await_down(stage, "b")?;
+    end_all(stage, [&client, &server])?;
+    stage.shell("a", &format!("rmdir {RAILS}/*/"), LIMIT)?;
+    stage.shell("b", &format!("rmdir {RAILS}/*/ {STREAMS}/*/roce"), LIMIT)?;
+    roce::make_streams(stage.instance())?;
+    roce::use_rails(stage.instance(), 1)?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn service_unbound(stage: &Stage<'_>) -> Result<Outcome> {
+    const FIND: &str = "\
+service=$(basename $(dirname $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key)))
+cd /sys/bus/thunderbolt/devices/$service/driver || exit
+driver=$(readlink -f .)";
+    let (server, client) = busy(stage)?;
+    let unbind = format!("{FIND}\necho $service > unbind && echo $service $driver");
+    let bind = stage.shell("a", &unbind, LIMIT)?;
+    await_down(stage, "a")?;
+    await_down(stage, "b")?;
+    end_all(stage, [&client, &server])?;
+    let (service, driver) = bind.trim().split_once(' ').context("no driver")?;
+    stage.shell("a", &format!("echo {service} > {driver}/bind"), LIMIT)?;
+    roce::await_up(stage.instance())?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+/// The PCI function of the controller goes away and comes back, as one that is plugged in does.
+fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
+    const PCI: &str = "/sys/bus/pci";
+    let (server, client) = busy(stage)?;
+    let remove = format!(
+        "for nhi in {PCI}/drivers/thunderbolt/*:*; do echo 1 > $(readlink -f $nhi)/remove || exit; done"
+    );
+    stage.shell("a", &remove, LIMIT)?;
+    await_down(stage, "b")?;
+    let devices = format!(
+        "until [ -e /sys/class/infiniband/{DEVICE} ]; do sleep 0.1; done
+        for device in infiniband/{DEVICE} net/{INTERFACE}; do
+          readlink -f /sys/class/$device | grep -q ^/sys/devices/virtual/ || exit
+        done"
+    );
+    stage.shell("a", &devices, NOTICE)?;
+    await_down(stage, "a")?;
+    end_all(stage, [&client, &server])?;
+    let rescan = format!(
+        "echo 1 > {PCI}/rescan
+        until ls {PCI}/drivers/thunderbolt/*:* > /dev/null 2>&1; do sleep 0.1; done
+        for nhi in {PCI}/drivers/thunderbolt/*:*; do echo on > $nhi/power/control || exit; done"
+    );
+    stage.shell("a", &rescan, LIMIT)?;
     stage.instance().await_streams()?;
     roce::await_up(stage.instance())?;
     still_works(stage)?;

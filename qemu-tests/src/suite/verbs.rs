@@ -8,6 +8,7 @@ use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
+use super::tools;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -22,6 +23,9 @@ use crate::stage::Stage;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(240);
+
+/// Time limit of messages of 2^31 bytes: a minute on an idle machine.
+const LONGEST_LIMIT: Duration = Duration::from_secs(900);
 
 /// Port which the programs listen on.
 const PORT: u16 = 18515;
@@ -43,7 +47,7 @@ pub fn suite() -> Suite {
         kernel: Kernel::Stock,
         subject: Subject::Module,
         prepare: roce::prepare,
-        tests: vec![
+        tests: [
             test("devinfo", devinfo),
             test("ping", ping),
             test("tcp", tcp),
@@ -94,7 +98,14 @@ pub fn suite() -> Suite {
             test("verify-loopback", |s| verify(s, Path::Loopback)),
             test("errors", errors),
             test("all-reduce", all_reduce),
-        ],
+            Test {
+                limit: LONGEST_LIMIT,
+                ..test("longest-messages-loopback", longest_messages)
+            },
+        ]
+        .into_iter()
+        .chain(tools::tests())
+        .collect(),
     }
 }
 
@@ -245,6 +256,20 @@ fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     if !skipped.is_empty() {
         return Ok(Outcome::Skipped(skipped.join("; ")));
     }
+    Ok(Outcome::Passed)
+}
+
+/// Within one host: over an emulated cable they would take many minutes.
+fn longest_messages(stage: &Stage<'_>) -> Result<Outcome> {
+    let limit = LONGEST_LIMIT.as_secs();
+    let program = format!("/lab/share/verbs-verify --device {DEVICE} --loopback --json");
+    let options = format!(
+        "--tiled 2G --variant poll-rq --iterations 1 --qps 1 --max-message 4K --timeout {limit}"
+    );
+    let report = stage.shell("a", &format!("{program} {options}"), LONGEST_LIMIT)?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    ensure!(report["tiled"]["bytes"] == 1u64 << 31, "{report}");
     Ok(Outcome::Passed)
 }
 

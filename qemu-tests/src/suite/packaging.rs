@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is installed beside the module: the helper, the udev rule and the systemd unit. The hosts run neither
+//! udev nor systemd, so each is tried by itself.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Result;
+
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
+use crate::roce;
+use crate::roce::INTERFACE;
+use crate::stage::Stage;
+use crate::tool::checkout;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The helper where it is installed.
+const HELPER: &str = "/usr/libexec/usb4-roce-setup";
+
+/// The stream service at the other end of the cable.
+const SERVICE: &str = "0-1.0";
+
+/// The suite, with two cables.
+pub fn suite() -> Suite {
+    let test = |name, run| Test {
+        name,
+        limit: LIMIT * 3,
+        run,
+    };
+    Suite {
+        name: "packaging",
+        fabric: Fabric {
+            rails: 2,
+            ..Fabric::PAIR
+        },
+        kernel: Kernel::Stock,
+        subject: Subject::Module,
+        prepare,
+        tests: vec![
+            test("helper-makes-rails", helper_makes_rails),
+            test("helper-takes-rails-away", helper_takes_rails_away),
+            test("helper-refuses-nonsense", helper_refuses_nonsense),
+            test("udev-rule", udev_rule),
+            test("systemd-unit", systemd_unit),
+        ],
+    }
+}
+
+/// Installs everything on the hosts, as `make install` does, and the module where modprobe finds it.
+fn prepare(stage: &Stage<'_>) -> Result<()> {
+    let packaging = checkout()?.join("packaging");
+    for name in [
+        "usb4-roce-setup",
+        "usb4-roce@.service",
+        "90-usb4-roce.rules",
+    ] {
+        stage.provide(&packaging.join(name), name)?;
+    }
+    let install = format!(
+        "modules=/lib/modules/$(uname -r)/updates
+        install -D -m 755 /lab/share/usb4-roce-setup {HELPER} || exit
+        install -D -m 644 -t /usr/lib/systemd/system /lab/share/usb4-roce@.service || exit
+        install -D -m 644 -t /usr/lib/udev/rules.d /lab/share/90-usb4-roce.rules || exit
+        install -D -m 644 -t $modules /lab/share/usb4_roce.ko && depmod"
+    );
+    for host in ["a", "b"] {
+        stage.shell(host, &install, LIMIT)?;
+    }
+    Ok(())
+}
+
+/// On both hosts at once, twice: what is there already stays.
+fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
+    for _ in 0..2 {
+        let start = format!("{HELPER} start");
+        let jobs = [
+            stage.start("a", &start, LIMIT)?,
+            stage.start("b", &start, LIMIT)?,
+        ];
+        for job in &jobs {
+            stage.finish(job, LIMIT)?;
+        }
+        roce::await_up(stage.instance())?;
+    }
+    for host in ["a", "b"] {
+        let rails = stage.shell(host, "ls /sys/kernel/config/usb4_roce/*/state", LIMIT)?;
+        ensure!(rails.lines().count() == 2, "{host} has the rails\n{rails}");
+        let address = roce::address(host);
+        let script = format!(
+            "ip link set {INTERFACE} up && ip address replace {address}/24 dev {INTERFACE}"
+        );
+        stage.shell(host, &script, LIMIT)?;
+    }
+    let ping = format!("ping -c 3 -i 0.2 -W 5 {}", roce::address("b"));
+    stage.shell("a", &ping, LIMIT)?;
+    Ok(Outcome::Passed)
+}
+
+fn helper_takes_rails_away(stage: &Stage<'_>) -> Result<Outcome> {
+    let nothing = "! ls -d /sys/kernel/config/usb4_roce/*/ 2>/dev/null && \
+        ! ls -d /sys/kernel/config/thunderbolt/stream/*/u4roce 2>/dev/null";
+    for host in ["a", "b"] {
+        stage.shell(host, &format!("{HELPER} stop && {nothing}"), LIMIT)?;
+        stage.shell(host, "rmmod usb4_roce && modprobe usb4_roce", LIMIT)?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn helper_refuses_nonsense(stage: &Stage<'_>) -> Result<Outcome> {
+    for arguments in ["", "begin", "start ../x", "start 9-9.9", "start ''"] {
+        let output = stage.attempt("a", &format!("{HELPER} {arguments}"), LIMIT)?;
+        ensure!(!output.status.success(), "`{arguments}` was taken");
+        let text = output.everything();
+        ensure!(
+            text.contains("usb4-roce-setup: "),
+            "nothing is said about `{arguments}`: {text}"
+        );
+    }
+    Ok(Outcome::Passed)
+}
+
+/// udev wants the unit for the stream service of each cable, and for no other device.
+fn udev_rule(stage: &Stage<'_>) -> Result<Outcome> {
+    stage.shell(
+        "a",
+        "udevadm verify /usr/lib/udev/rules.d/90-usb4-roce.rules",
+        LIMIT,
+    )?;
+    let script = "/usr/lib/systemd/systemd-udevd --daemon && \
+        udevadm trigger --action=add --settle --subsystem-match=thunderbolt && \
+        for device in /sys/bus/thunderbolt/devices/*; do
+          for wanted in $(udevadm info --query=property --property=SYSTEMD_WANTS --value $device); do
+            echo $(basename $device) $wanted
+          done
+        done; udevadm control --exit";
+    let wanted = stage.shell("a", script, LIMIT)?;
+    let expected: Vec<String> = stage
+        .shell(
+            "a",
+            "basename -a $(dirname $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key))",
+            LIMIT,
+        )?
+        .lines()
+        .map(|service| format!("{service} usb4-roce@{service}.service"))
+        .collect();
+    let wanted: Vec<&str> = wanted.lines().collect();
+    ensure!(
+        wanted == expected,
+        "udev wants {wanted:?}; expected {expected:?}"
+    );
+    Ok(Outcome::Passed)
+}
+
+fn systemd_unit(stage: &Stage<'_>) -> Result<Outcome> {
+    let unit = format!("usb4-roce@{SERVICE}.service");
+    let said = stage.shell("a", &format!("systemd-analyze verify {unit} 2>&1"), LIMIT)?;
+    // It complains of what it would start with a status of success.
+    ensure!(!said.contains("usb4-roce"), "{said}");
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the distribution's tools show of the device and the interface.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::Outcome;
+use super::Test;
+use crate::roce;
+use crate::roce::DEVICE;
+use crate::roce::FIND_GID;
+use crate::roce::INTERFACE;
+use crate::stage::Pair;
+use crate::stage::Stage;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The tests; they need the module and two hosts that reach each other.
+pub fn tests() -> Vec<Test> {
+    let test = |name, run| Test {
+        name,
+        limit: LIMIT * 2,
+        run,
+    };
+    vec![
+        test("rdma-link", rdma_link),
+        test("rdma-statistic", rdma_statistic),
+        test("rdma-resource", rdma_resource),
+        test("ethtool-and-ip", ethtool_and_ip),
+    ]
+}
+
+/// Fails unless `text`, which `command` wrote on `host`, contains all of `parts`.
+fn expect(host: &str, command: &str, text: &str, parts: &[&str]) -> Result<()> {
+    for part in parts {
+        ensure!(
+            text.contains(part),
+            "{host}: `{command}` does not say {part:?}:\n{text}"
+        );
+    }
+    Ok(())
+}
+
+fn rdma_link(stage: &Stage<'_>) -> Result<Outcome> {
+    for host in ["a", "b"] {
+        let command = format!("rdma link show {DEVICE}/1");
+        let text = stage.shell(host, &command, LIMIT)?;
+        let netdev = format!("netdev {INTERFACE}");
+        let parts = ["state ACTIVE", "physical_state LINK_UP", &netdev];
+        expect(host, &command, &text, &parts)?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// The counters of `host` by their names.
+fn counters(stage: &Stage<'_>, host: &str) -> Result<BTreeMap<String, u64>> {
+    let directory = format!("/sys/class/infiniband/{DEVICE}/ports/1/hw_counters");
+    let script = format!("cd {directory} && for name in [a-z]*; do echo $name $(cat $name); done");
+    let text = stage.shell(host, &script, LIMIT)?;
+    text.lines()
+        .map(|line| {
+            let (name, value) = line.split_once(' ').context("a counter without value")?;
+            let value = value.parse().with_context(|| format!("counter {name}"))?;
+            Ok((name.to_owned(), value))
+        })
+        .collect()
+}
+
+fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18620;
+    const MESSAGES: u64 = 50;
+    const BYTES: u64 = 100_000;
+    /// Of a kernel with nothing to do.
+    const LIFESPAN: &str = "lifespan";
+    let before = [counters(stage, "a")?, counters(stage, "b")?];
+    let program = format!(
+        "{FIND_GID}\nexec ib_send_bw -d {DEVICE} -x $gid -p {PORT} -F -n {MESSAGES} -s {BYTES}"
+    );
+    stage.pair(&Pair {
+        server_host: "a",
+        server: &program,
+        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        client_host: "b",
+        client: &format!("{program} {}", roce::address("a")),
+        limit: LIMIT,
+    })?;
+    // Values are kept for 10 ms.
+    let after = stage
+        .shell("a", "sleep 0.1", LIMIT)
+        .and_then(|_| Ok([counters(stage, "a")?, counters(stage, "b")?]))?;
+    let grown = |host: usize, name: &str| -> Result<u64> {
+        let value = |counters: &BTreeMap<String, u64>| counters.get(name).copied();
+        let (before, after) = (value(&before[host]), value(&after[host]));
+        let grown = after.zip(before).map(|(after, before)| after - before);
+        grown.with_context(|| format!("there is no counter {name}"))
+    };
+    let (a, b) = (0, 1);
+    for (host, name, least) in [
+        (b, "sent_bytes", MESSAGES * BYTES),
+        (b, "sent_frames", MESSAGES),
+        (b, "completed_sends", MESSAGES),
+        (a, "received_bytes", MESSAGES * BYTES),
+        (a, "received_frames", MESSAGES),
+        (a, "completed_receives", MESSAGES),
+    ] {
+        let grown = grown(host, name)?;
+        ensure!(
+            (least..2 * least).contains(&grown),
+            "{name} grew by {grown} when {MESSAGES} messages of {BYTES} bytes were sent"
+        );
+    }
+    for host in [a, b] {
+        for name in ["failed_sends", "bogus_frames", "retry_exceeded"] {
+            ensure!(grown(host, name)? == 0, "{name} grew in good weather");
+        }
+    }
+    // The other way to the same counters.
+    let command = format!("rdma statistic show link {DEVICE}/1");
+    let text = stage.shell("a", &command, LIMIT)?;
+    for name in after[a].keys().filter(|name| *name != LIFESPAN) {
+        expect("a", &command, &text, &[name])?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn rdma_resource(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18621;
+    const PROGRAM: &str = "ib_send_bw";
+    // Nobody connects to it, so it waits with what it has opened.
+    let script = format!("{FIND_GID}\nexec {PROGRAM} -d {DEVICE} -x $gid -p {PORT} -F");
+    let server = stage.start("a", &script, LIMIT)?;
+    let open = format!(
+        "until ss -ltn | grep -q :{PORT} || rdma resource show qp link {DEVICE} | grep -q {PROGRAM}; do sleep 0.1; done"
+    );
+    stage.shell("a", &open, LIMIT)?;
+    // Connecting makes it create its objects; it then waits for the client's answer.
+    let address = roce::address("a");
+    let connect = format!("(sleep 20 | nc {address} {PORT} > /dev/null) &\nuntil rdma resource show qp link {DEVICE} | grep -q {PROGRAM}; do sleep 0.1; done; pidof {PROGRAM}");
+    let pid = stage.shell("a", &connect, LIMIT)?;
+    let pid = format!("pid {} ", pid.trim());
+    let name = format!("comm {PROGRAM}");
+    for kind in ["qp", "cq", "mr", "pd"] {
+        let command = format!("rdma resource show {kind}");
+        let text = stage.shell("a", &command, LIMIT)?;
+        expect("a", &command, &text, &[DEVICE, &pid, &name])?;
+    }
+    stage.kill(&server)?;
+    stage.wait(&server, LIMIT)?;
+    let command = format!("rdma resource show qp link {DEVICE}");
+    let text = stage.shell("a", &command, LIMIT)?;
+    ensure!(
+        !text.contains(&name),
+        "`{command}` shows a dead program:\n{text}"
+    );
+    Ok(Outcome::Passed)
+}
+
+fn ethtool_and_ip(stage: &Stage<'_>) -> Result<Outcome> {
+    for host in ["a", "b"] {
+        for (command, parts) in [
+            (
+                format!("ethtool -i {INTERFACE}"),
+                &["driver: usb4_roce"][..],
+            ),
+            (format!("ethtool {INTERFACE}"), &["Link detected: yes"]),
+            (
+                format!("ip -d link show {INTERFACE}"),
+                &["LOWER_UP", "link/ether", "minmtu", "parentbus pci"],
+            ),
+        ] {
+            let text = stage.shell(host, &command, LIMIT)?;
+            expect(host, &command, &text, parts)?;
+        }
+    }
+    Ok(Outcome::Passed)
+}
