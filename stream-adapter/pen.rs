@@ -75,26 +75,31 @@ impl Pen {
     }
 
     /// Writes what the client has to send as long as it is small and shares one frame of the stream, and
-    /// never waits. What cannot be written now stays gathered: says whether the writer has to see to that.
+    /// never waits. What cannot be written now stays gathered, and what did not fit was not asked for: says
+    /// whether the writer has to see to either.
     pub(super) fn jot<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
-        while let Some(room) = (STREAM_FRAME - self.gathered).checked_sub(HEADER_LEN) {
+        let left = loop {
+            // The client wakes a rail only after it had nothing for it, so somebody has to hear it say that.
+            let Some(room) = (STREAM_FRAME - self.gathered).checked_sub(HEADER_LEN) else {
+                break Progress::Some;
+            };
             if self.send_next(shared, room as u32)? == Progress::None {
-                break;
+                break Progress::None;
             }
-        }
+        };
         if self.gathered == 0 {
-            return Ok(Progress::None);
+            return Ok(left);
         }
         self.list.clear();
         // SAFETY: As in `write_buffer`.
         unsafe { self.buffer.push_to(0..self.gathered, &mut self.list)? };
         // Whatever is the matter, a full ring or the stream's end: the writer will see.
-        if self.file.try_write(&self.list).is_ok() {
-            shared.counters.tx_writes.increment();
-            self.gathered = 0;
-            return Ok(Progress::None);
+        if self.file.try_write(&self.list).is_err() {
+            return Ok(Progress::Some);
         }
-        Ok(Progress::Some)
+        shared.counters.tx_writes.increment();
+        self.gathered = 0;
+        Ok(left)
     }
 
     /// Adds the rail's own frames that are due.
