@@ -51,10 +51,10 @@ module! {
     license: "GPL",
 }
 
-/// The controllers must be idle when the host goes down; the gate stays shut then.
+/// The controllers must be idle when the host goes down.
 impl Observer<RebootChain> for Gate {
     fn notify(&self, GoesDown: GoesDown) {
-        self.shut();
+        self.shut_for_good();
     }
 }
 

@@ -13,7 +13,6 @@ use super::controller::DeviceRef;
 ///
 /// Streams do not tell what they run over, so whoever configures a rail says it.
 pub struct Service {
-    name: CString,
     /// Number of the domain, that is, of the controller.
     domain: u32,
     /// Name of the other host's device.
@@ -29,15 +28,9 @@ impl Service {
         // The driver prints it so.
         u64::from_str_radix(route, 16).map_err(|_| EINVAL)?;
         Ok(Self {
-            name: CString::try_from_fmt(fmt!("{name}"))?,
             domain: domain.parse().map_err(|_| EINVAL)?,
             host: CString::try_from_fmt(fmt!("{host}"))?,
         })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.name.to_str().unwrap_or("?")
     }
 
     /// What the cable carries each way as it is now; nothing if the core does not show it. Sleeps.

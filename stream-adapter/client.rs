@@ -169,8 +169,8 @@ pub trait RailClient: Send + Sync + 'static {
     /// the link.
     fn rail_down(&self, rail: RailId);
 
-    /// Frame `seq` of this rail did not arrive: `item` must be sent again, over whatever rail. Neither
-    /// reports of loss nor datagrams come this way.
+    /// Frame `seq` of this rail did not arrive: `item`, which is no datagram, must be sent again, over
+    /// whatever rail.
     fn lost(&self, rail: RailId, seq: RailSeq, item: InFlight);
 
     /// The next frame to send over this rail, which will have the number `seq`.

@@ -5,14 +5,24 @@
 use kernel::new_condvar;
 use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::sync::lock::mutex::MutexBackend;
+use kernel::sync::lock::Guard;
 use kernel::sync::CondVar;
 use kernel::sync::Mutex;
 
 struct State {
-    /// Reasons to be shut.
+    /// Reasons to be shut that may pass.
     reasons: u32,
+    /// Whether it never opens again.
+    for_good: bool,
     /// How many have passed and not left.
     inside: u32,
+}
+
+impl State {
+    fn is_shut(&self) -> bool {
+        self.for_good || self.reasons > 0
+    }
 }
 
 /// The gate that all rails pass before they open their streams.
@@ -38,6 +48,7 @@ impl Gate {
         pin_init!(Self {
             state <- new_mutex!(State {
                 reasons: 0,
+                for_good: false,
                 inside: 0,
             }),
             left <- new_condvar!(),
@@ -48,12 +59,24 @@ impl Gate {
     pub fn shut(&self) {
         let mut state = self.state.lock();
         state.reasons += 1;
+        self.await_empty(&mut state);
+    }
+
+    /// Shuts the gate, never to open again, and waits as [`Gate::shut`] does.
+    pub fn shut_for_good(&self) {
+        let mut state = self.state.lock();
+        state.for_good = true;
+        self.await_empty(&mut state);
+    }
+
+    fn await_empty(&self, state: &mut Guard<'_, State, MutexBackend>) {
         while state.inside > 0 {
-            self.left.wait(&mut state);
+            self.left.wait(state);
         }
     }
 
-    /// Takes one reason away, if there is any. Without reasons the gate is open.
+    /// Takes one reason of [`Gate::shut`] away, if there is any. Whoever began to listen in between may come to
+    /// hear of an end alone.
     pub fn open(&self) {
         let mut state = self.state.lock();
         state.reasons = state.reasons.saturating_sub(1);
@@ -61,13 +84,13 @@ impl Gate {
 
     /// Whether nobody may pass, and who has passed should leave.
     pub(super) fn is_shut(&self) -> bool {
-        self.state.lock().reasons > 0
+        self.state.lock().is_shut()
     }
 
     /// Passes, if the gate is open.
     pub(super) fn pass(&self) -> Option<Passage<'_>> {
         let mut state = self.state.lock();
-        if state.reasons > 0 {
+        if state.is_shut() {
             return None;
         }
         state.inside += 1;

@@ -275,7 +275,7 @@ impl<C: RailClient> Shared<C> {
     pub(super) fn give_up(&self, seq: RailSeq, item: InFlight) {
         self.counters.tx_lost.increment();
         match item {
-            // The rail's own reports are not handed back, and the network expects datagrams to get lost.
+            // The network expects datagrams to get lost.
             InFlight::Datagram => {}
             InFlight::Request { .. } | InFlight::Response { .. } | InFlight::Ack { .. } => {
                 self.client.lost(self.id, seq, item);
