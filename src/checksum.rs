@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CRC-32C (Castagnoli) by the kernel's own, hardware-assisted implementation (`lib/crc`).
+//! CRC-32 by the kernel's own, hardware-assisted implementation (`lib/crc`).
 
 use crate::stream_adapter::bindings;
 use crate::transport::checksum::Checksum;
 
-/// The kernel's CRC-32C.
+/// The kernel's CRC-32.
 pub struct KernelCrc;
 
 impl Checksum for KernelCrc {
-    fn crc32c(state: u32, data: &[u8]) -> u32 {
+    fn crc32(state: u32, data: &[u8]) -> u32 {
         // SAFETY: A slice is readable for its length.
         unsafe { update_raw(state, data.as_ptr(), data.len()) }
     }
@@ -23,5 +23,5 @@ impl Checksum for KernelCrc {
 /// `ptr` must be readable for `len` bytes.
 pub unsafe fn update_raw(state: u32, ptr: *const u8, len: usize) -> u32 {
     // SAFETY: The caller promises that the memory is readable; the function has no other demands.
-    unsafe { bindings::crc32c(state, ptr.cast(), len) }
+    unsafe { bindings::crc32_le(state, ptr.cast(), len) }
 }

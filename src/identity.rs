@@ -55,8 +55,8 @@ impl HostIdentity {
     /// The Ethernet address of the network interface, from the GUID.
     pub fn mac(&self) -> [u8; 6] {
         let guid = self.node_guid.0.to_le_bytes();
-        let low = KernelCrc::crc32c(!0, &guid);
-        let high = KernelCrc::crc32c(low, &guid);
+        let low = KernelCrc::crc32(!0, &guid);
+        let high = KernelCrc::crc32(low, &guid);
         let [a, b, c, d] = low.to_be_bytes();
         [MAC_LOCAL, high as u8, a, b, c, d]
     }

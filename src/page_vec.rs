@@ -163,12 +163,12 @@ impl PageVec {
         Ok(())
     }
 
-    /// Feeds all bytes to a CRC-32C whose state is `state`, without any inversion, and returns the new
+    /// Feeds all bytes to a CRC-32 whose state is `state`, without any inversion, and returns the new
     /// state.
     ///
     /// A process may change the bytes meanwhile; then the result fits neither the old nor the new
     /// contents.
-    pub fn crc32c(&self, state: u32) -> u32 {
+    pub fn crc32(&self, state: u32) -> u32 {
         let mut state = state;
         self.for_each_chunk(0, self.len, |ptr, len| {
             // SAFETY: `for_each_chunk` passes `len` readable bytes.

@@ -203,7 +203,7 @@ impl Pen {
                 let payload = &self.buffer.bytes()[payload_at..][..len];
                 (len, seed.payload_crc::<KernelCrc>(payload))
             }
-            Payload::Pages => (self.pages.len(), self.pages.crc32c(seed.state())),
+            Payload::Pages => (self.pages.len(), self.pages.crc32(seed.state())),
         };
 
         let len_on_wire = len as u32;

@@ -349,7 +349,7 @@ impl<C: RailClient> Reader<C> {
 
         let intact = self
             .seed
-            .is_some_and(|seed| self.pages.crc32c(seed.state()) == header.payload_crc);
+            .is_some_and(|seed| self.pages.crc32(seed.state()) == header.payload_crc);
         Ok(if intact {
             Reception::Intact
         } else {

@@ -2,7 +2,14 @@
 
 //! Two ends of a rail, joined by wires that lose what they are told to.
 
-use usb4_roce::transport::checksum::Checksum;
+#[path = "support/crc.rs"]
+mod crc;
+#[path = "support/heap.rs"]
+mod heap;
+
+use crc::HostCrc;
+use heap::table;
+use heap::Heap;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::HEADER_LEN;
@@ -21,21 +28,6 @@ use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
 use usb4_roce::transport::rail::rx::Reception;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::rail::InFlight;
-use usb4_roce::transport::storage::Storage;
-
-struct Crc;
-
-impl Checksum for Crc {
-    fn crc32c(state: u32, data: &[u8]) -> u32 {
-        !crc32c::crc32c_append(!state, data)
-    }
-}
-
-struct Heap;
-
-impl Storage for Heap {
-    type Table<T> = Vec<T>;
-}
 
 struct Rail {
     now: Instant,
@@ -59,7 +51,7 @@ impl Rail {
                 },
                 name: [0; NODE_NAME_LEN],
             };
-            RailEndpoint::new(identity, vec![Default::default(); 64], 1 << 20).unwrap()
+            RailEndpoint::new(identity, table(64), 1 << 20).unwrap()
         };
         let mut rail = Self {
             now: Instant(1),
@@ -80,7 +72,7 @@ impl Rail {
             .stamp(Body::Datagram, 0, 0, InFlight::Datagram, self.now)
             .unwrap();
         let seed = self.ends[end].seed().unwrap();
-        self.carry(1 - end, &header.encode::<Crc>(seed));
+        self.carry(1 - end, &header.encode::<HostCrc>(seed));
     }
 
     fn carry(&mut self, to: usize, bytes: &[u8]) {
@@ -89,9 +81,10 @@ impl Rail {
             return;
         }
         let end = &mut self.ends[to];
-        let header: Header = end.decode::<Crc>(bytes).unwrap();
+        let header: Header = end.decode::<HostCrc>(bytes).unwrap();
         if header.body == Body::Hello {
-            end.on_hello::<Crc>(&bytes[HEADER_LEN..], self.now).unwrap();
+            end.on_hello::<HostCrc>(&bytes[HEADER_LEN..], self.now)
+                .unwrap();
         } else if end.on_header(&header, self.now).unwrap() == Incoming::Deliver {
             end.finish(Reception::Intact, self.now);
         }
@@ -107,7 +100,7 @@ impl Rail {
             let mut moved = false;
             for end in 0..2 {
                 self.ends[end].check(self.now).unwrap();
-                while let Some(frame) = self.ends[end].next_control::<Crc>(self.now) {
+                while let Some(frame) = self.ends[end].next_control::<HostCrc>(self.now) {
                     moved = true;
                     self.carry(1 - end, frame.bytes());
                 }

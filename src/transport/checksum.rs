@@ -2,11 +2,12 @@
 
 //! The checksum over headers and payloads, supplied by the caller.
 
-/// CRC32C (Castagnoli), as the kernel's `crc32c()` computes it.
+/// CRC-32 (IEEE 802.3, reflected), as the kernel's `crc32_le()` computes it; RoCE's invariant CRC has the same
+/// polynomial (IBTA 7.8.1).
 pub trait Checksum {
     /// Feeds `data` to a CRC whose state is `state`, without any inversion at either end, and
     /// returns the new state. Feeding two pieces one after the other equals feeding both at once.
-    fn crc32c(state: u32, data: &[u8]) -> u32;
+    fn crc32(state: u32, data: &[u8]) -> u32;
 }
 
 /// Start state of all checksums of one session, known only to its two ends.
@@ -27,8 +28,8 @@ impl Seed {
         } else {
             (other, one)
         };
-        let state = C::crc32c(Self::HANDSHAKE.0, &low.to_le_bytes());
-        Self(C::crc32c(state, &high.to_le_bytes()))
+        let state = C::crc32(Self::HANDSHAKE.0, &low.to_le_bytes());
+        Self(C::crc32(state, &high.to_le_bytes()))
     }
 
     /// The state a checksum starts from; for callers that feed a payload piece by piece.
@@ -38,6 +39,6 @@ impl Seed {
 
     /// The checksum of a payload that lies in one piece. Padding is not covered.
     pub fn payload_crc<C: Checksum>(self, payload: &[u8]) -> u32 {
-        C::crc32c(self.0, payload)
+        C::crc32(self.0, payload)
     }
 }

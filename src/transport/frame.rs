@@ -322,7 +322,7 @@ impl Header {
     /// Encodes the header; the checksum is computed from `seed`.
     pub fn encode<C: Checksum>(&self, seed: Seed) -> [u8; HEADER_LEN] {
         let mut bytes = self.to_raw().write();
-        let crc = C::crc32c(seed.0, &bytes[CRC_START..]);
+        let crc = C::crc32(seed.0, &bytes[CRC_START..]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
@@ -340,7 +340,7 @@ impl Header {
         if bytes[0..4] != MAGIC.to_le_bytes() {
             return Err(FrameError::Magic);
         }
-        let crc = C::crc32c(seed.0, &bytes[CRC_START..]);
+        let crc = C::crc32(seed.0, &bytes[CRC_START..]);
         if bytes[4..8] != crc.to_le_bytes() {
             return Err(FrameError::Checksum);
         }

@@ -6,7 +6,11 @@
 use std::collections::HashSet;
 
 mod cases;
+#[path = "../support/heap.rs"]
+mod heap;
 
+use heap::table;
+use heap::Heap;
 use proptest::prelude::*;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::RequestHeader;
@@ -44,7 +48,6 @@ use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
-use usb4_roce::transport::storage::Storage;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
@@ -53,16 +56,6 @@ const WINDOW: usize = 16;
 const RECEIVE_LEN: u32 = 10_000;
 const BASE: u32 = Psn::MASK - 5;
 const NOW: Instant = Instant(1_000);
-
-struct Heap;
-
-impl Storage for Heap {
-    type Table<T> = Vec<T>;
-}
-
-fn table<T: Clone + Default>(length: usize) -> Vec<T> {
-    vec![T::default(); length]
-}
 
 struct Receives(u16);
 

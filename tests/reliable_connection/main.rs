@@ -3,6 +3,8 @@
 //! Requester and responder face to face, without rails: the semantics of a reliable connection, case by
 //! case.
 
+#[path = "../support/heap.rs"]
+mod heap;
 mod limits;
 mod pair;
 

@@ -2,6 +2,8 @@
 
 //! A requester and a responder face to face.
 
+use crate::heap::table;
+use crate::heap::Heap;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
@@ -31,7 +33,6 @@ use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::status::CompletionStatus;
-use usb4_roce::transport::storage::Storage;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
@@ -39,16 +40,6 @@ use usb4_roce::transport::timing::RnrTimer;
 pub const FIRST: u32 = Psn::MASK - 2;
 pub const WINDOW: usize = 32;
 pub const DEPTH: usize = 16;
-
-pub struct Heap;
-
-impl Storage for Heap {
-    type Table<T> = Vec<T>;
-}
-
-pub fn table<T: Clone + Default>(length: usize) -> Vec<T> {
-    vec![T::default(); length]
-}
 
 #[derive(Default)]
 pub struct Receives {

@@ -11,9 +11,11 @@
 //! happens in it.
 
 mod cable;
+#[path = "../support/crc.rs"]
 mod crc;
 mod driver;
 mod frames;
+#[path = "../support/heap.rs"]
 mod heap;
 mod host;
 mod ledger;

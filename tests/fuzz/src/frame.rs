@@ -11,14 +11,14 @@ use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
 
-use super::host::Crc;
+use super::crc::HostCrc;
 
 const MAGIC: u32 = 0x4534_5255;
 
 /// Makes any bytes pass for a header as far as magic and checksum go.
 pub fn sign(bytes: &mut [u8; HEADER_LEN], seed: Seed) {
     bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-    let crc = Crc::crc32c(seed.state(), &bytes[8..]);
+    let crc = HostCrc::crc32(seed.state(), &bytes[8..]);
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -28,17 +28,17 @@ pub fn signed(data: &[u8], seed: Seed) -> Option<Header> {
     let len = data.len().min(HEADER_LEN);
     bytes[..len].copy_from_slice(&data[..len]);
     sign(&mut bytes, seed);
-    Header::decode::<Crc>(&bytes, seed).ok()
+    Header::decode::<HostCrc>(&bytes, seed).ok()
 }
 
 pub fn run(data: &[u8]) {
     let seed = Seed::HANDSHAKE;
-    let _ = Header::decode::<Crc>(data, seed);
+    let _ = Header::decode::<HostCrc>(data, seed);
     if let Some(header) = signed(data, seed) {
         assert!(header.payload_len <= MAX_PAYLOAD);
         assert_eq!(padded(header.payload_len) % HEADER_LEN as u32, 0);
-        let again = header.encode::<Crc>(seed);
-        assert_eq!(Header::decode::<Crc>(&again, seed), Ok(header));
+        let again = header.encode::<HostCrc>(seed);
+        assert_eq!(Header::decode::<HostCrc>(&again, seed), Ok(header));
     }
     let mut data = data.to_vec();
     if let Some(version) = data.get_mut(..2) {

@@ -4,29 +4,9 @@
 
 use arbitrary::Result;
 use arbitrary::Unstructured;
-use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::status::NakCode;
-use usb4_roce::transport::storage::Storage;
-
-pub struct Crc;
-
-impl Checksum for Crc {
-    fn crc32c(state: u32, data: &[u8]) -> u32 {
-        !crc32c::crc32c_append(!state, data)
-    }
-}
-
-pub struct Heap;
-
-impl Storage for Heap {
-    type Table<T> = Vec<T>;
-}
-
-pub fn table<T: Clone + Default>(length: usize) -> Vec<T> {
-    vec![T::default(); length]
-}
 
 /// A PSN close to `base`, or any.
 pub fn psn(input: &mut Unstructured<'_>, base: Psn) -> Result<Psn> {

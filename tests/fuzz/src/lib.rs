@@ -3,7 +3,11 @@
 //! What is fuzzed: each module takes arbitrary bytes as a program for one part of the core, runs it, and
 //! panics if a promise is broken.
 
+#[path = "../../support/crc.rs"]
+mod crc;
 pub mod frame;
+#[path = "../../support/heap.rs"]
+mod heap;
 mod host;
 pub mod rail;
 pub mod requester;

@@ -35,11 +35,11 @@ use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
 
+use super::heap::table;
+use super::heap::Heap;
 use super::host::nak_code;
 use super::host::outcome;
 use super::host::psn;
-use super::host::table;
-use super::host::Heap;
 
 const DEPTH: usize = 8;
 const WINDOW: u16 = 16;

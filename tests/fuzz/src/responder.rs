@@ -28,11 +28,11 @@ use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::timing::RnrTimer;
 
+use super::heap::table;
+use super::heap::Heap;
 use super::host::nak_code;
 use super::host::outcome;
 use super::host::psn;
-use super::host::table;
-use super::host::Heap;
 
 const WINDOW: u16 = 16;
 const READS: u8 = 4;

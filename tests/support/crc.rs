@@ -4,12 +4,14 @@
 
 use usb4_roce::transport::checksum::Checksum;
 
-/// CRC-32C of the `crc32c` crate.
+/// CRC-32 of the `crc32fast` crate.
 pub struct HostCrc;
 
 impl Checksum for HostCrc {
-    fn crc32c(state: u32, data: &[u8]) -> u32 {
+    fn crc32(state: u32, data: &[u8]) -> u32 {
         // The crate inverts the state at both ends; the transport's trait does not.
-        !crc32c::crc32c_append(!state, data)
+        let mut hasher = crc32fast::Hasher::new_with_initial(!state);
+        hasher.update(data);
+        !hasher.finalize()
     }
 }
