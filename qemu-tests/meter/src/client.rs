@@ -27,7 +27,7 @@ const FIRST: u64 = 8;
 const TELLING: Duration = Duration::from_millis(100);
 
 /// Most messages of a measurement.
-const MOST: u64 = 1 << 20;
+pub const MOST: u64 = 1 << 20;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +51,15 @@ struct Figure {
     one_way_us: Option<f64>,
 }
 
-/// Measures each task `repeats` times, in turn, and prints the figures.
-pub fn run(mut wire: Wire, tasks: &[Task], repeats: u32) -> Result<()> {
+/// Measures each task `repeats` times, in turn, and prints the figures. Each moves `count` messages, if that is given,
+/// else as many as take about [`GOAL`].
+pub fn run(mut wire: Wire, tasks: &[Task], repeats: u32, count: Option<u64>) -> Result<()> {
     let mut counts = Vec::new();
     for task in tasks {
-        counts.push(calibrate(&mut wire, task)?);
+        counts.push(match count {
+            Some(count) => count,
+            None => calibrate(&mut wire, task)?,
+        });
     }
     for _ in 0..repeats {
         for (task, count) in tasks.iter().zip(&counts) {

@@ -51,6 +51,9 @@ enum Role {
         /// How often each is measured
         #[arg(long, default_value_t = 1)]
         repeats: u32,
+        /// How many messages [default: as many as take a fair time]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=client::MOST))]
+        count: Option<u64>,
     },
 }
 
@@ -96,12 +99,13 @@ fn run(role: Role) -> Result<()> {
             place,
             tasks,
             repeats,
+            count,
         } => {
             let wire = match (place.stream, place.tcp) {
                 (Some(device), _) => Wire::stream(&device)?,
                 (None, address) => Wire::connect(&address.unwrap_or_default())?,
             };
-            client::run(wire, &tasks, repeats)
+            client::run(wire, &tasks, repeats, count)
         }
     }
 }

@@ -16,6 +16,7 @@ use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
+use super::meter;
 use super::plan::Plan;
 use super::testbed::address;
 use super::testbed::verbs_device;
@@ -45,14 +46,14 @@ struct Report {
     ok: bool,
 }
 
-/// Measures the verbs devices, in turn, as often as planned.
+/// Measures everything, in turn, as often as planned.
 pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
     if testbed.instance().instructions()?.is_none() {
         // Under KVM. The report will say that nothing was measured.
         return Ok(());
     }
     for repeat in 1..=plan.repeats {
-        for transport in [Transport::Roce, Transport::Rxe] {
+        for transport in Transport::ALL {
             let name = transport.name();
             let step = Step::begin(&format!(
                 "instructions of {name}, {repeat} of {}",
@@ -66,7 +67,10 @@ pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Res
                     metric: Metric::Instructions,
                     cables: Cables::One,
                     transport,
-                    verb: Verb::Write,
+                    verb: match transport {
+                        Transport::Stream | Transport::Tcp => Verb::Bytes,
+                        Transport::Roce | Transport::Rxe => Verb::Write,
+                    },
                     bytes,
                     qps: 1,
                 };
@@ -78,21 +82,37 @@ pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Res
     Ok(())
 }
 
-/// What both hosts execute while `count` messages of `bytes` are written and nothing polls.
+/// What both hosts execute while `count` messages of `bytes` are moved and nothing polls.
 fn instructions(
     testbed: &Testbed<'_>,
     transport: Transport,
     bytes: u64,
     count: u64,
 ) -> Result<u64> {
-    let device = verbs_device(transport).context("this takes a verbs device")?;
-    let place = format!("{}:{PORT}", address(transport, SERVER));
-    let program = format!("exec /lab/share/verbs-flow --device {device} --json");
     let total = || -> Result<u64> {
         let count = testbed.instance().instructions()?;
         Ok(count.context("nothing is counted")?.total())
     };
     let before = total()?;
+    match transport {
+        Transport::Stream | Transport::Tcp => {
+            meter::move_messages(testbed, transport, bytes, count)?;
+        }
+        Transport::Roce | Transport::Rxe => write_messages(testbed, transport, bytes, count)?,
+    }
+    Ok(total()? - before)
+}
+
+/// Writes `count` messages of `bytes` over a verbs device; both ends wait for events.
+fn write_messages(
+    testbed: &Testbed<'_>,
+    transport: Transport,
+    bytes: u64,
+    count: u64,
+) -> Result<()> {
+    let device = verbs_device(transport).context("this takes a verbs device")?;
+    let place = format!("{}:{PORT}", address(transport, SERVER));
+    let program = format!("exec /lab/share/verbs-flow --device {device} --json");
     let (_, report) = testbed.stage().pair(&Pair {
         server_host: SERVER,
         server: &format!("{program} --listen {place}"),
@@ -103,8 +123,7 @@ fn instructions(
         ),
         limit: LIMIT,
     })?;
-    let after = total()?;
     let report: Report = serde_json::from_str(&report).context("the report of verbs-flow")?;
     ensure!(report.ok, "verbs-flow failed");
-    Ok(after - before)
+    Ok(())
 }

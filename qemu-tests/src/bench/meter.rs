@@ -87,6 +87,17 @@ pub fn bulk(testbed: &Testbed<'_>, transport: Transport, bytes: u64) -> Result<f
     Ok(line.figure().1)
 }
 
+/// Moves `count` messages of `bytes` one way.
+pub fn move_messages(
+    testbed: &Testbed<'_>,
+    transport: Transport,
+    bytes: u64,
+    count: u64,
+) -> Result<()> {
+    run(testbed, transport, &format!("--count {count} bulk:{bytes}")).map(drop)
+}
+
+/// Runs it with these arguments of the measuring end.
 fn run(testbed: &Testbed<'_>, transport: Transport, tasks: &str) -> Result<Vec<Line>> {
     let place = match transport {
         Transport::Stream => format!("--stream {}", raw_device()),
