@@ -18,6 +18,7 @@ use clap::Subcommand;
 use clap::ValueEnum;
 use lab_agent::protocol::Channel;
 use lab_agent::protocol::ExitStatus;
+use usb4_cable::control::Schedule;
 use usb4_cable::topology::LinkSpeed;
 
 use crate::agent::command;
@@ -241,6 +242,20 @@ enum CableAction {
     Plug { cable: String },
     /// Pull a cable out
     Unplug { cable: String },
+    /// Pull a cable out and plug it in again, by the clock
+    Cycle {
+        /// The cable
+        cable: String,
+        /// How long it stays in before it is pulled, in milliseconds
+        #[arg(long, default_value_t = 5000, value_name = "MS")]
+        plugged: u64,
+        /// How long it stays out, in milliseconds
+        #[arg(long, default_value_t = 1000, value_name = "MS")]
+        unplugged: u64,
+        /// How often it is pulled
+        #[arg(long, default_value_t = 10)]
+        times: u32,
+    },
     /// Replace the faults of a cable in both directions
     Faults {
         /// The cable
@@ -502,6 +517,21 @@ impl Cable {
             }
             CableAction::Plug { cable } => cables.plug(&cable)?,
             CableAction::Unplug { cable } => cables.unplug(&cable)?,
+            CableAction::Cycle {
+                cable,
+                plugged,
+                unplugged,
+                times,
+            } => {
+                let schedule = Schedule {
+                    plugged: Duration::from_millis(plugged),
+                    unplugged: Duration::from_millis(unplugged),
+                    times,
+                };
+                schedule.follow(&mut cables, &cable, |time| {
+                    println!("{cable}: pull {time} of {times}");
+                })?;
+            }
             CableAction::Faults { cable, faults } => {
                 let faults = serde_json::from_str(&faults).context("the faults")?;
                 cables.set_faults(&cable, &faults)?;

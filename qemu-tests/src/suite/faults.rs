@@ -12,6 +12,7 @@ use anyhow::Result;
 use usb4_cable::control::Client;
 use usb4_cable::control::Direction;
 use usb4_cable::control::LinkState;
+use usb4_cable::control::Schedule;
 use usb4_cable::counters::DirectionCounters;
 use usb4_cable::fault::Faults;
 use usb4_cable::fault::Flow;
@@ -92,6 +93,7 @@ pub fn suite() -> Suite {
             test("stalled-rail", stalled),
             test("stalled-one-way", stalled_one_way),
             test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
+            test("cable-pulled-by-the-clock", pulled_by_the_clock),
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),
         ],
@@ -313,6 +315,27 @@ fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
                 .with_context(|| format!("after pull number {}", time + 1))?;
         }
     }
+    let verified = traffic.stop(stage)?;
+    stage.note(&format!("{verified:?}"));
+    roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
+}
+
+/// Pulls a cable during traffic whether or not the rail has come back since.
+fn pulled_by_the_clock(stage: &Stage<'_>) -> Result<Outcome> {
+    const SCHEDULE: Schedule = Schedule {
+        plugged: Duration::from_millis(3500),
+        unplugged: Duration::from_millis(700),
+        times: 8,
+    };
+    let [_, pulled] = CABLES;
+    let traffic = Traffic::start(stage, "a", "b", "--variant event-rq")?;
+    traffic::await_in_use(stage, pulled, NOTICE)?;
+    let mut cables = stage.instance().cables()?;
+    SCHEDULE.follow(&mut cables, pulled, |time| {
+        stage.note(&format!("pull number {time}"));
+    })?;
+    traffic::await_in_use(stage, pulled, NOTICE)?;
     let verified = traffic.stop(stage)?;
     stage.note(&format!("{verified:?}"));
     roce::await_up(stage.instance())?;

@@ -5,6 +5,7 @@
 
 mod client;
 mod message;
+mod schedule;
 mod server;
 
 pub use client::Client;
@@ -14,6 +15,7 @@ pub use message::CableStatus;
 pub use message::NhiStatus;
 pub use message::Request;
 pub use message::Status;
+pub use schedule::Schedule;
 pub(crate) use server::ControlServer;
 
 pub use crate::connection::Connection;

@@ -17,6 +17,7 @@ use usb4_cable::control::ClientError;
 use usb4_cable::control::Connection;
 use usb4_cable::control::LinkState;
 use usb4_cable::control::Plug;
+use usb4_cable::control::Schedule;
 use usb4_cable::fault::Faults;
 use usb4_cable::topology::control_socket;
 use usb4_cable::topology::Topology;
@@ -198,4 +199,26 @@ fn sockets_are_removed_at_the_end_and_replaced_after_a_crash() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(program.child.wait().unwrap().success());
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_schedule_pulls_the_cable_and_leaves_it_in() {
+    let program = Program::start(TOPOLOGY);
+    let mut client = program.client();
+    let mut onlooker = program.client();
+    let schedule = Schedule {
+        plugged: Duration::from_millis(1),
+        unplugged: Duration::from_millis(1),
+        times: 3,
+    };
+    let mut pulls = Vec::new();
+    schedule
+        .follow(&mut client, "c0", |time| {
+            pulls.push((time, onlooker.cable("c0").unwrap().plug));
+        })
+        .unwrap();
+    assert_eq!(pulls, [1, 2, 3].map(|time| (time, Plug::Plugged)));
+    assert_eq!(client.cable("c0").unwrap().plug, Plug::Plugged);
+    let unknown = schedule.follow(&mut client, "c9", |_| ());
+    assert!(matches!(unknown, Err(ClientError::Refused(_))));
 }
