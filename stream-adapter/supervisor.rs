@@ -121,7 +121,7 @@ fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
                 shared.name()
             ),
             State::Failed(error) => pr_warn!(
-                "rail {}: opening the stream fails with {}; trying on\n",
+                "rail {}: opening the stream fails with {}; trying on, replug the cable if that does not help\n",
                 shared.name(),
                 error.to_errno()
             ),
