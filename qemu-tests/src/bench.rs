@@ -20,6 +20,7 @@ use crate::workbench::Workbench;
 use crate::workbench::CPUS;
 use crate::workbench::MEMORY_MIB;
 
+mod bars;
 mod capped;
 mod cost;
 mod figure;
@@ -48,6 +49,7 @@ pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
     // What was measured before a failure is worth having.
     report::write(&figures, output)?;
     plot::draw(&figures, output)?;
+    bars::draw(&figures, &output.join("goodput.svg"))?;
     println!("{}", report::tables(&figures));
     println!("results are in {}", output.display());
     measured
