@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Three hosts, each cabled to each other one.
+//! Four hosts, each cabled to each other one.
 
 use std::time::Duration;
 
@@ -24,7 +24,14 @@ use crate::stage::Stage;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// All pairs of hosts.
-const PAIRS: [(&str, &str); 3] = [("a", "b"), ("a", "c"), ("b", "c")];
+const PAIRS: [(&str, &str); 6] = [
+    ("a", "b"),
+    ("a", "c"),
+    ("a", "d"),
+    ("b", "c"),
+    ("b", "d"),
+    ("c", "d"),
+];
 
 /// The suite.
 pub fn suite() -> Suite {
@@ -36,7 +43,7 @@ pub fn suite() -> Suite {
     Suite {
         name: "mesh",
         fabric: Fabric {
-            hosts: 3,
+            hosts: 4,
             ..Fabric::PAIR
         },
         kernel: Kernel::Stock,
@@ -71,7 +78,7 @@ fn received(stage: &Stage<'_>, host: &str) -> Result<u64> {
     count.trim().parse().context("a count of packets")
 }
 
-/// What goes from one host to another must not reach the third; a broadcast reaches all.
+/// What goes from one host to another must not reach others; a broadcast reaches all.
 fn no_stray_frames(stage: &Stage<'_>) -> Result<Outcome> {
     /// Frames sent.
     const SENT: u64 = 200;
@@ -128,7 +135,7 @@ fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Without the cable between two hosts, both still work with the third one.
+/// Without the cable between two hosts, both still work with the others.
 fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     // Between a and b.
     const CABLE: &str = "c0";
@@ -137,9 +144,11 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     for host in ["a", "b"] {
         let down = "while ! grep -qvx up /sys/kernel/config/usb4_roce/*/state; do sleep 0.05; done";
         stage.shell(host, down, LIMIT)?;
-        verify_pair(stage, host, "c").with_context(|| format!("{host} and c"))?;
-        let to = roce::address("c");
-        stage.shell(host, &format!("ping -c 5 -i 0.05 -W 2 {to}"), LIMIT)?;
+        for other in ["c", "d"] {
+            verify_pair(stage, host, other).with_context(|| format!("{host} and {other}"))?;
+            let to = roce::address(other);
+            stage.shell(host, &format!("ping -c 5 -i 0.05 -W 2 {to}"), LIMIT)?;
+        }
     }
     cables.plug(CABLE)?;
     stage.instance().await_streams()?;
