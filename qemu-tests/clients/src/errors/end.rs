@@ -302,7 +302,15 @@ impl End<'_> {
             .map(|at| range.end + at);
         match before.or(after) {
             None => Ok(()),
-            Some(at) => bail!("memory was changed, at offset {at:#x}, by a refused request"),
+            Some(at) => {
+                const SHOWN: usize = 32;
+                let end = self.buffer.len().min(at + SHOWN);
+                bail!(
+                    "memory was changed by a refused request: at offset {at:#x} is {:02x?}, expected {:02x?}",
+                    self.buffer.to_vec(at..end),
+                    &initial[at..end]
+                )
+            }
         }
     }
 

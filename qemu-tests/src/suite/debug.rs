@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What other suites do, on the debug kernel: an older version than the stock one, with lockdep, KASAN and kmemleak watching.
+//! It is an order of magnitude slower, so not all of it.
+
+use super::faults;
+use super::life;
+use super::verbs;
+use super::Suite;
+use super::Test;
+use crate::kernel_tree::Kernel;
+
+/// Traffic, mistakes, coming and going, over one cable.
+pub fn suite() -> Suite {
+    let mut tests = chosen(
+        verbs::suite(),
+        &["ping", "verify", "errors", "all-reduce", "rdma-resource"],
+    );
+    let life = life::suite();
+    tests.extend(chosen(
+        life::suite(),
+        &[
+            "bad-configuration-is-refused",
+            "killed-process-leaves-nothing",
+            "unplugged-with-queue-pairs-open",
+            "stream-removed-with-queue-pairs-open",
+            "unload-and-load-again",
+        ],
+    ));
+    Suite {
+        name: "debug",
+        kernel: Kernel::Debug,
+        tests,
+        ..life
+    }
+}
+
+/// Bad weather, over two cables.
+pub fn faults() -> Suite {
+    let faults = faults::suite();
+    Suite {
+        name: "debug-faults",
+        kernel: Kernel::Debug,
+        tests: chosen(faults::suite(), &["cable-pulled-by-the-clock"]),
+        ..faults
+    }
+}
+
+/// The tests of `suite` with these names, in the order of the suite.
+fn chosen(suite: Suite, names: &[&str]) -> Vec<Test> {
+    let tests: Vec<Test> = suite
+        .tests
+        .into_iter()
+        .filter(|test| names.contains(&test.name))
+        .collect();
+    assert_eq!(
+        tests.len(),
+        names.len(),
+        "{} has not all of {names:?}",
+        suite.name
+    );
+    tests
+}
