@@ -27,8 +27,10 @@ use super::hello::Step;
 /// How long the handshake may stall once the peer has been heard, before jitter.
 const STALL_LIMIT: Duration = Duration::from_millis(1_000);
 
-/// How long to wait for the peer's first word, before jitter.
-const SILENCE_LIMIT: Duration = Duration::from_millis(10_000);
+/// How long to wait for the peer's first word, before jitter. Two ends that opened their streams at a bad moment may have
+/// lost each other's only hello, and a rail is missing until one of them begins anew; opening a stream too often
+/// makes it likelier that the other end meets it at a bad moment.
+const SILENCE_LIMIT: Duration = Duration::from_millis(4_000);
 
 /// The limits are longer by up to this much, depending on the session id, so that two ends do not close
 /// and open in lockstep.
