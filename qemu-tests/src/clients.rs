@@ -14,8 +14,7 @@ use crate::cache::Cache;
 use crate::cache::Key;
 use crate::root::logged;
 use crate::root::Root;
-use crate::within::Access;
-use crate::within::Bind;
+use crate::root_cargo;
 
 /// Names of the programs.
 const PROGRAMS: [&str; 4] = ["verbs-verify", "verbs-errors", "verbs-flow", "allreduce"];
@@ -34,33 +33,8 @@ impl Clients {
     pub fn build(cache: &Cache, root: &Root, checkout: &Path) -> Result<Self> {
         let source = checkout.join("qemu-tests/clients");
         let vendor = vendor(cache, &source)?;
-        let place = source.display().to_string();
-        let key = Key::new("clients", &[root.key.as_str(), &place]);
-        let (target, _lock) = cache.workshop(&key)?;
-        let binds = vec![
-            Bind::new(&source, "clients", Access::ReadOnly),
-            Bind::new(&vendor, "vendor", Access::ReadOnly),
-            Bind::new(&target, "target", Access::ReadWrite),
-        ];
-        let argv = [
-            "env",
-            "CARGO_HOME=/lab/target/home",
-            "CARGO_TARGET_DIR=/lab/target",
-            "cargo",
-            "--config",
-            "source.crates-io.replace-with=\"vendored\"",
-            "--config",
-            "source.vendored.directory=\"/lab/vendor\"",
-            "build",
-            "--release",
-            "--frozen",
-        ];
-        let log = target.with_extension("log");
-        root.run(&argv, binds, "/lab/clients", &log)
-            .context("build the verbs clients")?;
-        Ok(Self {
-            directory: target.join("release"),
-        })
+        let directory = root_cargo::build(cache, root, &source, Some(&vendor))?;
+        Ok(Self { directory })
     }
 
     /// The programs.

@@ -12,10 +12,8 @@ use anyhow::Context;
 use anyhow::Result;
 
 use crate::cache::Cache;
-use crate::cache::Key;
 use crate::root::Root;
-use crate::within::Access;
-use crate::within::Bind;
+use crate::root_cargo;
 
 /// Executed instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,26 +70,8 @@ pub fn socket(directory: &Path, host: &str) -> PathBuf {
 /// Builds the plugin.
 pub fn build_counter(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
     let source = checkout.join("qemu-tests/instruction-counter");
-    let place = source.display().to_string();
-    let key = Key::new("counter", &[root.key.as_str(), &place]);
-    let (target, _lock) = cache.workshop(&key)?;
-    let binds = vec![
-        Bind::new(&source, "counter", Access::ReadOnly),
-        Bind::new(&target, "target", Access::ReadWrite),
-    ];
-    let argv = [
-        "env",
-        "CARGO_HOME=/lab/target/home",
-        "CARGO_TARGET_DIR=/lab/target",
-        "cargo",
-        "build",
-        "--release",
-        "--frozen",
-    ];
-    let log = target.with_extension("log");
-    root.run(&argv, binds, "/lab/counter", &log)
-        .context("build the instruction counter")?;
-    Ok(target.join("release/libinstruction_counter.so"))
+    let results = root_cargo::build(cache, root, &source, None)?;
+    Ok(results.join("libinstruction_counter.so"))
 }
 
 #[cfg(test)]

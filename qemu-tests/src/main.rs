@@ -29,6 +29,7 @@ mod module;
 mod progress;
 mod roce;
 mod root;
+mod root_cargo;
 mod run;
 mod shell;
 mod stage;
