@@ -134,17 +134,16 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
 fn rdma_resource(stage: &Stage<'_>) -> Result<Outcome> {
     const PORT: u16 = 18621;
     const PROGRAM: &str = "ib_send_bw";
-    // Nobody connects to it, so it waits with what it has opened.
-    let script = format!("{FIND_GID}\nexec {PROGRAM} -d {DEVICE} -x $gid -p {PORT} -F");
-    let server = stage.start("a", &script, LIMIT)?;
-    let open = format!(
-        "until ss -ltn | grep -q :{PORT} || rdma resource show qp link {DEVICE} | grep -q {PROGRAM}; do sleep 0.1; done"
-    );
-    stage.shell("a", &open, LIMIT)?;
-    // Connecting makes it create its objects; it then waits for the client's answer.
+    let program = format!("{FIND_GID}\nexec {PROGRAM} -d {DEVICE} -x $gid -p {PORT} -F -D 600");
+    let server = stage.start("a", &program, LIMIT)?;
+    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.1; done");
+    stage.shell("a", &listening, LIMIT)?;
     let address = roce::address("a");
-    let connect = format!("(sleep 20 | nc {address} {PORT} > /dev/null) &\nuntil rdma resource show qp link {DEVICE} | grep -q {PROGRAM}; do sleep 0.1; done; pidof {PROGRAM}");
-    let pid = stage.shell("a", &connect, LIMIT)?;
+    let client = stage.start("b", &format!("{program} {address}"), LIMIT)?;
+    let connected = format!(
+        "until rdma resource show qp link {DEVICE} | grep {PROGRAM} | grep -q RTS; do sleep 0.1; done; pidof {PROGRAM}"
+    );
+    let pid = stage.shell("a", &connected, LIMIT)?;
     let pid = format!("pid {} ", pid.trim());
     let name = format!("comm {PROGRAM}");
     for kind in ["qp", "cq", "mr", "pd"] {
@@ -152,8 +151,10 @@ fn rdma_resource(stage: &Stage<'_>) -> Result<Outcome> {
         let text = stage.shell("a", &command, LIMIT)?;
         expect("a", &command, &text, &[DEVICE, &pid, &name])?;
     }
-    stage.kill(&server)?;
-    stage.wait(&server, LIMIT)?;
+    for job in [&client, &server] {
+        stage.kill(job)?;
+        stage.wait(job, LIMIT)?;
+    }
     let command = format!("rdma resource show qp link {DEVICE}");
     let text = stage.shell("a", &command, LIMIT)?;
     ensure!(
