@@ -22,8 +22,6 @@ pub mod clock;
 mod delayed;
 #[path = "../src/fabric.rs"]
 mod fabric;
-#[path = "../src/farewells.rs"]
-mod farewells;
 #[path = "../src/identity.rs"]
 pub mod identity;
 #[path = "../src/loopback.rs"]

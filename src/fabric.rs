@@ -332,6 +332,8 @@ impl RailClient for Fabric {
         };
         if let Some(qp) = self.objects.queue_pairs.find(qpn.get()) {
             qp.on_lost(rail, seq, item, clock::now());
+        } else if let (InFlight::Ack { .. }, Some(peer)) = (item, self.peer_of(rail)) {
+            peer.on_lost_farewell(qpn);
         }
     }
 

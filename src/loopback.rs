@@ -20,7 +20,8 @@ use crate::delayed;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::ready_list::ReadyList;
-use crate::transport::frame::AckHeader;
+use crate::transport::farewells::Farewell;
+use crate::transport::farewells::Standing;
 use crate::transport::frame::Body;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -266,7 +267,12 @@ impl Route for Loopback {
         self.shared.forget(qp);
     }
 
-    fn farewell(&self, ack: AckHeader) {
+    fn farewell(&self, farewell: Farewell) {
+        // What was sent has arrived.
+        if farewell.standing == Standing::Sent {
+            return;
+        }
+        let ack = farewell.ack;
         if let Some(qp) = self.shared.objects.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
             // An acknowledgement has no payload.

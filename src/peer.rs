@@ -11,11 +11,13 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::SpinLock;
 
-use crate::farewells::Farewells;
 use crate::ready_list::ReadyList;
 use crate::stream_adapter::client::RailLink;
-use crate::transport::frame::AckHeader;
+use crate::transport::farewells::Farewell;
+use crate::transport::farewells::Farewells;
+use crate::transport::farewells::Standing;
 use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
@@ -138,7 +140,7 @@ impl Peer {
     ) -> Option<Frame> {
         let ready = {
             let mut state = self.state.lock();
-            if let Some(ack) = state.farewells.pop() {
+            if let Some(ack) = state.farewells.next() {
                 return Some(Frame::farewell(ack));
             }
             state.idle.insert(rail);
@@ -159,6 +161,19 @@ impl Peer {
             }
         }
         None
+    }
+
+    /// An acknowledgement of a QP that is gone was lost.
+    pub(crate) fn on_lost_farewell(&self, qpn: Qpn) {
+        let mut state = self.state.lock();
+        let idle = match state.farewells.on_lost(qpn) {
+            Standing::Due => state.take_idle(RailSet::ALL),
+            Standing::Sent => None,
+        };
+        drop(state);
+        if let Some(rail) = idle {
+            rail.kick().raise();
+        }
     }
 
     fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
@@ -190,12 +205,14 @@ impl Route for Peer {
         drop(entry);
     }
 
-    fn farewell(&self, ack: AckHeader) {
-        let idle = {
-            let mut state = self.state.lock();
-            state.farewells.push(ack);
-            state.take_idle(RailSet::ALL)
+    fn farewell(&self, farewell: Farewell) {
+        let mut state = self.state.lock();
+        state.farewells.add(farewell);
+        let idle = match farewell.standing {
+            Standing::Due => state.take_idle(RailSet::ALL),
+            Standing::Sent => None,
         };
+        drop(state);
         if let Some(rail) = idle {
             rail.kick().raise();
         }

@@ -12,7 +12,6 @@ pub mod clock;
 mod config;
 mod delayed;
 mod fabric;
-mod farewells;
 pub mod identity;
 mod loopback;
 mod notifier;

@@ -9,7 +9,7 @@ use super::netdev::MacAddress;
 use super::qp::QueuePair;
 use crate::page_vec::PageVec;
 use crate::stream_adapter::client::Rate;
-use crate::transport::frame::AckHeader;
+use crate::transport::farewells::Farewell;
 use crate::transport::ids::RailId;
 use crate::transport::limits::Limits;
 use crate::transport::requester::Rails;
@@ -70,8 +70,8 @@ pub(crate) trait Route: Send + Sync {
     /// Takes the QP off the list of those that have frames. Called with no lock held.
     fn forget(&self, qp: &Arc<QueuePair>);
 
-    /// Sends the last acknowledgement of a QP that goes away. Called with no lock held.
-    fn farewell(&self, ack: AckHeader);
+    /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
+    fn farewell(&self, farewell: Farewell);
 
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.

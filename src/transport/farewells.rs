@@ -3,48 +3,204 @@
 //! Last acknowledgements of QPs that are gone.
 //!
 //! A process may destroy its QP as soon as it has seen its last message. Without an acknowledgement the
-//! peer would repeat that message until it fails.
+//! peer would repeat that message until it fails. That one may still be due, or it has been sent and gets lost.
 
-use crate::transport::frame::AckHeader;
+use super::frame::AckHeader;
+use super::ids::Qpn;
 
-/// How many wait at most; when there are more, the oldest are dropped, and their peers time out.
-const CAPACITY: usize = 64;
+/// How many are kept; when there are more, the oldest are forgotten, those that were sent first, and if they were
+/// needed, their peers time out.
+pub const CAPACITY: usize = 64;
 
-/// A bounded queue.
-pub(crate) struct Farewells {
-    entries: [Option<AckHeader>; CAPACITY],
-    head: usize,
-    len: usize,
+/// Whether an acknowledgement has been sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Not since it was last lost, if ever.
+    Due,
+    /// It is under way, or has arrived.
+    Sent,
+}
+
+/// The last acknowledgement of a QP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Farewell {
+    /// What it says.
+    pub ack: AckHeader,
+    /// Whether that was said.
+    pub standing: Standing,
+}
+
+/// What is kept of the QPs of one peer.
+///
+/// # Invariants
+///
+/// `due` of the entries are [`Standing::Due`]. No two are of the same QP.
+pub struct Farewells {
+    /// Each with its number, which tells the order in which they came.
+    entries: [Option<(u32, Farewell)>; CAPACITY],
+    next: u32,
+    due: usize,
 }
 
 impl Farewells {
-    /// An empty queue.
-    pub(crate) const fn new() -> Self {
+    /// None yet.
+    pub const fn new() -> Self {
         Self {
             entries: [None; CAPACITY],
-            head: 0,
-            len: 0,
+            next: 0,
+            due: 0,
         }
     }
 
-    /// Adds one at the end.
-    pub(crate) fn push(&mut self, ack: AckHeader) {
-        self.entries[(self.head + self.len) % CAPACITY] = Some(ack);
-        if self.len == CAPACITY {
-            self.head = (self.head + 1) % CAPACITY;
-        } else {
-            self.len += 1;
+    /// A QP is gone.
+    pub fn add(&mut self, farewell: Farewell) {
+        let place = self.place_for(farewell.ack.src_qpn);
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        if let Some(entry) = self.entries.get_mut(place) {
+            if is_due(entry) {
+                self.due = self.due.saturating_sub(1);
+            }
+            *entry = Some((number, farewell));
+            if is_due(entry) {
+                self.due += 1;
+            }
         }
     }
 
-    /// Takes the first.
-    pub(crate) fn pop(&mut self) -> Option<AckHeader> {
-        if self.len == 0 {
+    /// An acknowledgement to send now, if one is due.
+    pub fn next(&mut self) -> Option<AckHeader> {
+        if self.due == 0 {
             return None;
         }
-        let ack = self.entries[self.head].take();
-        self.head = (self.head + 1) % CAPACITY;
-        self.len -= 1;
-        ack
+        let (_, farewell) = self
+            .entries
+            .iter_mut()
+            .find(|entry| is_due(entry))?
+            .as_mut()?;
+        farewell.standing = Standing::Sent;
+        self.due = self.due.saturating_sub(1);
+        Some(farewell.ack)
+    }
+
+    /// An acknowledgement of the QP, which is gone, was lost. Says whether it is due now.
+    pub fn on_lost(&mut self, qpn: Qpn) -> Standing {
+        let lost = self
+            .entries
+            .iter_mut()
+            .flatten()
+            .map(|(_, farewell)| farewell);
+        for farewell in lost.filter(|farewell| farewell.ack.src_qpn == qpn) {
+            if farewell.standing == Standing::Sent {
+                farewell.standing = Standing::Due;
+                self.due += 1;
+            }
+            return Standing::Due;
+        }
+        Standing::Sent
+    }
+
+    /// Where the farewell of a QP goes: in place of an earlier one of a QP with its number, or else of what is needed
+    /// least.
+    fn place_for(&self, qpn: Qpn) -> usize {
+        let cost = |entry: &Option<(u32, Farewell)>| match entry {
+            Some((_, farewell)) if farewell.ack.src_qpn == qpn => (0, 0),
+            None => (1, 0),
+            Some((number, farewell)) => {
+                let newness = u32::MAX - self.next.wrapping_sub(*number);
+                match farewell.standing {
+                    Standing::Sent => (2, newness),
+                    Standing::Due => (3, newness),
+                }
+            }
+        };
+        let places = self.entries.iter().enumerate();
+        let cheapest = places.min_by_key(|(_, entry)| cost(entry));
+        cheapest.map_or(0, |(place, _)| place)
+    }
+}
+
+impl Default for Farewells {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn is_due(entry: &Option<(u32, Farewell)>) -> bool {
+    matches!(entry, Some((_, farewell)) if farewell.standing == Standing::Due)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::Syndrome;
+    use super::super::ids::Psn;
+    use super::*;
+
+    fn farewell(qpn: u32, standing: Standing) -> Farewell {
+        Farewell {
+            ack: AckHeader {
+                dest_qpn: Qpn::new(1),
+                src_qpn: Qpn::new(qpn),
+                psn: Psn::new(5),
+                response_psn: Psn::new(6),
+                syndrome: Syndrome::Ack,
+                nak_serial: 0,
+            },
+            standing,
+        }
+    }
+
+    /// Numbers of the QPs whose farewells are due, taken.
+    fn taken(farewells: &mut Farewells) -> Vec<u32> {
+        let mut taken: Vec<u32> = core::iter::from_fn(|| farewells.next())
+            .map(|ack| ack.src_qpn.get())
+            .collect();
+        taken.sort_unstable();
+        taken
+    }
+
+    #[test]
+    fn what_is_due_is_sent_once_and_again_when_it_is_lost() {
+        let mut farewells = Farewells::new();
+        farewells.add(farewell(7, Standing::Due));
+        farewells.add(farewell(8, Standing::Sent));
+        assert_eq!(taken(&mut farewells), [7]);
+        for qpn in [7, 8] {
+            assert_eq!(farewells.on_lost(Qpn::new(qpn)), Standing::Due);
+            assert_eq!(farewells.on_lost(Qpn::new(qpn)), Standing::Due);
+        }
+        assert_eq!(farewells.on_lost(Qpn::new(9)), Standing::Sent);
+        assert_eq!(taken(&mut farewells), [7, 8]);
+        assert_eq!(taken(&mut farewells), []);
+    }
+
+    #[test]
+    fn a_number_that_was_given_again_is_kept_once() {
+        let mut farewells = Farewells::new();
+        farewells.add(farewell(7, Standing::Due));
+        farewells.add(farewell(7, Standing::Due));
+        assert_eq!(taken(&mut farewells), [7]);
+        farewells.add(farewell(7, Standing::Due));
+        farewells.add(farewell(7, Standing::Sent));
+        assert_eq!(taken(&mut farewells), []);
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_what_was_sent_before_what_is_due() {
+        let mut farewells = Farewells::new();
+        let all = CAPACITY as u32;
+        farewells.add(farewell(0, Standing::Due));
+        for qpn in 1..all {
+            farewells.add(farewell(qpn, Standing::Sent));
+        }
+        for qpn in all..2 * all - 1 {
+            farewells.add(farewell(qpn, Standing::Due));
+        }
+        let expected: Vec<u32> = core::iter::once(0).chain(all..2 * all - 1).collect();
+        farewells.add(farewell(1000, Standing::Due));
+        let mut expected: Vec<u32> = expected.into_iter().skip(1).collect();
+        expected.push(1000);
+        assert_eq!(taken(&mut farewells), expected);
+        assert_eq!(farewells.on_lost(Qpn::new(0)), Standing::Sent);
     }
 }

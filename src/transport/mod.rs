@@ -20,6 +20,7 @@
 
 mod bitmap;
 pub mod checksum;
+pub mod farewells;
 pub mod frame;
 pub mod ids;
 pub mod limits;

@@ -2,10 +2,13 @@
 
 //! A host's queue pairs, doing what the verbs layer does.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
-use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::farewells::Farewell;
+use usb4_roce::transport::farewells::Farewells;
+use usb4_roce::transport::farewells::Standing;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::ids::Instant;
@@ -205,8 +208,8 @@ pub struct Host {
     number: usize,
     pub limits: Limits,
     pub qps: Vec<QueuePair>,
-    /// Last acknowledgements of queue pairs that are gone, and the host each is for.
-    farewells: VecDeque<(usize, AckHeader)>,
+    /// By the host they are for.
+    farewells: BTreeMap<usize, Farewells>,
     pub rings: Vec<ReceiveRing>,
     turn: usize,
 }
@@ -217,7 +220,7 @@ impl Host {
             number,
             limits,
             qps: Vec::new(),
-            farewells: VecDeque::new(),
+            farewells: BTreeMap::new(),
             rings: Vec::new(),
             turn: 0,
         }
@@ -233,10 +236,15 @@ impl Host {
     pub fn destroy(&mut self, index: usize) {
         let qp = &mut self.qps[index];
         qp.is_destroyed = true;
-        if qp.responder.ack_due() || qp.requester.response_ack_due() {
-            let response_psn = qp.requester.take_response_ack();
-            let ack = qp.responder.take_ack(response_psn);
-            self.farewells.extend(ack.map(|ack| (qp.peer, ack)));
+        let standing = if qp.responder.ack_due() || qp.requester.response_ack_due() {
+            Standing::Due
+        } else {
+            Standing::Sent
+        };
+        let response_psn = qp.requester.take_response_ack();
+        if let Some(ack) = qp.responder.take_ack(response_psn) {
+            let farewells = self.farewells.entry(qp.peer).or_default();
+            farewells.add(Farewell { ack, standing });
         }
         qp.requester.reset();
         qp.responder.reset();
@@ -252,12 +260,8 @@ impl Host {
         now: Instant,
         ledger: &Ledger,
     ) -> Option<(Body, Vec<u8>, InFlight)> {
-        let leaving = self
-            .farewells
-            .iter()
-            .position(|(peer, _)| *peer == way.peer)
-            .and_then(|position| self.farewells.remove(position));
-        if let Some((_, ack)) = leaving {
+        let farewells = self.farewells.entry(way.peer).or_default();
+        if let Some(ack) = farewells.next() {
             let item = InFlight::Ack { qpn: ack.src_qpn };
             return Some((Body::Ack(ack), Vec::new(), item));
         }
@@ -348,6 +352,10 @@ impl Host {
             InFlight::Ack { qpn } => {
                 if let Some(index) = self.find(qpn) {
                     self.qps[index].responder.on_lost_ack();
+                } else {
+                    for farewells in self.farewells.values_mut() {
+                        farewells.on_lost(qpn);
+                    }
                 }
             }
             InFlight::Datagram => {}

@@ -248,21 +248,21 @@ impl QpOps<RoceDevice> for UserQueuePair {
 impl QueuePair {
     /// Ends all activity of the QP.
     fn destroy(self: &Arc<Self>) {
-        let (ack, route) = {
+        let (farewell, route) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.is_destroyed = true;
-            let ack = Self::take_ack(state);
+            let farewell = Self::take_farewell(state);
             Self::reset(state);
-            (ack, state.route.take())
+            (farewell, state.route.take())
         };
         self.objects.queue_pairs.remove(self.qpn.get());
         delayed::cancel::<_, TIMER>(self);
         delayed::cancel::<_, FLUSHER>(self);
         if let Some(route) = route {
             route.forget(self);
-            if let Some(ack) = ack {
-                route.farewell(ack);
+            if let Some(farewell) = farewell {
+                route.farewell(farewell);
             }
         }
         // Memory of the process must not change any more when this returns.

@@ -62,8 +62,8 @@ impl QueuePair {
             Some(route) => state.route.replace(route),
             None => None,
         };
-        let ack = match transition.to {
-            QpState::Reset => Self::take_ack(state).zip(state.route.clone()),
+        let farewell = match transition.to {
+            QpState::Reset => Self::take_farewell(state).zip(state.route.clone()),
             QpState::Init
             | QpState::Rtr
             | QpState::Rts
@@ -75,8 +75,8 @@ impl QueuePair {
         self.apply(state, transition, now);
         let rails = self.settle(state, now);
         self.schedule(guard, rails, Urgency::Deferred);
-        if let Some((ack, route)) = ack {
-            route.farewell(ack);
+        if let Some((farewell, route)) = farewell {
+            route.farewell(farewell);
         }
         if let Some(route) = old_route {
             route.forget(self);

@@ -300,9 +300,8 @@ impl World {
             Ordeal::Destroy | Ordeal::Leave => {
                 let (host, qp) = pair.ends[0];
                 pair.senders[0].left = 0;
-                // A last acknowledgement is said once: it may be lost.
-                let is_heard = ordeal == Ordeal::Leave && self.weather == Weather::Fair;
-                if !is_heard {
+                // Who leaves when all is done has acknowledged it, and says so again if that gets lost.
+                if ordeal != Ordeal::Leave {
                     self.ledger.connections[life].disturbed = [true; 2];
                 }
                 self.hosts[host].destroy(qp);
