@@ -140,7 +140,7 @@ impl Peer {
     ) -> Option<Frame> {
         let ready = {
             let mut state = self.state.lock();
-            if let Some(ack) = state.farewells.next() {
+            if let Some(ack) = state.farewells.take_due() {
                 return Some(Frame::farewell(ack));
             }
             state.idle.insert(rail);

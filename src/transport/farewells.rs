@@ -69,7 +69,7 @@ impl Farewells {
     }
 
     /// An acknowledgement to send now, if one is due.
-    pub fn next(&mut self) -> Option<AckHeader> {
+    pub fn take_due(&mut self) -> Option<AckHeader> {
         if self.due == 0 {
             return None;
         }
@@ -85,19 +85,16 @@ impl Farewells {
 
     /// An acknowledgement of the QP, which is gone, was lost. Says whether it is due now.
     pub fn on_lost(&mut self, qpn: Qpn) -> Standing {
-        let lost = self
-            .entries
-            .iter_mut()
-            .flatten()
-            .map(|(_, farewell)| farewell);
-        for farewell in lost.filter(|farewell| farewell.ack.src_qpn == qpn) {
-            if farewell.standing == Standing::Sent {
-                farewell.standing = Standing::Due;
-                self.due += 1;
-            }
-            return Standing::Due;
+        let mut farewells = self.entries.iter_mut().flatten();
+        let Some((_, farewell)) = farewells.find(|(_, farewell)| farewell.ack.src_qpn == qpn)
+        else {
+            return Standing::Sent;
+        };
+        if farewell.standing == Standing::Sent {
+            farewell.standing = Standing::Due;
+            self.due += 1;
         }
-        Standing::Sent
+        Standing::Due
     }
 
     /// Where the farewell of a QP goes: in place of an earlier one of a QP with its number, or else of what is needed
@@ -152,7 +149,7 @@ mod tests {
 
     /// Numbers of the QPs whose farewells are due, taken.
     fn taken(farewells: &mut Farewells) -> Vec<u32> {
-        let mut taken: Vec<u32> = core::iter::from_fn(|| farewells.next())
+        let mut taken: Vec<u32> = core::iter::from_fn(|| farewells.take_due())
             .map(|ack| ack.src_qpn.get())
             .collect();
         taken.sort_unstable();

@@ -261,7 +261,7 @@ impl Host {
         ledger: &Ledger,
     ) -> Option<(Body, Vec<u8>, InFlight)> {
         let farewells = self.farewells.entry(way.peer).or_default();
-        if let Some(ack) = farewells.next() {
+        if let Some(ack) = farewells.take_due() {
             let item = InFlight::Ack { qpn: ack.src_qpn };
             return Some((Body::Ack(ack), Vec::new(), item));
         }
