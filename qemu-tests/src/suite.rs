@@ -82,7 +82,6 @@ pub fn all() -> Vec<Suite> {
         life::suite(),
         packaging::suite(),
         debug::suite(),
-        debug::faults(),
     ];
     suites.extend(speed::suites());
     suites

@@ -3,7 +3,6 @@
 //! What other suites do, on the debug kernel: an older version than the stock one, with lockdep, KASAN and kmemleak watching.
 //! It is an order of magnitude slower, so not all of it.
 
-use super::faults;
 use super::life;
 use super::verbs;
 use super::Suite;
@@ -32,17 +31,6 @@ pub fn suite() -> Suite {
         kernel: Kernel::Debug,
         tests,
         ..life
-    }
-}
-
-/// Bad weather, over two cables.
-pub fn faults() -> Suite {
-    let faults = faults::suite();
-    Suite {
-        name: "debug-faults",
-        kernel: Kernel::Debug,
-        tests: chosen(faults::suite(), &["cable-pulled-by-the-clock"]),
-        ..faults
     }
 }
 
