@@ -31,7 +31,6 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("rdma-link", rdma_link),
         test("rdma-statistic", rdma_statistic),
-        test("rdma-resource", rdma_resource),
         test("ethtool-and-ip", ethtool_and_ip),
     ]
 }
@@ -128,39 +127,6 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
     for name in after[a].keys().filter(|name| *name != LIFESPAN) {
         expect("a", &command, &text, &[name])?;
     }
-    Ok(Outcome::Passed)
-}
-
-fn rdma_resource(stage: &Stage<'_>) -> Result<Outcome> {
-    const PORT: u16 = 18621;
-    const PROGRAM: &str = "ib_send_bw";
-    let program = format!("{FIND_GID}\nexec {PROGRAM} -d {DEVICE} -x $gid -p {PORT} -F -D 600");
-    let server = stage.start("a", &program, LIMIT)?;
-    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.1; done");
-    stage.shell("a", &listening, LIMIT)?;
-    let address = roce::address("a");
-    let client = stage.start("b", &format!("{program} {address}"), LIMIT)?;
-    let connected = format!(
-        "until rdma resource show qp link {DEVICE} | grep {PROGRAM} | grep -q RTS; do sleep 0.1; done; pidof {PROGRAM}"
-    );
-    let pid = stage.shell("a", &connected, LIMIT)?;
-    let pid = format!("pid {} ", pid.trim());
-    let name = format!("comm {PROGRAM}");
-    for kind in ["qp", "cq", "mr", "pd"] {
-        let command = format!("rdma resource show {kind}");
-        let text = stage.shell("a", &command, LIMIT)?;
-        expect("a", &command, &text, &[DEVICE, &pid, &name])?;
-    }
-    for job in [&client, &server] {
-        stage.kill(job)?;
-        stage.wait(job, LIMIT)?;
-    }
-    let command = format!("rdma resource show qp link {DEVICE}");
-    let text = stage.shell("a", &command, LIMIT)?;
-    ensure!(
-        !text.contains(&name),
-        "`{command}` shows a dead program:\n{text}"
-    );
     Ok(Outcome::Passed)
 }
 
