@@ -11,7 +11,6 @@ use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
 pub mod crash;
-pub mod debug;
 pub mod faults;
 pub mod kunit;
 pub mod life;
@@ -81,7 +80,6 @@ pub fn all() -> Vec<Suite> {
         mesh::suite(),
         life::suite(),
         packaging::suite(),
-        debug::suite(),
     ];
     suites.extend(speed::suites());
     suites
