@@ -13,9 +13,9 @@ use kernel::sync::SpinLock;
 
 use crate::ready_list::ReadyList;
 use crate::stream_adapter::client::RailLink;
+use crate::transport::acknowledgement::Standing;
 use crate::transport::farewells::Farewell;
 use crate::transport::farewells::Farewells;
-use crate::transport::farewells::Standing;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
@@ -118,16 +118,11 @@ impl Peer {
             state.up.remove(rail);
             state.idle.remove(rail);
             // Somebody else must do what the rail may have been woken for.
-            let other = match state.ready.len() {
-                0 => None,
-                _ => state.take_idle(RailSet::ALL),
-            };
+            let other = state.take_idle(RailSet::ALL);
             (state.links[rail.index()].take(), other)
         };
         drop(link);
-        if let Some(other) = other {
-            other.kick().raise();
-        }
+        wake(other);
     }
 
     /// The next frame to go as number `seq` over `rail`.
@@ -165,15 +160,19 @@ impl Peer {
 
     /// An acknowledgement of a QP that is gone was lost.
     pub(crate) fn on_lost_farewell(&self, qpn: Qpn) {
-        let mut state = self.state.lock();
-        let idle = match state.farewells.on_lost(qpn) {
-            Standing::Due => state.take_idle(RailSet::ALL),
-            Standing::Sent => None,
+        self.tell(|farewells| farewells.on_lost(qpn));
+    }
+
+    /// Wakes a rail if a farewell is due after `change`, which says so of the one it is about.
+    fn tell(&self, change: impl FnOnce(&mut Farewells) -> Standing) {
+        let idle = {
+            let mut state = self.state.lock();
+            match change(&mut state.farewells) {
+                Standing::Due => state.take_idle(RailSet::ALL),
+                Standing::Sent => None,
+            }
         };
-        drop(state);
-        if let Some(rail) = idle {
-            rail.kick().raise();
-        }
+        wake(idle);
     }
 
     fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
@@ -182,16 +181,21 @@ impl Peer {
             state.ready.push(qp);
             state.take_idle(rails)
         };
-        if let Some(rail) = idle {
-            match urgency {
-                Urgency::Inline => rail.push(),
-                Urgency::Batched | Urgency::Deferred => rail.kick().raise(),
-            }
+        match (urgency, idle) {
+            (Urgency::Inline, Some(rail)) => rail.push(),
+            (Urgency::Inline | Urgency::Batched | Urgency::Deferred, idle) => wake(idle),
         }
         // Its destruction may have looked for it in the list before it was there.
         if qp.is_destroyed() {
             self.forget(qp);
         }
+    }
+}
+
+/// Tells the rail that there is work for it.
+fn wake(rail: Option<Arc<dyn RailLink>>) {
+    if let Some(rail) = rail {
+        rail.kick().raise();
     }
 }
 
@@ -206,16 +210,10 @@ impl Route for Peer {
     }
 
     fn farewell(&self, farewell: Farewell) {
-        let mut state = self.state.lock();
-        state.farewells.add(farewell);
-        let idle = match farewell.standing {
-            Standing::Due => state.take_idle(RailSet::ALL),
-            Standing::Sent => None,
-        };
-        drop(state);
-        if let Some(rail) = idle {
-            rail.kick().raise();
-        }
+        self.tell(|farewells| {
+            farewells.add(farewell);
+            farewell.standing
+        });
     }
 
     fn limits(&self) -> Option<Limits> {

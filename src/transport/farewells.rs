@@ -5,21 +5,17 @@
 //! A process may destroy its QP as soon as it has seen its last message. Without an acknowledgement the
 //! peer would repeat that message until it fails. That one may still be due, or it has been sent and gets lost.
 
+use super::acknowledgement;
+use super::acknowledgement::Standing;
 use super::frame::AckHeader;
 use super::ids::Qpn;
+use super::requester::Requester;
+use super::responder::Responder;
+use super::storage::Storage;
 
 /// How many are kept; when there are more, the oldest are forgotten, those that were sent first, and if they were
 /// needed, their peers time out.
 pub const CAPACITY: usize = 64;
-
-/// Whether an acknowledgement has been sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// Not since it was last lost, if ever.
-    Due,
-    /// It is under way, or has arrived.
-    Sent,
-}
 
 /// The last acknowledgement of a QP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +24,18 @@ pub struct Farewell {
     pub ack: AckHeader,
     /// Whether that was said.
     pub standing: Standing,
+}
+
+impl Farewell {
+    /// What is to be said of the QP with these two sides, which goes away; nothing if it was not connected.
+    pub fn take<S: Storage>(
+        requester: &mut Requester<S>,
+        responder: &mut Responder<S>,
+    ) -> Option<Self> {
+        let standing = acknowledgement::standing(requester, responder);
+        let ack = acknowledgement::take(requester, responder)?;
+        Some(Self { ack, standing })
+    }
 }
 
 /// What is kept of the QPs of one peer.

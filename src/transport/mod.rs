@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acknowledgement;
 mod bitmap;
 pub mod checksum;
 pub mod farewells;

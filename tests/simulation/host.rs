@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
+use usb4_roce::transport::acknowledgement;
+use usb4_roce::transport::acknowledgement::Standing;
 use usb4_roce::transport::farewells::Farewell;
 use usb4_roce::transport::farewells::Farewells;
-use usb4_roce::transport::farewells::Standing;
+
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::ids::Instant;
@@ -155,8 +157,7 @@ impl QueuePair {
     }
 
     fn has_work(&self, rail: RailId, now: Instant) -> bool {
-        self.responder.ack_due()
-            || self.requester.response_ack_due()
+        acknowledgement::standing(&self.requester, &self.responder) == Standing::Due
             || self.responder.has_response()
             || self.requester.has_work(rail, now)
     }
@@ -236,15 +237,9 @@ impl Host {
     pub fn destroy(&mut self, index: usize) {
         let qp = &mut self.qps[index];
         qp.is_destroyed = true;
-        let standing = if qp.responder.ack_due() || qp.requester.response_ack_due() {
-            Standing::Due
-        } else {
-            Standing::Sent
-        };
-        let response_psn = qp.requester.take_response_ack();
-        if let Some(ack) = qp.responder.take_ack(response_psn) {
+        if let Some(farewell) = Farewell::take(&mut qp.requester, &mut qp.responder) {
             let farewells = self.farewells.entry(qp.peer).or_default();
-            farewells.add(Farewell { ack, standing });
+            farewells.add(farewell);
         }
         qp.requester.reset();
         qp.responder.reset();
@@ -298,11 +293,8 @@ impl Host {
     ) -> Option<(Body, Vec<u8>, InFlight)> {
         let qp = &mut self.qps[index];
         let qpn = qp.qpn;
-        if qp.responder.ack_due() || qp.requester.response_ack_due() {
-            let response_psn = qp.requester.take_response_ack();
-            if let Some(ack) = qp.responder.take_ack(response_psn) {
-                return Some((Body::Ack(ack), Vec::new(), InFlight::Ack { qpn }));
-            }
+        if let Some(ack) = acknowledgement::take_due(&mut qp.requester, &mut qp.responder) {
+            return Some((Body::Ack(ack), Vec::new(), InFlight::Ack { qpn }));
         }
         while let Some(response) = qp.responder.next_response(rail, seq) {
             let source = response.source;

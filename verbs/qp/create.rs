@@ -46,6 +46,7 @@ use super::WINDOW;
 use crate::clock;
 use crate::delayed;
 use crate::tables::KernelTables;
+use crate::transport::farewells::Farewell;
 use crate::transport::ids::Qpn;
 use crate::transport::requester::Requester;
 use crate::transport::requester::RequesterTables;
@@ -252,7 +253,7 @@ impl QueuePair {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.is_destroyed = true;
-            let farewell = Self::take_farewell(state);
+            let farewell = Farewell::take(&mut state.requester, &mut state.responder);
             Self::reset(state);
             (farewell, state.route.take())
         };

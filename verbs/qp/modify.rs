@@ -17,6 +17,7 @@ use super::QueuePair;
 use super::State;
 use super::LIMITS;
 use crate::clock;
+use crate::transport::farewells::Farewell;
 use crate::transport::ids::Instant;
 use crate::transport::requester::RequesterConfig;
 use crate::transport::responder::ResponderConfig;
@@ -63,7 +64,9 @@ impl QueuePair {
             None => None,
         };
         let farewell = match transition.to {
-            QpState::Reset => Self::take_farewell(state).zip(state.route.clone()),
+            QpState::Reset => {
+                Farewell::take(&mut state.requester, &mut state.responder).zip(state.route.clone())
+            }
             QpState::Init
             | QpState::Rtr
             | QpState::Rts

@@ -19,6 +19,8 @@ use super::attributes::DrainedEvent;
 use super::QueuePair;
 use super::ReceiveFlush;
 use super::State;
+use crate::transport::acknowledgement;
+use crate::transport::acknowledgement::Standing;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::opcode::Opcode;
@@ -232,10 +234,8 @@ impl QueuePair {
 
     /// The rails for which there are frames.
     fn rails_with_work(state: &State, now: Instant) -> RailSet {
-        if state.responder.ack_due()
-            || state.requester.response_ack_due()
-            || state.responder.has_response()
-        {
+        let ack = acknowledgement::standing(&state.requester, &state.responder);
+        if ack == Standing::Due || state.responder.has_response() {
             return RailSet::ALL;
         }
         let Some(route) = &state.route else {

@@ -16,8 +16,7 @@ use super::super::route::Urgency;
 use super::send_queue::Buffers;
 use super::QueuePair;
 use super::State;
-use crate::transport::farewells::Farewell;
-use crate::transport::farewells::Standing;
+use crate::transport::acknowledgement;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
 use crate::transport::frame::SegmentFlags;
@@ -135,29 +134,8 @@ impl QueuePair {
         self.schedule(guard, rails, Urgency::Deferred);
     }
 
-    /// The acknowledgement that is due.
-    fn take_ack(state: &mut State) -> Option<AckHeader> {
-        if !state.responder.ack_due() && !state.requester.response_ack_due() {
-            return None;
-        }
-        let response_psn = state.requester.take_response_ack();
-        state.responder.take_ack(response_psn)
-    }
-
-    /// What is to be said of a QP that goes away, or was; nothing if it was not connected.
-    pub(super) fn take_farewell(state: &mut State) -> Option<Farewell> {
-        let standing = if state.responder.ack_due() || state.requester.response_ack_due() {
-            Standing::Due
-        } else {
-            Standing::Sent
-        };
-        let response_psn = state.requester.take_response_ack();
-        let ack = state.responder.take_ack(response_psn)?;
-        Some(Farewell { ack, standing })
-    }
-
     fn next_ack(&self, state: &mut State) -> Option<Frame> {
-        let ack = Self::take_ack(state)?;
+        let ack = acknowledgement::take_due(&mut state.requester, &mut state.responder)?;
         Some(Frame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
