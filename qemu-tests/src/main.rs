@@ -26,6 +26,7 @@ mod kernel_tree;
 mod lint;
 mod mirror_tree;
 mod module;
+mod programs;
 mod progress;
 mod roce;
 mod root;

@@ -118,12 +118,28 @@ impl<'a> Stage<'a> {
         self.instance.agent(&job.host)?.kill(job.id)
     }
 
-    /// Runs `server` on `a` and, as soon as `ready` (a script) succeeds there, `client` on `b`. Both must succeed.
-    /// Gives what the server and the client wrote.
+    /// Starts a shell script on `host` in the background, and waits until it is ready; it is killed after `limit`.
+    pub fn serve(
+        &self,
+        host: &str,
+        script: &str,
+        ready: Ready<'_>,
+        limit: Duration,
+    ) -> Result<Job> {
+        let server = self.start(host, script, limit)?;
+        let is_ready = match ready {
+            Ready::Port(port) => format!("ss -ltn | grep -q :{port}"),
+            Ready::File(path) => format!("[ -e {path} ]"),
+        };
+        let wait = format!("until {is_ready}; do sleep 0.05; done");
+        self.shell(host, &wait, READY_LIMIT)?;
+        Ok(server)
+    }
+
+    /// Runs a server and, as soon as it is ready, its client. Both must succeed. Gives what the server and the client
+    /// wrote.
     pub fn pair(&self, pair: &Pair<'_>) -> Result<(String, String)> {
-        let server = self.start(pair.server_host, pair.server, pair.limit)?;
-        let wait = format!("until {}; do sleep 0.05; done", pair.ready);
-        self.shell(pair.server_host, &wait, READY_LIMIT)?;
+        let server = self.serve(pair.server_host, pair.server, pair.ready, pair.limit)?;
         let client = self.attempt(pair.client_host, pair.client, pair.limit)?;
         if !client.status.success() {
             // Its peer is gone: the server's last words may explain it.
@@ -139,14 +155,23 @@ impl<'a> Stage<'a> {
 /// How long a server may take to listen.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// How a server shows that its client may start.
+#[derive(Clone, Copy, Debug)]
+pub enum Ready<'a> {
+    /// It listens on this TCP port.
+    Port(u16),
+    /// It has made this file.
+    File(&'a str),
+}
+
 /// A server and a client.
 pub struct Pair<'a> {
     /// Where the server runs.
     pub server_host: &'a str,
     /// Script of the server.
     pub server: &'a str,
-    /// Succeeds, on the server's host, once the server listens.
-    pub ready: &'a str,
+    /// When the client may start.
+    pub ready: Ready<'a>,
     /// Where the client runs.
     pub client_host: &'a str,
     /// Script of the client.

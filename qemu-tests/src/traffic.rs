@@ -15,6 +15,7 @@ use usb4_cable::counters::DirectionCounters;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::stage::Job;
+use crate::stage::Ready;
 use crate::stage::Stage;
 
 /// Longest run, and longest wait for its end.
@@ -60,9 +61,8 @@ impl Traffic {
         let program = format!(
             "exec /lab/share/verbs-verify --device {DEVICE} --json --timeout {ROUND_LIMIT}"
         );
-        let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
-        let server_job = stage.start(server, &format!("{program} --listen {address}"), LIMIT)?;
-        stage.shell(server, &listening, READY_LIMIT)?;
+        let listen = format!("{program} --listen {address}");
+        let server_job = stage.serve(server, &listen, Ready::Port(PORT), LIMIT)?;
         // Not by the client's own script, which may begin after the order to stop.
         stage.shell(client, &format!("rm -f {STOP}"), READY_LIMIT)?;
         let script = format!("{program} --until {STOP} {options} --connect {address}");

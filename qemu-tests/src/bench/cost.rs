@@ -25,6 +25,7 @@ use super::testbed::CLIENT;
 use super::testbed::SERVER;
 use crate::progress::Step;
 use crate::stage::Pair;
+use crate::stage::Ready;
 
 /// Time limit of a run.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -116,7 +117,7 @@ fn write_messages(
     let (_, report) = testbed.stage().pair(&Pair {
         server_host: SERVER,
         server: &format!("{program} --listen {place}"),
-        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        ready: Ready::Port(PORT),
         client_host: CLIENT,
         client: &format!(
             "{program} --connect {place} --verb write --bytes {bytes} --count {count}"

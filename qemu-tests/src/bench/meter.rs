@@ -23,6 +23,7 @@ use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
 use crate::stage::Pair;
+use crate::stage::Ready;
 
 /// Time limit.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -109,7 +110,7 @@ fn run(testbed: &Testbed<'_>, transport: Transport, tasks: &str) -> Result<Vec<L
     let (_, output) = testbed.stage().pair(&Pair {
         server_host: SERVER,
         server: &format!("exec /lab/share/lab-meter serve {place} --ready {ready}"),
-        ready: &format!("[ -e {ready} ]"),
+        ready: Ready::File(&ready),
         client_host: CLIENT,
         client: &format!("exec /lab/share/lab-meter measure {place} {tasks}"),
         limit: LIMIT,

@@ -18,6 +18,7 @@ use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
 use crate::stage::Pair;
+use crate::stage::Ready;
 
 /// Time limit of a program.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -115,7 +116,7 @@ pub fn measure(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<f
     let (_, report) = testbed.stage().pair(&Pair {
         server_host: SERVER,
         server: &server,
-        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        ready: Ready::Port(PORT),
         client_host: CLIENT,
         client: &client,
         limit: LIMIT,

@@ -16,6 +16,7 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::roce;
 use crate::roce::DEVICE;
+use crate::stage::Ready;
 use crate::stage::Stage;
 use crate::traffic::Traffic;
 
@@ -57,9 +58,8 @@ fn crash(stage: &Stage<'_>, victim: &str, survivor: &str) -> Result<Outcome> {
     let program = format!(
         "exec 2> {WORDS}; exec /lab/share/verbs-errors --device {DEVICE} --json --hang 100 --timeout 60"
     );
-    let server = stage.start(survivor, &format!("{program} --listen {address}"), LIMIT)?;
-    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
-    stage.shell(survivor, &listening, LIMIT)?;
+    let listen = format!("{program} --listen {address}");
+    let server = stage.serve(survivor, &listen, Ready::Port(PORT), LIMIT)?;
     stage.start(victim, &format!("{program} --connect {address}"), LIMIT)?;
     let in_flight = format!("until grep -q 'in flight' {WORDS}; do sleep 0.1; done");
     stage.shell(survivor, &in_flight, LIMIT)?;

@@ -25,9 +25,10 @@ use super::Suite;
 use super::Test;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
+use crate::programs::pingpong;
 use crate::roce;
 use crate::roce::DEVICE;
-use crate::roce::FIND_GID;
+use crate::stage::Ready;
 use crate::stage::Stage;
 use crate::traffic;
 use crate::traffic::Traffic;
@@ -364,19 +365,14 @@ fn plug_both(stage: &Stage<'_>, cables: &mut Client) -> Result<()> {
 fn short_outage(stage: &Stage<'_>) -> Result<Outcome> {
     const PORT: u16 = 18515;
     const ITERATIONS: u32 = 2000;
-    let program = format!(
-        "{FIND_GID}\nexec ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -s 65536 -n {ITERATIONS} -c"
-    );
-    let server = stage.start("a", &program, LIMIT)?;
-    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
-    stage.shell("a", &listening, LIMIT)?;
-    let client = stage.start("b", &format!("{program} {}", roce::address("a")), LIMIT)?;
+    let options = format!("-s 65536 -n {ITERATIONS} -c");
+    let ends = pingpong(&options, PORT).start(stage, "b", LIMIT)?;
     traffic::await_in_use(stage, CABLES[0], NOTICE)?;
     let mut cables = stage.instance().cables()?;
     unplug_both(&mut cables)?;
     thread::sleep(OUTAGE);
     plug_both(stage, &mut cables)?;
-    for job in [&client, &server] {
+    for job in [&ends.client, &ends.server] {
         let output = stage.finish(job, LIMIT)?;
         ensure!(
             output.contains(&format!("{ITERATIONS} iters")),
@@ -406,9 +402,8 @@ fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
     for host in ["a", "b"] {
         watches.push(stage.start(host, &watch, LIMIT)?);
     }
-    let server = stage.start("a", &format!("{program} --listen {address}"), LIMIT)?;
-    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
-    stage.shell("a", &listening, LIMIT)?;
+    let listen = format!("{program} --listen {address}");
+    let server = stage.serve("a", &listen, Ready::Port(PORT), LIMIT)?;
     let client = stage.start("b", &format!("{program} --connect {address}"), LIMIT)?;
     for host in ["a", "b"] {
         let in_flight = format!("until grep -q 'in flight' {WORDS}; do sleep 0.1; done");

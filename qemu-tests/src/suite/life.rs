@@ -16,12 +16,13 @@ use super::Suite;
 use super::Test;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
+use crate::programs::perftest;
+use crate::programs::pingpong;
+use crate::programs::Ends;
 use crate::roce;
 use crate::roce::DEVICE;
-use crate::roce::FIND_GID;
 use crate::roce::INTERFACE;
 use crate::stage::Job;
-use crate::stage::Pair;
 use crate::stage::Stage;
 
 /// Time limit of a command.
@@ -65,16 +66,7 @@ pub fn suite() -> Suite {
 /// Checks that the two hosts can still talk.
 fn still_works(stage: &Stage<'_>) -> Result<()> {
     const PORT: u16 = 18600;
-    let program =
-        format!("{FIND_GID}\nexec ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -n 100 -c");
-    stage.pair(&Pair {
-        server_host: "a",
-        server: &program,
-        ready: &format!("ss -ltn | grep -q :{PORT}"),
-        client_host: "b",
-        client: &format!("{program} {}", roce::address("a")),
-        limit: LIMIT,
-    })?;
+    pingpong("-n 100 -c", PORT).run(stage, "b", LIMIT)?;
     Ok(())
 }
 
@@ -85,20 +77,15 @@ fn queue_pairs(stage: &Stage<'_>, host: &str) -> Result<usize> {
     Ok(count.trim().parse()?)
 }
 
-/// Starts `ib_write_bw` for a long time; gives server and client.
-fn busy(stage: &Stage<'_>) -> Result<(Job, Job)> {
+/// Starts `ib_write_bw` for a long time.
+fn busy(stage: &Stage<'_>) -> Result<Ends> {
     const PORT: u16 = 18601;
-    let program =
-        format!("{FIND_GID}\nexec ib_write_bw -d {DEVICE} -x $gid -p {PORT} -F -D 600 -s 65536");
-    let server = stage.start("a", &program, LIMIT)?;
-    let listening = format!("until ss -ltn | grep -q :{PORT}; do sleep 0.05; done");
-    stage.shell("a", &listening, LIMIT)?;
-    let client = stage.start("b", &format!("{program} {}", roce::address("a")), LIMIT)?;
+    let ends = perftest("ib_write_bw -D 600 -s 65536", PORT).start(stage, "b", LIMIT)?;
     for host in ["a", "b"] {
         let open = format!("until rdma resource show qp link {DEVICE} | grep -q 'RT[RS].* pid '; do sleep 0.1; done; sleep 1");
         stage.shell(host, &open, LIMIT)?;
     }
-    Ok((server, client))
+    Ok(ends)
 }
 
 fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
@@ -139,7 +126,7 @@ fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn no_unload_while_in_use(stage: &Stage<'_>) -> Result<Outcome> {
-    let (server, client) = busy(stage)?;
+    let Ends { server, client } = busy(stage)?;
     let output = stage.attempt("b", "rmmod usb4_roce", LIMIT)?;
     ensure!(
         !output.status.success(),
@@ -154,7 +141,7 @@ fn no_unload_while_in_use(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn killed_process(stage: &Stage<'_>) -> Result<Outcome> {
-    let (server, client) = busy(stage)?;
+    let Ends { server, client } = busy(stage)?;
     stage.kill(&client)?;
     stage.wait(&client, NOTICE)?;
     stage.kill(&server)?;
@@ -174,7 +161,7 @@ const RAILS: &str = "/sys/kernel/config/usb4_roce";
 const CABLE: &str = "c0";
 
 fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
-    let (server, client) = busy(stage)?;
+    let Ends { server, client } = busy(stage)?;
     let mut cables = stage.instance().cables()?;
     cables.unplug(CABLE)?;
     cables.wait_link(CABLE, LinkState::Down, NOTICE)?;
@@ -230,7 +217,7 @@ fn drivers_stay(stage: &Stage<'_>) -> Result<Outcome> {
 /// The stream's directory goes away; with a new one the rail has to be configured anew.
 fn stream_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
-    let (server, client) = busy(stage)?;
+    let Ends { server, client } = busy(stage)?;
     stage.shell("a", &format!("rmdir {STREAMS}/*/roce"), LIMIT)?;
     let removed = format!("until grep -qx removed {RAILS}/*/state; do sleep 0.1; done");
     stage.shell("a", &removed, NOTICE)?;
@@ -252,7 +239,7 @@ fn service_unbound(stage: &Stage<'_>) -> Result<Outcome> {
 service=$(basename $(dirname $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key)))
 cd /sys/bus/thunderbolt/devices/$service/driver || exit
 driver=$(readlink -f .)";
-    let (server, client) = busy(stage)?;
+    let Ends { server, client } = busy(stage)?;
     let unbind = format!("{FIND}\necho $service > unbind && echo $service $driver");
     let bind = stage.shell("a", &unbind, LIMIT)?;
     await_down(stage, "a")?;
@@ -274,7 +261,7 @@ driver=$(readlink -f .)";
 /// find the other host again, because it has not forgotten the device which it made for it before.
 fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const PCI: &str = "/sys/bus/pci";
-    let (server, client) = busy(stage)?;
+    let Ends { server, client } = busy(stage)?;
     let remove = format!(
         "for nhi in {PCI}/drivers/thunderbolt/*:*; do echo 1 > $(readlink -f $nhi)/remove || exit; done"
     );

@@ -18,6 +18,7 @@ use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
 use crate::stage::Pair;
+use crate::stage::Ready;
 use crate::stage::Stage;
 
 /// Time limit of a command.
@@ -113,7 +114,7 @@ fn verify_pair(stage: &Stage<'_>, server: &str, client: &str) -> Result<()> {
     let (_, report) = stage.pair(&Pair {
         server_host: server,
         server: &format!("{program} --listen {address}"),
-        ready: &format!("ss -ltn | grep -q :{PORT}"),
+        ready: Ready::Port(PORT),
         client_host: client,
         client: &format!("{program} --iterations 2 --connect {address}"),
         limit: LIMIT,

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use anyhow::Context;
 use anyhow::Result;
 
 use super::Outcome;
@@ -14,7 +12,7 @@ use super::Suite;
 use super::Test;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
-use crate::stage::Pair;
+use crate::programs;
 use crate::stage::Stage;
 
 /// Time limit of a command.
@@ -69,17 +67,6 @@ fn ping(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
-    let (_, report) = stage.pair(&Pair {
-        server_host: "a",
-        server: "iperf3 -s -1 -p 5201",
-        ready: "ss -ltn | grep -q :5201",
-        client_host: "b",
-        client: "iperf3 -c 10.0.0.1 -p 5201 -t 3 -J",
-        limit: LIMIT,
-    })?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
-    let received = report["end"]["sum_received"]["bytes"].as_f64();
-    let received = received.context("iperf3 reports no bytes")?;
-    ensure!(received > 0.0, "no data arrived");
+    programs::iperf(stage, "10.0.0.1", LIMIT)?;
     Ok(Outcome::Passed)
 }

@@ -3,9 +3,11 @@
 //! What is installed beside the module: the helper, the udev rule and the systemd unit. The hosts run neither
 //! udev nor systemd, so each is tried by itself.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
+use anyhow::Context;
 use anyhow::Result;
 
 use super::Outcome;
@@ -22,8 +24,14 @@ use crate::tool::checkout;
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Time limit of depmod, which looks into each module of the distribution's kernel: a minute on an idle machine.
+const DEPMOD_LIMIT: Duration = Duration::from_secs(600);
+
 /// The helper where it is installed.
 const HELPER: &str = "/usr/libexec/usb4-roce-setup";
+
+/// What was installed, in the share.
+const INSTALLED: &str = "installed";
 
 /// The stream service at the other end of the cable.
 const SERVICE: &str = "0-1.0";
@@ -56,23 +64,26 @@ pub fn suite() -> Suite {
 
 /// Installs everything on the hosts, as `make install` does, and the module where modprobe finds it.
 fn prepare(stage: &Stage<'_>) -> Result<()> {
-    let packaging = checkout()?.join("packaging");
-    for name in [
-        "usb4-roce-setup",
-        "usb4-roce@.service",
-        "90-usb4-roce.rules",
-    ] {
-        stage.provide(&packaging.join(name), name)?;
-    }
-    let install = format!(
-        "modules=/lib/modules/$(uname -r)/updates
-        install -D -m 755 /lab/share/usb4-roce-setup {HELPER} || exit
-        install -D -m 644 -t /usr/lib/systemd/system /lab/share/usb4-roce@.service || exit
-        install -D -m 644 -t /usr/lib/udev/rules.d /lab/share/90-usb4-roce.rules || exit
-        install -D -m 644 -t $modules /lab/share/usb4_roce.ko && depmod"
+    let destination = stage.instance().share().join(INSTALLED);
+    let output = Command::new("make")
+        .arg("--directory")
+        .arg(checkout()?)
+        .arg("install-files")
+        .arg(format!("DESTDIR={}", destination.display()))
+        .output()
+        .context("run make")?;
+    ensure!(
+        output.status.success(),
+        "`make install-files` fails:\n{}",
+        String::from_utf8_lossy(&output.stderr)
     );
-    for host in ["a", "b"] {
-        stage.shell(host, &install, LIMIT)?;
+    let install = format!(
+        "cp -r /lab/share/{INSTALLED}/. / || exit
+        install -D -m 644 -t /lib/modules/$(uname -r)/updates /lab/share/usb4_roce.ko && depmod"
+    );
+    let jobs = ["a", "b"].map(|host| stage.start(host, &install, DEPMOD_LIMIT));
+    for job in jobs {
+        stage.finish(&job?, DEPMOD_LIMIT)?;
     }
     Ok(())
 }

@@ -11,11 +11,9 @@ use anyhow::Result;
 
 use super::Outcome;
 use super::Test;
-use crate::roce;
+use crate::programs::perftest;
 use crate::roce::DEVICE;
-use crate::roce::FIND_GID;
 use crate::roce::INTERFACE;
-use crate::stage::Pair;
 use crate::stage::Stage;
 
 /// Time limit of a command.
@@ -31,6 +29,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("rdma-link", rdma_link),
         test("rdma-statistic", rdma_statistic),
+        test("rdma-resource", rdma_resource),
         test("ethtool-and-ip", ethtool_and_ip),
     ]
 }
@@ -80,17 +79,8 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
     /// Of a kernel with nothing to do.
     const LIFESPAN: &str = "lifespan";
     let before = [counters(stage, "a")?, counters(stage, "b")?];
-    let program = format!(
-        "{FIND_GID}\nexec ib_send_bw -d {DEVICE} -x $gid -p {PORT} -F -n {MESSAGES} -s {BYTES}"
-    );
-    stage.pair(&Pair {
-        server_host: "a",
-        server: &program,
-        ready: &format!("ss -ltn | grep -q :{PORT}"),
-        client_host: "b",
-        client: &format!("{program} {}", roce::address("a")),
-        limit: LIMIT,
-    })?;
+    let program = format!("ib_send_bw -n {MESSAGES} -s {BYTES}");
+    perftest(&program, PORT).run(stage, "b", LIMIT)?;
     // Values are kept for 10 ms.
     let after = stage
         .shell("a", "sleep 0.1", LIMIT)
@@ -126,6 +116,41 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
     let text = stage.shell("a", &command, LIMIT)?;
     for name in after[a].keys().filter(|name| *name != LIFESPAN) {
         expect("a", &command, &text, &[name])?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Whose queue pairs and memory the device's are, as long as their program lives.
+fn rdma_resource(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18621;
+    const PROGRAM: &str = "ib_send_bw";
+    let ends = perftest(&format!("{PROGRAM} -D 600"), PORT).start(stage, "b", LIMIT)?;
+    // A server that never sends stays ready to receive.
+    for (host, state) in [("a", "RTR"), ("b", "RTS")] {
+        let connected = format!(
+            "until rdma resource show qp link {DEVICE} | grep {PROGRAM} | grep -q {state}; do sleep 0.1; done
+            pidof {PROGRAM}"
+        );
+        let pid = stage.shell(host, &connected, LIMIT)?;
+        let pid = format!("pid {} ", pid.trim());
+        let name = format!("comm {PROGRAM}");
+        for kind in ["qp", "cq", "mr", "pd"] {
+            let command = format!("rdma resource show {kind}");
+            let text = stage.shell(host, &command, LIMIT)?;
+            expect(host, &command, &text, &[DEVICE, &pid, &name])?;
+        }
+    }
+    for job in [&ends.client, &ends.server] {
+        stage.kill(job)?;
+        stage.wait(job, LIMIT)?;
+    }
+    for host in ["a", "b"] {
+        let command = format!("rdma resource show qp link {DEVICE}");
+        let text = stage.shell(host, &command, LIMIT)?;
+        ensure!(
+            !text.contains(PROGRAM),
+            "{host}: `{command}` shows a dead program:\n{text}"
+        );
     }
     Ok(Outcome::Passed)
 }

@@ -15,10 +15,12 @@ use super::Suite;
 use super::Test;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
+use crate::programs;
+use crate::programs::pingpong;
 use crate::roce;
 use crate::roce::DEVICE;
-use crate::roce::FIND_GID;
 use crate::stage::Pair;
+use crate::stage::Ready;
 use crate::stage::Stage;
 
 /// Time limit of a command.
@@ -37,6 +39,15 @@ enum Path {
     Cable,
     /// On one host.
     Loopback,
+}
+
+impl Path {
+    fn client_host(self) -> &'static str {
+        match self {
+            Path::Cable => "b",
+            Path::Loopback => "a",
+        }
+    }
 }
 
 /// The suite over one cable.
@@ -159,45 +170,13 @@ fn ping(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
-    let (_, report) = stage.pair(&Pair {
-        server_host: "a",
-        server: "iperf3 -s -1 -p 5201",
-        ready: "ss -ltn | grep -q :5201",
-        client_host: "b",
-        client: &format!("iperf3 -c {} -p 5201 -t 3 -J", roce::address("a")),
-        limit: LIMIT,
-    })?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
-    let received = report["end"]["sum_received"]["bytes"].as_f64();
-    ensure!(
-        received.context("iperf3 reports no bytes")? > 0.0,
-        "no data arrived"
-    );
+    programs::iperf(stage, &roce::address("a"), LIMIT)?;
     Ok(Outcome::Passed)
 }
 
-/// Runs `program` as a server on `a` and, with the server's address as an argument more, as a client on
-/// `b` or on `a` too. Gives the client's output.
-fn both_ends(stage: &Stage<'_>, path: Path, program: &str) -> Result<String> {
-    let server = format!("{FIND_GID}\nexec {program}");
-    let client = format!("{server} {}", roce::address("a"));
-    let (_, output) = stage.pair(&Pair {
-        server_host: "a",
-        server: &server,
-        ready: &format!("ss -ltn | grep -q :{PORT}"),
-        client_host: match path {
-            Path::Cable => "b",
-            Path::Loopback => "a",
-        },
-        client: &client,
-        limit: LIMIT,
-    })?;
-    Ok(output)
-}
-
 fn rc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
-    let program = format!("ibv_rc_pingpong -d {DEVICE} -g $gid -p {PORT} -n 500 {options}");
-    let output = both_ends(stage, path, &program)?;
+    let program = pingpong(&format!("-n 500 {options}"), PORT);
+    let output = program.run(stage, path.client_host(), LIMIT)?;
     ensure!(
         output.contains("500 iters"),
         "not all iterations were done:\n{output}"
@@ -206,8 +185,8 @@ fn rc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> 
 }
 
 fn perftest(stage: &Stage<'_>, path: Path, program: &str) -> Result<Outcome> {
-    let program = format!("{program} -d {DEVICE} -x $gid -p {PORT} -F");
-    let output = both_ends(stage, path, &program)?;
+    let program = programs::perftest(program, PORT);
+    let output = program.run(stage, path.client_host(), LIMIT)?;
     // The table's heading is the last line that does not begin with a size.
     let rows = output
         .lines()
@@ -227,7 +206,7 @@ fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -
             let (_, report) = stage.pair(&Pair {
                 server_host: "a",
                 server: &format!("{program} --listen {address}"),
-                ready: &format!("ss -ltn | grep -q :{LISTEN}"),
+                ready: Ready::Port(LISTEN),
                 client_host: "b",
                 client: &format!("{program} {options} --connect {address}"),
                 limit: LIMIT,
