@@ -11,6 +11,7 @@ use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
 pub mod crash;
+pub mod debug;
 pub mod faults;
 pub mod kunit;
 pub mod life;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Suite> {
         mesh::suite(),
         life::suite(),
         packaging::suite(),
+        debug::suite(),
     ];
     suites.extend(speed::suites());
     suites
