@@ -35,6 +35,17 @@ pub struct Ends {
     pub client: Job,
 }
 
+impl Ends {
+    /// Kills both, the client first, and waits for each for up to `limit`.
+    pub fn kill(&self, stage: &Stage<'_>, limit: Duration) -> Result<()> {
+        for job in [&self.client, &self.server] {
+            stage.kill(job)?;
+            stage.wait(job, limit)?;
+        }
+        Ok(())
+    }
+}
+
 /// `ibv_rc_pingpong` with `options`.
 pub fn pingpong(options: &str, port: u16) -> VerbsProgram {
     VerbsProgram {

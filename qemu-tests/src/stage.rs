@@ -152,7 +152,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// How long a server may take to listen.
+/// How long a server may take to get ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How a server shows that its client may start.

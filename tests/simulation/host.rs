@@ -10,7 +10,6 @@ use usb4_roce::transport::acknowledgement;
 use usb4_roce::transport::acknowledgement::Standing;
 use usb4_roce::transport::farewells::Farewell;
 use usb4_roce::transport::farewells::Farewells;
-
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::ids::Instant;

@@ -22,7 +22,6 @@ use crate::programs::Ends;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
-use crate::stage::Job;
 use crate::stage::Stage;
 
 /// Time limit of a command.
@@ -126,30 +125,20 @@ fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn no_unload_while_in_use(stage: &Stage<'_>) -> Result<Outcome> {
-    let Ends { server, client } = busy(stage)?;
+    let ends = busy(stage)?;
     let output = stage.attempt("b", "rmmod usb4_roce", LIMIT)?;
     ensure!(
         !output.status.success(),
         "the module was unloaded while in use"
     );
-    for job in [&client, &server] {
-        stage.kill(job)?;
-        stage.wait(job, NOTICE)?;
-    }
+    ends.kill(stage, NOTICE)?;
     still_works(stage)?;
     Ok(Outcome::Passed)
 }
 
 fn killed_process(stage: &Stage<'_>) -> Result<Outcome> {
-    let Ends { server, client } = busy(stage)?;
-    stage.kill(&client)?;
-    stage.wait(&client, NOTICE)?;
-    stage.kill(&server)?;
-    stage.wait(&server, NOTICE)?;
-    for host in ["a", "b"] {
-        let left = queue_pairs(stage, host)?;
-        ensure!(left == 0, "{host}: {left} queue pairs are left");
-    }
+    let ends = busy(stage)?;
+    end_all(stage, &ends)?;
     still_works(stage)?;
     Ok(Outcome::Passed)
 }
@@ -161,7 +150,7 @@ const RAILS: &str = "/sys/kernel/config/usb4_roce";
 const CABLE: &str = "c0";
 
 fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
-    let Ends { server, client } = busy(stage)?;
+    let ends = busy(stage)?;
     let mut cables = stage.instance().cables()?;
     cables.unplug(CABLE)?;
     cables.wait_link(CABLE, LinkState::Down, NOTICE)?;
@@ -169,10 +158,7 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
         await_down(stage, host)?;
     }
     // Its work fails when the transport gives up, or goes on if the cable is back before that.
-    for job in [&client, &server] {
-        stage.kill(job)?;
-        stage.wait(job, NOTICE)?;
-    }
+    ends.kill(stage, NOTICE)?;
     cables.plug(CABLE)?;
     stage.instance().await_streams()?;
     roce::await_up(stage.instance())?;
@@ -189,12 +175,9 @@ fn await_down(stage: &Stage<'_>, host: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends programs that have lost their connection, and checks that they leave nothing.
-fn end_all(stage: &Stage<'_>, jobs: [&Job; 2]) -> Result<()> {
-    for job in jobs {
-        stage.kill(job)?;
-        stage.wait(job, NOTICE)?;
-    }
+/// Ends both programs, and checks that they leave nothing.
+fn end_all(stage: &Stage<'_>, ends: &Ends) -> Result<()> {
+    ends.kill(stage, NOTICE)?;
     for host in ["a", "b"] {
         let left = queue_pairs(stage, host)?;
         ensure!(left == 0, "{host}: {left} queue pairs are left");
@@ -217,13 +200,13 @@ fn drivers_stay(stage: &Stage<'_>) -> Result<Outcome> {
 /// The stream's directory goes away; with a new one the rail has to be configured anew.
 fn stream_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
-    let Ends { server, client } = busy(stage)?;
+    let ends = busy(stage)?;
     stage.shell("a", &format!("rmdir {STREAMS}/*/roce"), LIMIT)?;
     let removed = format!("until grep -qx removed {RAILS}/*/state; do sleep 0.1; done");
     stage.shell("a", &removed, NOTICE)?;
     await_down(stage, "a")?;
     await_down(stage, "b")?;
-    end_all(stage, [&client, &server])?;
+    end_all(stage, &ends)?;
     stage.shell("a", &format!("rmdir {RAILS}/*/"), LIMIT)?;
     stage.shell("b", &format!("rmdir {RAILS}/*/ {STREAMS}/*/roce"), LIMIT)?;
     roce::make_streams(stage.instance())?;
@@ -239,12 +222,12 @@ fn service_unbound(stage: &Stage<'_>) -> Result<Outcome> {
 service=$(basename $(dirname $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key)))
 cd /sys/bus/thunderbolt/devices/$service/driver || exit
 driver=$(readlink -f .)";
-    let Ends { server, client } = busy(stage)?;
+    let ends = busy(stage)?;
     let unbind = format!("{FIND}\necho $service > unbind && echo $service $driver");
     let bind = stage.shell("a", &unbind, LIMIT)?;
     await_down(stage, "a")?;
     await_down(stage, "b")?;
-    end_all(stage, [&client, &server])?;
+    end_all(stage, &ends)?;
     let (service, driver) = bind.trim().split_once(' ').context("no driver")?;
     stage.shell("a", &format!("echo {service} > {driver}/bind"), LIMIT)?;
     let mut cables = stage.instance().cables()?;
@@ -261,7 +244,7 @@ driver=$(readlink -f .)";
 /// find the other host again, because it has not forgotten the device which it made for it before.
 fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const PCI: &str = "/sys/bus/pci";
-    let Ends { server, client } = busy(stage)?;
+    let ends = busy(stage)?;
     let remove = format!(
         "for nhi in {PCI}/drivers/thunderbolt/*:*; do echo 1 > $(readlink -f $nhi)/remove || exit; done"
     );
@@ -275,7 +258,7 @@ fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     );
     stage.shell("a", &devices, NOTICE)?;
     await_down(stage, "a")?;
-    end_all(stage, [&client, &server])?;
+    end_all(stage, &ends)?;
     stage.shell("a", &format!("rmdir {RAILS}/*/ && rmmod usb4_roce"), LIMIT)?;
     Ok(Outcome::Passed)
 }

@@ -140,10 +140,7 @@ fn rdma_resource(stage: &Stage<'_>) -> Result<Outcome> {
             expect(host, &command, &text, &[DEVICE, &pid, &name])?;
         }
     }
-    for job in [&ends.client, &ends.server] {
-        stage.kill(job)?;
-        stage.wait(job, LIMIT)?;
-    }
+    ends.kill(stage, LIMIT)?;
     for host in ["a", "b"] {
         let command = format!("rdma resource show qp link {DEVICE}");
         let text = stage.shell(host, &command, LIMIT)?;
