@@ -94,7 +94,7 @@ pub fn use_rails(instance: &Instance, count: usize) -> Result<()> {
 /// have gone on.
 pub fn start_on(instance: &Instance, host: &str) -> Result<()> {
     load(instance, host)?;
-    streams::make_on(instance, host, STREAM)?;
+    streams::make_again_on(instance, host, STREAM)?;
     connect(instance, host, instance.topology().cables.len())?;
     await_up(instance)
 }

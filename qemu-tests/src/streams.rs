@@ -27,6 +27,16 @@ for key in $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | sort); do
   fi
 done";
 
+/// Announces all streams of this host to its peers, by making and removing one that carries nothing.
+///
+/// A peer that reads the properties of this host while they change may take half the old and half the new ones
+/// for the new ones (`tb_xdp_properties_request` keeps the generation of the last packet only): it reads them
+/// again when there are newer ones, which only this host can bring about.
+const ANNOUNCE: &str = "\
+for stream in /sys/kernel/config/thunderbolt/stream/*/; do
+  mkdir $stream/bell && rmdir $stream/bell || exit
+done";
+
 /// Makes a stream named `name` on every host for each of its cables.
 pub fn make(instance: &Instance, name: &str) -> Result<()> {
     // In the order of their names: each waits only for those before it.
@@ -36,8 +46,20 @@ pub fn make(instance: &Instance, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a stream named `name` on one host for each of its cables; the others have theirs.
-pub fn make_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
+/// Makes a stream named `name` on one host for each of its cables, after it was started anew; the others have
+/// kept theirs.
+pub fn make_again_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
+    for other in instance.names() {
+        if other != host {
+            instance
+                .shell(&other, ANNOUNCE, LIMIT)
+                .context("announce the streams")?;
+        }
+    }
+    make_on(instance, host, name)
+}
+
+fn make_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
     let script = format!("set -- {name}\n{MAKE}");
     instance
         .shell(host, &script, LIMIT)

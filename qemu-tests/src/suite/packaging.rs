@@ -55,6 +55,7 @@ pub fn suite() -> Suite {
         tests: vec![
             test("helper-makes-rails", helper_makes_rails),
             test("helper-takes-rails-away", helper_takes_rails_away),
+            test("helper-announces-streams", helper_announces_streams),
             test("helper-refuses-nonsense", helper_refuses_nonsense),
             test("udev-rule", udev_rule),
             test("systemd-unit", systemd_unit),
@@ -110,6 +111,9 @@ fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
         );
         stage.shell(host, &script, LIMIT)?;
     }
+    let announce = format!("{HELPER} announce");
+    let said = stage.shell("a", &announce, LIMIT)?;
+    ensure!(said.lines().all(|line| line.ends_with(": up")), "{said}");
     let ping = format!("ping -c 3 -i 0.2 -W 5 {}", roce::address("b"));
     stage.shell("a", &ping, LIMIT)?;
     Ok(Outcome::Passed)
@@ -122,6 +126,31 @@ fn helper_takes_rails_away(stage: &Stage<'_>) -> Result<Outcome> {
         stage.shell(host, &format!("{HELPER} stop && {nothing}"), LIMIT)?;
         stage.shell(host, "rmmod usb4_roce && modprobe usb4_roce", LIMIT)?;
     }
+    Ok(Outcome::Passed)
+}
+
+/// As long as a rail is not up, the other host is made to look for streams again, which its kernel tells of with
+/// an event.
+fn helper_announces_streams(stage: &Stage<'_>) -> Result<Outcome> {
+    const EVENTS: &str = "/tmp/events";
+    let await_event = |event: &str| format!("until grep -q '{event}' {EVENTS}; do sleep 0.1; done");
+    let monitor =
+        format!("exec udevadm monitor --kernel --subsystem-match=thunderbolt > {EVENTS} & echo $!");
+    let pid = stage.shell("b", &monitor, LIMIT)?;
+    stage.shell("b", &await_event("the kernel uevent"), LIMIT)?;
+    let announce = format!(
+        "stream=/sys/kernel/config/thunderbolt/stream/{SERVICE}/u4roce
+        mkdir $stream && USB4_ROCE_PATIENCE=1 {HELPER} announce {SERVICE}; status=$?
+        rmdir $stream && exit $status"
+    );
+    let output = stage.attempt("a", &announce, LIMIT)?;
+    let text = output.everything();
+    ensure!(
+        !output.status.success() && text.contains("the rail does not come up"),
+        "without rails it says: {text}"
+    );
+    stage.shell("b", &await_event("change .*/0-1 "), LIMIT)?;
+    stage.shell("b", &format!("kill {pid}"), LIMIT)?;
     Ok(Outcome::Passed)
 }
 
