@@ -50,9 +50,9 @@ fn pattern(len: usize) -> Result<KVec<u8>> {
 #[kunit_tests(usb4_roce_page_vec)]
 mod tests {
     use super::*;
-    use crate::checksum::KernelCrc;
+    use crate::checksum::KernelHash;
     use crate::page_vec::MAX_SPANS;
-    use crate::transport::checksum::Checksum;
+    use crate::transport::checksum::Seed;
 
     /// Three spans with odd borders, in three pages.
     fn ragged() -> Result<Fixture> {
@@ -185,11 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn crc_is_that_of_the_bytes() -> Result {
+    fn checksum_is_that_of_the_bytes() -> Result {
         let mut fixture = ragged()?;
         let bytes = pattern(fixture.list.len())?;
         fixture.list.copy_from_slice(0, &bytes)?;
-        assert_eq!(fixture.list.crc32(99), KernelCrc::crc32(99, &bytes));
+        assert_eq!(
+            fixture.list.checksum(Seed::HANDSHAKE),
+            Seed::HANDSHAKE.checksum::<KernelHash>(&bytes)
+        );
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 
-use crate::checksum::KernelCrc;
+use crate::checksum::KernelHash;
 use crate::tables::KernelTables;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
@@ -47,14 +47,16 @@ fn end(number: u64) -> Result<End> {
 
 /// Carries the next control frame of one end to the other, if there is one.
 fn carry(from: &mut End, to: &mut End) -> Result<Option<HelloEffect>> {
-    let Some(frame) = from.next_control::<KernelCrc>(NOW) else {
+    let Some(frame) = from.next_control::<KernelHash>(NOW) else {
         return Ok(None);
     };
     let (head, payload) = frame.bytes().split_at(HEADER_LEN);
-    let header = to.decode::<KernelCrc>(head).map_err(|_| EINVAL)?;
+    let header = to.decode::<KernelHash>(head).map_err(|_| EINVAL)?;
     match header.body {
         Body::Hello => {
-            let effect = to.on_hello::<KernelCrc>(payload, NOW).map_err(|_| EINVAL)?;
+            let effect = to
+                .on_hello::<KernelHash>(payload, NOW)
+                .map_err(|_| EINVAL)?;
             Ok(Some(effect))
         }
         _ => {
@@ -106,8 +108,8 @@ mod tests {
     fn a_header_arrives_as_it_was() -> Result {
         let (mut a, mut b) = pair()?;
         let header = datagram(&mut a)?;
-        let bytes = header.encode::<KernelCrc>(a.seed().ok_or(EINVAL)?);
-        let arrived = b.decode::<KernelCrc>(&bytes).map_err(|_| EINVAL)?;
+        let bytes = header.encode::<KernelHash>(a.seed().ok_or(EINVAL)?);
+        let arrived = b.decode::<KernelHash>(&bytes).map_err(|_| EINVAL)?;
         assert!(arrived == header);
         assert!(matches!(b.on_header(&arrived, NOW), Ok(Incoming::Deliver)));
         b.finish(Reception::Intact, NOW);
@@ -118,11 +120,11 @@ mod tests {
     fn a_damaged_header_is_refused() -> Result {
         let (mut a, b) = pair()?;
         let header = datagram(&mut a)?;
-        let mut bytes = header.encode::<KernelCrc>(a.seed().ok_or(EINVAL)?);
+        let mut bytes = header.encode::<KernelHash>(a.seed().ok_or(EINVAL)?);
         let mut refused = true;
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
-            refused &= b.decode::<KernelCrc>(&bytes).is_err();
+            refused &= b.decode::<KernelHash>(&bytes).is_err();
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
         assert!(refused);

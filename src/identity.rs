@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 
-use crate::checksum::KernelCrc;
+use crate::checksum::KernelHash;
 use crate::stream_adapter::bindings as shim;
 use crate::stream_adapter::controller::Controller;
 use crate::transport::checksum::Checksum;
@@ -55,10 +55,8 @@ impl HostIdentity {
     /// The Ethernet address of the network interface, from the GUID.
     pub fn mac(&self) -> [u8; 6] {
         let guid = self.node_guid.0.to_le_bytes();
-        let low = KernelCrc::crc32(!0, &guid);
-        let high = KernelCrc::crc32(low, &guid);
-        let [a, b, c, d] = low.to_be_bytes();
-        [MAC_LOCAL, high as u8, a, b, c, d]
+        let [a, b, c, d, e, ..] = KernelHash::xxh64(0, &guid).to_be_bytes();
+        [MAC_LOCAL, a, b, c, d, e]
     }
 
     /// The USB4 controller's PCI function, as parent of our devices. Valid as long as `self`.

@@ -11,8 +11,9 @@ use kernel::bindings;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
-use crate::checksum;
+use crate::checksum::PiecewiseHash;
 use crate::stream_adapter::bindings as bindings_shim;
+use crate::transport::checksum::Seed;
 use crate::transport::frame;
 
 const _: () = assert!(
@@ -163,18 +164,17 @@ impl PageVec {
         Ok(())
     }
 
-    /// Feeds all bytes to a CRC-32 whose state is `state`, without any inversion, and returns the new
-    /// state.
+    /// The checksum of all bytes, in the session with this seed.
     ///
     /// A process may change the bytes meanwhile; then the result fits neither the old nor the new
     /// contents.
-    pub fn crc32(&self, state: u32) -> u32 {
-        let mut state = state;
+    pub fn checksum(&self, seed: Seed) -> u32 {
+        let mut hash = PiecewiseHash::new(seed);
         self.for_each_chunk(0, self.len, |ptr, len| {
             // SAFETY: `for_each_chunk` passes `len` readable bytes.
-            state = unsafe { checksum::update_raw(state, ptr, len) };
+            unsafe { hash.update_raw(ptr, len) };
         });
-        state
+        hash.finish()
     }
 
     /// Copies `dst.len()` bytes that start at byte `offset` of the list.

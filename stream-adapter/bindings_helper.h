@@ -6,7 +6,6 @@
  */
 #include <linux/bvec.h>
 #include <linux/configfs.h>
-#include <linux/crc32.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/file.h>
@@ -19,6 +18,7 @@
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
+#include <linux/xxhash.h>
 
 #include "layout.h"
 #include "shim.h"

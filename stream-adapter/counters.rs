@@ -54,7 +54,7 @@ pub struct Counters {
     /// Frames that came twice, or that nobody wanted.
     pub rx_discarded: Counter,
     /// Payloads whose checksum was wrong.
-    pub rx_crc_errors: Counter,
+    pub rx_checksum_errors: Counter,
     /// 64-byte units skipped in search of a header.
     pub rx_resyncs: Counter,
     /// Frames handed back to be sent again, over this rail or another.
@@ -78,7 +78,7 @@ impl Counters {
             rx_control: Counter::new(),
             rx_reads: Counter::new(),
             rx_discarded: Counter::new(),
-            rx_crc_errors: Counter::new(),
+            rx_checksum_errors: Counter::new(),
             rx_resyncs: Counter::new(),
             tx_lost: Counter::new(),
             opens: Counter::new(),
@@ -99,7 +99,7 @@ impl Counters {
             ("rx_control", &self.rx_control),
             ("rx_reads", &self.rx_reads),
             ("rx_discarded", &self.rx_discarded),
-            ("rx_crc_errors", &self.rx_crc_errors),
+            ("rx_checksum_errors", &self.rx_checksum_errors),
             ("rx_resyncs", &self.rx_resyncs),
             ("opens", &self.opens),
             ("ups", &self.ups),

@@ -15,7 +15,7 @@ use super::rail::State;
 use super::rail::Window;
 use super::staging::Staging;
 use super::stream_file::StreamFile;
-use crate::checksum::KernelCrc;
+use crate::checksum::KernelHash;
 use crate::clock;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
@@ -106,7 +106,7 @@ impl Pen {
     pub(super) fn gather_control<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
         loop {
             let mut inner = shared.inner.lock();
-            let frame = inner.endpoint.next_control::<KernelCrc>(clock::now());
+            let frame = inner.endpoint.next_control::<KernelHash>(clock::now());
             drop(inner);
             match frame {
                 Some(frame) => self.gather(shared, &frame)?,
@@ -118,7 +118,7 @@ impl Pen {
     /// Writes a goodbye, the last thing that is written.
     pub(super) fn say_goodbye<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
         let mut inner = shared.inner.lock();
-        let frame = inner.endpoint.goodbye::<KernelCrc>(clock::now());
+        let frame = inner.endpoint.goodbye::<KernelHash>(clock::now());
         drop(inner);
         if let Some(frame) = frame {
             self.gather(shared, &frame)?;
@@ -197,21 +197,25 @@ impl Pen {
         outgoing: &Outgoing<C::Ticket>,
     ) -> Result {
         let payload_at = self.gathered + HEADER_LEN;
-        let (len, crc) = match outgoing.payload {
-            Payload::None => (0, seed.payload_crc::<KernelCrc>(&[])),
+        let (len, checksum) = match outgoing.payload {
+            Payload::None => (0, seed.checksum::<KernelHash>(&[])),
             Payload::Staged(len) => {
                 let payload = &self.buffer.bytes()[payload_at..][..len];
-                (len, seed.payload_crc::<KernelCrc>(payload))
+                (len, seed.checksum::<KernelHash>(payload))
             }
-            Payload::Pages => (self.pages.len(), self.pages.crc32(seed.state())),
+            Payload::Pages => (self.pages.len(), self.pages.checksum(seed)),
         };
 
         let len_on_wire = len as u32;
         let mut inner = shared.inner.lock();
         let header = if inner.endpoint.seed() == Some(seed) {
-            inner
-                .endpoint
-                .stamp(outgoing.body, len_on_wire, crc, outgoing.item, clock::now())
+            inner.endpoint.stamp(
+                outgoing.body,
+                len_on_wire,
+                checksum,
+                outgoing.item,
+                clock::now(),
+            )
         } else {
             None
         };
@@ -222,7 +226,7 @@ impl Pen {
             return Ok(());
         };
 
-        let header_bytes = header.encode::<KernelCrc>(seed);
+        let header_bytes = header.encode::<KernelHash>(seed);
         self.buffer.bytes_mut()[self.gathered..][..HEADER_LEN].copy_from_slice(&header_bytes);
         shared.counters.tx_frames.increment();
         shared.counters.tx_bytes.add(len as u64);

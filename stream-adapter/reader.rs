@@ -15,7 +15,7 @@ use super::rail::Shared;
 use super::staging::Staging;
 use super::stream_file::StreamFile;
 use super::stream_file::Waiting;
-use crate::checksum::KernelCrc;
+use crate::checksum::KernelHash;
 use crate::clock;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
@@ -68,7 +68,7 @@ fn expect_rest(read: &PageVec, done: usize, seed: Option<Seed>) -> Waiting {
     let is_header = done % HEADER_LEN == 0
         && done >= HEADER_LEN
         && read.copy_to_slice(done - HEADER_LEN, &mut last).is_ok()
-        && decode_header::<KernelCrc>(&last, seed).is_ok_and(|header| header.payload_len == 0);
+        && decode_header::<KernelHash>(&last, seed).is_ok_and(|header| header.payload_len == 0);
     if is_header {
         Waiting::Pointless
     } else {
@@ -127,7 +127,7 @@ impl<C: RailClient> Reader<C> {
         }
         self.fill(HEADER_LEN)?;
         let bytes = &self.buffer.bytes()[self.start..self.end];
-        let Ok(header) = decode_header::<KernelCrc>(bytes, self.seed) else {
+        let Ok(header) = decode_header::<KernelHash>(bytes, self.seed) else {
             self.start += HEADER_LEN;
             self.shared.counters.rx_resyncs.increment();
             return Ok(());
@@ -168,13 +168,13 @@ impl<C: RailClient> Reader<C> {
             return Ok(());
         }
         let payload = &self.buffer.bytes()[self.start..][..header.payload_len as usize];
-        if Seed::HANDSHAKE.payload_crc::<KernelCrc>(payload) != header.payload_crc {
-            self.shared.counters.rx_crc_errors.increment();
+        if Seed::HANDSHAKE.checksum::<KernelHash>(payload) != header.payload_checksum {
+            self.shared.counters.rx_checksum_errors.increment();
             self.start += frame_len;
             return Ok(());
         }
         let mut inner = self.shared.inner.lock();
-        let effect = inner.endpoint.on_hello::<KernelCrc>(payload, clock::now());
+        let effect = inner.endpoint.on_hello::<KernelHash>(payload, clock::now());
         self.seed = inner.endpoint.seed();
         drop(inner);
         self.start += frame_len;
@@ -196,7 +196,7 @@ impl<C: RailClient> Reader<C> {
                 self.shared.counters.rx_frames.increment();
                 self.shared.counters.rx_bytes.add(header.payload_len.into());
             }
-            Reception::Corrupt => self.shared.counters.rx_crc_errors.increment(),
+            Reception::Corrupt => self.shared.counters.rx_checksum_errors.increment(),
         }
         // Only now: what has been acknowledged is never sent again.
         let mut inner = self.shared.inner.lock();
@@ -293,7 +293,7 @@ impl<C: RailClient> Reader<C> {
         let payload = &self.buffer.bytes()[start..][..len];
         let intact = self
             .seed
-            .is_some_and(|seed| seed.payload_crc::<KernelCrc>(payload) == header.payload_crc);
+            .is_some_and(|seed| seed.checksum::<KernelHash>(payload) == header.payload_checksum);
         if intact {
             Reception::Intact
         } else {
@@ -349,7 +349,7 @@ impl<C: RailClient> Reader<C> {
 
         let intact = self
             .seed
-            .is_some_and(|seed| self.pages.crc32(seed.state()) == header.payload_crc);
+            .is_some_and(|seed| self.pages.checksum(seed) == header.payload_checksum);
         Ok(if intact {
             Reception::Intact
         } else {

@@ -3,10 +3,10 @@
 //! Properties of the wire header and the hello: what is encoded is decoded, what is damaged is refused,
 //! and nothing that is decoded is out of range.
 
-#[path = "support/crc.rs"]
-mod crc;
+#[path = "support/checksum.rs"]
+mod checksum;
 
-use crc::HostCrc;
+use checksum::HostHash;
 use proptest::prelude::*;
 use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::checksum::Seed;
@@ -37,7 +37,7 @@ use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::RnrTimer;
 
 fn seed(number: u64) -> Seed {
-    Seed::of_session::<HostCrc>(number, 1)
+    Seed::of_session::<HostHash>(number, 1)
 }
 
 fn flags() -> impl Strategy<Value = SegmentFlags> {
@@ -174,11 +174,11 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
 
 fn header() -> impl Strategy<Value = Header> {
     (any::<u32>(), any::<u32>(), any::<u32>(), body()).prop_map(
-        |(seq, ack, payload_crc, (body, payload_len))| Header {
+        |(seq, ack, payload_checksum, (body, payload_len))| Header {
             seq: RailSeq(seq),
             ack: RailSeq(ack),
             payload_len,
-            payload_crc,
+            payload_checksum,
             body,
         },
     )
@@ -189,22 +189,22 @@ proptest! {
 
     #[test]
     fn what_is_encoded_is_decoded(header in header(), session in any::<u64>()) {
-        let bytes = header.encode::<HostCrc>(seed(session));
-        prop_assert_eq!(Header::decode::<HostCrc>(&bytes, seed(session)), Ok(header));
+        let bytes = header.encode::<HostHash>(seed(session));
+        prop_assert_eq!(Header::decode::<HostHash>(&bytes, seed(session)), Ok(header));
     }
 
     #[test]
     fn a_flipped_bit_is_noticed(header in header(), bit in 0..HEADER_LEN * 8) {
-        let mut bytes = header.encode::<HostCrc>(seed(7));
+        let mut bytes = header.encode::<HostHash>(seed(7));
         bytes[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(Header::decode::<HostCrc>(&bytes, seed(7)).is_err());
+        prop_assert!(Header::decode::<HostHash>(&bytes, seed(7)).is_err());
     }
 
     #[test]
     fn another_session_s_header_is_refused(header in header()) {
-        let bytes = header.encode::<HostCrc>(seed(7));
+        let bytes = header.encode::<HostHash>(seed(7));
         prop_assert_eq!(
-            Header::decode::<HostCrc>(&bytes, seed(8)),
+            Header::decode::<HostHash>(&bytes, seed(8)),
             Err(FrameError::Checksum)
         );
     }
@@ -228,9 +228,9 @@ proptest! {
                 bytes[at] = 0;
             }
         }
-        let crc = HostCrc::crc32(seed(7).state(), &bytes[8..]);
-        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-        match Header::decode::<HostCrc>(&bytes, seed(7)) {
+        let checksum = seed(7).checksum::<HostHash>(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+        match Header::decode::<HostHash>(&bytes, seed(7)) {
             Err(error) => prop_assert_eq!(error, FrameError::Field),
             Ok(header) => {
                 prop_assert!(header.payload_len <= MAX_PAYLOAD);
@@ -255,14 +255,14 @@ proptest! {
                     }
                     Body::Hello | Body::Datagram => {}
                 }
-                prop_assert_eq!(Header::decode::<HostCrc>(&header.encode::<HostCrc>(seed(7)), seed(7)), Ok(header));
+                prop_assert_eq!(Header::decode::<HostHash>(&header.encode::<HostHash>(seed(7)), seed(7)), Ok(header));
             }
         }
     }
 
     #[test]
     fn anything_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Header::decode::<HostCrc>(&bytes, seed(7));
+        let _ = Header::decode::<HostHash>(&bytes, seed(7));
         let _ = Hello::decode(&bytes);
     }
 
@@ -289,9 +289,10 @@ proptest! {
 }
 
 #[test]
-fn the_checksum_is_crc32() {
-    // The check value of CRC-32, which is inverted at both ends.
-    assert_eq!(!HostCrc::crc32(!0, b"123456789"), 0xcbf4_3926);
+fn the_checksum_is_the_low_half_of_xxhash64() {
+    // From the published test vectors of xxHash.
+    assert_eq!(HostHash::xxh64(0, b"abc"), 0x44bc_2cf5_ad77_0999);
+    assert_eq!(Seed::shorten(0x44bc_2cf5_ad77_0999), 0xad77_0999);
 }
 
 #[test]

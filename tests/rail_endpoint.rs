@@ -2,12 +2,12 @@
 
 //! Two ends of a rail, joined by wires that lose what they are told to.
 
-#[path = "support/crc.rs"]
-mod crc;
+#[path = "support/checksum.rs"]
+mod checksum;
 #[path = "support/heap.rs"]
 mod heap;
 
-use crc::HostCrc;
+use checksum::HostHash;
 use heap::table;
 use heap::Heap;
 use usb4_roce::transport::frame::Body;
@@ -72,7 +72,7 @@ impl Rail {
             .stamp(Body::Datagram, 0, 0, InFlight::Datagram, self.now)
             .unwrap();
         let seed = self.ends[end].seed().unwrap();
-        self.carry(1 - end, &header.encode::<HostCrc>(seed));
+        self.carry(1 - end, &header.encode::<HostHash>(seed));
     }
 
     fn carry(&mut self, to: usize, bytes: &[u8]) {
@@ -81,9 +81,9 @@ impl Rail {
             return;
         }
         let end = &mut self.ends[to];
-        let header: Header = end.decode::<HostCrc>(bytes).unwrap();
+        let header: Header = end.decode::<HostHash>(bytes).unwrap();
         if header.body == Body::Hello {
-            end.on_hello::<HostCrc>(&bytes[HEADER_LEN..], self.now)
+            end.on_hello::<HostHash>(&bytes[HEADER_LEN..], self.now)
                 .unwrap();
         } else if end.on_header(&header, self.now).unwrap() == Incoming::Deliver {
             end.finish(Reception::Intact, self.now);
@@ -100,7 +100,7 @@ impl Rail {
             let mut moved = false;
             for end in 0..2 {
                 self.ends[end].check(self.now).unwrap();
-                while let Some(frame) = self.ends[end].next_control::<HostCrc>(self.now) {
+                while let Some(frame) = self.ends[end].next_control::<HostHash>(self.now) {
                     moved = true;
                     self.carry(1 - end, frame.bytes());
                 }

@@ -2,20 +2,18 @@
 
 //! The checksum over headers and payloads, supplied by the caller.
 
-/// CRC-32 (IEEE 802.3, reflected), as the kernel's `crc32_le()` computes it; RoCE's invariant CRC has the same
-/// polynomial (IBTA 7.8.1).
+/// xxHash-64, as the kernel's `xxh64()` computes it.
 pub trait Checksum {
-    /// Feeds `data` to a CRC whose state is `state`, without any inversion at either end, and
-    /// returns the new state. Feeding two pieces one after the other equals feeding both at once.
-    fn crc32(state: u32, data: &[u8]) -> u32;
+    /// The hash of `data` with this seed.
+    fn xxh64(seed: u64, data: &[u8]) -> u64;
 }
 
-/// Start state of all checksums of one session, known only to its two ends.
+/// Key of all checksums of one session, known only to its two ends.
 ///
 /// It keeps frames of an earlier session, and headers forged inside a payload, from being taken
 /// for frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Seed(pub(crate) u32);
+pub struct Seed(u64);
 
 impl Seed {
     /// The seed of frames that are exchanged before a session exists: the handshake's.
@@ -28,17 +26,24 @@ impl Seed {
         } else {
             (other, one)
         };
-        let state = C::crc32(Self::HANDSHAKE.0, &low.to_le_bytes());
-        Self(C::crc32(state, &high.to_le_bytes()))
+        let mut ids = [0; 16];
+        ids[..8].copy_from_slice(&low.to_le_bytes());
+        ids[8..].copy_from_slice(&high.to_le_bytes());
+        Self(C::xxh64(Self::HANDSHAKE.0, &ids))
     }
 
-    /// The state a checksum starts from; for callers that feed a payload piece by piece.
-    pub const fn state(self) -> u32 {
+    /// The seed of the hash; for callers that hash a payload piece by piece.
+    pub const fn key(self) -> u64 {
         self.0
     }
 
-    /// The checksum of a payload that lies in one piece. Padding is not covered.
-    pub fn payload_crc<C: Checksum>(self, payload: &[u8]) -> u32 {
-        C::crc32(self.0, payload)
+    /// The checksum that a hash makes: its low half.
+    pub const fn shorten(hash: u64) -> u32 {
+        hash as u32
+    }
+
+    /// The checksum of bytes that lie in one piece. The padding of a payload is not covered.
+    pub fn checksum<C: Checksum>(self, bytes: &[u8]) -> u32 {
+        Self::shorten(C::xxh64(self.0, bytes))
     }
 }

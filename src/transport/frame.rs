@@ -33,7 +33,7 @@ pub const MAX_PAYLOAD: u32 = (16 * STREAM_FRAME - HEADER_LEN) as u32;
 const MAGIC: u32 = 0x4534_5255;
 
 /// Where the checksummed part of a header begins.
-const CRC_START: usize = 8;
+const CHECKSUM_START: usize = 8;
 
 /// Length of a payload with its padding.
 pub const fn padded(payload_len: u32) -> u32 {
@@ -215,7 +215,7 @@ pub struct Header {
     /// Bytes that follow the header, without padding; at most [`MAX_PAYLOAD`].
     pub payload_len: u32,
     /// Checksum of those bytes.
-    pub payload_crc: u32,
+    pub payload_checksum: u32,
     /// The rest.
     pub body: Body,
 }
@@ -261,7 +261,7 @@ struct Raw {
     opcode: u8,
     flags: u16,
     payload_len: u32,
-    payload_crc: u32,
+    payload_checksum: u32,
     dest_qpn: u32,
     src_qpn: u32,
     psn: u32,
@@ -282,7 +282,7 @@ impl Raw {
         out[17] = self.opcode;
         out[18..20].copy_from_slice(&self.flags.to_le_bytes());
         out[20..24].copy_from_slice(&self.payload_len.to_le_bytes());
-        out[24..28].copy_from_slice(&self.payload_crc.to_le_bytes());
+        out[24..28].copy_from_slice(&self.payload_checksum.to_le_bytes());
         out[28..32].copy_from_slice(&self.dest_qpn.to_le_bytes());
         out[32..36].copy_from_slice(&self.src_qpn.to_le_bytes());
         out[36..40].copy_from_slice(&self.psn.to_le_bytes());
@@ -305,7 +305,7 @@ impl Raw {
             opcode: bytes[17],
             flags: u16::from_le_bytes([bytes[18], bytes[19]]),
             payload_len: u32_at(20),
-            payload_crc: u32_at(24),
+            payload_checksum: u32_at(24),
             dest_qpn: u32_at(28),
             src_qpn: u32_at(32),
             psn: u32_at(36),
@@ -322,8 +322,8 @@ impl Header {
     /// Encodes the header; the checksum is computed from `seed`.
     pub fn encode<C: Checksum>(&self, seed: Seed) -> [u8; HEADER_LEN] {
         let mut bytes = self.to_raw().write();
-        let crc = C::crc32(seed.0, &bytes[CRC_START..]);
-        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        let checksum = seed.checksum::<C>(&bytes[CHECKSUM_START..]);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -340,8 +340,8 @@ impl Header {
         if bytes[0..4] != MAGIC.to_le_bytes() {
             return Err(FrameError::Magic);
         }
-        let crc = C::crc32(seed.0, &bytes[CRC_START..]);
-        if bytes[4..8] != crc.to_le_bytes() {
+        let checksum = seed.checksum::<C>(&bytes[CHECKSUM_START..]);
+        if bytes[4..8] != checksum.to_le_bytes() {
             return Err(FrameError::Checksum);
         }
         Self::from_raw(&Raw::read(bytes)).ok_or(FrameError::Field)
@@ -357,7 +357,7 @@ impl Header {
             seq: self.seq.0,
             ack: self.ack.0,
             payload_len: self.payload_len,
-            payload_crc: self.payload_crc,
+            payload_checksum: self.payload_checksum,
             ..Raw::default()
         };
         match self.body {
@@ -457,7 +457,7 @@ impl Header {
             seq: RailSeq(raw.seq),
             ack: RailSeq(raw.ack),
             payload_len: raw.payload_len,
-            payload_crc: raw.payload_crc,
+            payload_checksum: raw.payload_checksum,
             body,
         })
     }

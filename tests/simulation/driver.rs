@@ -27,7 +27,7 @@ use usb4_roce::transport::rail::rx::Reception;
 
 use crate::cable::Cable;
 use crate::cable::Read;
-use crate::crc::HostCrc;
+use crate::checksum::HostHash;
 use crate::heap::table;
 use crate::heap::Heap;
 use crate::host::Arrived;
@@ -183,7 +183,7 @@ impl Driver {
             return;
         }
         if around.rng.random_range(0..2) == 0 {
-            if let Some(goodbye) = self.endpoint.goodbye::<HostCrc>(around.now) {
+            if let Some(goodbye) = self.endpoint.goodbye::<HostHash>(around.now) {
                 if self.written == self.out.len() {
                     around
                         .cable
@@ -263,7 +263,7 @@ impl Driver {
         if self.staging.len() < HEADER_LEN {
             return Ok(false);
         }
-        let Ok(header) = self.endpoint.decode::<HostCrc>(&self.staging) else {
+        let Ok(header) = self.endpoint.decode::<HostHash>(&self.staging) else {
             self.staging.drain(..HEADER_LEN);
             self.skipped += 1;
             self.endpoint.note_damage(around.now);
@@ -321,10 +321,10 @@ impl Driver {
         around: &mut Surroundings<'_>,
     ) -> Result<(), RailFault> {
         let header = &arriving.header;
-        let intact = arriving.seed.payload_crc::<HostCrc>(payload) == header.payload_crc;
+        let intact = arriving.seed.checksum::<HostHash>(payload) == header.payload_checksum;
         if header.body == Body::Hello {
             if intact {
-                let result = self.endpoint.on_hello::<HostCrc>(payload, around.now);
+                let result = self.endpoint.on_hello::<HostHash>(payload, around.now);
                 self.hand_back(around);
                 self.tell(around, format_args!("got a hello: {result:?}"));
                 if result? != HelloEffect::Nothing {
@@ -387,7 +387,7 @@ impl Driver {
 
     /// Collects what to write next: small frames together, a bulk frame alone.
     fn gather(&mut self, around: &mut Surroundings<'_>) {
-        while let Some(frame) = self.endpoint.next_control::<HostCrc>(around.now) {
+        while let Some(frame) = self.endpoint.next_control::<HostHash>(around.now) {
             self.out.extend_from_slice(frame.bytes());
             if self.out.len() + 3 * HEADER_LEN > STREAM_FRAME {
                 return;
@@ -410,17 +410,17 @@ impl Driver {
             };
             around.ledger.frames(self.cable, self.end).send(seq, item);
             self.tell(around, format_args!("sends {} {body:?}", seq.0));
-            let crc = if payload.is_empty() {
+            let checksum = if payload.is_empty() {
                 0
             } else {
-                seed.payload_crc::<HostCrc>(&payload)
+                seed.checksum::<HostHash>(&payload)
             };
             let header = self
                 .endpoint
-                .stamp(body, payload.len() as u32, crc, item, around.now)
+                .stamp(body, payload.len() as u32, checksum, item, around.now)
                 .unwrap();
             assert_eq!(header.seq, seq);
-            self.out.extend_from_slice(&header.encode::<HostCrc>(seed));
+            self.out.extend_from_slice(&header.encode::<HostHash>(seed));
             self.out.extend_from_slice(&payload);
             let end = self.out.len().next_multiple_of(HEADER_LEN);
             self.out.resize(end, 0);

@@ -11,8 +11,8 @@
 //! happens in it.
 
 mod cable;
-#[path = "../support/crc.rs"]
-mod crc;
+#[path = "../support/checksum.rs"]
+mod checksum;
 mod driver;
 mod frames;
 #[path = "../support/heap.rs"]

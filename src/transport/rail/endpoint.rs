@@ -117,7 +117,7 @@ impl ControlFrame {
             seq: RailSeq(0),
             ack: RailSeq(0),
             payload_len: HELLO_LEN as u32,
-            payload_crc: Seed::HANDSHAKE.payload_crc::<C>(&payload),
+            payload_checksum: Seed::HANDSHAKE.checksum::<C>(&payload),
             body: Body::Hello,
         };
         let mut frame = Self::bare::<C>(&header, Seed::HANDSHAKE);
@@ -397,7 +397,7 @@ impl<S: Storage> RailEndpoint<S> {
         &mut self,
         body: Body,
         payload_len: u32,
-        payload_crc: u32,
+        payload_checksum: u32,
         item: InFlight,
         now: Instant,
     ) -> Option<Header> {
@@ -420,7 +420,7 @@ impl<S: Storage> RailEndpoint<S> {
             seq,
             ack: open.rx.ack(),
             payload_len,
-            payload_crc,
+            payload_checksum,
             body,
         })
     }
@@ -544,7 +544,7 @@ impl<S: Storage> RailEndpoint<S> {
             seq,
             ack: open.rx.ack(),
             payload_len: 0,
-            payload_crc: 0,
+            payload_checksum: 0,
             body,
         })
     }

@@ -2,7 +2,6 @@
 
 //! Headers and hellos of bytes that anyone may have sent.
 
-use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::padded;
 use usb4_roce::transport::frame::Header;
@@ -11,15 +10,15 @@ use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
 
-use super::crc::HostCrc;
+use super::checksum::HostHash;
 
 const MAGIC: u32 = 0x4534_5255;
 
 /// Makes any bytes pass for a header as far as magic and checksum go.
 pub fn sign(bytes: &mut [u8; HEADER_LEN], seed: Seed) {
     bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-    let crc = HostCrc::crc32(seed.state(), &bytes[8..]);
-    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    let checksum = seed.checksum::<HostHash>(&bytes[8..]);
+    bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// The header that any bytes are, once signed.
@@ -28,17 +27,17 @@ pub fn signed(data: &[u8], seed: Seed) -> Option<Header> {
     let len = data.len().min(HEADER_LEN);
     bytes[..len].copy_from_slice(&data[..len]);
     sign(&mut bytes, seed);
-    Header::decode::<HostCrc>(&bytes, seed).ok()
+    Header::decode::<HostHash>(&bytes, seed).ok()
 }
 
 pub fn run(data: &[u8]) {
     let seed = Seed::HANDSHAKE;
-    let _ = Header::decode::<HostCrc>(data, seed);
+    let _ = Header::decode::<HostHash>(data, seed);
     if let Some(header) = signed(data, seed) {
         assert!(header.payload_len <= MAX_PAYLOAD);
         assert_eq!(padded(header.payload_len) % HEADER_LEN as u32, 0);
-        let again = header.encode::<HostCrc>(seed);
-        assert_eq!(Header::decode::<HostCrc>(&again, seed), Ok(header));
+        let again = header.encode::<HostHash>(seed);
+        assert_eq!(Header::decode::<HostHash>(&again, seed), Ok(header));
     }
     let mut data = data.to_vec();
     if let Some(version) = data.get_mut(..2) {

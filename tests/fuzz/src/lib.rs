@@ -3,8 +3,8 @@
 //! What is fuzzed: each module takes arbitrary bytes as a program for one part of the core, runs it, and
 //! panics if a promise is broken.
 
-#[path = "../../support/crc.rs"]
-mod crc;
+#[path = "../../support/checksum.rs"]
+mod checksum;
 pub mod frame;
 #[path = "../../support/heap.rs"]
 mod heap;

@@ -27,7 +27,7 @@ use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
 use usb4_roce::transport::rail::rx::Reception;
 use usb4_roce::transport::rail::InFlight;
 
-use super::crc::HostCrc;
+use super::checksum::HostHash;
 use super::frame::signed;
 use super::heap::table;
 use super::heap::Heap;
@@ -79,7 +79,7 @@ impl End {
     /// Takes everything the end has to say, and hears its hellos.
     fn listen(&mut self) {
         for _ in 0..MOST_CONTROL_FRAMES {
-            let Some(frame) = self.endpoint.next_control::<HostCrc>(self.now) else {
+            let Some(frame) = self.endpoint.next_control::<HostHash>(self.now) else {
                 let due = self.endpoint.deadline();
                 assert!(
                     due.is_none_or(|due| due > Instant(0)),
@@ -89,7 +89,7 @@ impl End {
             };
             let bytes = frame.bytes();
             assert_eq!(bytes.len() % HEADER_LEN, 0);
-            if let Ok(header) = Header::decode::<HostCrc>(bytes, Seed::HANDSHAKE) {
+            if let Ok(header) = Header::decode::<HostHash>(bytes, Seed::HANDSHAKE) {
                 assert_eq!(header.body, Body::Hello);
                 self.heard = Hello::decode(&bytes[HEADER_LEN..])
                     .ok()
@@ -109,7 +109,9 @@ impl End {
             step,
             first_seq,
         };
-        let _ = self.endpoint.on_hello::<HostCrc>(&hello.encode(), self.now);
+        let _ = self
+            .endpoint
+            .on_hello::<HostHash>(&hello.encode(), self.now);
     }
 
     fn hand_back(&mut self) {
@@ -137,7 +139,7 @@ impl End {
             }
             4 => {
                 let payload: [u8; 128] = input.arbitrary()?;
-                let _ = self.endpoint.on_hello::<HostCrc>(&payload, self.now);
+                let _ = self.endpoint.on_hello::<HostHash>(&payload, self.now);
             }
             5 => {
                 for _ in 0..input.int_in_range(0..=TABLE)? {

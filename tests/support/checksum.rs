@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The transport's checksum on the host.
+
+use usb4_roce::transport::checksum::Checksum;
+
+/// xxHash-64 of the `xxhash-rust` crate.
+pub struct HostHash;
+
+impl Checksum for HostHash {
+    fn xxh64(seed: u64, data: &[u8]) -> u64 {
+        xxhash_rust::xxh64::xxh64(data, seed)
+    }
+}
