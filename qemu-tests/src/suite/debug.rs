@@ -3,6 +3,7 @@
 //! What other suites do, on the debug kernel: an older version than the stock one, with lockdep, KASAN and kmemleak
 //! watching. It is an order of magnitude slower, so not all of it.
 
+use super::faults;
 use super::life;
 use super::verbs;
 use super::Suite;
@@ -12,7 +13,7 @@ use crate::kernel_tree::Kernel;
 /// How much more time a test gets here.
 const SLOWNESS: u32 = 2;
 
-/// Traffic, mistakes, ends in the middle of it, coming and going, over one cable.
+/// Traffic, bad weather, mistakes, ends in the middle of it, coming and going, over one cable.
 pub fn suite() -> Suite {
     let life = life::suite();
     let traffic = ["ping", "verify", "errors", "all-reduce"];
@@ -22,6 +23,7 @@ pub fn suite() -> Suite {
         "unload-and-load-again",
     ];
     let mut tests = chosen(verbs::suite().tests, &traffic);
+    tests.extend(chosen(faults::suite().tests, &["everything-at-once"]));
     tests.extend(chosen(life.tests, &ends));
     Suite {
         name: "debug",

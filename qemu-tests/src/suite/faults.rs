@@ -131,13 +131,13 @@ fn one_in(count: u32) -> Option<NonZeroU32> {
 }
 
 /// Makes both directions of all cables faulty.
-fn set_weather(cables: &mut Client, faults: &Faults) -> Result<()> {
-    for (number, cable) in (0..).zip(CABLES) {
+fn set_weather(stage: &Stage<'_>, cables: &mut Client, faults: &Faults) -> Result<()> {
+    for (number, cable) in (0..).zip(&stage.instance().topology().cables) {
         let faults = Faults {
             seed: number,
             ..faults.clone()
         };
-        cables.set_faults(cable, &faults)?;
+        cables.set_faults(&cable.name, &faults)?;
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ fn in_weather(
 ) -> Result<()> {
     let mut cables = stage.instance().cables()?;
     let before = counters(&mut cables)?;
-    set_weather(&mut cables, faults)?;
+    set_weather(stage, &mut cables, faults)?;
     what()?;
     let after = counters(&mut cables)?;
     let counts = after.iter().zip(&before);
@@ -168,7 +168,7 @@ fn in_weather(
         counts.iter().sum::<u64>() > 0,
         "the cables were not faulty: {counts:?}"
     );
-    set_weather(&mut cables, &Faults::default())?;
+    set_weather(stage, &mut cables, &Faults::default())?;
     roce::await_up(stage.instance())
 }
 
