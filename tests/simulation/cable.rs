@@ -49,6 +49,8 @@ struct Direction {
     eof: bool,
     /// Nothing can be read before the stream has been closed.
     wedged: bool,
+    /// How many of the next frames will be lost.
+    doomed: u32,
 }
 
 /// What reading gave.
@@ -117,6 +119,7 @@ impl Cable {
             consumed: 0,
             eof: false,
             wedged: false,
+            doomed: 0,
         };
         Self {
             config,
@@ -203,10 +206,30 @@ impl Cable {
         self.towards[end].wedged = true;
     }
 
+    /// Loses what is on its way from this end, and the next frames. Only a cable that loses frames anyway does.
+    pub fn lose(&mut self, end: usize, next: u32) {
+        if !self.faulty || self.config.loss == 0 {
+            return;
+        }
+        let direction = &mut self.towards[1 - end];
+        // One of which a part has been read has arrived.
+        let arrived = usize::from(direction.read > 0);
+        let lost = direction.frames.len().saturating_sub(arrived);
+        direction.frames.truncate(arrived);
+        direction.doomed = next;
+        self.injected.lost_frames += lost as u64;
+        self.tell(format_args!(
+            "loses {lost} frames from end {end}, and the next {next}"
+        ));
+    }
+
     pub fn heal(&mut self) {
         self.plugged = true;
         self.stalled_until = Instant(0);
         self.faulty = false;
+        for direction in &mut self.towards {
+            direction.doomed = 0;
+        }
     }
 
     /// Writes what the ring takes; says how much that was.
@@ -228,7 +251,9 @@ impl Cable {
             ));
             direction.free_at = sent;
             written += piece.len();
-            if faulty && chance(rng, config.loss) {
+            let doomed = direction.doomed > 0;
+            direction.doomed = direction.doomed.saturating_sub(1);
+            if doomed || faulty && chance(rng, config.loss) {
                 self.injected.lost_frames += 1;
                 self.log.say(format_args!(
                     "cable {}: loses {} bytes from end {end}",

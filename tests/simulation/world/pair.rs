@@ -305,10 +305,25 @@ impl World {
                     self.ledger.connections[life].disturbed = [true; 2];
                 }
                 self.hosts[host].destroy(qp);
+                if ordeal == Ordeal::Leave {
+                    self.lose_farewell(index);
+                }
             }
             Ordeal::Revoke => self.revoke(life),
         }
         true
+    }
+
+    /// Loses what end 0 has said last, or what it will say.
+    fn lose_farewell(&mut self, index: usize) {
+        let [(host, _), (peer, _)] = self.pairs[index].ends;
+        for driver in self.drivers[host]
+            .iter()
+            .filter(|driver| driver.peer == peer)
+        {
+            let next = self.rng.random_range(0..3);
+            self.cables[driver.cable].lose(driver.end, next);
+        }
     }
 
     /// Whether the user of end 0 knows that both ends have got all they wanted.
