@@ -2,6 +2,7 @@
 
 //! Making USB4STREAM devices on the hosts of a lab.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -37,11 +38,19 @@ for stream in /sys/kernel/config/thunderbolt/stream/*/; do
   mkdir $stream/bell && rmdir $stream/bell || exit
 done";
 
+/// How long hosts may still be reading what has changed before.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// Makes a stream named `name` on every host for each of its cables.
 pub fn make(instance: &Instance, name: &str) -> Result<()> {
     // In the order of their names: each waits only for those before it.
-    for host in instance.names() {
-        make_on(instance, &host, name)?;
+    let hosts = instance.names();
+    for (number, host) in hosts.iter().enumerate() {
+        make_on(instance, host, name)?;
+        if number + 1 < hosts.len() {
+            thread::sleep(SETTLE);
+            announce(instance, host)?;
+        }
     }
     Ok(())
 }
@@ -51,12 +60,17 @@ pub fn make(instance: &Instance, name: &str) -> Result<()> {
 pub fn make_again_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
     for other in instance.names() {
         if other != host {
-            instance
-                .shell(&other, ANNOUNCE, LIMIT)
-                .context("announce the streams")?;
+            announce(instance, &other)?;
         }
     }
     make_on(instance, host, name)
+}
+
+fn announce(instance: &Instance, host: &str) -> Result<()> {
+    instance
+        .shell(host, ANNOUNCE, LIMIT)
+        .context("announce the streams")?;
+    Ok(())
 }
 
 fn make_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
