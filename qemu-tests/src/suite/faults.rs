@@ -210,7 +210,7 @@ fn late_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
         late_interrupt_one_in: one_in(50),
         ..Faults::default()
     };
-    weather(stage, &faults, |c| c.frames, "--variant event-rq")
+    weather(stage, &faults, |c| c.late_interrupts, "--variant event-rq")
 }
 
 fn latency(stage: &Stage<'_>) -> Result<Outcome> {
@@ -218,7 +218,7 @@ fn latency(stage: &Stage<'_>) -> Result<Outcome> {
         latency_us: 3_000,
         ..Faults::default()
     };
-    weather(stage, &faults, |c| c.frames, "--variant poll-srq")
+    weather(stage, &faults, |c| c.delayed, "--variant poll-srq")
 }
 
 /// All that one direction can suffer without going down.

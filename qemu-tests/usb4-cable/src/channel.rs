@@ -196,6 +196,7 @@ impl Channel {
                             buffer.copy_from(payload.first(buffer.len()))
                         });
                     } else {
+                        self.counters.delayed += 1;
                         self.in_flight.entry(hop).or_default().push_back(InFlight {
                             due: now + latency,
                             payload: payload.to_vec(),
@@ -260,6 +261,7 @@ impl Channel {
             self.counters.corrupted += 1;
             Integrity::CrcError
         };
+        self.counters.late_interrupts += u64::from(arrival.signal == Signal::Late);
         to.receive(
             ring,
             arrival.len,

@@ -20,6 +20,11 @@ pub struct DirectionCounters {
     /// Frames delivered damaged and marked by the
     /// [`corrupt_one_in`](crate::fault::Faults::corrupt_one_in) fault.
     pub corrupted: u64,
+    /// Frames delivered without an interrupt by the
+    /// [`late_interrupt_one_in`](crate::fault::Faults::late_interrupt_one_in) fault.
+    pub late_interrupts: u64,
+    /// Frames that did not arrive at once, because of the [`latency_us`](crate::fault::Faults::latency_us) fault.
+    pub delayed: u64,
     /// Frames refused by the receiving ring's start or end of frame mask.
     pub masked: u64,
     /// Times a sending ring went from moving to held by end-to-end flow control.

@@ -57,6 +57,7 @@ fn late_interrupts() {
     pair.set_faults(Faults::default());
     pair.send(b"loud");
     assert_eq!(pair.b.interrupts.take(), [0]);
+    assert_eq!(pair.counters().late_interrupts, 1);
 }
 
 #[test]
@@ -88,6 +89,8 @@ fn latency() {
     pair.fabric.step(now + Duration::from_micros(1010));
     let payloads: Vec<_> = pair.received().into_iter().map(|f| f.payload).collect();
     assert_eq!(payloads, [b"held", b"last"]);
+    // The last one as well: it had to wait for the one before it.
+    assert_eq!(pair.counters().delayed, 4);
 }
 
 #[test]
