@@ -336,8 +336,7 @@ impl Driver {
         if !arriving.deliver {
             return Ok(());
         }
-        let has_payload = header.payload_len > 0;
-        if !has_payload || intact {
+        if intact {
             let placement = arriving
                 .placement
                 .unwrap_or_else(|| around.host.place(header, around.now, around.ledger));
@@ -410,11 +409,7 @@ impl Driver {
             };
             around.ledger.frames(self.cable, self.end).send(seq, item);
             self.tell(around, format_args!("sends {} {body:?}", seq.0));
-            let checksum = if payload.is_empty() {
-                0
-            } else {
-                seed.checksum::<HostHash>(&payload)
-            };
+            let checksum = seed.checksum::<HostHash>(&payload);
             let header = self
                 .endpoint
                 .stamp(body, payload.len() as u32, checksum, item, around.now)
