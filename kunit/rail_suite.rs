@@ -31,7 +31,7 @@ fn end(number: u64) -> Result<End> {
     let identity = Identity {
         node_guid: NodeGuid(number),
         mac: [2, 0, 0, 0, 0, number as u8],
-        features: Features(0),
+        features: Features::FAST_CRC32C,
         limits: Limits {
             max_payload: MAX_PAYLOAD,
             window: 256,

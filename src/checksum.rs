@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! xxHash-64 by the kernel's own implementation (`lib/xxhash.c`).
+//! The checksums' hash functions, by the kernel's own implementations (`lib/xxhash.c`, `lib/crc/`).
 
 use core::mem::MaybeUninit;
 
 use crate::stream_adapter::bindings;
+use crate::transport::checksum::Algorithm;
 use crate::transport::checksum::Checksum;
 use crate::transport::checksum::Seed;
 
-/// The kernel's xxHash-64.
+/// The kernel's xxHash-64 and CRC-32C.
 pub struct KernelHash;
 
 impl Checksum for KernelHash {
@@ -16,19 +17,35 @@ impl Checksum for KernelHash {
         // SAFETY: A slice is readable for its length.
         unsafe { bindings::xxh64(data.as_ptr().cast(), data.len(), seed) }
     }
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        // SAFETY: A slice is readable for its length.
+        unsafe { bindings::crc32c(crc, data.as_ptr().cast(), data.len()) }
+    }
 }
 
 /// A checksum of bytes that do not lie in one piece. Equals that of the pieces one after the other.
-pub struct PiecewiseHash(bindings::xxh64_state);
+pub struct PiecewiseHash(State);
+
+/// What the pieces so far have led to.
+enum State {
+    Xxh64(bindings::xxh64_state),
+    Crc32c(u32),
+}
 
 impl PiecewiseHash {
     /// The checksum of nothing yet, in the session with this seed.
     pub fn new(seed: Seed) -> Self {
-        let mut state = MaybeUninit::uninit();
-        // SAFETY: The function writes the whole state.
-        unsafe { bindings::xxh64_reset(state.as_mut_ptr(), seed.key()) };
-        // SAFETY: As above; any bits are a valid state for Rust.
-        Self(unsafe { state.assume_init() })
+        Self(match seed.algorithm() {
+            Algorithm::Xxh64 => {
+                let mut state = MaybeUninit::uninit();
+                // SAFETY: The function writes the whole state.
+                unsafe { bindings::xxh64_reset(state.as_mut_ptr(), seed.key()) };
+                // SAFETY: As above; any bits are a valid state for Rust.
+                State::Xxh64(unsafe { state.assume_init() })
+            }
+            Algorithm::Crc32c => State::Crc32c(seed.initial_crc()),
+        })
     }
 
     /// Goes on with `len` bytes at `ptr`, which other threads or processes may be writing.
@@ -37,13 +54,24 @@ impl PiecewiseHash {
     ///
     /// `ptr` must be readable for `len` bytes.
     pub unsafe fn update_raw(&mut self, ptr: *const u8, len: usize) {
-        // SAFETY: The caller promises that the memory is readable. It fails only when `ptr` is null.
-        unsafe { bindings::xxh64_update(&mut self.0, ptr.cast(), len) };
+        match &mut self.0 {
+            State::Xxh64(state) => {
+                // SAFETY: The caller promises that the memory is readable. It fails only when `ptr` is null.
+                unsafe { bindings::xxh64_update(state, ptr.cast(), len) };
+            }
+            State::Crc32c(crc) => {
+                // SAFETY: The caller promises that the memory is readable.
+                *crc = unsafe { bindings::crc32c(*crc, ptr.cast(), len) };
+            }
+        }
     }
 
     /// The checksum of all bytes so far.
     pub fn finish(&self) -> u32 {
-        // SAFETY: `new` has initialised the state.
-        Seed::shorten(unsafe { bindings::xxh64_digest(&self.0) })
+        match &self.0 {
+            // SAFETY: `new` has initialised the state.
+            State::Xxh64(state) => Seed::shorten(unsafe { bindings::xxh64_digest(state) }),
+            State::Crc32c(crc) => *crc,
+        }
     }
 }

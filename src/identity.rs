@@ -72,10 +72,20 @@ impl HostIdentity {
         Identity {
             node_guid: self.node_guid,
             mac: self.mac(),
-            features: Features(0),
+            features: features(),
             limits: LIMITS,
             name,
         }
+    }
+}
+
+/// What this host's processor is good at.
+fn features() -> Features {
+    // SAFETY: The function only reads what the kernel found out at boot.
+    if unsafe { shim::stream_shim_has_fast_crc32c() } {
+        Features::FAST_CRC32C
+    } else {
+        Features::NONE
     }
 }
 

@@ -6,6 +6,7 @@
  */
 #include <linux/bvec.h>
 #include <linux/configfs.h>
+#include <linux/crc32.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/file.h>

@@ -221,7 +221,9 @@ impl<C: RailClient> Shared<C> {
             HelloEffect::Up => {
                 this.announce_down();
                 let mut inner = this.inner.lock();
-                let Some(peer) = inner.endpoint.peer().copied() else {
+                let (Some(peer), Some(seed)) =
+                    (inner.endpoint.peer().copied(), inner.endpoint.seed())
+                else {
                     return;
                 };
                 inner.announced = Announced::Up;
@@ -232,12 +234,13 @@ impl<C: RailClient> Shared<C> {
                 let rate = known.unwrap_or(Rate::LEAST);
                 this.rate.store(rate.0, Relaxed);
                 pr_info!(
-                    "rail {}: up, peer {} ({:016x}), {}{} Mb/s\n",
+                    "rail {}: up, peer {} ({:016x}), {}{} Mb/s, checksums are {}\n",
                     this.name(),
                     peer.name(),
                     peer.node_guid.0,
                     if known.is_some() { "" } else { "at least " },
-                    rate.0
+                    rate.0,
+                    seed.algorithm().name()
                 );
                 let link: Arc<dyn RailLink> = this.clone();
                 this.client.rail_up(this.id, &peer, &link);

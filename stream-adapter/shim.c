@@ -40,3 +40,8 @@ void stream_shim_smp_wmb(void)
 {
 	smp_wmb();
 }
+
+bool stream_shim_has_fast_crc32c(void)
+{
+	return crc32_optimizations() & CRC32C_OPTIMIZATION;
+}

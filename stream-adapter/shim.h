@@ -14,5 +14,6 @@ struct device *stream_shim_find_child(struct device *parent, const char *name);
 ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page);
 void stream_shim_host_name(char *name, size_t size);
 void stream_shim_smp_wmb(void);
+bool stream_shim_has_fast_crc32c(void);
 
 #endif

@@ -8,6 +8,7 @@ mod checksum;
 
 use checksum::HostHash;
 use proptest::prelude::*;
+use usb4_roce::transport::checksum::Algorithm;
 use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::is_segment_size;
@@ -31,13 +32,18 @@ use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::RnrTimer;
 
-fn seed(number: u64) -> Seed {
-    Seed::of_session::<HostHash>(number, 1)
+fn seed(number: u64, algorithm: Algorithm) -> Seed {
+    Seed::of_session::<HostHash>(number, 1, algorithm)
+}
+
+fn algorithm() -> impl Strategy<Value = Algorithm> {
+    prop_oneof![Just(Algorithm::Xxh64), Just(Algorithm::Crc32c)]
 }
 
 fn flags() -> impl Strategy<Value = SegmentFlags> {
@@ -188,23 +194,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_encoded_is_decoded(header in header(), session in any::<u64>()) {
-        let bytes = header.encode::<HostHash>(seed(session));
-        prop_assert_eq!(Header::decode::<HostHash>(&bytes, seed(session)), Ok(header));
+    fn what_is_encoded_is_decoded(
+        header in header(), session in any::<u64>(), algorithm in algorithm(),
+    ) {
+        let bytes = header.encode::<HostHash>(seed(session, algorithm));
+        prop_assert_eq!(Header::decode::<HostHash>(&bytes, seed(session, algorithm)), Ok(header));
     }
 
     #[test]
-    fn a_flipped_bit_is_noticed(header in header(), bit in 0..HEADER_LEN * 8) {
-        let mut bytes = header.encode::<HostHash>(seed(7));
+    fn a_flipped_bit_is_noticed(
+        header in header(), bit in 0..HEADER_LEN * 8, algorithm in algorithm(),
+    ) {
+        let mut bytes = header.encode::<HostHash>(seed(7, algorithm));
         bytes[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(Header::decode::<HostHash>(&bytes, seed(7)).is_err());
+        prop_assert!(Header::decode::<HostHash>(&bytes, seed(7, algorithm)).is_err());
     }
 
     #[test]
-    fn another_session_s_header_is_refused(header in header()) {
-        let bytes = header.encode::<HostHash>(seed(7));
+    fn another_session_s_header_is_refused(header in header(), algorithm in algorithm()) {
+        let bytes = header.encode::<HostHash>(seed(7, algorithm));
         prop_assert_eq!(
-            Header::decode::<HostHash>(&bytes, seed(8)),
+            Header::decode::<HostHash>(&bytes, seed(8, algorithm)),
             Err(FrameError::Checksum)
         );
     }
@@ -217,6 +227,7 @@ proptest! {
         opcode in 0..8u8,
         flags in 0..0x80u16,
         small in any::<bool>(),
+        algorithm in algorithm(),
     ) {
         bytes[0..4].copy_from_slice(&0x4534_5255u32.to_le_bytes());
         bytes[16] = kind;
@@ -228,9 +239,9 @@ proptest! {
                 bytes[at] = 0;
             }
         }
-        let checksum = seed(7).checksum::<HostHash>(&bytes[8..]);
+        let checksum = seed(7, algorithm).checksum::<HostHash>(&bytes[8..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
-        match Header::decode::<HostHash>(&bytes, seed(7)) {
+        match Header::decode::<HostHash>(&bytes, seed(7, algorithm)) {
             Err(error) => prop_assert_eq!(error, FrameError::Field),
             Ok(header) => {
                 prop_assert!(header.payload_len <= MAX_PAYLOAD);
@@ -255,14 +266,18 @@ proptest! {
                     }
                     Body::Hello | Body::Datagram => {}
                 }
-                prop_assert_eq!(Header::decode::<HostHash>(&header.encode::<HostHash>(seed(7)), seed(7)), Ok(header));
+                let seed = seed(7, algorithm);
+                let again = header.encode::<HostHash>(seed);
+                prop_assert_eq!(Header::decode::<HostHash>(&again, seed), Ok(header));
             }
         }
     }
 
     #[test]
-    fn anything_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Header::decode::<HostHash>(&bytes, seed(7));
+    fn anything_is_survived(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200), algorithm in algorithm(),
+    ) {
+        let _ = Header::decode::<HostHash>(&bytes, seed(7, algorithm));
         let _ = Hello::decode(&bytes);
     }
 
@@ -289,10 +304,34 @@ proptest! {
 }
 
 #[test]
-fn the_checksum_is_the_low_half_of_xxhash64() {
+fn one_checksum_is_the_low_half_of_xxhash64() {
     // From the published test vectors of xxHash.
     assert_eq!(HostHash::xxh64(0, b"abc"), 0x44bc_2cf5_ad77_0999);
     assert_eq!(Seed::shorten(0x44bc_2cf5_ad77_0999), 0xad77_0999);
+}
+
+#[test]
+fn the_other_checksum_is_crc32c_not_inverted() {
+    // The check value of CRC-32C, which is inverted before and after.
+    assert_eq!(!HostHash::crc32c(!0, b"123456789"), 0xe306_9283);
+    let seed = seed(7, Algorithm::Crc32c);
+    assert_eq!(seed.checksum::<HostHash>(&[]), seed.key() as u32);
+}
+
+#[test]
+fn sessions_use_crc32c_if_both_ends_have_instructions_for_it() {
+    let (fast, plain) = (Features::FAST_CRC32C, Features::NONE);
+    let unknown = Features(!1);
+    for (one, other, expected) in [
+        (plain, plain, Algorithm::Xxh64),
+        (plain, fast, Algorithm::Xxh64),
+        (unknown, fast, Algorithm::Xxh64),
+        (fast, fast, Algorithm::Crc32c),
+        (fast, Features(!0), Algorithm::Crc32c),
+    ] {
+        assert_eq!(one.checksums_with(other), expected);
+        assert_eq!(other.checksums_with(one), expected);
+    }
 }
 
 #[test]

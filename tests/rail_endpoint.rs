@@ -10,6 +10,8 @@ mod heap;
 use checksum::HostHash;
 use heap::table;
 use heap::Heap;
+use usb4_roce::transport::checksum::Algorithm;
+use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::HEADER_LEN;
@@ -39,11 +41,16 @@ struct Rail {
 
 impl Rail {
     fn new() -> Self {
-        let end = |guid| {
+        Self::between([Features::NONE; 2])
+    }
+
+    /// A rail between ends that offer these.
+    fn between(features: [Features; 2]) -> Self {
+        let end = |guid, features| {
             let identity = Identity {
                 node_guid: NodeGuid(guid),
                 mac: [2, 0, 0, 0, 0, 1],
-                features: Features(0),
+                features,
                 limits: Limits {
                     max_payload: MAX_PAYLOAD,
                     window: 256,
@@ -55,7 +62,7 @@ impl Rail {
         };
         let mut rail = Self {
             now: Instant(1),
-            ends: [end(1), end(2)],
+            ends: [end(1, features[0]), end(2, features[1])],
             lose: [0; 2],
             handed_back: [0; 2],
         };
@@ -250,4 +257,23 @@ fn a_number_is_taken_once() {
     assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Deliver));
     end.finish(Reception::Intact, rail.now);
     assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Done));
+}
+
+#[test]
+fn ends_agree_on_the_checksum() {
+    let (fast, plain) = (Features::FAST_CRC32C, Features::NONE);
+    for (features, expected) in [
+        ([fast, fast], Algorithm::Crc32c),
+        ([fast, plain], Algorithm::Xxh64),
+        ([plain, fast], Algorithm::Xxh64),
+    ] {
+        let mut rail = Rail::between(features);
+        for end in &rail.ends {
+            assert_eq!(end.seed().map(Seed::algorithm), Some(expected));
+        }
+        rail.send(0);
+        rail.run(Duration::from_millis(50));
+        assert_eq!(rail.handed_back, [0, 0]);
+        assert!(rail.ends[0].delivery(RailSeq::FIRST) == Delivery::Settled);
+    }
 }

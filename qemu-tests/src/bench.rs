@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::progress::Step;
@@ -59,6 +60,7 @@ fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figu
     let speed = Session {
         name: "speed",
         rails: RAILS,
+        processor: CpuModel::Fast,
         counting: Counting::Off,
     };
     speed.run(workbench, output, |testbed| {
@@ -69,6 +71,7 @@ fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figu
     let cost = Session {
         name: "cost",
         rails: 1,
+        processor: CpuModel::Real,
         counting: Counting::On,
     };
     cost.run(workbench, output, |testbed| {
@@ -80,6 +83,7 @@ fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figu
 struct Session {
     name: &'static str,
     rails: u8,
+    processor: CpuModel,
     counting: Counting,
 }
 
@@ -101,6 +105,7 @@ impl Session {
                 ..Fabric::PAIR
             },
             kernel: Kernel::Stock,
+            processor: self.processor,
             memory_mib: MEMORY_MIB,
             cpus: CPUS,
             counting: self.counting,

@@ -21,6 +21,7 @@ use lab_agent::protocol::ExitStatus;
 use usb4_cable::control::Schedule;
 use usb4_cable::topology::LinkSpeed;
 
+use crate::accelerator::CpuModel;
 use crate::agent::command;
 use crate::agent::Agent;
 use crate::bench;
@@ -272,6 +273,7 @@ impl Shape {
             name,
             fabric: self.fabric(),
             kernel: self.kernel.into(),
+            processor: CpuModel::Fast,
             memory_mib: self.memory,
             cpus: self.cpus,
             counting: workbench::Counting::Off,

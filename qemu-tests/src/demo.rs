@@ -10,6 +10,7 @@ use anyhow::Context;
 use anyhow::Result;
 use usb4_cable::topology::LinkSpeed;
 
+use crate::accelerator::CpuModel;
 use crate::all_reduce;
 use crate::all_reduce::Report;
 use crate::fabric::Fabric;
@@ -40,6 +41,7 @@ pub fn run(workbench: &Workbench) -> Result<()> {
         name: &format!("demo-{}", std::process::id()),
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         memory_mib: MEMORY_MIB,
         cpus: CPUS,
         counting: Counting::Off,

@@ -41,6 +41,8 @@ const GREETING_LIMIT: Duration = Duration::from_secs(60);
 pub struct Plan<'a> {
     /// Its name.
     pub name: &'a str,
+    /// Its processor, under TCG.
+    pub processor: CpuModel,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Number of CPUs.
@@ -95,11 +97,7 @@ impl Plan<'_> {
         add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
         add(&["-display", "none", "-no-reboot"]);
         add(&["-name", self.name]);
-        let model = match self.counter {
-            Some(_) => CpuModel::Real,
-            None => CpuModel::Fast,
-        };
-        add(&self.accelerator.arguments(model));
+        add(&self.accelerator.arguments(self.processor));
         if let Some(counter) = self.counter {
             let socket = instructions::socket(Path::new("/lab/run"), self.name);
             let plugin = format!("file={},socket={}", run(counter), socket.display());

@@ -26,6 +26,7 @@ use usb4_cable::topology::control_socket;
 use usb4_cable::topology::Topology;
 
 use crate::accelerator::Accelerator;
+use crate::accelerator::CpuModel;
 use crate::agent::command;
 use crate::agent::Agent;
 use crate::agent::Output;
@@ -80,6 +81,8 @@ pub struct Recipe<'a> {
     pub name: &'a str,
     /// Hosts and cables.
     pub topology: Topology,
+    /// The hosts' processor, under TCG.
+    pub processor: CpuModel,
     /// Memory of each host in MiB.
     pub memory_mib: u32,
     /// CPUs of each host.
@@ -187,6 +190,7 @@ impl Instance {
             let nhis = recipe.topology.all_nhis().into_iter();
             let plan = Plan {
                 name: &host.name,
+                processor: recipe.processor,
                 memory_mib: recipe.memory_mib,
                 cpus: recipe.cpus,
                 root: recipe.root,

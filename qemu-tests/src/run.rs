@@ -175,6 +175,7 @@ impl<'a> Run<'a> {
             name: &name,
             fabric: suite.fabric,
             kernel: suite.kernel,
+            processor: suite.processor,
             memory_mib: MEMORY_MIB,
             cpus: CPUS,
             counting: Counting::Off,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
@@ -59,6 +60,8 @@ pub struct Suite {
     pub fabric: Fabric,
     /// The hosts' kernel.
     pub kernel: Kernel,
+    /// The hosts' processor, under TCG.
+    pub processor: CpuModel,
     /// What is tested.
     pub subject: Subject,
     /// Makes a freshly booted lab ready for the tests.
@@ -77,6 +80,7 @@ pub fn all() -> Vec<Suite> {
         verbs::suite(),
         verbs::striped(),
         faults::suite(),
+        faults::checksum(),
         crash::suite(),
         mesh::suite(),
         life::suite(),

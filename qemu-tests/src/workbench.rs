@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::accelerator::CpuModel;
 use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::fabric::Fabric;
@@ -53,6 +54,8 @@ pub struct Shape<'a> {
     pub fabric: Fabric,
     /// The hosts' kernel.
     pub kernel: Kernel,
+    /// The hosts' processor, under TCG.
+    pub processor: CpuModel,
     /// Memory of each host in MiB.
     pub memory_mib: u32,
     /// CPUs of each host.
@@ -66,7 +69,7 @@ pub struct Shape<'a> {
 /// Whether instructions are counted. Under KVM they are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
-    /// They are, where that is possible, and guests have a processor like real hosts'.
+    /// They are, where that is possible.
     On,
     /// They are not.
     Off,
@@ -188,6 +191,7 @@ impl Workbench {
         let recipe = Recipe {
             name: shape.name,
             topology: shape.fabric.topology()?,
+            processor: shape.processor,
             memory_mib: shape.memory_mib,
             cpus: shape.cpus,
             root: &self.root()?.path,

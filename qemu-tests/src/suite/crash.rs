@@ -12,6 +12,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::roce;
@@ -37,6 +38,7 @@ pub fn suite() -> Suite {
         name: "crash",
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![

@@ -23,6 +23,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs::pingpong;
@@ -81,6 +82,7 @@ pub fn suite() -> Suite {
             ..Fabric::PAIR
         },
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![
@@ -98,6 +100,28 @@ pub fn suite() -> Suite {
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),
         ],
+    }
+}
+
+/// The same with processors that have an instruction for checksums, so that these are others.
+pub fn checksum() -> Suite {
+    Suite {
+        name: "checksum",
+        fabric: Fabric::PAIR,
+        kernel: Kernel::Stock,
+        processor: CpuModel::Real,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+        tests: vec![Test {
+            name: "corrupted-frames-with-crc32c",
+            limit: TEST_LIMIT,
+            run: |stage| {
+                for host in stage.instance().names() {
+                    stage.shell(&host, "dmesg | grep 'checksums are CRC-32C'", LIMIT)?;
+                }
+                corrupted(stage)
+            },
+        }],
     }
 }
 

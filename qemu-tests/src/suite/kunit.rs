@@ -12,6 +12,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
@@ -32,6 +33,7 @@ pub fn suite() -> Suite {
             ..Fabric::PAIR
         },
         kernel: Kernel::Debug,
+        processor: CpuModel::Fast,
         subject: Subject::Module,
         prepare: as_booted,
         tests: vec![Test {

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs;
@@ -31,6 +32,7 @@ pub fn suite() -> Suite {
         name: "network",
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Drivers,
         prepare: configure,
         tests: vec![

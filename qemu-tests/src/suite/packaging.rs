@@ -14,6 +14,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::roce;
@@ -50,6 +51,7 @@ pub fn suite() -> Suite {
             ..Fabric::PAIR
         },
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Module,
         prepare,
         tests: vec![

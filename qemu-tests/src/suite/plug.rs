@@ -11,6 +11,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
@@ -31,6 +32,7 @@ pub fn suite() -> Suite {
         name: "plug",
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Drivers,
         prepare: as_booted,
         tests: vec![Test {

@@ -11,6 +11,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
@@ -28,6 +29,7 @@ pub fn suite() -> Suite {
         name: "stream",
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Drivers,
         prepare: make_streams,
         tests: vec![

@@ -13,6 +13,7 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs;
@@ -56,6 +57,7 @@ pub fn suite() -> Suite {
         name: "verbs",
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: [
@@ -129,6 +131,7 @@ pub fn striped() -> Suite {
             ..Fabric::PAIR
         },
         kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![

@@ -17,6 +17,7 @@ use super::super::ids::Instant;
 use super::super::ids::RailSeq;
 use super::super::storage::BadTableLength;
 use super::super::storage::Storage;
+use super::hello::Features;
 use super::hello::Hello;
 use super::hello::HelloError;
 use super::hello::Identity;
@@ -272,10 +273,15 @@ impl<S: Storage> RailEndpoint<S> {
                 Ok(HelloEffect::Down)
             }
             HelloOutcome::Up { first_seq } => {
+                let peers = open
+                    .session
+                    .peer()
+                    .map_or(Features::NONE, |peer| peer.features);
+                let algorithm = self.identity.features.checksums_with(peers);
                 open.seed = open
                     .session
                     .ids()
-                    .map(|(own, peer)| Seed::of_session::<C>(own, peer));
+                    .map(|(own, peer)| Seed::of_session::<C>(own, peer, algorithm));
                 open.rx = RailRx::new(first_seq);
                 open.owing_since = None;
                 open.nop_wanted = false;

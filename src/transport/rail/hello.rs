@@ -2,6 +2,7 @@
 
 //! The handshake message: who speaks, which version, and what it has seen of the peer.
 
+use super::super::checksum::Algorithm;
 use super::super::ids::RailSeq;
 use super::super::limits::Limits;
 
@@ -18,9 +19,36 @@ pub const NODE_NAME_LEN: usize = 48;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct NodeGuid(pub u64);
 
-/// Abilities beyond those of the version that an end offers; what both offer is used. None is defined yet.
+/// Abilities beyond those of the version that an end offers; what both offer is used.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Features(pub u64);
+
+impl Features {
+    /// The plain protocol.
+    pub const NONE: Self = Self(0);
+
+    /// The processor has instructions for CRC-32C.
+    pub const FAST_CRC32C: Self = Self(1);
+
+    /// What both offer.
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether all of `these` are among them.
+    pub const fn contains(self, these: Self) -> bool {
+        self.0 & these.0 == these.0
+    }
+
+    /// What the checksums of a session with an end that offers `other` are. That end finds the same.
+    pub const fn checksums_with(self, other: Self) -> Algorithm {
+        if self.both(other).contains(Self::FAST_CRC32C) {
+            Algorithm::Crc32c
+        } else {
+            Algorithm::Xxh64
+        }
+    }
+}
 
 /// What an end says about itself; the same on all its rails.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

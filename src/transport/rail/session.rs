@@ -211,7 +211,7 @@ mod tests {
         Identity {
             node_guid: NodeGuid(guid),
             mac: [2, 0, 0, 0, 0, 1],
-            features: Features(0),
+            features: Features::NONE,
             limits: Limits {
                 max_payload: 65472,
                 window: 256,

@@ -50,7 +50,7 @@ fn identity(guid: u64) -> Identity {
     Identity {
         node_guid: NodeGuid(guid),
         mac: [2, 0, 0, 0, 0, 1],
-        features: Features(0),
+        features: Features::FAST_CRC32C,
         limits: Limits {
             max_payload: MAX_PAYLOAD,
             window: 64,

@@ -34,11 +34,17 @@ pub(super) enum Weather {
     Storm,
 }
 
-fn identity(host: usize, limits: Limits) -> Identity {
+/// What a host says of itself. Whether it offers the faster checksum is a bit of the world's seed.
+fn identity(seed: u64, host: usize, limits: Limits) -> Identity {
+    let features = if seed >> host & 1 == 1 {
+        Features::FAST_CRC32C
+    } else {
+        Features::NONE
+    };
     Identity {
         node_guid: NodeGuid(host as u64 + 1),
         mac: [2, 0, 0, 0, 0, host as u8],
-        features: Features(0),
+        features,
         limits,
         name: [0; NODE_NAME_LEN],
     }
@@ -95,7 +101,7 @@ impl World {
                     let bytes = [100_000, 1_000_000, 16_000_000][rng.random_range(0..3)];
                     for (end, (me, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
                         let rail = RailId::new(self.drivers[me].len() as u8).unwrap();
-                        let identity = identity(me, self.hosts[me].limits);
+                        let identity = identity(self.seed, me, self.hosts[me].limits);
                         let mut driver =
                             Driver::new(identity, rail, cable, end, peer, entries, bytes);
                         driver.run_at = Instant(rng.random_range(0..20_000_000));
