@@ -4,10 +4,14 @@
 #define _USB4_ROCE_STREAM_ADAPTER_SHIM_H
 
 #include <linux/device.h>
+#include <linux/eventpoll.h>
 #include <linux/fs.h>
 #include <linux/namei.h>
 
 static const unsigned int stream_shim_lookup_follow = LOOKUP_FOLLOW;
+static const unsigned int stream_shim_epollin = (__force unsigned int)EPOLLIN;
+static const unsigned int stream_shim_epollout = (__force unsigned int)EPOLLOUT;
+static const unsigned int stream_shim_epollerr = (__force unsigned int)EPOLLERR;
 static const int stream_shim_rwf_nowait = (__force int)RWF_NOWAIT;
 
 struct device *stream_shim_find_child(struct device *parent, const char *name);

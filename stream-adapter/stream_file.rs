@@ -11,6 +11,8 @@ use kernel::error::to_result;
 use kernel::prelude::*;
 
 use super::bindings;
+use super::ear::Ear;
+use super::open_file::OpenFile;
 use crate::page_vec::PageVec;
 
 /// Misc devices' major number (`include/linux/major.h`).
@@ -118,13 +120,15 @@ impl StreamPath {
             let cred = (*kernel_bindings::get_current()).cred;
             kernel_bindings::dentry_open(&self.path, flags, cred)
         })?;
-        let file = NonNull::new(file).ok_or(ENODEV)?;
+        // SAFETY: `dentry_open` returned a reference.
+        let file = unsafe { OpenFile::from_raw(NonNull::new(file).ok_or(ENODEV)?) };
         // Only the open itself was not to block. Nobody else knows the file yet, so that no lock is
         // needed.
         // SAFETY: As just said; the file is alive.
         unsafe { (*file.as_ptr()).f_flags &= !bindings::O_NONBLOCK };
-        // INVARIANT: `dentry_open` returned a reference.
-        Ok(StreamFile { file })
+        // SAFETY: `StreamFile` drops the file after the ear.
+        let ear = unsafe { Ear::new(&file) }?;
+        Ok(StreamFile { ear, file })
     }
 }
 
@@ -146,22 +150,14 @@ pub enum Waiting {
 
 /// An open stream.
 ///
-/// One thread may read while another one writes. Both calls sleep interruptibly inside the driver, and
-/// each copies under the driver's one mutex. Dropping the file closes the stream and waits for it, up
+/// One thread may read while another one writes. Both calls sleep interruptibly, and each copies under the driver's one
+/// mutex. Dropping the file closes the stream and waits for it, up
 /// to about a second.
-///
-/// # Invariants
-///
-/// `file` is referenced and open for reading and writing.
 pub struct StreamFile {
-    file: NonNull<kernel_bindings::file>,
+    // Before the file, which must be open as long as it is listened to.
+    ear: Pin<KBox<Ear>>,
+    file: OpenFile,
 }
-
-// SAFETY: A reference on a file may be used and put by any thread.
-unsafe impl Send for StreamFile {}
-
-// SAFETY: The driver synchronises reads and writes itself; the file's position is not used.
-unsafe impl Sync for StreamFile {}
 
 impl StreamFile {
     /// Reads at least `least` bytes into the spans of `into`, and more if more has arrived.
@@ -181,6 +177,7 @@ impl StreamFile {
         let mut iter = new_iter(kernel_bindings::ITER_DEST, into);
         let mut done = 0;
         loop {
+            self.ear.await_arrival(&self.file)?;
             // SAFETY: The file is open for reading; the iterator's pages are alive and not otherwise
             // used, as `into` is borrowed exclusively.
             let n = check(unsafe {
@@ -244,16 +241,6 @@ impl StreamFile {
             left -= n;
         }
         Ok(())
-    }
-}
-
-impl Drop for StreamFile {
-    fn drop(&mut self) {
-        // A plain `fput()` would leave the closing to a work item some time later, and reopening before
-        // that would join the old session's rings. Nothing that closing a stream does needs this
-        // thread: no locks are held here.
-        // SAFETY: By the type's invariants we hold a reference.
-        unsafe { kernel_bindings::__fput_sync(self.file.as_ptr()) };
     }
 }
 
