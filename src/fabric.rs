@@ -386,7 +386,7 @@ impl RailClient for Fabric {
         let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
             return Placement::Discard;
         };
-        match qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Inline) {
+        match qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Gathered) {
             Some(delivery) => Placement::Pages(Ticket::Incoming(delivery)),
             None => Placement::Discard,
         }
@@ -395,16 +395,22 @@ impl RailClient for Fabric {
     fn commit(&self, _rail: RailId, _header: &Header, ticket: Ticket, outcome: RxOutcome<'_>) {
         match (ticket, outcome) {
             (Ticket::Incoming(delivery), RxOutcome::Placed) => {
-                delivery.commit(Outcome::Placed, Urgency::Inline)
+                delivery.commit(Outcome::Placed, Urgency::Gathered)
             }
             (
                 Ticket::Incoming(delivery),
                 RxOutcome::Staged(_) | RxOutcome::Corrupt | RxOutcome::Aborted,
-            ) => delivery.commit(Outcome::Aborted, Urgency::Inline),
+            ) => delivery.commit(Outcome::Aborted, Urgency::Gathered),
             (Ticket::Datagram, RxOutcome::Staged(frame)) => self.netdev.receive(frame),
             (Ticket::Datagram, RxOutcome::Placed | RxOutcome::Corrupt | RxOutcome::Aborted) => {}
             // Never given out for an arrival.
             (Ticket::Outgoing { .. }, _) => {}
+        }
+    }
+
+    fn flush(&self, rail: RailId) {
+        if let Some(peer) = self.peer_of(rail) {
+            peer.flush();
         }
     }
 }

@@ -249,7 +249,7 @@ impl Route for Loopback {
         self.shared.push(qp);
         let remainder = match urgency {
             Urgency::Inline | Urgency::Batched => self.shared.carry(INLINE_BUDGET),
-            Urgency::Deferred => match self.shared.buffers.try_lock() {
+            Urgency::Deferred | Urgency::Gathered => match self.shared.buffers.try_lock() {
                 // Somebody is carrying, perhaps the caller, and will look into the list again.
                 None => Remainder::Nothing,
                 Some(buffers) => {

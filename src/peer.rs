@@ -175,15 +175,39 @@ impl Peer {
         wake(idle);
     }
 
+    /// Has sent what was scheduled as [`Urgency::Gathered`]: by as many idle rails as there are QPs, and by the caller
+    /// itself as far as it is small. Sleeps.
+    pub(crate) fn flush(&self) {
+        let (ready, first) = {
+            let mut state = self.state.lock();
+            match state.ready.len() {
+                0 => return,
+                ready => (ready, state.take_idle(RailSet::ALL)),
+            }
+        };
+        let Some(first) = first else { return };
+        for _ in 1..ready {
+            let idle = self.state.lock().take_idle(RailSet::ALL);
+            if idle.is_none() {
+                break;
+            }
+            wake(idle);
+        }
+        first.push();
+    }
+
     fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
         let idle = {
             let mut state = self.state.lock();
             state.ready.push(qp);
-            state.take_idle(rails)
+            match urgency {
+                Urgency::Inline | Urgency::Batched | Urgency::Deferred => state.take_idle(rails),
+                Urgency::Gathered => None,
+            }
         };
         match (urgency, idle) {
             (Urgency::Inline, Some(rail)) => rail.push(),
-            (Urgency::Inline | Urgency::Batched | Urgency::Deferred, idle) => wake(idle),
+            (_, idle) => wake(idle),
         }
         // Its destruction may have looked for it in the list before it was there.
         if qp.is_destroyed() {

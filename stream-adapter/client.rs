@@ -187,5 +187,11 @@ pub trait RailClient: Send + Sync + 'static {
     fn place(&self, rail: RailId, header: &Header, pages: &mut PageVec) -> Placement<Self::Ticket>;
 
     /// The payload of a frame for which [`RailClient::place`] gave a ticket has been dealt with.
+    ///
+    /// What it makes due, and what [`RailClient::place`] did, may wait for [`RailClient::flush`].
     fn commit(&self, rail: RailId, header: &Header, ticket: Self::Ticket, outcome: RxOutcome<'_>);
+
+    /// Nothing else has arrived yet over this rail, or quite a lot has: what the frames so far have made due is to be
+    /// sent.
+    fn flush(&self, rail: RailId);
 }

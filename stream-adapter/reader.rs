@@ -37,6 +37,13 @@ const READ_AHEAD: usize = STREAM_FRAME;
 /// A frame of any length, and what is read ahead of it.
 const BUFFER_LEN: usize = HEADER_LEN + MAX_PAYLOAD + HEADER_LEN + READ_AHEAD;
 
+/// As long as more has arrived, what one frame makes due is not sent before so many frames have been dealt with: one
+/// acknowledgement does for many messages.
+const GATHERED_FRAMES: u32 = 16;
+
+/// The same in bytes of payload.
+const GATHERED_BYTES: u32 = 256 << 10;
+
 /// Why reading ends.
 enum End {
     /// The stream or the peer failed.
@@ -76,6 +83,28 @@ fn expect_rest(read: &PageVec, done: usize, seed: Option<Seed>) -> Waiting {
     }
 }
 
+/// Frames that the client knows of and was not asked to answer yet.
+#[derive(Default)]
+struct Gathered {
+    frames: u32,
+    bytes: u32,
+}
+
+impl Gathered {
+    fn add(&mut self, header: &Header) {
+        self.frames += 1;
+        self.bytes += header.payload_len;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    fn is_enough(&self) -> bool {
+        self.frames >= GATHERED_FRAMES || self.bytes >= GATHERED_BYTES
+    }
+}
+
 /// The reader's own state.
 ///
 /// # Invariants
@@ -91,6 +120,7 @@ pub(super) struct Reader<C: RailClient> {
     seed: Option<Seed>,
     pages: PageVec,
     list: PageVec,
+    gathered: Gathered,
 }
 
 impl<C: RailClient> Reader<C> {
@@ -104,6 +134,7 @@ impl<C: RailClient> Reader<C> {
             seed: None,
             pages: PageVec::new(),
             list: PageVec::new(),
+            gathered: Gathered::default(),
         })
     }
 
@@ -121,7 +152,12 @@ impl<C: RailClient> Reader<C> {
 
     /// Deals with the next frame, or skips a unit that is none.
     fn receive_frame(&mut self) -> Result<(), End> {
-        if self.end == self.start {
+        let is_drained = self.end == self.start;
+        if !self.gathered.is_empty() && (is_drained || self.gathered.is_enough()) {
+            self.gathered = Gathered::default();
+            self.shared.client.flush(self.shared.id);
+        }
+        if is_drained {
             // About to sleep: whatever the frames so far made due should go out meanwhile.
             self.shared.kick_if_due();
         }
@@ -186,6 +222,7 @@ impl<C: RailClient> Reader<C> {
     }
 
     fn deliver(&mut self, header: &Header) -> Result<(), End> {
+        self.gathered.add(header);
         let reception = if header.payload_len <= SMALL_PAYLOAD {
             self.deliver_small(header)?
         } else {

@@ -93,6 +93,8 @@ pub(crate) enum Urgency {
     Batched,
     /// Somebody else has to send it.
     Deferred,
+    /// It goes out with what follows: the caller has the route flushed when that is enough.
+    Gathered,
 }
 
 /// State of the port.
