@@ -99,13 +99,16 @@ impl Ear {
     /// Sleeps until a read of `file`, whose ear this is, has something to tell: data, or that the stream has come to an
     /// end. It does not sleep if the stream tells nothing.
     ///
-    /// Fails with `EINTR` when the thread is being stopped.
-    pub(super) fn await_arrival(&self, file: &OpenFile) -> Result {
+    /// Calls `before_sleep` unless there is something already, also if it is the read that may sleep. Fails with `EINTR`
+    /// when the thread is being stopped.
+    pub(super) fn await_arrival(&self, file: &OpenFile, before_sleep: &mut impl FnMut()) -> Result {
         if self.queue.load(Relaxed).is_null() {
+            before_sleep();
             return Ok(());
         }
         loop {
             if self.changed.xchg(false, Full) {
+                before_sleep();
                 return Ok(());
             }
             // SAFETY: A table is needed only to be woken later.
@@ -113,7 +116,8 @@ impl Ear {
             if events & (bindings::stream_shim_epollin | bindings::stream_shim_epollerr) != 0 {
                 return Ok(());
             }
-            // Whatever comes from now on raises the event.
+            before_sleep();
+            // Whatever has come since the stream was asked has raised the event.
             match self.arrival.wait(msecs_to_jiffies(PATIENCE_MS)) {
                 Wake::Raised | Wake::Timeout => {}
                 Wake::Interrupted => return Err(EINTR),

@@ -96,12 +96,17 @@ impl Gathered {
         self.bytes += header.payload_len;
     }
 
-    fn is_empty(&self) -> bool {
-        self.frames == 0
-    }
-
     fn is_enough(&self) -> bool {
         self.frames >= GATHERED_FRAMES || self.bytes >= GATHERED_BYTES
+    }
+
+    /// Sees that what they made due goes out: the client's frames, and the rail's own.
+    fn answer<C: RailClient>(&mut self, shared: &Shared<C>) {
+        if self.frames > 0 {
+            *self = Self::default();
+            shared.client.flush(shared.id);
+        }
+        shared.kick_if_due();
     }
 }
 
@@ -152,14 +157,8 @@ impl<C: RailClient> Reader<C> {
 
     /// Deals with the next frame, or skips a unit that is none.
     fn receive_frame(&mut self) -> Result<(), End> {
-        let is_drained = self.end == self.start;
-        if !self.gathered.is_empty() && (is_drained || self.gathered.is_enough()) {
-            self.gathered = Gathered::default();
-            self.shared.client.flush(self.shared.id);
-        }
-        if is_drained {
-            // About to sleep: whatever the frames so far made due should go out meanwhile.
-            self.shared.kick_if_due();
+        if self.gathered.is_enough() {
+            self.gathered.answer(&self.shared);
         }
         self.fill(HEADER_LEN)?;
         let bytes = &self.buffer.bytes()[self.start..self.end];
@@ -370,9 +369,12 @@ impl<C: RailClient> Reader<C> {
             self.shared.counters.rx_reads.increment();
             let seed = self.seed;
             let wanted = rest + padding;
-            let n = self
-                .file
-                .read(&mut self.list, wanted, |read, n| expect_rest(read, n, seed))?;
+            let n = self.file.read(
+                &mut self.list,
+                wanted,
+                |read, n| expect_rest(read, n, seed),
+                || self.gathered.answer(&self.shared),
+            )?;
             if n < wanted {
                 // The last thing read is the header of another frame.
                 let place = &mut self.buffer.bytes_mut()[..HEADER_LEN];
@@ -416,9 +418,12 @@ impl<C: RailClient> Reader<C> {
         };
         self.shared.counters.rx_reads.increment();
         let seed = self.seed;
-        let n = self.file.read(&mut self.list, missing, |read, n| {
-            expect_rest(read, n, seed)
-        })?;
+        let n = self.file.read(
+            &mut self.list,
+            missing,
+            |read, n| expect_rest(read, n, seed),
+            || self.gathered.answer(&self.shared),
+        )?;
         self.end += n;
         if n < missing {
             self.start = self.end - HEADER_LEN;

@@ -163,7 +163,7 @@ impl StreamFile {
     /// Reads at least `least` bytes into the spans of `into`, and more if more has arrived.
     ///
     /// Whenever less has arrived, `go_on` is asked, with what was read so far and how much that is,
-    /// whether to wait for the rest. Returns how many bytes were read.
+    /// whether to wait for the rest. Before it sleeps, `before_sleep` is called. Returns how many bytes were read.
     ///
     /// Fails with `EPIPE` when the peer has closed the stream or its directory was removed, `ENXIO` when
     /// the cable is unplugged, and `EINTR` when the thread is being stopped; bytes read before the
@@ -173,11 +173,12 @@ impl StreamFile {
         into: &mut PageVec,
         least: usize,
         mut go_on: impl FnMut(&PageVec, usize) -> Waiting,
+        mut before_sleep: impl FnMut(),
     ) -> Result<usize> {
         let mut iter = new_iter(kernel_bindings::ITER_DEST, into);
         let mut done = 0;
         loop {
-            self.ear.await_arrival(&self.file)?;
+            self.ear.await_arrival(&self.file, &mut before_sleep)?;
             // SAFETY: The file is open for reading; the iterator's pages are alive and not otherwise
             // used, as `into` is borrowed exclusively.
             let n = check(unsafe {
