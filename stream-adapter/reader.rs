@@ -366,15 +366,8 @@ impl<C: RailClient> Reader<C> {
                 self.buffer
                     .push_to(0..padding + HEADER_LEN, &mut self.list)?;
             }
-            self.shared.counters.rx_reads.increment();
-            let seed = self.seed;
             let wanted = rest + padding;
-            let n = self.file.read(
-                &mut self.list,
-                wanted,
-                |read, n| expect_rest(read, n, seed),
-                || self.gathered.answer(&self.shared),
-            )?;
+            let n = self.read_list(wanted)?;
             if n < wanted {
                 // The last thing read is the header of another frame.
                 let place = &mut self.buffer.bytes_mut()[..HEADER_LEN];
@@ -394,6 +387,18 @@ impl<C: RailClient> Reader<C> {
         } else {
             Reception::Corrupt
         })
+    }
+
+    /// Reads at least `least` bytes into the spans of `self.list`, unless a part of them was lost; says how many.
+    fn read_list(&mut self, least: usize) -> Result<usize, End> {
+        self.shared.counters.rx_reads.increment();
+        let n = self.file.read(
+            &mut self.list,
+            least,
+            |read, n| expect_rest(read, n, self.seed),
+            || self.gathered.answer(&self.shared),
+        )?;
+        Ok(n)
     }
 
     /// Reads until at least `need` bytes are in the buffer; `need` is at most a frame.
@@ -416,14 +421,7 @@ impl<C: RailClient> Reader<C> {
             self.buffer
                 .push_to(self.end..self.end + room, &mut self.list)?
         };
-        self.shared.counters.rx_reads.increment();
-        let seed = self.seed;
-        let n = self.file.read(
-            &mut self.list,
-            missing,
-            |read, n| expect_rest(read, n, seed),
-            || self.gathered.answer(&self.shared),
-        )?;
+        let n = self.read_list(missing)?;
         self.end += n;
         if n < missing {
             self.start = self.end - HEADER_LEN;
