@@ -86,7 +86,7 @@ kbuild() { make -C /lab/linux O=/lab/kbuild LLVM=1 -j$jobs \"$@\"; }
 kbuild tinyconfig || exit
 /lab/linux/scripts/kconfig/merge_config.sh -m -O /lab/kbuild /lab/kbuild/.config /lab/tree/debug.config || exit
 kbuild olddefconfig || exit
-for option in RUST KUNIT PROVE_LOCKING; do
+for option in RUST KUNIT PROVE_LOCKING KASAN DEBUG_KMEMLEAK FAILSLAB FAIL_PAGE_ALLOC SUSPEND MEMCG SMP; do
   grep -qx CONFIG_$option=y /lab/kbuild/.config || { echo \"the configuration lost CONFIG_$option\" >&2; exit 1; }
 done
 kbuild bzImage modules && kbuild INSTALL_MOD_PATH=/lab/tree modules_install || exit
