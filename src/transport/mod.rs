@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acknowledgement;
+pub mod attempt;
 mod bitmap;
 pub mod checksum;
 pub mod farewells;

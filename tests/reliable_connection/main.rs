@@ -7,6 +7,7 @@
 mod heap;
 mod limits;
 mod pair;
+mod repetition;
 
 use pair::rail;
 use pair::All;
@@ -14,6 +15,7 @@ use pair::Pair;
 use pair::DEPTH;
 use pair::FIRST;
 use pair::WINDOW;
+use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
@@ -428,9 +430,11 @@ fn lost_responses_come_again() {
         pair.deliver(&request);
     }
     for number in 0..3 {
-        pair.responder
+        let first = pair
+            .responder
             .next_response(rail(1), RailSeq(number))
             .unwrap();
+        assert_eq!(first.attempt, Attempt::First);
     }
     assert!(!pair.responder.has_response());
     pair.responder
@@ -440,6 +444,7 @@ fn lost_responses_come_again() {
         .on_lost_response(Psn::new(FIRST).add(2), rail(2), RailSeq(2));
     let again = pair.responder.next_response(rail(0), RailSeq(9)).unwrap();
     assert_eq!(again.header.offset, SMALL_PAYLOAD);
+    assert_eq!(again.attempt, Attempt::Again);
     assert!(!pair.responder.has_response());
     // Without a word from the rail, the requester asks again in the end.
     pair.acknowledge();

@@ -17,9 +17,9 @@ use super::send_queue::Buffers;
 use super::QueuePair;
 use super::State;
 use crate::transport::acknowledgement;
+use crate::transport::attempt::Attempt;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
-use crate::transport::frame::SegmentFlags;
 use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
@@ -156,7 +156,11 @@ impl QueuePair {
             if room < MAX_PAYLOAD && state.responder.next_response_len()? > room {
                 return None;
             }
-            let ResponseSegment { header, source } = state.responder.next_response(rail, seq)?;
+            let ResponseSegment {
+                header,
+                source,
+                attempt,
+            } = state.responder.next_response(rail, seq)?;
             let mut regions = Regions::new();
             if source.len > 0 {
                 let region = self.objects.regions.resolve(
@@ -184,7 +188,7 @@ impl QueuePair {
                     qpn: self.qpn,
                     psn: header.response_psn,
                 },
-                payload: payload_in_pages(source.len, SegmentFlags::none()),
+                payload: payload_in_pages(source.len, attempt),
                 regions,
             });
         }
@@ -203,7 +207,8 @@ impl QueuePair {
             if room < MAX_PAYLOAD && state.requester.next_segment_len(rail, now)? > room {
                 return None;
             }
-            let RequestSegment { header, source } = state.requester.next_segment(rail, seq, now)?;
+            let segment = state.requester.next_segment(rail, seq, now)?;
+            let RequestSegment { header, source } = segment;
             let mut regions = Regions::new();
             let payload = if source.len == 0 {
                 FramePayload::None
@@ -239,7 +244,7 @@ impl QueuePair {
                             continue;
                         };
                         regions = resolved;
-                        payload_in_pages(source.len, header.flags)
+                        payload_in_pages(source.len, segment.attempt())
                     }
                 }
             };
@@ -256,10 +261,10 @@ impl QueuePair {
     }
 }
 
-fn payload_in_pages(len: u32, flags: SegmentFlags) -> FramePayload {
+fn payload_in_pages(len: u32, attempt: Attempt) -> FramePayload {
     if len == 0 {
         FramePayload::None
-    } else if len <= SMALL_PAYLOAD || flags.contains(SegmentFlags::REPEAT) {
+    } else if len <= SMALL_PAYLOAD || attempt == Attempt::Again {
         FramePayload::PagesToStage
     } else {
         FramePayload::Pages

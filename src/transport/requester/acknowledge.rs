@@ -14,6 +14,7 @@ use super::Admission;
 use super::Caution;
 use super::Requester;
 use super::State;
+use super::REPETITIONS;
 
 /// Serial numbers up to this far ahead of the last one seen are new, others old.
 const SERIAL_HALF: u32 = 1 << 31;
@@ -48,12 +49,12 @@ impl<S: Storage> Requester<S> {
             Syndrome::SequenceNak => {
                 self.nak_serial = ack.nak_serial;
                 self.counters.sequence_naks += 1;
-                self.rewind();
+                self.repeat_all();
             }
             Syndrome::RnrNak(_) if is_old => {
                 // The message it was about has been processed since; those behind it were dropped.
                 self.nak_serial = ack.nak_serial;
-                self.rewind();
+                self.repeat_all();
             }
             Syndrome::RnrNak(timer) => {
                 self.nak_serial = ack.nak_serial;
@@ -96,6 +97,7 @@ impl<S: Storage> Requester<S> {
     pub(super) fn note_progress(&mut self, now: Instant) {
         self.retry_left = self.config.retry;
         self.rnr_retry_left = self.config.rnr_retry;
+        self.repetitions_left = REPETITIONS;
         if self.is_waiting() {
             self.arm(now);
         } else {
@@ -109,6 +111,23 @@ impl<S: Storage> Requester<S> {
         self.una != self.next
             || self.reads_outstanding() > 0
             || (self.admitted != self.posted && may_begin)
+    }
+
+    /// The responder wants everything outstanding again.
+    fn repeat_all(&mut self) {
+        if self.una == self.next {
+            return;
+        }
+        match self.repetitions_left.spend() {
+            Some(left) => {
+                self.repetitions_left = left;
+                self.rewind();
+            }
+            None => {
+                let message = self.segments.at(self.una.get()).message;
+                self.fail(message, CompletionStatus::RetryExceeded);
+            }
+        }
     }
 
     fn on_rnr_nak(&mut self, timer: RnrTimer, now: Instant) {

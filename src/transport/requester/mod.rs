@@ -10,11 +10,13 @@ mod timer;
 
 use core::num::NonZeroU32;
 
+use super::attempt::Attempt;
 use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
 use super::frame::is_segment_size;
 use super::frame::RequestHeader;
+use super::frame::SegmentFlags;
 use super::ids::Duration;
 use super::ids::Epoch;
 use super::ids::Instant;
@@ -50,6 +52,12 @@ pub use timer::OUTAGE_RETRY;
 
 /// Running number of the first message: shortly before the numbers wrap, as `RailSeq::FIRST`.
 const FIRST_MESSAGE: u32 = u32::MAX - 15;
+
+/// How often the peer can have everything outstanding sent again without any progress. What makes an honest one want it
+/// twice in a row are coincidences; that it does not end is the work of one that has 64 bytes of its own answered by a
+/// whole window, time after time. It has nothing to do with `retry_cnt`, which counts silence: between rails, losses
+/// without silence are common.
+const REPETITIONS: RetryLimit = RetryLimit::Times(7);
 
 /// Attributes of the connection as the requester needs them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -181,6 +189,17 @@ pub struct RequestSegment {
     pub header: RequestHeader,
     /// The payload; empty for a READ.
     pub source: LocalRange,
+}
+
+impl RequestSegment {
+    /// Whether it was sent before.
+    pub fn attempt(&self) -> Attempt {
+        if self.header.flags.contains(SegmentFlags::REPEAT) {
+            Attempt::Again
+        } else {
+            Attempt::First
+        }
+    }
 }
 
 /// Entry of the table of messages.
@@ -322,6 +341,8 @@ pub struct Requester<S: Storage> {
 
     retry_left: RetryLimit,
     rnr_retry_left: RetryLimit,
+    /// How often the peer may still ask for everything before there is progress.
+    repetitions_left: RetryLimit,
     deadline: Option<Instant>,
     rnr_until: Option<Instant>,
     nak_serial: u32,
@@ -375,6 +396,7 @@ impl<S: Storage> Requester<S> {
             responses: read::Responses::new(Psn::new(0), 1),
             retry_left: RetryLimit::Times(0),
             rnr_retry_left: RetryLimit::Times(0),
+            repetitions_left: REPETITIONS,
             deadline: None,
             rnr_until: None,
             nak_serial: 0,
@@ -401,6 +423,7 @@ impl<S: Storage> Requester<S> {
         self.responses = read::Responses::new(config.initial_psn, self.window);
         self.retry_left = config.retry;
         self.rnr_retry_left = config.rnr_retry;
+        self.repetitions_left = REPETITIONS;
         self.state = State::Running;
     }
 

@@ -118,6 +118,10 @@ impl<S: Storage> Requester<S> {
 
     /// Everything not acknowledged must be sent again.
     pub(super) fn rewind(&mut self) {
+        // All goes again in order, so any rail will do; the one chosen before may be gone when it would be asked.
+        if let Caution::Only(_) = self.caution {
+            self.caution = Caution::AnyOne;
+        }
         let mut psn = self.una;
         while psn != self.next {
             if self.segments.at(psn.get()).state == SegmentState::Sent {

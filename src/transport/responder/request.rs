@@ -104,7 +104,7 @@ impl<S: Storage> Responder<S> {
     ) -> Disposition {
         match self.state {
             State::Running => {}
-            State::Failing(_) => return Disposition::Drop(DropReason::NotRunning),
+            State::Failing(_) => return self.on_request_while_failing(request),
             State::Failed => {
                 // The NAK may have been lost, or be late.
                 self.ack_due = true;
@@ -245,6 +245,18 @@ impl<S: Storage> Responder<S> {
         if self.state == State::Running {
             self.advance(queue);
         }
+    }
+
+    /// Nothing new is taken on, but READs before the request that is refused get their answers, also those that have
+    /// to be asked for again.
+    fn on_request_while_failing(&mut self, request: &RequestHeader) -> Disposition {
+        let is_answered =
+            request.src_qpn == self.config.remote_qpn && request.psn.is_before(self.base);
+        if !is_answered {
+            return Disposition::Drop(DropReason::NotRunning);
+        }
+        self.on_repeated_request(request);
+        Disposition::Drop(DropReason::Duplicate)
     }
 
     fn duplicate(&mut self, request: &RequestHeader) -> Disposition {

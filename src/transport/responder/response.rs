@@ -2,6 +2,7 @@
 
 //! Answers to READs: the responder is their sender, with a window of its own.
 
+use super::super::attempt::Attempt;
 use super::super::bitmap::PsnSet;
 use super::super::frame::ResponseHeader;
 use super::super::frame::Syndrome;
@@ -62,6 +63,8 @@ pub struct ResponseSegment {
     /// The payload. If the key does not allow a remote read there (any more), call
     /// [`Responder::fail_response`] instead of sending.
     pub source: RemoteRange,
+    /// Whether it was sent before.
+    pub attempt: Attempt,
 }
 
 /// The peer has more READs outstanding than agreed, or longer ones than can be numbered.
@@ -284,12 +287,14 @@ impl<S: Storage> Responder<S> {
             State::Idle | State::Failed => return None,
         }
         let psn = self.served.candidate()?;
-        if psn == self.served.next {
+        let attempt = if psn == self.served.next {
             self.served.admit();
+            Attempt::First
         } else {
             self.served.resend.remove(psn);
             self.counters.repeated_responses += 1;
-        }
+            Attempt::Again
+        };
         let slot = self.served.slots.at_mut(psn.get());
         slot.rail = rail;
         slot.seq = seq;
@@ -312,6 +317,7 @@ impl<S: Storage> Responder<S> {
                 rkey: read.rkey,
                 len,
             },
+            attempt,
         })
     }
 

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What makes segments be sent again, over which rail, and how often.
+
+use crate::pair::rail;
+use crate::pair::Pair;
+use usb4_roce::transport::attempt::Attempt;
+use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Syndrome;
+use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::Psn;
+use usb4_roce::transport::ids::Qpn;
+use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::requester::ResponseDisposition;
+use usb4_roce::transport::status::CompletionStatus;
+use usb4_roce::transport::status::CompletionStatus::Success;
+use usb4_roce::transport::status::NakCode;
+use usb4_roce::transport::timing::RnrTimer;
+
+/// An acknowledgement of the pair's responder that processed nothing yet.
+fn complaint(psn: Psn, syndrome: Syndrome, nak_serial: u32) -> AckHeader {
+    AckHeader {
+        dest_qpn: Qpn::new(1),
+        src_qpn: Qpn::new(2),
+        psn,
+        response_psn: psn,
+        syndrome,
+        nak_serial,
+    }
+}
+
+#[test]
+fn requests_say_that_they_were_sent_before() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Write, 10);
+    let now = pair.now;
+    let mut next = |seq| pair.requester.next_segment(rail(0), RailSeq(seq), now);
+    let first = next(0).unwrap();
+    assert_eq!(first.attempt(), Attempt::First);
+    pair.requester
+        .on_lost(first.header.psn, rail(0), RailSeq(0));
+    let again = pair.requester.next_segment(rail(0), RailSeq(1), now);
+    assert_eq!(again.unwrap().attempt(), Attempt::Again);
+}
+
+#[test]
+fn repetition_over_one_rail_may_change_over_when_all_is_to_be_sent_again() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Send, 10);
+    let [request] = pair.pull_all()[..] else {
+        panic!();
+    };
+    let now = pair.now;
+    let rnr = complaint(request.psn, Syndrome::RnrNak(RnrTimer::new(1)), 1);
+    pair.requester.on_ack(&rnr, now);
+    pair.wait(Duration::from_micros(10));
+    // It goes in order over the rail that comes first. A receive is posted just too late for it.
+    assert!(pair.pull().is_some());
+    assert!(!pair.requester.has_work(rail(1), pair.now));
+    let again = complaint(request.psn, Syndrome::SequenceNak, 2);
+    pair.requester.on_ack(&again, pair.now);
+    assert!(pair.requester.has_work(rail(1), pair.now));
+}
+
+#[test]
+fn a_response_that_was_dropped_is_given_again_before_the_fault_behind_it_is_told() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Read, 10);
+    let [read] = pair.pull_all()[..] else {
+        panic!();
+    };
+    pair.deliver(&read);
+    let answer = pair.responder.next_response(rail(0), RailSeq(0)).unwrap();
+    // What is behind it is refused, which is told when the answer has been delivered.
+    pair.access = Outcome::Denied(NakCode::RemoteAccess);
+    pair.post(Opcode::Write, 10);
+    let [write] = pair.pull_all()[..] else {
+        panic!();
+    };
+    pair.deliver(&write);
+    // The answer is damaged while a copy of it comes, which is dropped.
+    let disposition = pair.requester.on_response(&answer.header, pair.now);
+    let ResponseDisposition::Place(placement) = disposition else {
+        panic!("{disposition:?}");
+    };
+    pair.requester.on_response(&answer.header, pair.now);
+    pair.requester
+        .commit_response(placement.token, Outcome::Aborted, pair.now);
+    pair.exchange();
+    assert_eq!(
+        pair.completions(),
+        [(0, Success), (1, CompletionStatus::RemoteAccessError)]
+    );
+}
+
+#[test]
+fn a_peer_cannot_have_everything_sent_again_without_end() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Write, 20 * SMALL_PAYLOAD);
+    let sent = pair.pull_all();
+    let mut repeated = 0;
+    for serial in 1..1_000 {
+        let again = complaint(sent[0].psn, Syndrome::SequenceNak, serial);
+        pair.requester.on_ack(&again, pair.now);
+        repeated += pair.pull_all().len();
+    }
+    assert!(repeated <= 10 * sent.len(), "{repeated}");
+    assert_eq!(pair.completions(), [(0, CompletionStatus::RetryExceeded)]);
+}
+
+#[test]
+fn complaints_do_not_add_up_while_there_is_progress() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Write, 30 * SMALL_PAYLOAD);
+    let sent = pair.pull_all();
+    for (number, segment) in sent.iter().enumerate() {
+        let again = complaint(segment.psn, Syndrome::SequenceNak, number as u32 + 1);
+        pair.requester.on_ack(&again, pair.now);
+        assert_eq!(pair.pull_all().len(), sent.len() - number);
+    }
+    let end = sent.last().unwrap().psn.next();
+    let done = complaint(end, Syndrome::Ack, 0);
+    pair.requester.on_ack(&done, pair.now);
+    assert_eq!(pair.completions(), [(0, Success)]);
+}
