@@ -10,9 +10,12 @@ use anyhow::Context;
 use anyhow::Result;
 
 use crate::accelerator::CpuModel;
+use crate::extent;
 use crate::fabric::Fabric;
+use crate::kernel_log::Watch;
 use crate::kernel_tree::Kernel;
 use crate::progress::Step;
+use crate::run;
 use crate::stage::Stage;
 use crate::within::Lifetime;
 use crate::workbench::Counting;
@@ -111,8 +114,10 @@ impl Session {
             counting: self.counting,
             lifetime: Lifetime::WithTheLab,
         })?;
+        let mut watch = Watch::new(&instance, Kernel::Stock);
         let measured = (|| {
-            let stage = Stage::new(&instance, &output.join(format!("{}.log", self.name)))?;
+            let log = output.join(format!("{}.log", self.name));
+            let stage = Stage::new(&instance, extent::Extent::Short, &log)?;
             for file in &files {
                 let name = file.file_name().unwrap_or_default();
                 stage.provide(file, &name.to_string_lossy())?;
@@ -122,12 +127,13 @@ impl Session {
             step.done();
             measure(&testbed)
         })();
-        let ended = measured.and_then(|()| instance.power_off());
+        let looked = watch.look(&instance, self.name, &[]);
+        let ended = instance.power_off().and_then(|()| watch.look_at_end());
         instance.kill();
-        ended.with_context(|| {
-            let directory = instance.directory().display();
-            format!("logs of hosts and cables are in {directory}")
-        })?;
-        instance.remove()
+        instance.keep_logs(output, self.name)?;
+        instance.remove()?;
+        run::both(measured, looked)
+            .and(ended)
+            .with_context(|| format!("logs of hosts and cables are in {}", output.display()))
     }
 }

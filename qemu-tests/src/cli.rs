@@ -25,9 +25,9 @@ use crate::accelerator::CpuModel;
 use crate::agent::command;
 use crate::agent::Agent;
 use crate::bench;
-use crate::bench::Extent;
 use crate::cache::Cache;
 use crate::demo;
+use crate::extent::Extent;
 use crate::fabric::Fabric;
 use crate::instance::Instance;
 use crate::kernel_tree::Kernel;
@@ -177,6 +177,9 @@ struct Test {
     /// Show the tests and run none
     #[arg(long)]
     list: bool,
+    /// Give tests that could go on for ever much more time
+    #[arg(long)]
+    long: bool,
 }
 
 #[derive(Args)]
@@ -381,8 +384,8 @@ impl Up {
 impl Bench {
     fn run(self, workbench: &Workbench) -> Result<ExitCode> {
         let extent = match self.quick {
-            true => Extent::Quick,
-            false => Extent::Full,
+            true => bench::Extent::Quick,
+            false => bench::Extent::Full,
         };
         let (output, _claim) = match self.output {
             Some(directory) => (
@@ -420,7 +423,11 @@ impl Shell {
 
 impl Test {
     fn run(self, workbench: &Workbench) -> Result<ExitCode> {
-        let suites = suite::all();
+        let extent = match self.long {
+            true => Extent::Long,
+            false => Extent::Short,
+        };
+        let suites = suite::all(extent);
         if self.list {
             for suite in &suites {
                 for test in &suite.tests {
@@ -429,7 +436,7 @@ impl Test {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let run = Run::new(workbench)?;
+        let run = Run::new(workbench, extent)?;
         println!("logs: {}", run.directory().display());
         let tally = run.suites(&suites, self.filter.as_deref().unwrap_or_default())?;
         println!("{tally}");

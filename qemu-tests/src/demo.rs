@@ -13,14 +13,14 @@ use usb4_cable::topology::LinkSpeed;
 use crate::accelerator::CpuModel;
 use crate::all_reduce;
 use crate::all_reduce::Report;
+use crate::extent::Extent;
 use crate::fabric::Fabric;
-use crate::host::console_log;
 use crate::instance::Instance;
-use crate::kernel_log::troubles;
-use crate::kernel_log::KernelLog;
+use crate::kernel_log::Watch;
 use crate::kernel_tree::Kernel;
 use crate::progress::Step;
 use crate::roce;
+use crate::run;
 use crate::stage::Stage;
 use crate::table::Table;
 use crate::within::Lifetime;
@@ -29,6 +29,9 @@ use crate::workbench::Shape;
 use crate::workbench::Workbench;
 use crate::workbench::CPUS;
 use crate::workbench::MEMORY_MIB;
+
+/// Its name in logs.
+const DEMO: &str = "demo";
 
 /// Size of the tensor: float32 numbers on each host.
 const BYTES: u64 = 64 << 20;
@@ -47,21 +50,23 @@ pub fn run(workbench: &Workbench) -> Result<()> {
         counting: Counting::Off,
         lifetime: Lifetime::WithTheLab,
     })?;
+    let (directory, _claim) = run::new_directory(workbench.cache())?;
+    let mut watch = Watch::new(&instance, Kernel::Stock);
     let shown = show(&instance, modules.iter().chain(&clients).map(AsRef::as_ref));
-    let ended = match &shown {
-        Ok(_) => instance.power_off().and_then(|()| look_at_logs(&instance)),
-        Err(_) => Ok(()),
-    };
+    let looked = watch.look(&instance, DEMO, &[]);
+    let ended = instance.power_off().and_then(|()| watch.look_at_end());
     instance.kill();
-    if let Err(error) = shown.and_then(|table| ended.map(|()| println!("{table}"))) {
-        return Err(error.context(format!("logs are in {}", instance.directory().display())));
-    }
-    instance.remove()
+    instance.keep_logs(&directory, DEMO)?;
+    instance.remove()?;
+    let table = run::both(shown, looked).and_then(|table| ended.map(|()| table));
+    let table = table.with_context(|| format!("logs are in {}", directory.display()))?;
+    println!("{table}");
+    Ok(())
 }
 
 fn show<'a>(instance: &Instance, files: impl Iterator<Item = &'a Path>) -> Result<Table> {
     let log = instance.directory().join("demo.log");
-    let stage = Stage::new(instance, &log)?;
+    let stage = Stage::new(instance, Extent::Short, &log)?;
     for file in files {
         let name = file.file_name().unwrap_or_default();
         fs::copy(file, instance.share().join(name))
@@ -118,15 +123,4 @@ fn summary(instance: &Instance, first: &Report, all: &[Report]) -> Table {
         );
     }
     table
-}
-
-fn look_at_logs(instance: &Instance) -> Result<()> {
-    for host in instance.names() {
-        let log = KernelLog::new(console_log(instance.directory(), &host));
-        let found = troubles(&log.since(KernelLog::start())?);
-        if !found.is_empty() {
-            bail!("kernel log of {host}:\n{}", found.join("\n...\n"));
-        }
-    }
-    Ok(())
 }

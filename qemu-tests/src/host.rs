@@ -166,6 +166,8 @@ impl Plan<'_> {
         let words = [
             "console=ttyS0".to_owned(),
             "ignore_loglevel".to_owned(),
+            // With the level of each line.
+            "console_msg_format=syslog".to_owned(),
             // A crashed guest ends at once: QEMU runs with -no-reboot.
             "panic=-1".to_owned(),
             // Else the emulated TSC is declared unstable in mid-run.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -212,10 +213,25 @@ impl Instance {
         for name in self.names() {
             self.host(&name)?.wait_boot(&self.directory)?;
         }
-        for name in self.names() {
-            self.load_drivers(&name)?;
-        }
+        self.on_each(|name| self.load_drivers(name))?;
         self.await_streams()
+    }
+
+    /// Does something for each host, for all at the same time. `what` must not start anything that has to outlive it.
+    pub fn on_each(&self, what: impl Fn(&str) -> Result<()> + Sync) -> Result<()> {
+        let (names, what) = (self.names(), &what);
+        thread::scope(|scope| {
+            let running: Vec<_> = names
+                .iter()
+                .map(|name| scope.spawn(move || what(name)))
+                .collect();
+            let ended = running.into_iter().map(|one| match one.join() {
+                Ok(ended) => ended,
+                Err(panic) => resume_unwind(panic),
+            });
+            // Waits for all.
+            ended.fold(Ok(()), Result::and)
+        })
     }
 
     fn load_drivers(&self, name: &str) -> Result<()> {
@@ -408,6 +424,20 @@ impl Instance {
             }
         }
         host.power_off(&self.directory)
+    }
+
+    /// Copies the logs of its hosts and cables into `directory`, with `prefix` before their names.
+    pub fn keep_logs(&self, directory: &Path, prefix: &str) -> Result<()> {
+        let from = &self.directory;
+        for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+            let path = entry.context("list the logs")?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                fs::copy(&path, directory.join(format!("{prefix}-{name}")))
+                    .with_context(|| format!("copy {}", path.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes its files.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
@@ -89,7 +90,71 @@ impl VerbsProgram {
     }
 }
 
-/// A TCP transfer of some seconds from host `b` to host `a`, which has that address. Fails if no data arrives.
+/// Whether requests may go in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// They may.
+    Allowed,
+    /// Each has to go in one frame.
+    Forbidden,
+}
+
+/// How a host pings another one.
+pub struct Ping<'a> {
+    /// Requests.
+    pub count: u32,
+    /// Bytes in each.
+    pub size: u32,
+    /// Whether they may go in pieces.
+    pub pieces: Pieces,
+    /// The other host's address.
+    pub to: &'a str,
+}
+
+impl<'a> Ping<'a> {
+    /// Bytes that ping sends unless it is told otherwise.
+    const SIZE: u32 = 56;
+
+    /// `count` small requests to the address `to`.
+    pub fn small(count: u32, to: &'a str) -> Self {
+        Self {
+            count,
+            size: Self::SIZE,
+            pieces: Pieces::Forbidden,
+            to,
+        }
+    }
+
+    /// Sends the requests from host `from`. Fails unless each is answered, once.
+    pub fn run(&self, stage: &Stage<'_>, from: &str, limit: Duration) -> Result<()> {
+        let Self {
+            count, size, to, ..
+        } = self;
+        let discovery = match self.pieces {
+            Pieces::Allowed => "dont",
+            Pieces::Forbidden => "do",
+        };
+        let script = format!("ping -c {count} -i 0.05 -W 5 -M {discovery} -s {size} {to}");
+        let text = stage.shell(from, &script, limit)?;
+        ensure!(
+            all_answered(&text, *count),
+            "not each request was answered:\n{text}"
+        );
+        Ok(())
+    }
+}
+
+/// Whether ping, which wrote `text`, got one answer to each of `count` requests.
+fn all_answered(text: &str, count: u32) -> bool {
+    let summary = format!("{count} packets transmitted, {count} received, 0% packet loss");
+    text.lines().any(|line| line.starts_with(&summary))
+}
+
+/// What a transfer of some seconds moves at the least, in bytes. It is less than a tenth of what it moves on a slow
+/// machine that has other things to do.
+const IPERF_FLOOR: f64 = 4e6;
+
+/// A TCP transfer of some seconds from host `b` to host `a`, which has that address.
 pub fn iperf(stage: &Stage<'_>, address: &str, limit: Duration) -> Result<()> {
     const PORT: u16 = 5201;
     let (_, report) = stage.pair(&Pair {
@@ -101,8 +166,51 @@ pub fn iperf(stage: &Stage<'_>, address: &str, limit: Duration) -> Result<()> {
         limit,
     })?;
     let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
+    check_iperf(&report)
+}
+
+fn check_iperf(report: &serde_json::Value) -> Result<()> {
+    if let Some(error) = report["error"].as_str() {
+        bail!("iperf3: {error}");
+    }
     let received = report["end"]["sum_received"]["bytes"].as_f64();
     let received = received.context("iperf3 reports no bytes")?;
-    ensure!(received > 0.0, "no data arrived");
+    ensure!(
+        received >= IPERF_FLOOR,
+        "no more than {received} bytes arrived"
+    );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ping_has_to_be_answered_once() {
+        let text =
+            |summary: &str| format!("--- 10.55.0.2 ping statistics ---\n{summary}, time 1000ms\n");
+        let all = text("20 packets transmitted, 20 received, 0% packet loss");
+        assert!(all_answered(&all, 20));
+        for summary in [
+            "20 packets transmitted, 1 received, 95% packet loss",
+            "20 packets transmitted, 19 received, 5% packet loss",
+            "19 packets transmitted, 19 received, 0% packet loss",
+            "20 packets transmitted, 20 received, +1 duplicates, 0% packet loss",
+        ] {
+            assert!(!all_answered(&text(summary), 20), "{summary}");
+        }
+    }
+
+    #[test]
+    fn a_transfer_has_to_move_data() {
+        let report =
+            |bytes: f64| serde_json::json!({ "end": { "sum_received": { "bytes": bytes } } });
+        assert!(check_iperf(&report(1e8)).is_ok());
+        assert!(check_iperf(&report(1.0)).is_err());
+        assert!(check_iperf(&serde_json::json!({})).is_err());
+        let mut broken = report(1e8);
+        broken["error"] = "control socket has closed unexpectedly".into();
+        assert!(check_iperf(&broken).is_err());
+    }
 }

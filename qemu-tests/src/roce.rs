@@ -45,7 +45,7 @@ for state in /sys/kernel/config/usb4_roce/*/state; do until grep -qx up $state; 
 until grep -q ACTIVE /sys/class/infiniband/usb4_roce0/ports/1/state; do sleep 0.1; done";
 
 /// Takes the rails away and unloads the module.
-pub const UNLOAD: &str = "\
+const UNLOAD: &str = "\
 rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
 rmmod usb4_roce || exit
 rmdir /sys/kernel/config/thunderbolt/stream/*/roce 2>/dev/null || :";
@@ -70,9 +70,7 @@ pub fn address(host: &str) -> String {
 
 /// Loads the module on every host and waits until the hosts reach each other.
 pub fn start(instance: &Instance) -> Result<()> {
-    for host in instance.names() {
-        load(instance, &host)?;
-    }
+    instance.on_each(|host| load(instance, host))?;
     make_streams(instance)?;
     use_rails(instance, instance.topology().cables.len())
 }
@@ -84,10 +82,18 @@ pub fn make_streams(instance: &Instance) -> Result<()> {
 
 /// Gives the first `count` streams of every host to its loaded module, and waits until the hosts reach each other.
 pub fn use_rails(instance: &Instance, count: usize) -> Result<()> {
-    for host in instance.names() {
-        connect(instance, &host, count)?;
-    }
+    instance.on_each(|host| connect(instance, host, count))?;
     await_up(instance)
+}
+
+/// Takes the rails of every host away, and unloads the module.
+pub fn stop(instance: &Instance) -> Result<()> {
+    instance.on_each(|host| {
+        instance
+            .shell(host, UNLOAD, LIMIT)
+            .context("unload the module")?;
+        Ok(())
+    })
 }
 
 /// Loads the module on a host that was started anew, and waits until it reaches the others again, which

@@ -2,7 +2,6 @@
 
 //! A test run: boots a lab for each suite, runs its tests, looks through the kernel logs, and counts.
 
-use std::fmt;
 use std::fs;
 use std::fs::File;
 use std::path::Path;
@@ -22,11 +21,14 @@ use rustix::fs::flock;
 use rustix::fs::FlockOperation;
 
 use crate::cache::Cache;
-use crate::host::console_log;
+use crate::contract::Contract;
+use crate::extent::Extent;
 use crate::instance::Instance;
-use crate::kernel_log::troubles;
-use crate::kernel_log::KernelLog;
-use crate::kernel_log::Mark;
+use crate::kernel_log::Watch;
+use crate::record::Record;
+use crate::record::Tally;
+use crate::record::Verdict;
+use crate::stage::Skip;
 use crate::stage::Stage;
 use crate::suite::Outcome;
 use crate::suite::Subject;
@@ -36,73 +38,74 @@ use crate::within::Lifetime;
 use crate::workbench::Counting;
 use crate::workbench::Shape;
 use crate::workbench::Workbench;
-use crate::workbench::CPUS;
 use crate::workbench::MEMORY_MIB;
 
 /// Runs of which the logs are kept.
 const KEPT_RUNS: usize = 10;
 
-/// How long the kernel log's last lines may take to reach its file.
-const LOG_LIMIT: Duration = Duration::from_secs(20);
+/// What comes before the tests of a suite, as if it were one.
+const BOOT: &str = "boot";
 
-/// Pause between two looks at the log.
-const LOG_POLL: Duration = Duration::from_millis(20);
+/// What comes behind them.
+const POWER_OFF: &str = "power-off";
 
-/// How long the two scans may take, with KASAN under TCG.
-const LEAK_LIMIT: Duration = Duration::from_secs(300);
-
-/// Looks for leaked memory where the kernel can tell. An object is reported in the second scan.
-const LEAK_SCAN: &str = "\
-leaks=/sys/kernel/debug/kmemleak
-[ ! -e $leaks ] || { echo scan > $leaks; sleep 6; echo scan > $leaks; cat $leaks | tee /dev/kmsg; }";
-
-/// How many tests ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Passed.
-    pub passed: u32,
-    /// Failed.
-    pub failed: u32,
-    /// Skipped.
-    pub skipped: u32,
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = self;
-        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
-    }
-}
+/// The results in the directory of a run.
+const RESULTS: &str = "results.json";
 
 /// A run.
 pub struct Run<'a> {
     workbench: &'a Workbench,
+    extent: Extent,
+    contract: Contract,
     directory: PathBuf,
     /// Locked, so that other runs leave the directory alone.
     _claim: File,
-    tally: Tally,
+    record: Record,
     labs: u32,
 }
 
-/// A lab under test, and how far its logs have been looked through.
+/// A lab under test.
 struct UnderTest {
     instance: Instance,
-    logs: Vec<(String, KernelLog, Mark)>,
+    watch: Watch,
+}
+
+/// What a test leaves of the lab.
+enum Left {
+    /// All of it.
+    Fit,
+    /// A lab that can only be powered off.
+    Spent,
+    /// A lab of which nothing is known.
+    Unknown,
+}
+
+/// How a test ended, and what it has told.
+struct Ended {
+    outcome: Result<Outcome>,
+    skips: Vec<Skip>,
+}
+
+impl From<Result<Outcome>> for Ended {
+    fn from(outcome: Result<Outcome>) -> Self {
+        Self {
+            outcome,
+            skips: Vec::new(),
+        }
+    }
 }
 
 impl<'a> Run<'a> {
     /// A run which keeps its logs in a directory of its own.
-    pub fn new(workbench: &'a Workbench) -> Result<Self> {
+    pub fn new(workbench: &'a Workbench, extent: Extent) -> Result<Self> {
         let (directory, claim) = new_directory(workbench.cache())?;
         Ok(Self {
             workbench,
+            extent,
+            contract: Contract::of_checkout()?,
             directory,
             _claim: claim,
-            tally: Tally::default(),
+            record: Record::default(),
             labs: 0,
         })
     }
@@ -114,26 +117,44 @@ impl<'a> Run<'a> {
 
     /// Runs the tests of `suites` whose `suite/name` contains `filter`.
     pub fn suites(mut self, suites: &[Suite], filter: &str) -> Result<Tally> {
-        let mut found = false;
+        let mut chosen = Vec::new();
         for suite in suites {
-            let chosen: Vec<&Test> = suite
-                .tests
-                .iter()
-                .filter(|test| format!("{}/{}", suite.name, test.name).contains(filter))
-                .collect();
-            if !chosen.is_empty() {
-                found = true;
-                self.suite(suite, &chosen);
+            let wanted = |test: &&Test| format!("{}/{}", suite.name, test.name).contains(filter);
+            let tests: Vec<&Test> = suite.tests.iter().filter(wanted).collect();
+            if !tests.is_empty() {
+                chosen.push((suite, tests));
             }
         }
-        if !found {
+        if chosen.is_empty() {
             bail!("no test matches {filter:?}; `lab test --list` shows all");
         }
-        Ok(self.tally)
+        let mut lab = None;
+        for (number, (suite, tests)) in chosen.iter().enumerate() {
+            lab = self.suite(suite, tests, lab);
+            let next = chosen.get(number + 1);
+            if !next.is_some_and(|(next, _)| suite.shares_lab(next)) {
+                if let Some(running) = lab.take() {
+                    self.power_off(suite, running);
+                }
+            }
+        }
+        println!("{}", self.record.times());
+        for unused in self
+            .contract
+            .unused(|suite, test| self.record.has_run(suite, test))
+        {
+            println!("note  {unused} may be skipped, and was not");
+        }
+        Ok(self.record.tally())
     }
 
-    fn suite(&mut self, suite: &Suite, tests: &[&Test]) {
-        let mut lab = None;
+    /// Runs the tests of a suite in `lab`, which has served others, or in a new one; gives it back if it can serve more.
+    fn suite(
+        &mut self,
+        suite: &Suite,
+        tests: &[&Test],
+        mut lab: Option<UnderTest>,
+    ) -> Option<UnderTest> {
         for (number, test) in tests.iter().enumerate() {
             let running = match lab.take() {
                 Some(running) => running,
@@ -142,33 +163,33 @@ impl<'a> Run<'a> {
                     Err(()) => {
                         for missed in &tests[number..] {
                             let why = Err(anyhow!("not run: the lab is not up"));
-                            self.report(suite, missed.name, Duration::ZERO, why);
+                            self.report(suite, missed.name, Duration::ZERO, why.into());
                         }
-                        return;
+                        return None;
                     }
                 },
             };
             lab = self.test(suite, test, running);
         }
-        if let Some(running) = lab {
-            self.power_off(suite, running);
-        }
+        lab
     }
 
     /// Boots and prepares a lab. A failure has been reported.
     fn boot(&mut self, suite: &Suite) -> Result<UnderTest, ()> {
-        let began = Instant::now();
+        let began = self.begin(suite, BOOT);
         self.labs += 1;
-        let outcome = self.try_boot(suite);
-        let (outcome, running) = match outcome {
-            Ok(running) => (Ok(Outcome::Passed), Ok(running)),
-            Err(error) => (Err(error), Err(())),
+        let (ended, running) = match self.try_boot(suite) {
+            Ok((running, skips)) => {
+                let outcome = Ok(Outcome::Passed);
+                (Ended { outcome, skips }, Ok(running))
+            }
+            Err(error) => (Err(error).into(), Err(())),
         };
-        self.report(suite, "boot", began.elapsed(), outcome);
+        self.report(suite, BOOT, began.elapsed(), ended);
         running
     }
 
-    fn try_boot(&self, suite: &Suite) -> Result<UnderTest> {
+    fn try_boot(&self, suite: &Suite) -> Result<(UnderTest, Vec<Skip>)> {
         let name = format!("test-{}", std::process::id());
         let provided = self.provided(suite)?;
         let instance = self.workbench.up(&Shape {
@@ -177,32 +198,37 @@ impl<'a> Run<'a> {
             kernel: suite.kernel,
             processor: suite.processor,
             memory_mib: MEMORY_MIB,
-            cpus: CPUS,
+            cpus: suite.cpus,
             counting: Counting::Off,
             lifetime: Lifetime::WithTheLab,
         })?;
-        let names = instance.names();
-        let logs = names.into_iter().map(|name| {
-            let log = KernelLog::new(console_log(instance.directory(), &name));
-            (name, log, KernelLog::start())
-        });
         let mut running = UnderTest {
-            logs: logs.collect(),
+            watch: Watch::new(&instance, suite.kernel),
             instance,
         };
         let prepared = (|| {
-            let stage = Stage::new(&running.instance, &self.log_of(suite, "boot"))?;
+            let stage = self.stage(suite, BOOT, &running.instance)?;
             for (source, name) in &provided {
                 stage.provide(source, name)?;
             }
             (suite.prepare)(&stage)?;
-            running.look("boot")
+            let told = stage.into_told();
+            running
+                .watch
+                .look(&running.instance, BOOT, &told.expectations)?;
+            Ok(told.skips)
         })();
-        if let Err(error) = prepared {
-            self.discard(suite, running);
-            return Err(error);
+        match prepared {
+            Ok(skips) => Ok((running, skips)),
+            Err(error) => {
+                self.discard(suite, running);
+                Err(error)
+            }
         }
-        Ok(running)
+    }
+
+    fn stage<'s>(&self, suite: &Suite, test: &str, instance: &'s Instance) -> Result<Stage<'s>> {
+        Stage::new(instance, self.extent, &self.log_of(suite, test))
     }
 
     /// Files for the share, and their names there.
@@ -226,86 +252,107 @@ impl<'a> Run<'a> {
 
     /// Runs one test; gives the lab back if it can serve the next one.
     fn test(&mut self, suite: &Suite, test: &Test, mut running: UnderTest) -> Option<UnderTest> {
-        let began = Instant::now();
-        let log = self.log_of(suite, test.name);
-        let mut outcome = Stage::new(&running.instance, &log)
-            .and_then(|stage| within_limit(test, &stage, &running.instance));
-        if let Err(trouble) = running.look(test.name) {
-            // A kernel in trouble explains a failed test better than the test does.
-            outcome = Err(match outcome {
-                Ok(_) => trouble,
-                Err(error) => trouble.context(format!("{error:#}")),
-            });
-        }
-        let failed = outcome.is_err();
-        self.report(suite, test.name, began.elapsed(), outcome);
-        if failed {
+        let began = self.begin(suite, test.name);
+        let ended = match self.stage(suite, test.name, &running.instance) {
+            Ok(stage) => {
+                let outcome = within_limit(test, &stage, &running.instance);
+                let told = stage.into_told();
+                let looked = running
+                    .watch
+                    .look(&running.instance, test.name, &told.expectations);
+                Ended {
+                    outcome: both(outcome, looked),
+                    skips: told.skips,
+                }
+            }
+            Err(error) => Err(error).into(),
+        };
+        self.judge_skips(suite, test.name, &ended);
+        let left = match &ended.outcome {
+            Ok(Outcome::Passed | Outcome::Skipped(_)) => Left::Fit,
+            Ok(Outcome::PassedAndSpent) => Left::Spent,
+            Err(_) => Left::Unknown,
+        };
+        self.report(suite, test.name, began.elapsed(), ended);
+        match left {
+            Left::Fit => return Some(running),
+            Left::Spent => self.power_off(suite, running),
             // What a failed test leaves behind must not fail the next one.
-            self.discard(suite, running);
-            return None;
+            Left::Unknown => self.discard(suite, running),
         }
-        Some(running)
+        None
+    }
+
+    /// A skip that is not allowed is told.
+    fn judge_skips(&mut self, suite: &Suite, test: &str, ended: &Ended) {
+        let mut forbidden = Vec::new();
+        if let Ok(Outcome::Skipped(reason)) = &ended.outcome {
+            if !self.contract.allows(suite.name, test) {
+                forbidden.push(format!("{test}: {reason}"));
+            }
+        }
+        for Skip { part, reason } in &ended.skips {
+            if !self.contract.allows(suite.name, &format!("{test}/{part}")) {
+                forbidden.push(format!("{test}/{part}: {reason}"));
+            }
+        }
+        if !forbidden.is_empty() {
+            println!(
+                "note  skipped, which is not allowed: {}",
+                forbidden.join("; ")
+            );
+        }
     }
 
     fn power_off(&mut self, suite: &Suite, mut running: UnderTest) {
-        let began = Instant::now();
+        let began = self.begin(suite, POWER_OFF);
         let outcome = (|| {
-            for name in running.instance.names() {
-                running.instance.shell(&name, LEAK_SCAN, LEAK_LIMIT)?;
-            }
-            running.instance.power_off()?;
-            running.look_at_end()?;
-            Ok(Outcome::Passed)
+            running.watch.look_for_leaks(&running.instance)?;
+            let ended = running.instance.power_off();
+            both(ended, running.watch.look_at_end())
         })();
-        self.report(suite, "power-off", began.elapsed(), outcome);
+        let ended = outcome.map(|()| Outcome::Passed).into();
+        self.report(suite, POWER_OFF, began.elapsed(), ended);
         self.discard(suite, running);
     }
 
     /// Ends a lab, keeping its logs.
     fn discard(&self, suite: &Suite, running: UnderTest) {
         running.instance.kill();
-        let kept = self.keep_logs(suite, running.instance.directory());
+        let prefix = format!("{}-lab{}", suite.name, self.labs);
+        let kept = running.instance.keep_logs(&self.directory, &prefix);
         let removed = kept.and_then(|()| running.instance.remove());
         if let Err(error) = removed {
             eprintln!("lab: {error:#}");
         }
     }
 
-    fn keep_logs(&self, suite: &Suite, directory: &Path) -> Result<()> {
-        for entry in
-            fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))?
-        {
-            let path = entry.context("list the logs")?.path();
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let name = format!("{}-lab{}-{name}", suite.name, self.labs);
-                fs::copy(&path, self.directory.join(&name))
-                    .with_context(|| format!("copy {}", path.display()))?;
-            }
-        }
-        Ok(())
-    }
-
     fn log_of(&self, suite: &Suite, test: &str) -> PathBuf {
         self.directory.join(format!("{}-{test}.log", suite.name))
     }
 
-    fn report(&mut self, suite: &Suite, test: &str, took: Duration, outcome: Result<Outcome>) {
+    /// Says that a test begins, and when it does.
+    fn begin(&self, suite: &Suite, test: &str) -> Instant {
+        println!("begin {}/{test}", suite.name);
+        Instant::now()
+    }
+
+    fn report(&mut self, suite: &Suite, test: &str, took: Duration, ended: Ended) {
         let name = format!("{}/{test}", suite.name);
         let seconds = took.as_secs_f64();
-        match outcome {
-            Ok(Outcome::Passed) => {
-                self.tally.passed += 1;
+        let (verdict, reason) = match ended.outcome {
+            Ok(Outcome::Passed | Outcome::PassedAndSpent) => {
                 println!("pass  {name} ({seconds:.1} s)");
+                (Verdict::Pass, None)
             }
             Ok(Outcome::Skipped(reason)) => {
-                self.tally.skipped += 1;
                 println!("skip  {name}: {reason}");
+                (Verdict::Skip, Some(reason))
             }
             Err(error) => {
-                self.tally.failed += 1;
                 println!("FAIL  {name} ({seconds:.1} s)");
-                for line in format!("{error:#}").lines() {
+                let reason = format!("{error:#}");
+                for line in reason.lines() {
                     println!("      {line}");
                 }
                 println!(
@@ -318,39 +365,29 @@ impl<'a> Run<'a> {
                     suite.name,
                     self.labs
                 );
+                (Verdict::Fail, Some(reason))
             }
+        };
+        self.record.add(suite.name, test, verdict, took, reason);
+        for Skip { part, reason } in ended.skips {
+            println!("skip  {name}/{part}: {reason}");
+            let part = format!("{test}/{part}");
+            let none = Duration::ZERO;
+            self.record
+                .add(suite.name, &part, Verdict::Skip, none, Some(reason));
+        }
+        if let Err(error) = self.record.write(&self.directory.join(RESULTS)) {
+            eprintln!("lab: {error:#}");
         }
     }
 }
 
-impl UnderTest {
-    /// Waits until all of the kernels' messages are in the logs, and looks through what is new.
-    fn look(&mut self, when: &str) -> Result<()> {
-        for (host, log, mark) in &self.logs {
-            let line = format!("lab: end of {when}");
-            let script = format!("echo '{line}' > /dev/kmsg");
-            // A guest that crashed has said all it will.
-            if self.instance.shell(host, &script, LOG_LIMIT).is_ok() {
-                let deadline = Instant::now() + LOG_LIMIT;
-                while !log.since(*mark)?.contains(&line) && Instant::now() < deadline {
-                    thread::sleep(LOG_POLL);
-                }
-            }
-        }
-        self.look_at_end()
-    }
-
-    /// Looks through what is new in the logs.
-    fn look_at_end(&mut self) -> Result<()> {
-        for (host, log, mark) in &mut self.logs {
-            let new = log.since(*mark)?;
-            *mark = log.mark()?;
-            let found = troubles(&new);
-            if !found.is_empty() {
-                bail!("kernel log of {host}:\n{}", found.join("\n...\n"));
-            }
-        }
-        Ok(())
+/// The first result; a kernel in trouble, which the second tells of, explains a failed test better than the test does.
+pub fn both<T>(first: Result<T>, kernels: Result<()>) -> Result<T> {
+    match (first, kernels) {
+        (first, Ok(())) => first,
+        (Ok(_), Err(trouble)) => Err(trouble),
+        (Err(error), Err(trouble)) => Err(trouble.context(format!("{error:#}"))),
     }
 }
 
@@ -423,16 +460,6 @@ fn remove_old(runs: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_line_is_plain() {
-        let tally = Tally {
-            passed: 12,
-            failed: 0,
-            skipped: 3,
-        };
-        assert_eq!(tally.to_string(), "12 passed, 0 failed, 3 skipped");
-    }
 
     #[test]
     fn only_old_runs_go() {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -17,12 +18,35 @@ use lab_agent::protocol::JobId;
 
 use crate::agent::command;
 use crate::agent::Output;
+use crate::extent::Extent;
 use crate::instance::Instance;
+use crate::kernel_log::Expectation;
+use crate::kernel_log::Presence;
 
 /// A running lab under test.
 pub struct Stage<'a> {
     instance: &'a Instance,
+    extent: Extent,
     log: Mutex<File>,
+    told: Mutex<Told>,
+}
+
+/// What a test has told of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Lines of kernel logs that it provokes.
+    pub expectations: Vec<Expectation>,
+    /// What it could not check.
+    pub skips: Vec<Skip>,
+}
+
+/// A part of a test that was skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Its name within the test.
+    pub part: String,
+    /// Why it was.
+    pub reason: String,
 }
 
 /// A background command of a host.
@@ -35,17 +59,67 @@ pub struct Job {
 
 impl<'a> Stage<'a> {
     /// A stage on `instance` which logs to the file `log`.
-    pub fn new(instance: &'a Instance, log: &Path) -> Result<Self> {
+    pub fn new(instance: &'a Instance, extent: Extent, log: &Path) -> Result<Self> {
         let file = File::options().append(true).create(true).open(log);
         Ok(Self {
             instance,
+            extent,
             log: Mutex::new(file.with_context(|| format!("create {}", log.display()))?),
+            told: Mutex::default(),
         })
     }
 
     /// The lab.
     pub fn instance(&self) -> &'a Instance {
         self.instance
+    }
+
+    /// How much a test is to do that could go on for ever.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// The test provokes a line with `part` in the kernel log of `host`: by its end one has come, else it fails. The same
+    /// line, as often as it comes, is no trouble.
+    pub fn expect_line(&self, host: &str, part: &str) {
+        self.expect(host, part, Presence::Required);
+    }
+
+    /// The test may provoke a line with `part` in the kernel log of `host`.
+    #[allow(dead_code, reason = "so far, no test is that undecided")]
+    pub fn allow_line(&self, host: &str, part: &str) {
+        self.expect(host, part, Presence::Possible);
+    }
+
+    fn expect(&self, host: &str, part: &str, presence: Presence) {
+        self.note(&format!(
+            "{host}: the kernel may say {part:?}: {presence:?}"
+        ));
+        self.told().expectations.push(Expectation {
+            host: host.to_owned(),
+            part: part.to_owned(),
+            presence,
+        });
+    }
+
+    /// The test goes on without `part`, for that reason. The skip must be among the allowed ones.
+    pub fn skip(&self, part: &str, reason: &str) {
+        self.note(&format!("skipped {part}: {reason}"));
+        self.told().skips.push(Skip {
+            part: part.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// What the test has told of itself.
+    pub fn into_told(self) -> Told {
+        self.told
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a line to the test's log.

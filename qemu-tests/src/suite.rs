@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::accelerator::CpuModel;
+use crate::extent::Extent;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
@@ -29,7 +30,10 @@ pub mod verbs;
 pub enum Outcome {
     /// What it checks is so.
     Passed,
+    /// It is, and the lab cannot serve another test.
+    PassedAndSpent,
     /// It could not check it, for this reason.
+    #[allow(dead_code, reason = "so far, only parts of tests are skipped")]
     Skipped(String),
 }
 
@@ -52,7 +56,7 @@ pub enum Subject {
     Module,
 }
 
-/// Tests which share a lab.
+/// Tests which share a lab; the suites that follow share it too if they ask for the same.
 pub struct Suite {
     /// Its name.
     pub name: &'static str,
@@ -62,6 +66,8 @@ pub struct Suite {
     pub kernel: Kernel,
     /// The hosts' processor, under TCG.
     pub processor: CpuModel,
+    /// CPUs of each host.
+    pub cpus: u32,
     /// What is tested.
     pub subject: Subject,
     /// Makes a freshly booted lab ready for the tests.
@@ -70,20 +76,39 @@ pub struct Suite {
     pub tests: Vec<Test>,
 }
 
-/// All suites, in the order in which they run.
-pub fn all() -> Vec<Suite> {
+impl Suite {
+    /// Whether a lab that serves this suite can then serve `other`.
+    pub fn shares_lab(&self, other: &Self) -> bool {
+        let lab = |suite: &Self| {
+            let Self {
+                fabric,
+                kernel,
+                processor,
+                cpus,
+                subject,
+                ..
+            } = *suite;
+            (fabric, kernel, processor, cpus, subject)
+        };
+        // Two functions that do the same may count as one or not: both are right.
+        lab(self) == lab(other) && std::ptr::fn_addr_eq(self.prepare, other.prepare)
+    }
+}
+
+/// All suites, in the order in which they run: those that can share a lab one after the other, with all the tests of that extent.
+pub fn all(_extent: Extent) -> Vec<Suite> {
     let mut suites = vec![
-        stream::suite(),
-        network::suite(),
         plug::suite(),
+        network::suite(),
+        stream::suite(),
         kunit::suite(),
         verbs::suite(),
+        crash::suite(),
+        life::suite(),
         verbs::striped(),
         faults::suite(),
         faults::checksum(),
-        crash::suite(),
         mesh::suite(),
-        life::suite(),
         packaging::suite(),
         debug::suite(),
     ];

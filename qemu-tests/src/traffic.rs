@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use anyhow::bail;
 use anyhow::ensure;
-use anyhow::Context;
 use anyhow::Result;
-use usb4_cable::counters::DirectionCounters;
+use usb4_cable::control::CableStatus;
+use usb4_cable::control::Direction;
 
+use crate::client_report;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::stage::Job;
@@ -47,13 +48,6 @@ pub struct Traffic {
     client: Job,
 }
 
-/// What was verified.
-#[derive(Clone, Copy, Debug)]
-pub struct Verified {
-    /// Rounds, after each of which all memory was compared.
-    pub rounds: u64,
-}
-
 impl Traffic {
     /// Starts it between the hosts `server` and `client`, with the further `options`.
     pub fn start(stage: &Stage<'_>, server: &str, client: &str, options: &str) -> Result<Self> {
@@ -74,7 +68,7 @@ impl Traffic {
     }
 
     /// Ends it after the round at hand. Fails unless each byte and each completion was right.
-    pub fn stop(self, stage: &Stage<'_>) -> Result<Verified> {
+    pub fn stop(self, stage: &Stage<'_>) -> Result<()> {
         stage.shell(&self.client_host, &format!("touch {STOP}"), READY_LIMIT)?;
         let client = stage.wait(&self.client, LIMIT)?;
         if !client.status.success() {
@@ -87,38 +81,50 @@ impl Traffic {
             );
         }
         stage.finish(&self.server, LIMIT)?;
-        let report: serde_json::Value =
-            serde_json::from_str(&client.text()).context("the report of verbs-verify")?;
-        ensure!(report["ok"] == true, "{report}");
-        let variants = report["variants"].as_array().into_iter().flatten();
-        let rounds = variants.map(|variant| variant["rounds"].as_u64().unwrap_or(0));
-        let verified = Verified {
-            rounds: rounds.sum(),
-        };
-        ensure!(verified.rounds > 0, "nothing was verified: {report}");
-        Ok(verified)
+        let rounds = client_report::verified(stage, &client.text())?;
+        stage.note(&format!("{rounds} rounds were verified"));
+        Ok(())
     }
 }
 
 /// Waits until each direction of the cable named `cable` has carried more than an idle rail would, from
 /// now on.
 pub fn await_in_use(stage: &Stage<'_>, cable: &str, limit: Duration) -> Result<()> {
+    await_moving(stage, cable, &[Direction::AToB, Direction::BToA], limit)
+}
+
+/// Waits until each of the `directions` of the cable named `cable` has carried more than an idle rail would, from
+/// now on.
+pub fn await_moving(
+    stage: &Stage<'_>,
+    cable: &str,
+    directions: &[Direction],
+    limit: Duration,
+) -> Result<()> {
     let mut cables = stage.instance().cables()?;
-    let before = cables.cable(cable)?;
+    let moved = |status: &CableStatus| -> Vec<u64> {
+        let counters = directions.iter().map(|direction| match direction {
+            Direction::AToB => &status.a_to_b,
+            Direction::BToA => &status.b_to_a,
+        });
+        counters.map(|counters| counters.bytes).collect()
+    };
+    let before = moved(&cables.cable(cable)?);
     let deadline = Instant::now() + limit;
-    let moved =
-        |now: &DirectionCounters, before: &DirectionCounters| now.bytes - before.bytes >= IN_USE;
     loop {
-        let now = cables.cable(cable)?;
-        if moved(&now.a_to_b, &before.a_to_b) && moved(&now.b_to_a, &before.b_to_a) {
+        let now = moved(&cables.cable(cable)?);
+        let grown: Vec<u64> = now
+            .iter()
+            .zip(&before)
+            .map(|(now, then)| now - then)
+            .collect();
+        if grown.iter().all(|bytes| *bytes >= IN_USE) {
             return Ok(());
         }
         ensure!(
             Instant::now() < deadline,
-            "cable {cable} is not in use after {} s: {} bytes from a to b, {} from b to a",
-            limit.as_secs(),
-            now.a_to_b.bytes - before.a_to_b.bytes,
-            now.b_to_a.bytes - before.b_to_a.bytes
+            "cable {cable} is not in use after {} s: {grown:?} bytes in the directions {directions:?}",
+            limit.as_secs()
         );
         thread::sleep(POLL);
     }

@@ -20,6 +20,7 @@ use crate::roce::DEVICE;
 use crate::stage::Ready;
 use crate::stage::Stage;
 use crate::traffic::Traffic;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -39,6 +40,7 @@ pub fn suite() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![

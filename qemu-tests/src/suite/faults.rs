@@ -5,6 +5,7 @@
 use std::num::NonZeroU32;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::ensure;
 use anyhow::Context;
@@ -24,6 +25,7 @@ use super::Subject;
 use super::Suite;
 use super::Test;
 use crate::accelerator::CpuModel;
+use crate::extent::Extent;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs::pingpong;
@@ -33,6 +35,7 @@ use crate::stage::Ready;
 use crate::stage::Stage;
 use crate::traffic;
 use crate::traffic::Traffic;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -40,16 +43,38 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Time limit of a test.
 const TEST_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long bad weather lasts.
-const SPELL: Duration = Duration::from_secs(10);
+/// How many spells of bad weather are endured.
+fn spells(extent: Extent) -> u64 {
+    match extent {
+        Extent::Short => 1,
+        Extent::Long => 8,
+    }
+}
+
+/// How many of the faults that hit one frame in many each direction has to have in a spell.
+const HITS: u64 = 30;
+
+/// How many frames each direction has to delay in a spell.
+const DELAYS: u64 = 1000;
+
+/// How long a spell may take.
+const SPELL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at the cables.
+const POLL: Duration = Duration::from_millis(50);
 
 /// How long it may take until an event has shown: a cable's loss, or its return up to the first data.
 const NOTICE: Duration = Duration::from_secs(60);
 
-/// Longer than a silent peer is tolerated, so that the rail is closed.
-const LONG_STALL: Duration = Duration::from_secs(6);
+/// How long a cable does not move anything.
+enum Stall {
+    /// So short that everything just waits.
+    Short,
+    /// So long that the silent peer is no longer tolerated, and the rail is closed.
+    Long,
+}
 
-/// Shorter than that, so that everything just waits.
+/// A short stall.
 const SHORT_STALL: Duration = Duration::from_secs(1);
 
 /// How long both cables are out.
@@ -83,6 +108,7 @@ pub fn suite() -> Suite {
         },
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![
@@ -110,6 +136,7 @@ pub fn checksum() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Real,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![Test {
@@ -173,104 +200,144 @@ fn counters(cables: &mut Client) -> Result<Vec<DirectionCounters>> {
     Ok(both.flatten().collect())
 }
 
-/// Does `what` in bad weather, of which `evidence` must be counted.
-fn in_weather(
-    stage: &Stage<'_>,
-    faults: &Faults,
+/// A weather, and how it shows.
+struct Weather {
+    faults: Faults,
+    /// The counter that grows with it.
     evidence: fn(&DirectionCounters) -> u64,
-    what: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let mut cables = stage.instance().cables()?;
-    let before = counters(&mut cables)?;
-    set_weather(stage, &mut cables, faults)?;
-    what()?;
-    let after = counters(&mut cables)?;
-    let counts = after.iter().zip(&before);
-    let counts: Vec<u64> = counts.map(|(a, b)| evidence(a) - evidence(b)).collect();
-    stage.note(&format!("faults by direction: {counts:?}"));
-    ensure!(
-        counts.iter().sum::<u64>() > 0,
-        "the cables were not faulty: {counts:?}"
-    );
-    set_weather(stage, &mut cables, &Faults::default())?;
-    roce::await_up(stage.instance())
+    /// By how much it has to grow in each direction of each cable.
+    enough: u64,
 }
 
-/// Verified traffic in bad weather.
-fn weather(
-    stage: &Stage<'_>,
-    faults: &Faults,
-    evidence: fn(&DirectionCounters) -> u64,
-    options: &str,
-) -> Result<Outcome> {
-    in_weather(stage, faults, evidence, || {
-        let traffic = Traffic::start(stage, "a", "b", options)?;
-        thread::sleep(SPELL);
-        let verified = traffic.stop(stage)?;
-        stage.note(&format!("{verified:?}"));
-        Ok(())
-    })?;
-    Ok(Outcome::Passed)
+impl Weather {
+    /// Does `what` in it. It has to have shown by the end.
+    fn during(
+        &self,
+        stage: &Stage<'_>,
+        what: impl FnOnce(&mut Client, &[DirectionCounters]) -> Result<()>,
+    ) -> Result<()> {
+        let mut cables = stage.instance().cables()?;
+        let before = counters(&mut cables)?;
+        set_weather(stage, &mut cables, &self.faults)?;
+        what(&mut cables, &before)?;
+        let counts = self.grown(&mut cables, &before)?;
+        stage.note(&format!("faults by direction: {counts:?}"));
+        ensure!(
+            counts.iter().all(|count| *count > 0),
+            "the cables were not faulty: {counts:?}"
+        );
+        set_weather(stage, &mut cables, &Faults::default())?;
+        roce::await_up(stage.instance())
+    }
+
+    /// By how much the evidence has grown in each direction.
+    fn grown(&self, cables: &mut Client, before: &[DirectionCounters]) -> Result<Vec<u64>> {
+        let after = counters(cables)?;
+        let counts = after.iter().zip(before);
+        Ok(counts
+            .map(|(a, b)| (self.evidence)(a) - (self.evidence)(b))
+            .collect())
+    }
+
+    /// Verified traffic in it, until enough of it was seen.
+    fn traffic(&self, stage: &Stage<'_>, options: &str) -> Result<Outcome> {
+        let spells = spells(stage.extent());
+        let enough = self.enough * spells;
+        self.during(stage, |cables, before| {
+            let traffic = Traffic::start(stage, "a", "b", options)?;
+            let limit = SPELL_LIMIT * u32::try_from(spells)?;
+            let deadline = Instant::now() + limit;
+            loop {
+                let counts = self.grown(cables, before)?;
+                if counts.iter().all(|count| *count >= enough) {
+                    break;
+                }
+                ensure!(
+                    Instant::now() < deadline,
+                    "after {} s the cables were as faulty as {counts:?}",
+                    limit.as_secs()
+                );
+                thread::sleep(POLL);
+            }
+            traffic.stop(stage)
+        })?;
+        Ok(Outcome::Passed)
+    }
 }
 
 fn corrupted(stage: &Stage<'_>) -> Result<Outcome> {
-    let faults = Faults {
-        corrupt_one_in: one_in(300),
-        ..Faults::default()
+    let weather = Weather {
+        faults: Faults {
+            corrupt_one_in: one_in(300),
+            ..Faults::default()
+        },
+        evidence: |c| c.corrupted,
+        enough: HITS,
     };
-    weather(stage, &faults, |c| c.corrupted, "--variant poll-rq")
+    weather.traffic(stage, "--variant poll-rq")
 }
 
 fn lost(stage: &Stage<'_>) -> Result<Outcome> {
-    let faults = Faults {
-        lose_one_in: one_in(300),
-        ..Faults::default()
+    let weather = Weather {
+        faults: Faults {
+            lose_one_in: one_in(300),
+            ..Faults::default()
+        },
+        evidence: |c| c.lost,
+        enough: HITS,
     };
-    weather(stage, &faults, |c| c.lost, "--variant event-srq")
+    weather.traffic(stage, "--variant event-srq")
 }
 
 fn late_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
-    let faults = Faults {
-        late_interrupt_one_in: one_in(50),
-        ..Faults::default()
+    let weather = Weather {
+        faults: Faults {
+            late_interrupt_one_in: one_in(50),
+            ..Faults::default()
+        },
+        evidence: |c| c.late_interrupts,
+        enough: HITS,
     };
-    weather(stage, &faults, |c| c.late_interrupts, "--variant event-rq")
+    weather.traffic(stage, "--variant event-rq")
 }
 
 fn latency(stage: &Stage<'_>) -> Result<Outcome> {
-    let faults = Faults {
-        latency_us: 3_000,
-        ..Faults::default()
+    let weather = Weather {
+        faults: Faults {
+            latency_us: 3_000,
+            ..Faults::default()
+        },
+        evidence: |c| c.delayed,
+        enough: DELAYS,
     };
-    weather(stage, &faults, |c| c.delayed, "--variant poll-srq")
+    weather.traffic(stage, "--variant poll-srq")
 }
 
 /// All that one direction can suffer without going down.
-fn storm() -> Faults {
-    Faults {
-        latency_us: 500,
-        corrupt_one_in: one_in(500),
-        lose_one_in: one_in(500),
-        late_interrupt_one_in: one_in(200),
-        ..Faults::default()
+fn storm() -> Weather {
+    Weather {
+        faults: Faults {
+            latency_us: 500,
+            corrupt_one_in: one_in(500),
+            lose_one_in: one_in(500),
+            late_interrupt_one_in: one_in(200),
+            ..Faults::default()
+        },
+        evidence: |c| c.lost + c.corrupted,
+        enough: HITS,
     }
 }
 
 fn everything(stage: &Stage<'_>) -> Result<Outcome> {
-    weather(stage, &storm(), |c| c.lost + c.corrupted, "")
+    storm().traffic(stage, "")
 }
 
 fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
-    in_weather(
-        stage,
-        &storm(),
-        |c| c.lost + c.corrupted,
-        || {
-            let options = "--iterations 4 --latency-rounds 0";
-            crate::all_reduce::run(stage, 8 << 20, options)?;
-            Ok(())
-        },
-    )?;
+    storm().during(stage, |_, _| {
+        let options = "--iterations 4 --latency-rounds 0";
+        crate::all_reduce::run(stage, 8 << 20, options)?;
+        Ok(())
+    })?;
     Ok(Outcome::Passed)
 }
 
@@ -281,7 +348,7 @@ fn stall(stage: &Stage<'_>, directions: &[Direction]) -> Result<Outcome> {
     let traffic = Traffic::start(stage, "a", "b", "--variant event-rq")?;
     traffic::await_in_use(stage, stalled, NOTICE)?;
     let mut cables = stage.instance().cables()?;
-    for time in [SHORT_STALL, LONG_STALL] {
+    for time in [Stall::Short, Stall::Long] {
         let mut set_flow = |flow| -> Result<()> {
             for direction in directions {
                 let faults = Faults {
@@ -293,12 +360,14 @@ fn stall(stage: &Stage<'_>, directions: &[Direction]) -> Result<Outcome> {
             Ok(())
         };
         set_flow(Flow::Stalled)?;
-        thread::sleep(time);
-        if time == LONG_STALL {
-            for host in ["a", "b"] {
-                stage.shell(host, AWAIT_DOWN, NOTICE)?;
+        match time {
+            Stall::Short => thread::sleep(SHORT_STALL),
+            Stall::Long => {
+                for host in ["a", "b"] {
+                    stage.shell(host, AWAIT_DOWN, NOTICE)?;
+                }
+                traffic::await_in_use(stage, other, NOTICE)?;
             }
-            traffic::await_in_use(stage, other, NOTICE)?;
         }
         set_flow(Flow::Moving)?;
         traffic::await_in_use(stage, stalled, NOTICE)?;
@@ -340,29 +409,30 @@ fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
                 .with_context(|| format!("after pull number {}", time + 1))?;
         }
     }
-    let verified = traffic.stop(stage)?;
-    stage.note(&format!("{verified:?}"));
+    traffic.stop(stage)?;
     roce::await_up(stage.instance())?;
     Ok(Outcome::Passed)
 }
 
 /// Pulls a cable during traffic whether or not the rail has come back since.
 fn pulled_by_the_clock(stage: &Stage<'_>) -> Result<Outcome> {
-    const SCHEDULE: Schedule = Schedule {
+    let schedule = Schedule {
         plugged: Duration::from_millis(3500),
         unplugged: Duration::from_millis(700),
-        times: 8,
+        times: match stage.extent() {
+            Extent::Short => 5,
+            Extent::Long => 50,
+        },
     };
     let [_, pulled] = CABLES;
     let traffic = Traffic::start(stage, "a", "b", "--variant event-rq")?;
     traffic::await_in_use(stage, pulled, NOTICE)?;
     let mut cables = stage.instance().cables()?;
-    SCHEDULE.follow(&mut cables, pulled, |time| {
+    schedule.follow(&mut cables, pulled, |time| {
         stage.note(&format!("pull number {time}"));
     })?;
     traffic::await_in_use(stage, pulled, NOTICE)?;
-    let verified = traffic.stop(stage)?;
-    stage.note(&format!("{verified:?}"));
+    traffic.stop(stage)?;
     roce::await_up(stage.instance())?;
     Ok(Outcome::Passed)
 }

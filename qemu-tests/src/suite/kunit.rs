@@ -16,6 +16,7 @@ use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
+use crate::workbench::CPUS;
 
 /// Time limit.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -34,6 +35,7 @@ pub fn suite() -> Suite {
         },
         kernel: Kernel::Debug,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: as_booted,
         tests: vec![Test {

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
+use usb4_cable::control::Direction;
 use usb4_cable::control::LinkState;
 
 use super::Outcome;
@@ -24,6 +24,8 @@ use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
 use crate::stage::Stage;
+use crate::traffic;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -43,6 +45,7 @@ pub fn suite() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![
@@ -83,15 +86,24 @@ fn busy(stage: &Stage<'_>) -> Result<Ends> {
     const PORT: u16 = 18601;
     let ends = perftest("ib_write_bw -D 600 -s 65536", PORT).start(stage, "b", LIMIT)?;
     for host in ["a", "b"] {
-        let open = format!("until rdma resource show qp link {DEVICE} | grep -q 'RT[RS].* pid '; do sleep 0.1; done; sleep 1");
+        let open = format!("until rdma resource show qp link {DEVICE} | grep -q 'RT[RS].* pid '; do sleep 0.1; done");
         stage.shell(host, &open, LIMIT)?;
     }
+    // The client writes.
+    traffic::await_moving(stage, CABLE, &[Direction::BToA], NOTICE)?;
     Ok(ends)
 }
 
 fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
     const RAIL: &str = "/sys/kernel/config/usb4_roce/bad";
     stage.shell("a", &format!("mkdir {RAIL}"), LIMIT)?;
+    for complaint in [
+        "is no USB4 stream device",
+        "a stream is given by its path or its number",
+        "a rail's name has at most",
+    ] {
+        stage.expect_line("a", complaint);
+    }
     let long = "x".repeat(4000);
     for input in [
         "/dev/null",
@@ -242,7 +254,7 @@ driver=$(readlink -f .)";
     Ok(Outcome::Passed)
 }
 
-/// The PCI function of the controller goes away. It ends the suite: when it comes back, the thunderbolt core of Linux 7.3 may not
+/// The PCI function of the controller goes away. It ends the lab: when it comes back, the thunderbolt core of Linux 7.3 may not
 /// find the other host again, because it has not forgotten the device which it made for it before.
 fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const PCI: &str = "/sys/bus/pci";
@@ -262,7 +274,7 @@ fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     await_down(stage, "a")?;
     end_all(stage, &ends)?;
     stage.shell("a", &format!("rmdir {RAILS}/*/ && rmmod usb4_roce"), LIMIT)?;
-    Ok(Outcome::Passed)
+    Ok(Outcome::PassedAndSpent)
 }
 
 fn beside_rxe(stage: &Stage<'_>) -> Result<Outcome> {
@@ -278,31 +290,31 @@ fn beside_rxe(stage: &Stage<'_>) -> Result<Outcome> {
     }
     still_works(stage)?;
     // What rxe does on our interface must not take us for one of its own.
-    let script = format!("rdma link add rxe1 type rxe netdev {INTERFACE} && rdma link delete rxe1; rdma link delete rxe0 && ip link delete lab0");
-    stage.shell("a", &script, LIMIT)?;
+    let add = format!("rdma link add rxe1 type rxe netdev {INTERFACE}");
+    stage.shell("a", &add, LIMIT)?;
+    stage.shell("a", "rdma link show rxe1/1 && rdma link delete rxe1", LIMIT)?;
+    stage.shell("a", "rdma link delete rxe0 && ip link delete lab0", LIMIT)?;
     still_works(stage)?;
+    // It returns when all devices of that driver are gone.
     stage.shell("a", "rmmod rdma_rxe", LIMIT)?;
-    let devices = stage.shell("a", "sleep 1; ibv_devices", LIMIT)?;
-    if !devices.contains(DEVICE) {
-        bail!("unloading rdma_rxe took {DEVICE} with it");
-    }
+    let devices = stage.shell("a", "ibv_devices", LIMIT)?;
+    ensure!(
+        devices.contains(DEVICE),
+        "unloading rdma_rxe took {DEVICE} with it"
+    );
     still_works(stage)?;
     Ok(Outcome::Passed)
 }
 
 fn reload(stage: &Stage<'_>) -> Result<Outcome> {
-    for host in ["a", "b"] {
-        stage.shell(host, roce::UNLOAD, LIMIT)?;
-    }
+    roce::stop(stage.instance())?;
     roce::start(stage.instance())?;
     still_works(stage)?;
     Ok(Outcome::Passed)
 }
 
 fn load_50_times(stage: &Stage<'_>) -> Result<Outcome> {
-    for host in ["a", "b"] {
-        stage.shell(host, roce::UNLOAD, LIMIT)?;
-    }
+    roce::stop(stage.instance())?;
     let script =
         "for time in $(seq 50); do insmod /lab/share/usb4_roce.ko && rmmod usb4_roce || exit; done";
     stage.shell("a", script, LIMIT)?;

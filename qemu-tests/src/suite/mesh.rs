@@ -13,14 +13,18 @@ use super::Subject;
 use super::Suite;
 use super::Test;
 use crate::accelerator::CpuModel;
+use crate::client_report;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
+use crate::programs::Pieces;
+use crate::programs::Ping;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
 use crate::stage::Pair;
 use crate::stage::Ready;
 use crate::stage::Stage;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,6 +54,7 @@ pub fn suite() -> Suite {
         },
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![
@@ -66,9 +71,14 @@ fn ping(stage: &Stage<'_>) -> Result<Outcome> {
     for (one, other) in PAIRS {
         for (from, to) in [(one, other), (other, one)] {
             let to = roce::address(to);
-            stage.shell(from, &format!("ping -c 10 -i 0.05 -W 2 {to}"), LIMIT)?;
-            let jumbo = format!("ping -c 5 -i 0.05 -W 2 -M do -s 8900 {to}");
-            stage.shell(from, &jumbo, LIMIT)?;
+            Ping::small(10, &to).run(stage, from, LIMIT)?;
+            let jumbo = Ping {
+                count: 5,
+                size: 8900,
+                pieces: Pieces::Forbidden,
+                to: &to,
+            };
+            jumbo.run(stage, from, LIMIT)?;
         }
     }
     Ok(Outcome::Passed)
@@ -84,12 +94,12 @@ fn received(stage: &Stage<'_>, host: &str) -> Result<u64> {
 /// What goes from one host to another must not reach others; a broadcast reaches all.
 fn no_stray_frames(stage: &Stage<'_>) -> Result<Outcome> {
     /// Frames sent.
-    const SENT: u64 = 200;
+    const SENT: u32 = 200;
     /// Frames of other origin that may come meanwhile, such as neighbour discovery.
     const OTHERS: u64 = 50;
     let before = received(stage, "c")?;
     let to = roce::address("b");
-    stage.shell("a", &format!("ping -c {SENT} -i 0.01 -W 2 {to}"), LIMIT)?;
+    Ping::small(SENT, &to).run(stage, "a", LIMIT)?;
     let stray = received(stage, "c")? - before;
     ensure!(
         stray < OTHERS,
@@ -102,7 +112,7 @@ fn no_stray_frames(stage: &Stage<'_>) -> Result<Outcome> {
     for (host, before) in ["b", "c"].into_iter().zip(before) {
         let got = received(stage, host)? - before;
         ensure!(
-            got >= SENT,
+            got >= SENT.into(),
             "only {got} frames of {SENT} broadcasts reached host {host}"
         );
     }
@@ -121,8 +131,7 @@ fn verify_pair(stage: &Stage<'_>, server: &str, client: &str) -> Result<()> {
         client: &format!("{program} --iterations 2 --connect {address}"),
         limit: LIMIT,
     })?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
-    ensure!(report["ok"] == true, "{report}");
+    client_report::verified(stage, &report)?;
     Ok(())
 }
 
@@ -150,7 +159,7 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
         for other in ["c", "d"] {
             verify_pair(stage, host, other).with_context(|| format!("{host} and {other}"))?;
             let to = roce::address(other);
-            stage.shell(host, &format!("ping -c 5 -i 0.05 -W 2 {to}"), LIMIT)?;
+            Ping::small(5, &to).run(stage, host, LIMIT)?;
         }
     }
     cables.plug(CABLE)?;

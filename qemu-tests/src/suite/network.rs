@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::as_booted;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -14,7 +15,10 @@ use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs;
+use crate::programs::Pieces;
+use crate::programs::Ping;
 use crate::stage::Stage;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -23,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 const UP: &str = "\
 modprobe thunderbolt_net
 until [ -d /sys/class/net/thunderbolt0 ]; do sleep 0.1; done
-ip address add 10.0.0.$1/24 dev thunderbolt0 && ip link set thunderbolt0 up
+ip address replace 10.0.0.$1/24 dev thunderbolt0 && ip link set thunderbolt0 up
 until [ \"$(cat /sys/class/net/thunderbolt0/carrier 2>/dev/null)\" = 1 ]; do sleep 0.1; done";
 
 /// The suite.
@@ -33,8 +37,9 @@ pub fn suite() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Drivers,
-        prepare: configure,
+        prepare: as_booted,
         tests: vec![
             Test {
                 name: "ping",
@@ -50,6 +55,7 @@ pub fn suite() -> Suite {
     }
 }
 
+/// Brings the interfaces up unless they are.
 fn configure(stage: &Stage<'_>) -> Result<()> {
     // The interface has carrier once both ends are up.
     let start = |host, number: &str| {
@@ -63,12 +69,20 @@ fn configure(stage: &Stage<'_>) -> Result<()> {
 }
 
 fn ping(stage: &Stage<'_>) -> Result<Outcome> {
-    stage.shell("a", "ping -c 20 -i 0.05 -W 2 10.0.0.2", LIMIT)?;
-    stage.shell("b", "ping -c 20 -i 0.05 -W 2 -s 8000 10.0.0.1", LIMIT)?;
+    configure(stage)?;
+    Ping::small(20, "10.0.0.2").run(stage, "a", LIMIT)?;
+    let in_pieces = Ping {
+        count: 20,
+        size: 8000,
+        pieces: Pieces::Allowed,
+        to: "10.0.0.1",
+    };
+    in_pieces.run(stage, "b", LIMIT)?;
     Ok(Outcome::Passed)
 }
 
 fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
+    configure(stage)?;
     programs::iperf(stage, "10.0.0.1", LIMIT)?;
     Ok(Outcome::Passed)
 }

@@ -17,10 +17,12 @@ use super::Test;
 use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
+use crate::programs::Ping;
 use crate::roce;
 use crate::roce::INTERFACE;
 use crate::stage::Stage;
 use crate::tool::checkout;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -52,6 +54,7 @@ pub fn suite() -> Suite {
         },
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare,
         tests: vec![
@@ -116,8 +119,7 @@ fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
     let announce = format!("{HELPER} announce");
     let said = stage.shell("a", &announce, LIMIT)?;
     ensure!(said.lines().all(|line| line.ends_with(": up")), "{said}");
-    let ping = format!("ping -c 3 -i 0.2 -W 5 {}", roce::address("b"));
-    stage.shell("a", &ping, LIMIT)?;
+    Ping::small(3, &roce::address("b")).run(stage, "a", LIMIT)?;
     Ok(Outcome::Passed)
 }
 

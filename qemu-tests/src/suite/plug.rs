@@ -15,6 +15,7 @@ use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -33,6 +34,7 @@ pub fn suite() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Drivers,
         prepare: as_booted,
         tests: vec![Test {

@@ -20,6 +20,7 @@ use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
 use crate::stage::Stage;
 use crate::traffic::Traffic;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,6 +44,7 @@ pub fn suites() -> Vec<Suite> {
         },
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![

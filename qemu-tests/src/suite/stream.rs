@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use anyhow::Result;
 
+use super::as_booted;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -16,6 +17,7 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 use crate::streams;
+use crate::workbench::CPUS;
 
 /// Bytes sent each way.
 const BYTES: u32 = 16 << 20;
@@ -30,8 +32,9 @@ pub fn suite() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Drivers,
-        prepare: make_streams,
+        prepare: as_booted,
         tests: vec![
             Test {
                 name: "data-from-a-to-b",
@@ -52,9 +55,13 @@ pub fn suite() -> Suite {
     }
 }
 
-/// Makes `/dev/tbstream0` on both hosts.
-fn make_streams(stage: &Stage<'_>) -> Result<()> {
-    streams::make(stage.instance(), "lab")
+/// Makes `/dev/tbstream0` on both hosts unless it is there.
+fn make_stream(stage: &Stage<'_>) -> Result<()> {
+    let there = stage.attempt("b", "[ -e /dev/tbstream0 ]", LIMIT)?;
+    if !there.status.success() {
+        streams::make(stage.instance(), "lab")?;
+    }
+    Ok(())
 }
 
 /// Reads the stream and prints the checksum of [`BYTES`] bytes. The reader opens first: a frame that
@@ -75,12 +82,13 @@ const IS_OPEN: &str = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q /dev/tbstream
 
 fn wait_open(stage: &Stage<'_>, host: &str) -> Result<()> {
     // The open returns only when the driver has posted its buffers; the descriptor shows up then.
-    let script = format!("until {IS_OPEN}; do sleep 0.1; done; sleep 0.5");
+    let script = format!("until {IS_OPEN}; do sleep 0.1; done");
     stage.shell(host, &script, LIMIT)?;
     Ok(())
 }
 
 fn transfer(stage: &Stage<'_>, from: &str, to: &str) -> Result<Outcome> {
+    make_stream(stage)?;
     let reader = stage.start(to, &reader(), LIMIT)?;
     wait_open(stage, to)?;
     let sent = stage.shell(from, &writer(), LIMIT)?;
@@ -91,6 +99,7 @@ fn transfer(stage: &Stage<'_>, from: &str, to: &str) -> Result<Outcome> {
 }
 
 fn both_ways(stage: &Stage<'_>) -> Result<Outcome> {
+    make_stream(stage)?;
     let mut readers = Vec::new();
     for host in ["a", "b"] {
         readers.push(stage.start(host, &reader(), LIMIT)?);

@@ -14,15 +14,19 @@ use super::Subject;
 use super::Suite;
 use super::Test;
 use crate::accelerator::CpuModel;
+use crate::client_report;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs;
 use crate::programs::pingpong;
+use crate::programs::Pieces;
+use crate::programs::Ping;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::stage::Pair;
 use crate::stage::Ready;
 use crate::stage::Stage;
+use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -58,6 +62,7 @@ pub fn suite() -> Suite {
         fabric: Fabric::PAIR,
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: [
@@ -132,6 +137,7 @@ pub fn striped() -> Suite {
         },
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
+        cpus: CPUS,
         subject: Subject::Module,
         prepare: roce::prepare,
         tests: vec![
@@ -167,8 +173,14 @@ fn devinfo(stage: &Stage<'_>) -> Result<Outcome> {
 
 fn ping(stage: &Stage<'_>) -> Result<Outcome> {
     let (a, b) = (roce::address("a"), roce::address("b"));
-    stage.shell("a", &format!("ping -c 20 -i 0.05 -W 2 {b}"), LIMIT)?;
-    stage.shell("b", &format!("ping -c 20 -i 0.05 -W 2 -s 8000 {a}"), LIMIT)?;
+    Ping::small(20, &b).run(stage, "a", LIMIT)?;
+    let large = Ping {
+        count: 20,
+        size: 8000,
+        pieces: Pieces::Forbidden,
+        to: &a,
+    };
+    large.run(stage, "b", LIMIT)?;
     Ok(Outcome::Passed)
 }
 
@@ -221,23 +233,7 @@ fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -
 
 fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     let report = client_program(stage, path, "verbs-verify", "--iterations 3 --large 8M")?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
-    ensure!(report["ok"] == true, "{report}");
-    let variants = report["variants"].as_array().map_or(0, Vec::len);
-    ensure!(variants > 0, "nothing was verified: {report}");
-    let variants = report["variants"].as_array().into_iter().flatten();
-    let skipped: Vec<String> = variants
-        .filter_map(|variant| {
-            Some(format!(
-                "{}: {}",
-                variant["variant"],
-                variant["skipped"].as_str()?
-            ))
-        })
-        .collect();
-    if !skipped.is_empty() {
-        return Ok(Outcome::Skipped(skipped.join("; ")));
-    }
+    client_report::verified(stage, &report)?;
     Ok(Outcome::Passed)
 }
 
@@ -257,8 +253,7 @@ fn longest_messages(stage: &Stage<'_>) -> Result<Outcome> {
 
 fn errors(stage: &Stage<'_>) -> Result<Outcome> {
     let report = client_program(stage, Path::Cable, "verbs-errors", "")?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
-    ensure!(report["ok"] == true, "{report}");
+    client_report::no_errors(stage, &report)?;
     Ok(Outcome::Passed)
 }
 

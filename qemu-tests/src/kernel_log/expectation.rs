@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A line that a test provokes.
+
+/// Whether an expected line has to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Without it the test fails.
+    Required,
+    /// It may come or not.
+    #[allow(dead_code, reason = "so far, no test is that undecided")]
+    Possible,
+}
+
+/// A line that a kernel may say although it looks like trouble, because a test provokes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// On which host.
+    pub host: String,
+    /// A part of the line.
+    pub part: String,
+    /// Whether it has to come.
+    pub presence: Presence,
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Watching over the kernels of a lab.
+
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::expectation::Expectation;
+use super::scan::troubles;
+use super::KernelLog;
+use super::Mark;
+use super::Stretch;
+use crate::host::console_log;
+use crate::instance::Instance;
+use crate::kernel_tree::Kernel;
+
+/// How long a host may take to answer, and the kernel log's last lines to reach their file.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at the log.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long the two scans for leaks may take, with KASAN under TCG.
+const LEAK_LIMIT: Duration = Duration::from_secs(300);
+
+/// Looks for leaked memory where the kernel can tell. An object is reported in the second scan. A kernel that cannot
+/// look any more refuses.
+const LEAK_SCAN: &str = "\
+leaks=/sys/kernel/debug/kmemleak
+echo scan > $leaks && sleep 6 && echo scan > $leaks && cat $leaks";
+
+/// A host, and how far its log has been looked through.
+struct Watched {
+    host: String,
+    log: KernelLog,
+    mark: Mark,
+}
+
+/// Looks after the kernels of all hosts of a lab.
+pub struct Watch {
+    kernel: Kernel,
+    hosts: Vec<Watched>,
+    looks: u32,
+}
+
+impl Watch {
+    /// A watch over the lab `instance`, from its hosts' first lines on.
+    pub fn new(instance: &Instance, kernel: Kernel) -> Self {
+        let watched = instance.names().into_iter().map(|host| Watched {
+            log: KernelLog::new(console_log(instance.directory(), &host)),
+            host,
+            mark: KernelLog::start(),
+        });
+        Self {
+            kernel,
+            hosts: watched.collect(),
+            looks: 0,
+        }
+    }
+
+    /// Fails unless the kernels are healthy at the end of `what`, and have said only what healthy ones say since the last
+    /// look, and what is expected.
+    pub fn look(
+        &mut self,
+        instance: &Instance,
+        what: &str,
+        expectations: &[Expectation],
+    ) -> Result<()> {
+        self.looks += 1;
+        let end = format!("lab: end of {what} ({})", self.looks);
+        let looked = self.hosts.iter_mut().map(|watched| {
+            let answer = watched.ask(instance, &end);
+            let (log, complaints) = match answer {
+                Ok(log) => (log, Vec::new()),
+                // What a host that does not answer has said before says most.
+                Err(error) => (watched.log.since(watched.mark)?, vec![format!("{error:#}")]),
+            };
+            Ok(watched.complain(&log, expectations, complaints))
+        });
+        complain_of(looked)
+    }
+
+    /// The same after the hosts were powered off: of all that they have said since the last look.
+    pub fn look_at_end(&mut self) -> Result<()> {
+        let looked = self.hosts.iter_mut().map(|watched| {
+            let log = watched.log.since(watched.mark)?;
+            Ok(watched.complain(&log, &[], Vec::new()))
+        });
+        complain_of(looked)
+    }
+
+    /// Fails if a kernel that can tell finds that it has lost memory.
+    pub fn look_for_leaks(&self, instance: &Instance) -> Result<()> {
+        if self.kernel != Kernel::Debug {
+            return Ok(());
+        }
+        let leaks = thread::scope(|scope| {
+            let scan = |host: &Watched| -> Result<String> {
+                let found = instance.shell(&host.host, LEAK_SCAN, LEAK_LIMIT)?;
+                Ok(found.trim_end().to_owned())
+            };
+            let scans: Vec<_> = self
+                .hosts
+                .iter()
+                .map(|host| (host, scope.spawn(move || scan(host))))
+                .collect();
+            let joined = scans.into_iter().map(|(host, scan)| {
+                let found = scan.join().unwrap_or_else(|_| bail!("the scan panicked"));
+                let found = found.context("look for lost memory")?;
+                Ok((!found.is_empty()).then(|| format!("lost memory of {}:\n{found}", host.host)))
+            });
+            joined.collect::<Result<Vec<_>>>()
+        })?;
+        let leaks: Vec<String> = leaks.into_iter().flatten().collect();
+        if !leaks.is_empty() {
+            bail!("{}", leaks.join("\n"));
+        }
+        Ok(())
+    }
+}
+
+impl Watched {
+    /// Waits until all that the kernel has said up to now, where `end` is put, is in the log; gives it.
+    fn ask(&self, instance: &Instance, end: &str) -> Result<Stretch> {
+        let script = format!("echo '{end}' > /dev/kmsg");
+        instance
+            .shell(&self.host, &script, LIMIT)
+            .with_context(|| format!("{} does not answer", self.host))?;
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(log) = self.log.through(self.mark, end)? {
+                return Ok(log);
+            }
+            if Instant::now() >= deadline {
+                bail!("{end:?} does not reach the log of {}", self.host);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// All that is wrong: `complaints`, and what `log` shows, up to the end of which the log has then been looked through.
+    fn complain(
+        &mut self,
+        log: &Stretch,
+        expectations: &[Expectation],
+        mut complaints: Vec<String>,
+    ) -> Option<String> {
+        self.mark = log.end;
+        complaints.extend(troubles(&self.host, &log.text, expectations));
+        let said = complaints.join("\n...\n");
+        (!said.is_empty()).then(|| format!("kernel log of {}:\n{said}", self.host))
+    }
+}
+
+/// Fails with the complaints about all hosts.
+fn complain_of(looked: impl Iterator<Item = Result<Option<String>>>) -> Result<()> {
+    let complaints: Vec<String> = looked
+        .map(|complaint| complaint.unwrap_or_else(|error| Some(format!("{error:#}"))))
+        .flatten()
+        .collect();
+    if !complaints.is_empty() {
+        bail!("{}", complaints.join("\n"));
+    }
+    Ok(())
+}
