@@ -307,6 +307,10 @@ impl Rails for Loopback {
         Delivery::Settled
     }
 
+    fn is_up(&self, rail: RailId) -> bool {
+        rail == RailId::default()
+    }
+
     fn reachability(&self) -> Reachability {
         Reachability::Reachable
     }

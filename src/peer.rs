@@ -261,6 +261,10 @@ impl Rails for Peer {
         }
     }
 
+    fn is_up(&self, rail: RailId) -> bool {
+        self.state.lock().up.contains(rail)
+    }
+
     fn reachability(&self) -> Reachability {
         if self.state.lock().up.is_empty() {
             Reachability::Unreachable

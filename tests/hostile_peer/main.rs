@@ -78,6 +78,10 @@ impl Rails for NoRails {
         Delivery::Settled
     }
 
+    fn is_up(&self, _rail: RailId) -> bool {
+        false
+    }
+
     fn reachability(&self) -> Reachability {
         Reachability::Unreachable
     }
@@ -361,7 +365,7 @@ proptest! {
                     }
                 }
                 ToRequester::Send => {
-                    if let Some(segment) = requester.next_segment(rail, seq, now) {
+                    if let Some(segment) = requester.next_segment(rail, seq, now, &NoRails) {
                         seq = seq.next();
                         let source = segment.source;
                         let most = lengths.iter().max().copied().unwrap_or(0);

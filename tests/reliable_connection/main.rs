@@ -14,6 +14,7 @@ use pair::All;
 use pair::Pair;
 use pair::DEPTH;
 use pair::FIRST;
+use pair::SETTLED;
 use pair::WINDOW;
 use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::frame::RequestHeader;
@@ -329,7 +330,7 @@ fn local_failure_waits_for_what_is_before_it() {
     let first = pair.pull().unwrap();
     let second = pair
         .requester
-        .next_segment(rail(0), RailSeq(7), pair.now)
+        .next_segment(rail(0), RailSeq(7), pair.now, &SETTLED)
         .unwrap();
     pair.requester
         .fail_message(second.source.slot, CompletionStatus::LocalProtectionError);
@@ -492,7 +493,7 @@ fn a_small_write_does_not_overtake_a_large_one_on_another_rail() {
     let now = pair.now;
     let mut next = |number: u8, seq: u32| {
         pair.requester
-            .next_segment(rail(number), RailSeq(seq), now)
+            .next_segment(rail(number), RailSeq(seq), now, &SETTLED)
             .map(|segment| segment.header)
     };
     let first = next(0, 0).unwrap();
@@ -508,8 +509,8 @@ fn a_small_write_does_not_overtake_a_large_one_on_another_rail() {
     let flag = pair.pull().unwrap();
     assert!(flag.flags.contains(SegmentFlags::ORDERED));
     // On the same rail the next one may follow at once, on another it may not.
-    assert!(!pair.requester.has_work(rail(1), pair.now));
-    assert!(pair.requester.has_work(rail(0), pair.now));
+    assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
+    assert!(pair.requester.has_work(rail(0), pair.now, &SETTLED));
 }
 
 #[test]

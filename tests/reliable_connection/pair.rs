@@ -70,6 +70,10 @@ impl Rails for All {
         self.0
     }
 
+    fn is_up(&self, _rail: RailId) -> bool {
+        self.1 == Reachability::Reachable
+    }
+
     fn reachability(&self) -> Reachability {
         self.1
     }
@@ -160,7 +164,9 @@ impl Pair {
     pub fn pull(&mut self) -> Option<RequestHeader> {
         let seq = RailSeq(self.seq);
         self.seq += 1;
-        let segment = self.requester.next_segment(rail(0), seq, self.now);
+        let segment = self
+            .requester
+            .next_segment(rail(0), seq, self.now, &SETTLED);
         segment.map(|segment| segment.header)
     }
 

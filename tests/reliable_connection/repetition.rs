@@ -4,20 +4,28 @@
 
 use crate::pair::rail;
 use crate::pair::Pair;
+use crate::pair::SETTLED;
 use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
+use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::requester::Rails;
+use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::ResponseDisposition;
+use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::CompletionStatus::Success;
 use usb4_roce::transport::status::NakCode;
+use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RnrTimer;
 
 /// An acknowledgement of the pair's responder that processed nothing yet.
@@ -37,12 +45,17 @@ fn requests_say_that_they_were_sent_before() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 10);
     let now = pair.now;
-    let mut next = |seq| pair.requester.next_segment(rail(0), RailSeq(seq), now);
+    let mut next = |seq| {
+        pair.requester
+            .next_segment(rail(0), RailSeq(seq), now, &SETTLED)
+    };
     let first = next(0).unwrap();
     assert_eq!(first.attempt(), Attempt::First);
     pair.requester
         .on_lost(first.header.psn, rail(0), RailSeq(0));
-    let again = pair.requester.next_segment(rail(0), RailSeq(1), now);
+    let again = pair
+        .requester
+        .next_segment(rail(0), RailSeq(1), now, &SETTLED);
     assert_eq!(again.unwrap().attempt(), Attempt::Again);
 }
 
@@ -59,10 +72,10 @@ fn repetition_over_one_rail_may_change_over_when_all_is_to_be_sent_again() {
     pair.wait(Duration::from_micros(10));
     // It goes in order over the rail that comes first. A receive is posted just too late for it.
     assert!(pair.pull().is_some());
-    assert!(!pair.requester.has_work(rail(1), pair.now));
+    assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
     let again = complaint(request.psn, Syndrome::SequenceNak, 2);
     pair.requester.on_ack(&again, pair.now);
-    assert!(pair.requester.has_work(rail(1), pair.now));
+    assert!(pair.requester.has_work(rail(1), pair.now, &SETTLED));
 }
 
 #[test]
@@ -125,4 +138,77 @@ fn complaints_do_not_add_up_while_there_is_progress() {
     let done = complaint(end, Syndrome::Ack, 0);
     pair.requester.on_ack(&done, pair.now);
     assert_eq!(pair.completions(), [(0, Success)]);
+}
+
+/// Rails of which all but the first are up.
+struct FirstIsGone;
+
+impl Rails for FirstIsGone {
+    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+        Delivery::Settled
+    }
+
+    fn is_up(&self, number: RailId) -> bool {
+        number != rail(0)
+    }
+
+    fn reachability(&self) -> Reachability {
+        Reachability::Reachable
+    }
+}
+
+/// A pair whose timer never helps, with two small WRITEs of which the first has been delivered over rail 0, and was not to
+/// be acknowledged.
+fn two_small_writes() -> Pair {
+    let mut pair = Pair::with(|config| config.timeout = AckTimeout::new(0));
+    pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
+    pair.post(Opcode::Write, 8);
+    let first = pair.pull().unwrap();
+    assert!(!first.flags.contains(SegmentFlags::ACK_REQUEST));
+    pair.deliver(&first);
+    assert!(!pair.responder.ack_due());
+    pair
+}
+
+/// Sends over rail 1 what is left, and says how the WRITEs end.
+fn finish(pair: &mut Pair) -> Vec<(u64, CompletionStatus)> {
+    assert!(pair.requester.has_work(rail(1), pair.now, &FirstIsGone));
+    let next = pair
+        .requester
+        .next_segment(rail(1), RailSeq(0), pair.now, &FirstIsGone);
+    pair.deliver(&next.unwrap().header);
+    pair.acknowledge();
+    pair.completions()
+}
+
+#[test]
+fn a_small_write_is_sent_again_over_another_rail_when_its_own_is_gone() {
+    let mut pair = two_small_writes();
+    let second = pair.pull().unwrap();
+    pair.requester
+        .on_lost(second.psn, rail(0), RailSeq(pair.seq - 1));
+    // Over a rail that is up, the first may still be on its way.
+    assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
+    assert_eq!(finish(&mut pair), [(0, Success), (1, Success)]);
+}
+
+#[test]
+fn a_small_write_begins_on_another_rail_when_that_of_those_before_it_is_gone() {
+    let mut pair = two_small_writes();
+    assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
+    assert_eq!(finish(&mut pair), [(0, Success), (1, Success)]);
+}
+
+#[test]
+fn repetition_over_one_rail_changes_over_when_that_is_gone() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Send, 10);
+    pair.post(Opcode::Send, 10);
+    let first = pair.pull().unwrap();
+    let rnr = complaint(first.psn, Syndrome::RnrNak(RnrTimer::new(1)), 1);
+    pair.requester.on_ack(&rnr, pair.now);
+    pair.wait(Duration::from_micros(10));
+    assert!(pair.pull().is_some());
+    assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
+    assert!(pair.requester.has_work(rail(1), pair.now, &FirstIsGone));
 }

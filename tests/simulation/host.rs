@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::collections::VecDeque;
 
 use usb4_roce::transport::acknowledgement;
@@ -20,8 +21,11 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::requester::LocalRange;
+use usb4_roce::transport::requester::Rails;
+use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::ResponseToken;
@@ -155,10 +159,10 @@ impl QueuePair {
             .expect("receive was never taken")
     }
 
-    fn has_work(&self, rail: RailId, now: Instant) -> bool {
+    fn has_work(&self, rail: RailId, now: Instant, rails: &impl Rails) -> bool {
         acknowledgement::standing(&self.requester, &self.responder) == Standing::Due
             || self.responder.has_response()
-            || self.requester.has_work(rail, now)
+            || self.requester.has_work(rail, now, rails)
     }
 }
 
@@ -204,10 +208,29 @@ pub struct Way {
     pub limits: Limits,
 }
 
+/// Rails that are up, as those know that ask for frames.
+struct Up<'a>(&'a HashSet<RailId>);
+
+impl Rails for Up<'_> {
+    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+        unreachable!("only timers ask")
+    }
+
+    fn is_up(&self, rail: RailId) -> bool {
+        self.0.contains(&rail)
+    }
+
+    fn reachability(&self) -> Reachability {
+        unreachable!("only timers ask")
+    }
+}
+
 pub struct Host {
     number: usize,
     pub limits: Limits,
     pub qps: Vec<QueuePair>,
+    /// Rails that are up, to whomever.
+    pub rails_up: HashSet<RailId>,
     /// By the host they are for.
     farewells: BTreeMap<usize, Farewells>,
     pub rings: Vec<ReceiveRing>,
@@ -220,6 +243,7 @@ impl Host {
             number,
             limits,
             qps: Vec::new(),
+            rails_up: HashSet::new(),
             farewells: BTreeMap::new(),
             rings: Vec::new(),
             turn: 0,
@@ -272,7 +296,7 @@ impl Host {
                 qp.responder.agree(&way.limits);
                 qp.has_agreed = true;
             }
-            let had_work = qp.has_work(way.rail, now);
+            let had_work = qp.has_work(way.rail, now, &Up(&self.rails_up));
             let frame = self.next_of(index, way.rail, seq, now, ledger);
             if frame.is_some() {
                 assert!(had_work, "work that was not announced");
@@ -310,7 +334,9 @@ impl Host {
             let item = InFlight::Response { qpn, psn };
             return Some((Body::Response(response.header), payload, item));
         }
-        let segment = qp.requester.next_segment(rail, seq, now)?;
+        let segment = qp
+            .requester
+            .next_segment(rail, seq, now, &Up(&self.rails_up))?;
         let psn = segment.header.psn;
         let message_index = qp.slots[&segment.source.slot];
         let stream = &ledger.connections[qp.connection].streams[qp.side];

@@ -16,6 +16,7 @@ use super::super::rdma::QpState;
 use super::super::route::RailSet;
 use super::super::route::Urgency;
 use super::attributes::DrainedEvent;
+use super::timer::RailsOf;
 use super::QueuePair;
 use super::ReceiveFlush;
 use super::State;
@@ -242,9 +243,10 @@ impl QueuePair {
             return RailSet::NONE;
         };
         let up = route.rails_up();
+        let known = RailsOf(&state.route);
         if up.is_empty() {
-            // When the first rail comes up, nothing is in flight that would bind a request to another.
-            return if state.requester.has_work(RailId::default(), now) {
+            // A rail that is gone binds nothing: whatever comes up first is as good as any other.
+            return if state.requester.has_work(RailId::default(), now, &known) {
                 RailSet::ALL
             } else {
                 RailSet::NONE
@@ -252,7 +254,7 @@ impl QueuePair {
         }
         let mut rails = RailSet::NONE;
         for rail in up.iter() {
-            if state.requester.has_work(rail, now) {
+            if state.requester.has_work(rail, now, &known) {
                 rails.insert(rail);
             }
         }

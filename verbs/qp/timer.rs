@@ -10,6 +10,7 @@ use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::WorkItem;
 
 use super::super::rdma::QpState;
+use super::super::route::Route;
 use super::super::route::Urgency;
 use super::QueuePair;
 use super::State;
@@ -28,16 +29,29 @@ const FLUSH_INTERVAL_MIN: u32 = 5;
 /// How often at least, as long as the QP is in the error state.
 const FLUSH_INTERVAL_MAX: u32 = 320;
 
-/// Passes rails on to the requester, which wants a sized type.
-struct RailsOf<'a>(&'a dyn Rails);
+/// The rails of a route as the requester sees them; none without a route.
+pub(super) struct RailsOf<'a>(pub(super) &'a Option<Arc<dyn Route>>);
 
 impl Rails for RailsOf<'_> {
     fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
-        self.0.delivery(rail, seq)
+        match self.0 {
+            Some(route) => route.rails().delivery(rail, seq),
+            None => Delivery::Settled,
+        }
+    }
+
+    fn is_up(&self, rail: RailId) -> bool {
+        match self.0 {
+            Some(route) => route.rails().is_up(rail),
+            None => false,
+        }
     }
 
     fn reachability(&self) -> Reachability {
-        self.0.reachability()
+        match self.0 {
+            Some(route) => route.rails().reachability(),
+            None => Reachability::Unreachable,
+        }
     }
 }
 
@@ -71,8 +85,8 @@ impl WorkItem<TIMER> for QueuePair {
         let mut guard = this.state.lock();
         let state = &mut *guard;
         state.timer_at = None;
-        if let Some(route) = &state.route {
-            state.requester.on_timer(now, &RailsOf(route.rails()));
+        if state.route.is_some() {
+            state.requester.on_timer(now, &RailsOf(&state.route));
         }
         let rails = this.settle(state, now);
         this.schedule(guard, rails, Urgency::Deferred);

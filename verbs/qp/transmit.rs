@@ -14,6 +14,7 @@ use super::super::route::FrameSink;
 use super::super::route::RailSet;
 use super::super::route::Urgency;
 use super::send_queue::Buffers;
+use super::timer::RailsOf;
 use super::QueuePair;
 use super::State;
 use crate::transport::acknowledgement;
@@ -204,10 +205,13 @@ impl QueuePair {
     ) -> Option<Frame> {
         loop {
             let room = sink.room();
-            if room < MAX_PAYLOAD && state.requester.next_segment_len(rail, now)? > room {
+            let rails = RailsOf(&state.route);
+            let is_short =
+                room < MAX_PAYLOAD && state.requester.next_segment_len(rail, now, &rails)? > room;
+            if is_short {
                 return None;
             }
-            let segment = state.requester.next_segment(rail, seq, now)?;
+            let segment = state.requester.next_segment(rail, seq, now, &rails)?;
             let RequestSegment { header, source } = segment;
             let mut regions = Regions::new();
             let payload = if source.len == 0 {

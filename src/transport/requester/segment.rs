@@ -18,6 +18,7 @@ use super::Caution;
 use super::Fencing;
 use super::LocalRange;
 use super::Message;
+use super::Rails;
 use super::RequestSegment;
 use super::Requester;
 use super::SegmentSlot;
@@ -44,14 +45,14 @@ enum Candidate {
 
 impl<S: Storage> Requester<S> {
     /// Whether [`Self::next_segment`] would give something for this rail.
-    pub fn has_work(&self, rail: RailId, now: Instant) -> bool {
-        self.candidate(rail, now).is_some()
+    pub fn has_work(&self, rail: RailId, now: Instant, rails: &impl Rails) -> bool {
+        self.candidate(rail, now, rails).is_some()
     }
 
     /// The length of the payload that [`Self::next_segment`] would give for this rail; of segments sent
     /// before, the longest it may be.
-    pub fn next_segment_len(&self, rail: RailId, now: Instant) -> Option<u32> {
-        match self.candidate(rail, now)? {
+    pub fn next_segment_len(&self, rail: RailId, now: Instant, rails: &impl Rails) -> Option<u32> {
+        match self.candidate(rail, now, rails)? {
             Candidate::Reread(_) => Some(0),
             Candidate::Resend(_) | Candidate::Probe(_) => Some(self.config.segment),
             Candidate::New => {
@@ -73,11 +74,13 @@ impl<S: Storage> Requester<S> {
         rail: RailId,
         seq: RailSeq,
         now: Instant,
+        rails: &impl Rails,
     ) -> Option<RequestSegment> {
         self.refuse_impossible_read();
-        let candidate = self.candidate(rail, now)?;
-        if self.caution == Caution::AnyOne {
-            self.caution = Caution::Only(rail);
+        let candidate = self.candidate(rail, now, rails)?;
+        match self.caution {
+            Caution::None => {}
+            Caution::AnyOne | Caution::Only(_) => self.caution = Caution::Only(rail),
         }
         if self.rnr_until.take().is_some() || self.deadline.is_none() {
             self.arm(now);
@@ -172,7 +175,7 @@ impl<S: Storage> Requester<S> {
         *on_rail = on_rail.saturating_sub(1);
     }
 
-    fn candidate(&self, rail: RailId, now: Instant) -> Option<Candidate> {
+    fn candidate(&self, rail: RailId, now: Instant, rails: &impl Rails) -> Option<Candidate> {
         match self.state {
             State::Running | State::Failing(_) => {}
             State::Idle | State::Flushing => return None,
@@ -181,7 +184,7 @@ impl<S: Storage> Requester<S> {
             return None;
         }
         match self.caution {
-            Caution::Only(only) if only != rail => return None,
+            Caution::Only(only) if only != rail && rails.is_up(only) => return None,
             Caution::Only(_) | Caution::AnyOne | Caution::None => {}
         }
         if let Some(number) = self.due_reread() {
@@ -190,10 +193,11 @@ impl<S: Storage> Requester<S> {
         if let Some(psn) = self.resend.first_from(self.una) {
             let number = self.segments.at(psn.get()).message;
             let may_go = self.may_send(number)
-                && (!self.is_ordered(self.messages.at(number)) || self.all_before_on(psn, rail));
+                && (!self.is_ordered(self.messages.at(number))
+                    || self.all_before_on(psn, rail, rails));
             return may_go.then_some(Candidate::Resend(psn));
         }
-        if self.may_admit(rail) {
+        if self.may_admit(rail, rails) {
             return Some(Candidate::New);
         }
         self.unrequested().map(Candidate::Probe)
@@ -232,7 +236,7 @@ impl<S: Storage> Requester<S> {
         }
     }
 
-    fn may_admit(&self, rail: RailId) -> bool {
+    fn may_admit(&self, rail: RailId, rails: &impl Rails) -> bool {
         if self.admitted == self.posted
             || !self.may_send(self.admitted)
             || self.next.distance_from(self.una) >= self.window
@@ -257,7 +261,7 @@ impl<S: Storage> Requester<S> {
                     && self.has_numbers_for(message.request.length)
             }
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                !self.is_ordered(message) || self.sent == self.sent_on[rail.index()]
+                !self.is_ordered(message) || self.is_all_on(rail, rails)
             }
         }
     }
@@ -279,15 +283,43 @@ impl<S: Storage> Requester<S> {
         message.request.opcode == Opcode::Write && message.request.length <= SMALL_PAYLOAD
     }
 
-    /// Whether all outstanding segments before `psn` are on this rail, whose order is kept.
-    fn all_before_on(&self, psn: Psn, rail: RailId) -> bool {
+    /// Whether no outstanding segment before `psn` can arrive after what is sent over this rail now. Those on the rail
+    /// itself cannot, nor can those that were sent over one that is gone: with nobody else to acknowledge them, what is
+    /// behind would have to wait for the timer. A responder that has dropped one of them complains.
+    fn all_before_on(&self, psn: Psn, rail: RailId, rails: &impl Rails) -> bool {
+        // Rails are asked once each.
+        let mut gone = rail;
         let mut before = self.una;
         while before != psn {
             let slot = self.segments.at(before.get());
-            if slot.state != SegmentState::Sent || slot.rail != rail {
+            if slot.state != SegmentState::Sent {
                 return false;
             }
+            if slot.rail != rail && slot.rail != gone {
+                if rails.is_up(slot.rail) {
+                    return false;
+                }
+                gone = slot.rail;
+            }
             before = before.next();
+        }
+        true
+    }
+
+    /// The same for all outstanding segments.
+    fn is_all_on(&self, rail: RailId, rails: &impl Rails) -> bool {
+        let mut elsewhere = self.sent - self.sent_on[rail.index()];
+        for (number, on_rail) in (0u8..).zip(self.sent_on) {
+            if elsewhere == 0 {
+                break;
+            }
+            let is_other = usize::from(number) != rail.index() && on_rail > 0;
+            if is_other && RailId::new(number).is_some_and(|other| rails.is_up(other)) {
+                return false;
+            }
+            if is_other {
+                elsewhere = elsewhere.saturating_sub(on_rail);
+            }
         }
         true
     }

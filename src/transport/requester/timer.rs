@@ -27,10 +27,14 @@ pub enum Reachability {
     Unreachable,
 }
 
-/// What the requester must know about the rails to its peer when time is up.
+/// What the requester must know about the rails to its peer.
 pub trait Rails {
     /// How frame `seq` of `rail` fared. A rail that is down has nothing in flight.
     fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery;
+
+    /// Whether this rail is up. What was sent over one that is not has arrived, or is handed back as lost: it cannot
+    /// arrive any more.
+    fn is_up(&self, rail: RailId) -> bool;
 
     /// Whether any rail is up.
     fn reachability(&self) -> Reachability;

@@ -52,6 +52,10 @@ impl Rails for NoRails {
         Delivery::Settled
     }
 
+    fn is_up(&self, _rail: RailId) -> bool {
+        false
+    }
+
     fn reachability(&self) -> Reachability {
         Reachability::Unreachable
     }
@@ -112,8 +116,11 @@ impl World {
         match input.int_in_range(0..=15)? {
             0..=2 => self.post(input)?,
             3..=6 => {
-                let had_work = self.requester.has_work(rail, self.now);
-                if let Some(segment) = self.requester.next_segment(rail, self.seq, self.now) {
+                let had_work = self.requester.has_work(rail, self.now, &NoRails);
+                if let Some(segment) = self
+                    .requester
+                    .next_segment(rail, self.seq, self.now, &NoRails)
+                {
                     assert!(had_work);
                     self.seq = self.seq.next();
                     self.assert_inside(segment.source);
