@@ -6,12 +6,15 @@ use kernel::prelude::*;
 
 use super::abi::receive_wqe;
 use super::abi::receive_wqe::ReceiveWqe;
+use super::abi::receive_wqe::TooManyElements;
 use super::abi::scatter;
 use super::abi::scatter::SGE_SIZE;
 use super::elements::Elements;
 use super::queue::Taken;
 use super::queue::WorkQueue;
 use crate::transport::ids::ReceiveSlot;
+use crate::transport::responder::Soundness;
+use crate::transport::status::CompletionStatus;
 
 /// Bytes of the slot a receive with `max_sge` elements needs in a ring.
 pub(crate) fn element_size(max_sge: u32) -> usize {
@@ -25,6 +28,8 @@ pub(crate) struct Posted {
     pub(crate) wr_id: u64,
     /// Bytes its buffers hold.
     pub(crate) length: u32,
+    /// Whether it keeps to the queue's limits, and to those of messages.
+    pub(crate) soundness: Soundness,
     /// Bytes of its elements.
     elements: usize,
 }
@@ -32,20 +37,30 @@ pub(crate) struct Posted {
 impl Posted {
     /// Copies a receive out of its ring; its elements go to the start of `elements`, whose length
     /// is what the queue was made for.
-    ///
-    /// A request that breaks the queue's limits counts as one without buffers: whatever has a payload
-    /// is too long for it.
     pub(crate) fn read(queue: &WorkQueue, taken: Taken, elements: &mut [u8]) -> Self {
         let mut header = [0; receive_wqe::HEADER_SIZE];
         queue.read(taken, 0, &mut header);
+        let wr_id = receive_wqe::wr_id(&header);
         let max_sge = (elements.len() / SGE_SIZE) as u32;
-        let size = ReceiveWqe::decode(&header, max_sge).map_or(0, |wqe| wqe.payload_size());
+        let broken = |status| Self {
+            wr_id,
+            length: 0,
+            soundness: Soundness::Broken(status),
+            elements: 0,
+        };
+        let size = match ReceiveWqe::decode(&header, max_sge) {
+            Ok(wqe) => wqe.payload_size(),
+            Err(TooManyElements(_)) => return broken(CompletionStatus::LocalQpOperationError),
+        };
         queue.read(taken, receive_wqe::HEADER_SIZE, &mut elements[..size]);
-        let length = scatter::total_length(&elements[..size]);
-        Self {
-            wr_id: receive_wqe::wr_id(&header),
-            length: length.unwrap_or(0),
-            elements: length.map_or(0, |_| size),
+        match scatter::total_length(&elements[..size]) {
+            Some(length) => Self {
+                wr_id,
+                length,
+                soundness: Soundness::Sound,
+                elements: size,
+            },
+            None => broken(CompletionStatus::LocalLengthError),
         }
     }
 }

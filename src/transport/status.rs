@@ -70,6 +70,8 @@ pub enum QpEvent {
     /// A send request failed: the queue pair must go to the error state. The failed request's
     /// completion tells the cause; there is no asynchronous event (IBTA table 61).
     SendFailed,
+    /// A receive failed: the queue pair must go to the error state. As with a send, the completion tells the cause.
+    ReceiveFailed,
     /// The responder refused a request as malformed: the queue pair must go to the error state
     /// and its owner gets "invalid request local work queue error".
     InvalidRequest,

@@ -46,6 +46,7 @@ use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::AckTimeout;
@@ -67,6 +68,7 @@ impl ReceiveQueue for Receives {
             slot: ReceiveSlot(left),
             wr_id: u64::from(left),
             length: RECEIVE_LEN,
+            soundness: Soundness::Sound,
         })
     }
 }

@@ -40,6 +40,7 @@ use usb4_roce::transport::requester::OUTAGE_RETRY;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
 use usb4_roce::transport::responder::ResponderConfig;
+use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
@@ -302,6 +303,7 @@ fn too_long_a_message_is_an_error_on_both_sides() {
         pair.receive_statuses(),
         [CompletionStatus::LocalLengthError]
     );
+    assert_eq!(pair.responder_events(), RECEIVE_FAILED);
 }
 
 #[test]
@@ -319,6 +321,41 @@ fn a_receive_with_bad_buffers_ends_with_a_protection_error() {
         pair.receive_statuses(),
         [CompletionStatus::LocalProtectionError]
     );
+    assert_eq!(pair.responder_events(), RECEIVE_FAILED);
+}
+
+/// Whose completion tells why.
+const RECEIVE_FAILED: [QpEvent; 3] = [
+    QpEvent::CommunicationEstablished,
+    QpEvent::ReceiveFailed,
+    QpEvent::LastWqeReached,
+];
+
+#[test]
+fn a_broken_receive_fails_whatever_would_use_it_up() {
+    for (opcode, length) in [
+        (Opcode::Send, 0),
+        (Opcode::Send, 10),
+        (Opcode::SendWithImm, 3 * SMALL_PAYLOAD),
+        (Opcode::WriteWithImm, 0),
+        (Opcode::WriteWithImm, 3 * SMALL_PAYLOAD),
+    ] {
+        let mut pair = Pair::new();
+        let status = CompletionStatus::LocalQpOperationError;
+        pair.receives.lengths = vec![1 << 20];
+        pair.receives.soundness = Soundness::Broken(status);
+        // What needs none is not concerned.
+        pair.post(Opcode::Write, 10);
+        pair.post(opcode, length);
+        pair.exchange();
+        assert_eq!(
+            pair.completions(),
+            [(0, Success), (1, CompletionStatus::RemoteOperationError)],
+            "{opcode:?} {length}"
+        );
+        assert_eq!(pair.receive_statuses(), [status]);
+        assert_eq!(pair.responder_events(), RECEIVE_FAILED);
+    }
 }
 
 #[test]

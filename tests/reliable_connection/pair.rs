@@ -32,7 +32,9 @@ use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::status::CompletionStatus;
+use usb4_roce::transport::status::QpEvent;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
@@ -45,6 +47,8 @@ pub const DEPTH: usize = 16;
 pub struct Receives {
     pub lengths: Vec<u32>,
     pub taken: u16,
+    /// Of all that are taken.
+    pub soundness: Soundness,
 }
 
 impl ReceiveQueue for Receives {
@@ -58,6 +62,7 @@ impl ReceiveQueue for Receives {
             slot: ReceiveSlot(self.taken),
             wr_id: u64::from(self.taken),
             length,
+            soundness: self.soundness,
         })
     }
 }
@@ -229,6 +234,10 @@ impl Pair {
         std::iter::from_fn(|| self.requester.poll_completion())
             .map(|completion: SendCompletion| (u64::from(completion.slot.0), completion.status))
             .collect()
+    }
+
+    pub fn responder_events(&mut self) -> Vec<QpEvent> {
+        std::iter::from_fn(|| self.responder.poll_event()).collect()
     }
 
     pub fn receive_statuses(&mut self) -> Vec<CompletionStatus> {

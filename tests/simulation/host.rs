@@ -37,6 +37,7 @@ use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
 use usb4_roce::transport::responder::Responder;
+use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
@@ -64,6 +65,7 @@ impl ReceiveRing {
             slot: ReceiveSlot(self.next_slot),
             wr_id: self.posted,
             length,
+            soundness: Soundness::Sound,
         });
     }
 
@@ -573,6 +575,7 @@ impl Host {
                     | QpEvent::LastWqeReached
                     | QpEvent::SendQueueDrained => {}
                     QpEvent::SendFailed
+                    | QpEvent::ReceiveFailed
                     | QpEvent::InvalidRequest
                     | QpEvent::AccessViolation
                     | QpEvent::Catastrophic => {

@@ -137,6 +137,7 @@ impl responder::ReceiveQueue for ReceiveQueue {
             slot,
             wr_id: posted.wr_id,
             length: posted.length,
+            soundness: posted.soundness,
         })
     }
 }

@@ -135,7 +135,7 @@ impl QueuePair {
 
     fn on_event(&self, state: &mut State, event: QpEvent) {
         let raised = match event {
-            QpEvent::SendFailed => None,
+            QpEvent::SendFailed | QpEvent::ReceiveFailed => None,
             QpEvent::InvalidRequest => Some(rdma::QpEvent::RequestError),
             QpEvent::AccessViolation => Some(rdma::QpEvent::AccessError),
             QpEvent::Catastrophic => Some(rdma::QpEvent::Fatal),

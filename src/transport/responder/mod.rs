@@ -21,6 +21,7 @@ use super::ids::Rkey;
 use super::ids::Rsn;
 use super::limits::Limits;
 use super::opcode::Opcode;
+use super::status::CompletionStatus;
 use super::status::NakCode;
 use super::status::QpEvent;
 use super::storage::BadTableLength;
@@ -32,6 +33,7 @@ use super::timing::RnrTimer;
 pub use receive::Receive;
 pub use receive::ReceiveCompletion;
 pub use receive::ReceiveQueue;
+pub use receive::Soundness;
 pub use receive::TakenReceive;
 pub use request::Disposition;
 pub use request::DropReason;
@@ -91,13 +93,19 @@ enum SlotState {
     Denied(NakCode),
     /// The receive request is too short for it.
     TooLong,
+    /// The receive request is broken, and ends like this.
+    NoSoundReceive(CompletionStatus),
 }
 
 impl SlotState {
     /// Whether it is waiting for its turn to be complained about.
     const fn is_mark(self) -> bool {
         match self {
-            Self::Rnr | Self::Dropped | Self::Denied(_) | Self::TooLong => true,
+            Self::Rnr
+            | Self::Dropped
+            | Self::Denied(_)
+            | Self::TooLong
+            | Self::NoSoundReceive(_) => true,
             Self::Empty | Self::Placing | Self::PlacingRepeated | Self::Placed => false,
         }
     }
@@ -105,7 +113,7 @@ impl SlotState {
     /// Whether its message may end up refused.
     const fn is_refusal(self) -> bool {
         match self {
-            Self::Rnr | Self::Denied(_) | Self::TooLong => true,
+            Self::Rnr | Self::Denied(_) | Self::TooLong | Self::NoSoundReceive(_) => true,
             Self::Empty | Self::Placing | Self::PlacingRepeated | Self::Placed | Self::Dropped => {
                 false
             }
@@ -156,10 +164,8 @@ struct Fault {
 enum FaultyReceive {
     /// It is flushed like all others, if there is one.
     Flushed,
-    /// It was too short.
-    TooShort,
-    /// Its buffers are not covered by a memory region that allows the access.
-    Unprotected,
+    /// With this status: it is what was wrong.
+    Failed(CompletionStatus),
 }
 
 /// A message of which not all segments have been processed.
@@ -199,8 +205,7 @@ pub struct ResponderCounters {
 ///
 /// # Invariants
 ///
-/// Only slots `base..base + window` are not `Empty`; `marks` counts those that are `Rnr`, `Dropped`,
-/// `Denied` or `TooLong`, `placing` those that are `Placing` or `PlacingRepeated`.
+/// Only slots `base..base + window` are not `Empty`; `marks` counts those that are marks, `placing` those that are `Placing` or `PlacingRepeated`.
 pub struct Responder<S: Storage> {
     requests: Ring<S, RequestSlot>,
     config: ResponderConfig,

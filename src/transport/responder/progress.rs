@@ -65,14 +65,18 @@ impl<S: Storage> Responder<S> {
                     self.refuse(
                         code,
                         if is_send && code == NakCode::RemoteOperation {
-                            FaultyReceive::Unprotected
+                            FaultyReceive::Failed(CompletionStatus::LocalProtectionError)
                         } else {
                             FaultyReceive::Flushed
                         },
                     );
                 }
                 SlotState::TooLong => {
-                    self.refuse(NakCode::InvalidRequest, FaultyReceive::TooShort);
+                    let receive = FaultyReceive::Failed(CompletionStatus::LocalLengthError);
+                    self.refuse(NakCode::InvalidRequest, receive);
+                }
+                SlotState::NoSoundReceive(status) => {
+                    self.refuse(NakCode::RemoteOperation, FaultyReceive::Failed(status));
                 }
             }
         }
@@ -112,24 +116,23 @@ impl<S: Storage> Responder<S> {
         if !self.served.has_delivered(fault.responses_until) {
             return;
         }
-        let status = match fault.receive {
-            FaultyReceive::Flushed => None,
-            FaultyReceive::TooShort => Some(CompletionStatus::LocalLengthError),
-            FaultyReceive::Unprotected => Some(CompletionStatus::LocalProtectionError),
-        };
-        if let Some(status) = status {
+        let mut event = fault.event;
+        if let FaultyReceive::Failed(status) = fault.receive {
             // One was taken, or there would be nothing wrong with it. If it is still being written to,
             // it is flushed afterwards.
-            let _ = self.receives.complete(ReceiveEnd {
+            let completed = self.receives.complete(ReceiveEnd {
                 opcode: Opcode::Send,
                 status,
                 byte_len: 0,
                 imm: 0,
                 solicited: Solicitation::Unsolicited,
             });
+            if completed.is_ok() {
+                event = QpEvent::ReceiveFailed;
+            }
         }
         self.complain(fault.syndrome);
-        self.event = Some(fault.event);
+        self.event = Some(event);
         self.enter_failed();
     }
 

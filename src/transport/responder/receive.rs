@@ -18,6 +18,18 @@ pub struct Receive {
     pub wr_id: u64,
     /// Bytes its buffers hold.
     pub length: u32,
+    /// Whether a message can be received into it.
+    pub soundness: Soundness,
+}
+
+/// Whether a receive request is as it should be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Soundness {
+    /// It is.
+    #[default]
+    Sound,
+    /// It is not: the message that would use it up ends it with this status, and the queue pair with it.
+    Broken(CompletionStatus),
 }
 
 /// A receive queue, of the queue pair's own or shared.

@@ -19,6 +19,7 @@ use super::ReceiveQueue;
 use super::RequestSlot;
 use super::Responder;
 use super::SlotState;
+use super::Soundness;
 use super::State;
 
 /// Identifies a request segment that is being dealt with.
@@ -131,7 +132,11 @@ impl<S: Storage> Responder<S> {
         match self.requests.at(psn.get()).state {
             SlotState::Empty => {}
             // What it is marked with is judged anew.
-            SlotState::Rnr | SlotState::Dropped | SlotState::Denied(_) | SlotState::TooLong => {
+            SlotState::Rnr
+            | SlotState::Dropped
+            | SlotState::Denied(_)
+            | SlotState::TooLong
+            | SlotState::NoSoundReceive(_) => {
                 self.marks -= 1;
             }
             SlotState::Placing | SlotState::PlacingRepeated => {
@@ -224,7 +229,8 @@ impl<S: Storage> Responder<S> {
             | SlotState::Rnr
             | SlotState::Dropped
             | SlotState::Denied(_)
-            | SlotState::TooLong => return,
+            | SlotState::TooLong
+            | SlotState::NoSoundReceive(_) => return,
         };
         slot.state = match outcome {
             Outcome::Placed => SlotState::Placed,
@@ -336,7 +342,10 @@ impl<S: Storage> Responder<S> {
         // At most one message ends with each segment before.
         let messages_before = request.psn.distance_from(self.base);
         match self.receives.assign(request.rsn, messages_before, queue) {
-            Assignment::Taken(receive) => Ok(receive),
+            Assignment::Taken(receive) => match receive.soundness {
+                Soundness::Sound => Ok(receive),
+                Soundness::Broken(status) => Err(SlotState::NoSoundReceive(status)),
+            },
             Assignment::NotReady => Err(SlotState::Rnr),
             Assignment::NoRoom => Err(SlotState::Dropped),
             Assignment::Impossible => Err(SlotState::Denied(NakCode::InvalidRequest)),

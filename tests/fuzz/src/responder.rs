@@ -26,6 +26,7 @@ use usb4_roce::transport::responder::RequestToken;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::timing::RnrTimer;
 
 use super::heap::table;
@@ -55,6 +56,7 @@ impl ReceiveQueue for Receives {
             slot: ReceiveSlot(self.taken),
             wr_id: u64::from(self.taken),
             length: RECEIVE_LEN,
+            soundness: Soundness::Sound,
         })
     }
 }
