@@ -685,11 +685,13 @@ fn draining_finishes_what_was_begun_and_no_more() {
     let first = pair.pull().unwrap();
     pair.requester.drain();
     assert_eq!(pair.requester.poll_event(), None);
+    assert!(pair.requester.is_draining());
     pair.deliver(&first);
     pair.exchange();
     assert_eq!(pair.completions(), [(0, Success)]);
     assert_eq!(pair.requester.poll_event(), Some(QpEvent::SendQueueDrained));
     assert_eq!(pair.requester.poll_event(), None);
+    assert!(!pair.requester.is_draining());
     pair.requester.resume(pair.now);
     pair.exchange();
     assert_eq!(pair.completions(), [(1, Success)]);

@@ -90,15 +90,15 @@ impl Payload {
     }
 }
 
-/// Why a WQE cannot be carried out. Its completion has the status `LOC_QP_OP_ERR` or
-/// `LOC_LEN_ERR` (IBTA 11.6.2).
+/// Why a WQE cannot be carried out. Its completion has the status `LOC_QP_OP_ERR`, or `LOC_LEN_ERR` where that is
+/// said (IBTA 11.6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendWqeError {
     /// Not an operation of this transport, or not one this device has.
     Opcode(u32),
     /// More elements than the queue was made for.
     TooManyElements(u32),
-    /// More inline data than the queue was made for.
+    /// More inline data than the queue was made for: `LOC_LEN_ERR`.
     InlineTooLong(u32),
     /// READ cannot take its destination from the WQE.
     InlineRead,
@@ -146,8 +146,12 @@ impl SendWqe {
             other => return Err(SendWqeError::Opcode(other)),
         };
         let flags = SendFlags::from_bits(load_u32::<FLAGS, HEADER_SIZE>(header));
-        let payload = if flags.contains(SendFlags::INLINE) {
-            let length = load_u32::<LENGTH, HEADER_SIZE>(header);
+        let length = load_u32::<LENGTH, HEADER_SIZE>(header);
+        let count = load_u32::<NUM_SGE, HEADER_SIZE>(header);
+        // `ibv_wr_set_inline_data` sets no flag, but a length without elements. With elements, theirs count: up to
+        // rdma-core 63, `ibv_wr_set_sge_list` set that of the first, as often as there are any.
+        let is_inline = flags.contains(SendFlags::INLINE) || (count == 0 && length > 0);
+        let payload = if is_inline {
             if length > limits.max_inline {
                 return Err(SendWqeError::InlineTooLong(length));
             }
@@ -156,7 +160,6 @@ impl SendWqe {
             }
             Payload::Inline(length)
         } else {
-            let count = load_u32::<NUM_SGE, HEADER_SIZE>(header);
             if count > limits.max_sge {
                 return Err(SendWqeError::TooManyElements(count));
             }

@@ -95,6 +95,24 @@ fn send_wqe_limits_are_enforced() {
         decode(send_header(4, 8, 8, 1)),
         Err(SendWqeError::InlineRead)
     );
+    // As `ibv_wr_set_inline_data` writes it.
+    assert_eq!(
+        decode(send_header(0, 2, 8, 0)).map(|wqe| wqe.payload),
+        Ok(Payload::Inline(8))
+    );
+    assert_eq!(
+        decode(send_header(0, 2, 65, 0)),
+        Err(SendWqeError::InlineTooLong(65))
+    );
+    assert_eq!(
+        decode(send_header(4, 2, 8, 0)),
+        Err(SendWqeError::InlineRead)
+    );
+    // As `ibv_wr_set_sge_list` of an old provider may write it.
+    assert_eq!(
+        decode(send_header(4, 2, 8, 2)).map(|wqe| wqe.payload),
+        Ok(Payload::Elements(2))
+    );
     for opcode in [5, 15, u32::MAX] {
         assert_eq!(
             decode(send_header(opcode, 0, 0, 0)),

@@ -172,11 +172,11 @@ impl Attributes {
         self.access
     }
 
-    /// As its user is told.
-    pub(super) fn report(&self, state: QpState, cap: QpCap, sq_draining: bool) -> QpAttributes {
+    /// As its user is told, of a queue that is not draining.
+    pub(super) fn report(&self, state: QpState, cap: QpCap) -> QpAttributes {
         QpAttributes {
             state,
-            sq_draining,
+            sq_draining: false,
             cap,
             port: self.port,
             pkey_index: 0,

@@ -111,6 +111,20 @@ impl State {
     }
 }
 
+impl State {
+    /// The attributes with the PSNs that come next, once there are any.
+    fn connected_attributes(&self) -> Attributes {
+        let mut attributes = self.attributes;
+        if let Some(psn) = self.requester.next_psn() {
+            attributes.sq_psn = psn;
+        }
+        if let Some(psn) = self.responder.expected_psn() {
+            attributes.rq_psn = psn;
+        }
+        attributes
+    }
+}
+
 /// A QP as its process sees it.
 pub(crate) struct UserQueuePair {
     qp: Arc<QueuePair>,
@@ -214,10 +228,10 @@ impl QpOps<RoceDevice> for UserQueuePair {
 
     fn query(&self) -> Result<QpAttributes> {
         let state = self.qp.state.lock();
-        let sq_draining = state.state == QpState::Sqd && !state.requester.is_empty();
-        Ok(state
-            .attributes
-            .report(state.state, self.qp.cap, sq_draining))
+        Ok(QpAttributes {
+            sq_draining: state.requester.is_draining(),
+            ..state.connected_attributes().report(state.state, self.qp.cap)
+        })
     }
 
     fn ring_doorbell(&self) -> Result {

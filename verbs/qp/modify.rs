@@ -91,7 +91,7 @@ impl QueuePair {
         let Transition { from, to } = transition;
         match to {
             QpState::Reset => Self::reset(state),
-            QpState::Err => Self::fail(state),
+            QpState::Err => self.fail(state),
             QpState::Init | QpState::Sqe => state.state = to,
             QpState::Sqd => {
                 state.requester.drain();

@@ -15,6 +15,7 @@ use super::super::abi::send_wqe::SendFlags;
 use super::super::abi::send_wqe::SendLimits;
 use super::super::abi::send_wqe::SendOperation;
 use super::super::abi::send_wqe::SendWqe;
+use super::super::abi::send_wqe::SendWqeError;
 use super::super::elements::Elements;
 use super::super::queue::Taken;
 use super::super::queue::WorkQueue;
@@ -198,8 +199,12 @@ impl SendQueue {
         header: &[u8; send_wqe::HEADER_SIZE],
         taken: Taken,
     ) -> Result<(SendRequest, Source), CompletionStatus> {
-        let wqe = SendWqe::decode(header, &self.limits)
-            .map_err(|_| CompletionStatus::LocalQpOperationError)?;
+        let wqe = SendWqe::decode(header, &self.limits).map_err(|error| match error {
+            SendWqeError::InlineTooLong(_) => CompletionStatus::LocalLengthError,
+            SendWqeError::Opcode(_)
+            | SendWqeError::TooManyElements(_)
+            | SendWqeError::InlineRead => CompletionStatus::LocalQpOperationError,
+        })?;
         let scratch = self.scratch();
         let payload = &mut self.store[scratch..scratch + wqe.payload.size()];
         self.ring.read(taken, send_wqe::HEADER_SIZE, payload);

@@ -116,7 +116,7 @@ impl QueuePair {
     }
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.
-    pub(super) fn fail(state: &mut State) {
+    pub(super) fn fail(&self, state: &mut State) {
         match state.state {
             // Whatever is posted from now on is flushed, so the requester must work.
             QpState::Reset | QpState::Init | QpState::Rtr => state.requester.start(UNCONNECTED),
@@ -124,8 +124,11 @@ impl QueuePair {
         }
         state.receive_flush = match state.state {
             QpState::Err => return,
-            // The responder does not work and has taken nothing.
-            QpState::Reset | QpState::Init => ReceiveFlush::Ring,
+            // The responder does not work and has taken nothing, nor will it tell.
+            QpState::Reset | QpState::Init => {
+                self.raise_last_wqe_reached();
+                ReceiveFlush::Ring
+            }
             QpState::Rtr | QpState::Rts | QpState::Sqd | QpState::Sqe => ReceiveFlush::Taken,
         };
         state.state = QpState::Err;
@@ -154,15 +157,20 @@ impl QueuePair {
             }
             QpEvent::LastWqeReached => {
                 state.receive_flush = ReceiveFlush::Ring;
-                if self.has_shared_receives {
-                    self.events.raise(rdma::QpEvent::LastWqeReached);
-                }
+                self.raise_last_wqe_reached();
                 return;
             }
         };
-        Self::fail(state);
+        self.fail(state);
         if let Some(event) = raised {
             self.events.raise(event);
+        }
+    }
+
+    /// Tells that the QP in the error state has no more receives of the queue it shares. Once in each error state.
+    fn raise_last_wqe_reached(&self) {
+        if self.has_shared_receives {
+            self.events.raise(rdma::QpEvent::LastWqeReached);
         }
     }
 

@@ -613,6 +613,17 @@ impl<S: Storage> Requester<S> {
         }
     }
 
+    /// PSN of the next new request; nothing if not connected.
+    pub fn next_psn(&self) -> Option<Psn> {
+        (self.state != State::Idle).then_some(self.next)
+    }
+
+    /// Whether messages begun before [`Self::drain`] are being waited for; not any more once
+    /// [`QpEvent::SendQueueDrained`] has been polled.
+    pub fn is_draining(&self) -> bool {
+        self.admission == Admission::Draining && self.state == State::Running
+    }
+
     /// Whether nothing is posted that has not been polled.
     pub const fn is_empty(&self) -> bool {
         self.completed == self.posted

@@ -251,9 +251,9 @@ impl<S: Storage> Responder<S> {
             .map_err(|_| NakCode::InvalidRequest)
     }
 
-    /// PSN of the next request to be processed.
-    pub const fn expected_psn(&self) -> Psn {
-        self.base
+    /// PSN of the next request to be processed; nothing if not connected.
+    pub fn expected_psn(&self) -> Option<Psn> {
+        (self.state != State::Idle).then_some(self.base)
     }
 }
 

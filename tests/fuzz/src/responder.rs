@@ -161,7 +161,7 @@ impl World {
     }
 
     fn step(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
-        let base = self.responder.expected_psn();
+        let base = self.responder.expected_psn().unwrap_or(FIRST);
         let rail = RailId::new(0).unwrap();
         match input.int_in_range(0..=15)? {
             0 => self.receives.posted += u16::from(input.arbitrary::<u8>()? % 8),
@@ -247,7 +247,7 @@ impl World {
             assert!(!written, "complete while being written to");
         }
         while self.responder.poll_event().is_some() {}
-        let base = self.responder.expected_psn();
+        let base = self.responder.expected_psn().unwrap_or(FIRST);
         if let Some(ack) = self.responder.take_ack(Psn::new(0)) {
             assert_eq!(ack.psn, base);
         }
