@@ -11,7 +11,7 @@ use std::process::Command;
 
 /// What the wrapper in `src/verbs` uses; everything these refer to comes along.
 const FUNCTIONS: &str = "ibv_.*|_ibv_query_gid_table";
-const TYPES: &str = "ibv_.*";
+const TYPES: &str = "ibv_.*|verbs_context";
 const CONSTANTS: &str = "IBV_.*";
 
 fn main() {

@@ -146,7 +146,10 @@ fn answers_that_cannot_be_numbered_are_an_invalid_request() {
         };
         responder.commit(token, Outcome::Placed, &mut queue);
     }
-    let served = responder.expected_psn().unwrap().distance_from(Psn::new(BASE));
+    let served = responder
+        .expected_psn()
+        .unwrap()
+        .distance_from(Psn::new(BASE));
     assert_eq!(served, 15);
     // What was accepted is answered, in order.
     let rail = RailId::new(0).unwrap();

@@ -198,7 +198,7 @@ impl World {
         sum.closed_streams = self.closed_streams;
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
-            sum.reopened_rails += u64::from(driver.opened - 1);
+            sum.reopened_rails += u64::from(driver.opened.saturating_sub(1));
             sum.skipped_headers += driver.skipped;
         }
         let streams = self

@@ -29,6 +29,7 @@ use crate::verbs::Mr;
 use crate::verbs::Operation;
 use crate::verbs::Payload;
 use crate::verbs::Pd;
+use crate::verbs::Posting;
 use crate::verbs::Psn;
 use crate::verbs::Qp;
 use crate::verbs::QpCapacity;
@@ -85,6 +86,12 @@ pub struct EndConfig {
     pub rnr_retry: u8,
     /// Where receives come from.
     pub receive: ReceiveFrom,
+    /// How send requests are posted.
+    pub posting: Posting,
+    /// Bytes that a send request can carry itself.
+    pub inline: u32,
+    /// Elements in a send request.
+    pub send_sge: u32,
 }
 
 impl Default for EndConfig {
@@ -100,6 +107,9 @@ impl Default for EndConfig {
             retry_cnt: 7,
             rnr_retry: RNR_RETRY_FOREVER,
             receive: ReceiveFrom::Own,
+            posting: Posting::Lists,
+            inline: 0,
+            send_sge: 1,
         }
     }
 }
@@ -155,7 +165,7 @@ pub fn with_end(
     buffer.write(0, &initial_bytes(env, config.memory));
     let mr = Mr::new(&pd, &buffer, 0..config.memory, FULL_ACCESS)?;
     let own = u32::from(srq.is_none());
-    let qp = Qp::new(
+    let qp = Qp::with_posting(
         &pd,
         &QpInit {
             send_cq: &cq,
@@ -164,11 +174,12 @@ pub fn with_end(
             capacity: QpCapacity {
                 send_wr: config.send_wr,
                 recv_wr: config.recv_wr * own,
-                send_sge: 1,
+                send_sge: config.send_sge,
                 recv_sge: own,
-                inline: 0,
+                inline: config.inline,
             },
         },
+        config.posting,
     )?;
     let theirs: Offer = peer.exchange(&Offer {
         qp: QpAddress {

@@ -11,10 +11,17 @@ use anyhow::ensure;
 use anyhow::Result;
 
 use crate::bootstrap::Side;
+use crate::endpoint;
+use crate::verbs::Cq;
 use crate::verbs::EventKind;
 use crate::verbs::Notify;
 use crate::verbs::Operation;
+use crate::verbs::Pd;
+use crate::verbs::Qp;
+use crate::verbs::QpCapacity;
+use crate::verbs::QpInit;
 use crate::verbs::SendFlags;
+use crate::verbs::Srq;
 use crate::verbs::Status;
 use crate::verbs::Subject;
 
@@ -25,6 +32,7 @@ use super::end::request;
 use super::end::with_end;
 use super::end::EndConfig;
 use super::end::ReceiveFrom;
+use super::end::FULL_ACCESS;
 use super::end::MESSAGE;
 
 const SEND: Operation = Operation::Send { imm: None };
@@ -38,6 +46,7 @@ pub fn cases() -> Vec<Case> {
         cq_overflow(),
         srq_limit(),
         last_wqe_reached(),
+        last_wqe_reached_in_init(),
         solicited_only(),
         notify_once(),
     ]
@@ -157,6 +166,38 @@ fn last_wqe_reached() -> Case {
             peer.barrier("event taken")?;
             Ok(Outcome::Pass)
         })
+    })
+}
+
+/// A queue pair that fails before it was connected has no receive of the shared queue either, and says so once.
+fn last_wqe_reached_in_init() -> Case {
+    Case::local("last_wqe_reached_in_init_event", |env| {
+        if env.device.limits.max_srq == 0 {
+            return Ok(Outcome::Skip("the device has no SRQ".into()));
+        }
+        let pd = Pd::new(&env.device.context)?;
+        let cq = Cq::new(&env.device.context, 8, None)?;
+        let srq = Srq::new(&pd, 8, 1)?;
+        let init = QpInit {
+            send_cq: &cq,
+            recv_cq: &cq,
+            srq: Some(&srq),
+            capacity: QpCapacity {
+                send_wr: 4,
+                recv_wr: 0,
+                send_sge: 1,
+                recv_sge: 0,
+                inline: 0,
+            },
+        };
+        let qp = Qp::new(&pd, &init)?;
+        endpoint::init(&qp, env.path.address.port, FULL_ACCESS)?;
+        qp.fail()?;
+        let subject = Subject::Qp(qp.qpn());
+        expect_event(env, EventKind::QP_LAST_WQE_REACHED, subject)?;
+        let second = env.device.context.async_event(NO_EVENT)?;
+        ensure!(second.is_none(), "a second event: {second:?}");
+        Ok(Outcome::Pass)
     })
 }
 

@@ -60,6 +60,8 @@ pub fn cases() -> Vec<Case> {
             Ok(())
         }),
         reset_and_reuse(),
+        query_tells_next_psns(),
+        sqd_drains(),
         destroy_with_work_in_flight(),
         remote_dereg_in_flight(),
         local_dereg_in_flight(),
@@ -204,6 +206,76 @@ fn reset_and_reuse() -> Case {
             }
             if env.side == Side::Client {
                 end.expect_working(10)?;
+            }
+            peer.barrier("done")?;
+            Ok(Outcome::Pass)
+        })
+    })
+}
+
+/// The PSNs that are reported are the next ones, not the first (IBTA vol. 1, 11.2.5.3).
+fn query_tells_next_psns() -> Case {
+    Case::new("query_tells_next_psns", |env, peer| {
+        with_end(env, peer, &EndConfig::default(), |end, peer| {
+            let before = end.qp.report()?;
+            peer.barrier("asked")?;
+            if env.side == Side::Client {
+                end.expect_working(1)?;
+                end.expect_working(2)?;
+            }
+            peer.barrier("written")?;
+            let after = end.qp.report()?;
+            let (sent, received) = match env.side {
+                Side::Client => (after.send_psn != before.send_psn, false),
+                Side::Server => (false, after.receive_psn != before.receive_psn),
+            };
+            ensure!(
+                sent || received,
+                "the PSNs stayed: {before:?}, then {after:?}"
+            );
+            let idle = match env.side {
+                Side::Client => after.receive_psn == before.receive_psn,
+                Side::Server => after.send_psn == before.send_psn,
+            };
+            ensure!(
+                idle,
+                "a PSN of the idle direction went on: {before:?}, then {after:?}"
+            );
+            peer.barrier("asked again")?;
+            Ok(Outcome::Pass)
+        })
+    })
+}
+
+/// In SQD what was begun is finished, and nothing else; the queue tells when it is (IBTA vol. 1, 10.3.1.5).
+fn sqd_drains() -> Case {
+    Case::new("sqd_drains", |env, peer| {
+        with_end(env, peer, &EndConfig::default(), |end, peer| {
+            let sges = [end.mr.sge(MESSAGE)];
+            match env.side {
+                Side::Server => {
+                    peer.barrier("draining")?;
+                    end.post_recv(1, &sges)?;
+                    end.expect(1, &[Status::SUCCESS])?;
+                    peer.barrier("drained")?;
+                }
+                Side::Client => {
+                    end.qp.post_send(&[request(1, SEND, &sges)])?;
+                    // It waits for a receive.
+                    end.expect_quiet(AFTERMATH)?;
+                    end.qp.modify(QpAttr::to_state(QpState::Sqd))?;
+                    end.qp.post_send(&[request(2, end.write(), &sges)])?;
+                    let report = end.qp.report()?;
+                    ensure!(report.is_draining, "not draining: {report:?}");
+                    peer.barrier("draining")?;
+                    end.expect(1, &[Status::SUCCESS])?;
+                    peer.barrier("drained")?;
+                    end.expect_quiet(AFTERMATH)?;
+                    let report = end.qp.report()?;
+                    ensure!(!report.is_draining, "still draining: {report:?}");
+                    end.qp.modify(QpAttr::to_state(QpState::Rts))?;
+                    end.expect(2, &[Status::SUCCESS])?;
+                }
             }
             peer.barrier("done")?;
             Ok(Outcome::Pass)

@@ -7,8 +7,10 @@
 //! there is one.
 
 pub mod case;
+pub mod changing;
 pub mod end;
 pub mod events;
+pub mod extended;
 pub mod hang;
 pub mod lifecycle;
 pub mod limits;
@@ -32,6 +34,8 @@ pub fn all() -> Vec<Case> {
         local_access::cases(),
         remote_access::cases(),
         receiver::cases(),
+        changing::cases(),
+        extended::cases(),
         queue_room::cases(),
         resize::cases(),
         reregistration::cases(),

@@ -7,9 +7,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::ensure;
+use anyhow::Result;
 
 use crate::bootstrap::Side;
 use crate::verbs::Access;
+use crate::verbs::EventKind;
 use crate::verbs::Lkey;
 use crate::verbs::Mr;
 use crate::verbs::Operation;
@@ -18,6 +20,7 @@ use crate::verbs::Sge;
 use crate::verbs::Status;
 
 use super::case::Case;
+use super::case::Env;
 use super::case::Outcome;
 use super::end::request;
 use super::end::with_end;
@@ -31,6 +34,9 @@ const RNR_WAIT: Duration = Duration::from_millis(500);
 /// The RNR delay that the responder asks for (code 12).
 const RNR_DELAY: Duration = Duration::from_micros(640);
 
+/// Time in which an event that must not come would come.
+const NO_EVENT: Duration = Duration::from_millis(100);
+
 const SEND: Operation = Operation::Send { imm: None };
 
 #[derive(Clone, Copy)]
@@ -40,12 +46,14 @@ enum Fault {
     BadKey,
     PastEnd,
     NoLocalWrite,
+    TooMuch,
 }
 
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
     let too_long = (Status::LOC_LEN_ERR, Status::REM_INV_REQ_ERR);
     let protected = (Status::LOC_PROT_ERR, Status::REM_OP_ERR);
+    let broken = (Status::LOC_LEN_ERR, Status::REM_OP_ERR);
     let mut cases = vec![
         faulty(
             "recv_too_short",
@@ -58,6 +66,18 @@ pub fn cases() -> Vec<Case> {
             Fault::NoElement,
             ReceiveFrom::Own,
             too_long,
+        ),
+        faulty(
+            "recv_longer_than_a_message",
+            Fault::TooMuch,
+            ReceiveFrom::Own,
+            broken,
+        ),
+        faulty(
+            "srq_recv_longer_than_a_message",
+            Fault::TooMuch,
+            ReceiveFrom::Shared,
+            broken,
         ),
         faulty("recv_bad_lkey", Fault::BadKey, ReceiveFrom::Own, protected),
         faulty(
@@ -130,6 +150,10 @@ fn faulty(name: &str, fault: Fault, receive: ReceiveFrom, statuses: (Status, Sta
                             ..right
                         }],
                         Fault::NoLocalWrite => vec![right],
+                        Fault::TooMuch => vec![Sge {
+                            length: u32::MAX,
+                            ..right
+                        }],
                     };
                     end.post_recv(1, &sges)?;
                     end.post_recv(2, &[end.mr.sge(MESSAGE)])?;
@@ -141,12 +165,28 @@ fn faulty(name: &str, fault: Fault, receive: ReceiveFrom, statuses: (Status, Sta
                         ReceiveFrom::Own => end.expect(2, &[Status::WR_FLUSH_ERR])?,
                         ReceiveFrom::Shared => end.expect_quiet(Duration::from_millis(100))?,
                     }
+                    expect_no_event(env, receive)?;
                     peer.barrier("checked")?;
                 }
             }
             Ok(Outcome::Pass)
         })
     })
+}
+
+/// The completion has told what there is to tell (IBTA vol. 1, 11.6.3); only that a shared queue is not drawn from any more
+/// is left.
+fn expect_no_event(env: &Env<'_>, receive: ReceiveFrom) -> Result<()> {
+    let mut kinds = Vec::new();
+    while let Some(event) = env.device.context.async_event(NO_EVENT)? {
+        kinds.push(event.kind);
+    }
+    let expected: &[EventKind] = match receive {
+        ReceiveFrom::Own => &[],
+        ReceiveFrom::Shared => &[EventKind::QP_LAST_WQE_REACHED],
+    };
+    ensure!(kinds == expected, "events {kinds:?} came");
+    Ok(())
 }
 
 fn rnr_exceeded(retries: u8) -> Case {

@@ -11,11 +11,14 @@ use super::error::report_leak;
 use super::error::Error;
 use super::error::PostError;
 use super::error::Result;
+use super::extended;
 use super::sys;
 use super::work_request::RecvChain;
 use super::work_request::SendChain;
 use super::Cq;
 use super::Pd;
+use super::Posting;
+use super::Psn;
 use super::QpAttr;
 use super::QpState;
 use super::Qpn;
@@ -50,9 +53,23 @@ pub struct QpInit<'a> {
     pub capacity: QpCapacity,
 }
 
+/// What the device reports of a queue pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QpReport {
+    /// Its state.
+    pub state: QpState,
+    /// The number of the next packet that is sent.
+    pub send_psn: Psn,
+    /// The number of the next packet that is received.
+    pub receive_psn: Psn,
+    /// In SQD: whether requests that have begun are still being carried out.
+    pub is_draining: bool,
+}
+
 /// An RC queue pair.
 pub struct Qp<'a> {
     raw: NonNull<sys::ibv_qp>,
+    posting: Posting,
     capacity: QpCapacity,
     parts: PhantomData<(&'a Pd<'a>, &'a Cq<'a>, &'a Srq<'a>)>,
 }
@@ -60,6 +77,11 @@ pub struct Qp<'a> {
 impl<'a> Qp<'a> {
     /// Makes a queue pair, in RESET.
     pub fn new(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
+        Self::with_posting(pd, init, Posting::Lists)
+    }
+
+    /// Makes a queue pair, in RESET, whose send requests are posted in this way.
+    pub fn with_posting(pd: &'a Pd<'_>, init: &QpInit<'a>, posting: Posting) -> Result<Self> {
         // SAFETY: ibv_qp_init_attr is integers and raw pointers; zeroes are a valid value.
         let mut attr: sys::ibv_qp_init_attr = unsafe { std::mem::zeroed() };
         attr.send_cq = init.send_cq.raw();
@@ -72,10 +94,19 @@ impl<'a> Qp<'a> {
         attr.cap.max_recv_sge = init.capacity.recv_sge;
         attr.cap.max_inline_data = init.capacity.inline;
         // SAFETY: Domain and queues are alive and borrowed for as long as the queue pair.
-        let raw = unsafe { sys::ibv_create_qp(pd.raw(), &mut attr) };
+        let raw = unsafe {
+            match posting {
+                Posting::Lists => sys::ibv_create_qp(pd.raw(), &mut attr),
+                Posting::Calls => match NonNull::new(pd.raw()) {
+                    Some(pd) => extended::create(pd, &mut attr),
+                    None => std::ptr::null_mut(),
+                },
+            }
+        };
         let raw = NonNull::new(raw).ok_or_else(|| Error::last("ibv_create_qp"))?;
         Ok(Self {
             raw,
+            posting,
             capacity: QpCapacity {
                 send_wr: attr.cap.max_send_wr,
                 recv_wr: attr.cap.max_recv_wr,
@@ -109,6 +140,11 @@ impl<'a> Qp<'a> {
 
     /// The state that the device reports.
     pub fn state(&self) -> Result<QpState> {
+        Ok(self.report()?.state)
+    }
+
+    /// What the device reports.
+    pub fn report(&self) -> Result<QpReport> {
         // SAFETY: Both structures are integers, raw pointers and a GID; zeroes are valid values.
         let (mut attr, mut init): (sys::ibv_qp_attr, sys::ibv_qp_init_attr) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -117,15 +153,27 @@ impl<'a> Qp<'a> {
             sys::ibv_query_qp(
                 self.raw.as_ptr(),
                 &mut attr,
-                sys::IBV_QP_STATE as i32,
+                (sys::IBV_QP_STATE | sys::IBV_QP_SQ_PSN | sys::IBV_QP_RQ_PSN) as i32,
                 &mut init,
             )
         })?;
-        Ok(QpState::from_raw(attr.qp_state))
+        Ok(QpReport {
+            state: QpState::from_raw(attr.qp_state),
+            send_psn: Psn(attr.sq_psn),
+            receive_psn: Psn(attr.rq_psn),
+            is_draining: attr.sq_draining != 0,
+        })
     }
 
     /// Posts requests to the send queue, in one call.
     pub fn post_send(&self, requests: &[SendRequest<'_>]) -> std::result::Result<(), PostError> {
+        if self.posting == Posting::Calls {
+            // SAFETY: The queue pair is alive, and `requests` borrow what they name.
+            let returned = unsafe { extended::post(self.raw, requests) };
+            // All of them are posted, or none.
+            return check("ibv_wr_complete", returned)
+                .map_err(|error| PostError { index: 0, error });
+        }
         let mut chain = SendChain::new(requests);
         let mut bad = std::ptr::null_mut();
         // SAFETY: The queue pair and its context are alive and the chain is a valid list during
