@@ -75,6 +75,7 @@ pub struct Injected {
     pub unplugs: u64,
     pub stalls: u64,
     pub wedges: u64,
+    pub severed: u64,
 }
 
 impl Injected {
@@ -88,6 +89,7 @@ impl Injected {
         self.unplugs += other.unplugs;
         self.stalls += other.stalls;
         self.wedges += other.wedges;
+        self.severed += other.severed;
     }
 }
 
@@ -100,6 +102,8 @@ pub struct Cable {
     towards: [Direction; 2],
     open: [bool; 2],
     plugged: bool,
+    /// It is unplugged, and stays so.
+    severed: bool,
     stalled_until: Instant,
     /// Whether loss and corruption happen.
     pub faulty: bool,
@@ -129,6 +133,7 @@ impl Cable {
             towards: [direction(), direction()],
             open: [false; 2],
             plugged: true,
+            severed: false,
             stalled_until: Instant(0),
             faulty: true,
         }
@@ -189,10 +194,26 @@ impl Cable {
     }
 
     pub fn plug(&mut self) {
-        self.tell(format_args!("plugged in"));
-        self.plugged = true;
+        if !self.severed {
+            self.tell(format_args!("plugged in"));
+            self.plugged = true;
+        }
     }
 
+    /// It is unplugged and never comes back.
+    pub fn sever(&mut self) {
+        if !self.severed {
+            self.unplug();
+            self.severed = true;
+            self.injected.severed += 1;
+        }
+    }
+
+    pub fn is_severed(&self) -> bool {
+        self.severed
+    }
+
+    /// Nothing arrives, and nobody is told, until then.
     pub fn stall(&mut self, until: Instant) {
         self.tell(format_args!("stalls until {until:?}"));
         self.injected.stalls += 1;
@@ -223,9 +244,9 @@ impl Cable {
         ));
     }
 
+    /// No more faults. A cable that stalls goes on doing so until its time has come.
     pub fn heal(&mut self) {
-        self.plugged = true;
-        self.stalled_until = Instant(0);
+        self.plug();
         self.faulty = false;
         for direction in &mut self.towards {
             direction.doomed = 0;

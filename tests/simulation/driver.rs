@@ -32,7 +32,9 @@ use crate::heap::table;
 use crate::heap::Heap;
 use crate::host::Arrived;
 use crate::host::Host;
+use crate::host::Outgoing;
 use crate::host::Placement;
+use crate::host::Steadiness;
 use crate::host::Way;
 use crate::ledger::Ledger;
 
@@ -404,12 +406,23 @@ impl Driver {
                 limits,
             };
             let next = around.host.next(way, seq, around.now, around.ledger);
-            let Some((body, payload, item)) = next else {
+            let Some(Outgoing {
+                body,
+                mut payload,
+                item,
+                steadiness,
+            }) = next
+            else {
                 return;
             };
             around.ledger.frames(self.cable, self.end).send(seq, item);
             self.tell(around, format_args!("sends {} {body:?}", seq.0));
             let checksum = seed.checksum::<HostHash>(&payload);
+            if steadiness == Steadiness::Changing {
+                let at = around.rng.random_range(0..payload.len());
+                payload[at] ^= 1;
+                around.ledger.changed_payloads += 1;
+            }
             let header = self
                 .endpoint
                 .stamp(body, payload.len() as u32, checksum, item, around.now)

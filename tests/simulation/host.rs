@@ -9,10 +9,13 @@ use std::collections::VecDeque;
 
 use usb4_roce::transport::acknowledgement;
 use usb4_roce::transport::acknowledgement::Standing;
+use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::farewells::Farewell;
 use usb4_roce::transport::farewells::Farewells;
+use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::MessageSlot;
 use usb4_roce::transport::ids::Qpn;
@@ -45,6 +48,7 @@ use usb4_roce::transport::status::QpEvent;
 use crate::heap::Heap;
 use crate::ledger::Fate;
 use crate::ledger::Ledger;
+use crate::ledger::Message;
 use crate::pattern;
 
 /// Receive requests, of one queue pair or shared by several.
@@ -55,6 +59,8 @@ pub struct ReceiveRing {
     next_slot: u16,
     /// Receives handed out whose completion has not been seen.
     pub outstanding: u32,
+    /// Its user posts one of this length just after nothing was found.
+    pub posted_late: Option<u32>,
 }
 
 impl ReceiveRing {
@@ -87,7 +93,12 @@ struct Taker<'a> {
 
 impl ReceiveQueue for Taker<'_> {
     fn take(&mut self) -> Option<Receive> {
-        let receive = self.ring.waiting.pop_front()?;
+        let Some(receive) = self.ring.waiting.pop_front() else {
+            if let Some(length) = self.ring.posted_late {
+                self.ring.post(length);
+            }
+            return None;
+        };
         self.ring.outstanding += 1;
         self.taken.push(receive);
         Some(receive)
@@ -201,6 +212,35 @@ pub enum Arrived<'a> {
     Broken(&'a [u8]),
 }
 
+/// A frame to send.
+pub struct Outgoing {
+    pub body: Body,
+    pub payload: Vec<u8>,
+    pub item: InFlight,
+    /// Whether a processor may write to the payload while it is sent.
+    pub steadiness: Steadiness,
+}
+
+/// Whether a payload stays as it is while it is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Steadiness {
+    /// It does, or has been copied.
+    Steady,
+    /// It may change after its checksum has been computed.
+    Changing,
+}
+
+impl Steadiness {
+    /// What is small, and what is sent again, is copied before.
+    fn of(message: &Message, len: u32, attempt: Attempt) -> Self {
+        if message.changes && len > SMALL_PAYLOAD && attempt == Attempt::First {
+            Self::Changing
+        } else {
+            Self::Steady
+        }
+    }
+}
+
 /// The way a frame goes.
 #[derive(Clone, Copy)]
 pub struct Way {
@@ -279,11 +319,11 @@ impl Host {
         seq: RailSeq,
         now: Instant,
         ledger: &Ledger,
-    ) -> Option<(Body, Vec<u8>, InFlight)> {
+    ) -> Option<Outgoing> {
         let farewells = self.farewells.entry(way.peer).or_default();
         if let Some(ack) = farewells.take_due() {
-            let item = InFlight::Ack { qpn: ack.src_qpn };
-            return Some((Body::Ack(ack), Vec::new(), item));
+            let qpn = ack.src_qpn;
+            return Some(acknowledgement_of(qpn, ack));
         }
         let count = self.qps.len();
         for _ in 0..count {
@@ -315,11 +355,11 @@ impl Host {
         seq: RailSeq,
         now: Instant,
         ledger: &Ledger,
-    ) -> Option<(Body, Vec<u8>, InFlight)> {
+    ) -> Option<Outgoing> {
         let qp = &mut self.qps[index];
         let qpn = qp.qpn;
         if let Some(ack) = acknowledgement::take_due(&mut qp.requester, &mut qp.responder) {
-            return Some((Body::Ack(ack), Vec::new(), InFlight::Ack { qpn }));
+            return Some(acknowledgement_of(qpn, ack));
         }
         while let Some(response) = qp.responder.next_response(rail, seq) {
             let source = response.source;
@@ -333,8 +373,12 @@ impl Host {
                 &ledger.connections[region.connection].streams[region.side].messages[region.index];
             let offset = source.va - region.va;
             let payload = pattern::bytes(message.tag, offset as u32, source.len);
-            let item = InFlight::Response { qpn, psn };
-            return Some((Body::Response(response.header), payload, item));
+            return Some(Outgoing {
+                body: Body::Response(response.header),
+                payload,
+                item: InFlight::Response { qpn, psn },
+                steadiness: Steadiness::of(message, source.len, response.attempt),
+            });
         }
         let segment = qp
             .requester
@@ -351,8 +395,12 @@ impl Host {
         }
         let source = segment.source;
         let payload = pattern::bytes(message.tag, source.offset, source.len);
-        let item = InFlight::Request { qpn, psn };
-        Some((Body::Request(segment.header), payload, item))
+        Some(Outgoing {
+            body: Body::Request(segment.header),
+            payload,
+            item: InFlight::Request { qpn, psn },
+            steadiness: Steadiness::of(message, source.len, segment.attempt()),
+        })
     }
 
     /// What was sent over a rail did not arrive.
@@ -676,6 +724,15 @@ impl Host {
             }
             any = true;
         }
+    }
+}
+
+fn acknowledgement_of(qpn: Qpn, ack: AckHeader) -> Outgoing {
+    Outgoing {
+        body: Body::Ack(ack),
+        payload: Vec::new(),
+        item: InFlight::Ack { qpn },
+        steadiness: Steadiness::Steady,
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Message {
     pub signalled: bool,
     pub solicited: bool,
     pub fenced: bool,
+    /// A processor keeps writing to the memory it is sent from.
+    pub changes: bool,
     pub fate: Fate,
     /// A flag: when it is placed, the message before it must be there in full.
     pub is_flag: bool,
@@ -54,10 +56,10 @@ impl Message {
         );
         assert!(!self.received, "placed after the receiver's completion");
         assert_eq!(offset % segment, 0, "segment at an odd offset");
-        assert!(self.placed.insert(offset), "placed twice at {offset}");
         let expected = pattern::bytes(self.tag, offset, data.len() as u32);
         assert!(expected == data, "wrong bytes at {offset}");
         self.scribble(offset, data);
+        assert!(self.placed.insert(offset), "placed twice at {offset}");
         self.placed_bytes += data.len() as u32;
     }
 
@@ -66,6 +68,11 @@ impl Message {
         assert!(
             !self.received && self.completed != Some(CompletionStatus::Success),
             "target written after completion"
+        );
+        // What has been placed is the user's, who may have changed it.
+        assert!(
+            data.is_empty() || !self.placed.contains(&offset),
+            "written again at {offset}"
         );
         let offset = offset as usize;
         self.target[offset..offset + data.len()].copy_from_slice(data);
@@ -139,6 +146,8 @@ pub struct Ledger {
     /// By cable, and the end that sent them.
     pub frames: HashMap<(usize, usize), Frames>,
     pub log: Log,
+    /// Payloads that were changed while they were sent.
+    pub changed_payloads: u64,
     next_key: u32,
 }
 

@@ -4,6 +4,7 @@
 
 use super::user::Receiver;
 use super::user::Sender;
+use super::user::RECEIVE_LEN;
 use super::weather::Weather;
 use super::World;
 use super::SAFETY_PHASE;
@@ -59,11 +60,23 @@ pub(super) enum Poison {
     NoReceives,
 }
 
+/// What becomes of a request that is not answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// It is repeated some times.
+    Some,
+    /// It is not: the first time the timer ends is the last.
+    None,
+    /// It waits for ever: no timer helps.
+    Endless,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct PairConfig {
     /// Of a segment, as agreed.
     pub(super) segment: u32,
     pub(super) depth: usize,
+    pub(super) patience: Patience,
     pub(super) rnr_retry: u8,
     pub(super) largest: u32,
 }
@@ -100,11 +113,23 @@ impl World {
             _ => Ordeal::None,
         };
         let limits = [one, other].map(|host| self.hosts[host].limits);
+        let patience = match ordeal {
+            // Who may find nobody at the other end had better not wait for ever.
+            Ordeal::None | Ordeal::Reset | Ordeal::Leave if rng.random_range(0..4) == 0 => {
+                Patience::Endless
+            }
+            _ if rng.random_range(0..6) == 0 => Patience::None,
+            _ => Patience::Some,
+        };
         let config = PairConfig {
             segment: limits[0].max_payload.min(limits[1].max_payload),
             depth: [4, 16, 64][rng.random_range(0..3)],
-            rnr_retry: match ordeal {
-                Ordeal::Poison(Poison::NoReceives) => 3,
+            patience,
+            rnr_retry: match (ordeal, patience) {
+                (Ordeal::Poison(Poison::NoReceives), _) => 3,
+                // Who waits for ever had better not meet somebody who has given up.
+                (Ordeal::Poison(_), _) | (_, Patience::Endless) => 7,
+                _ if rng.random_range(0..12) == 0 => 0,
                 _ => 7,
             },
             largest: [64, 5000, 150_000][rng.random_range(0..3)],
@@ -132,12 +157,15 @@ impl World {
                 ring
             } else {
                 let ring = self.hosts[me].rings.len();
-                self.hosts[me].rings.push(ReceiveRing::default());
+                let posts_late = rng.random_range(0..5) == 0 && !starves;
+                let mut receives = ReceiveRing::default();
+                receives.posted_late = posts_late.then_some(RECEIVE_LEN);
+                self.hosts[me].rings.push(receives);
                 self.receivers.push(Receiver {
                     host: me,
                     ring,
                     next_at: Instant(0),
-                    is_starving: false,
+                    is_starving: posts_late,
                 });
                 if shared {
                     self.shared_rings[me] = Some(ring);
@@ -183,12 +211,17 @@ impl World {
     /// Connects a pair for the first time, or anew.
     pub(super) fn connect(&mut self, pair: usize) {
         let life = self.ledger.connections.len();
+        let is_cut = self.is_cut(&self.pairs[pair]);
         let pair = &mut self.pairs[pair];
         pair.life = life;
+        // With few RNR retries a slow receiver may be enough to fail any message, and without any other a rail that
+        // comes up late.
+        let config = &pair.config;
+        let is_fragile = config.rnr_retry < 7
+            || (config.patience == Patience::None && self.weather != Weather::Fair);
         self.ledger.connections.push(Connection {
             segment: pair.config.segment,
-            // With few RNR retries a slow receiver may be enough to fail any message.
-            disturbed: [pair.config.rnr_retry < 7; 2],
+            disturbed: [is_fragile || is_cut; 2],
             ..Connection::default()
         });
         let psns = [0, 1].map(|_| match self.rng.random_range(0..3) {
@@ -196,6 +229,7 @@ impl World {
             _ => Psn::new(self.rng.random()),
         });
         let timeout = AckTimeout::new(match self.weather {
+            _ if pair.config.patience == Patience::Endless => 0,
             // 0.27 s.
             Weather::Fair => 14,
             // 2.1 s, and eight of them, are longer than all faults together. A single damaged hello costs two
@@ -233,7 +267,10 @@ impl World {
                 window: limits.window,
                 max_rd_atomic: limits.max_rd_atomic,
                 timeout,
-                retry: RetryLimit::from_retry_count(7),
+                retry: RetryLimit::from_retry_count(match pair.config.patience {
+                    Patience::Some | Patience::Endless => 7,
+                    Patience::None => 0,
+                }),
                 rnr_retry: RetryLimit::from_rnr_retry(pair.config.rnr_retry),
             });
         }

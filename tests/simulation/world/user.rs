@@ -160,6 +160,7 @@ impl World {
         let solicited = opcode.consumes_receive() && rng.random_range(0..2) == 0;
         let imm = rng.random();
         let fenced = rng.random_range(0..6) == 0;
+        let changes = rng.random_range(0..8) == 0;
         let number = self.ledger.connections[life].streams[side].messages.len();
         let rkey = self.ledger.register(life, side, number, va);
         if matches!(poisoned, Some(Poison::WriteKey | Poison::ReadKey)) {
@@ -184,6 +185,7 @@ impl World {
             signalled,
             solicited,
             fenced,
+            changes,
             fate,
             is_flag,
             target: vec![0; length as usize],

@@ -4,6 +4,7 @@
 
 use super::pair::Ordeal;
 use super::pair::Pair;
+use super::pair::Patience;
 use super::pair::Poison;
 use super::weather::Weather;
 use super::World;
@@ -38,12 +39,16 @@ pub struct Coverage {
     pub flushes: u64,
     pub destructions: u64,
     pub revocations: u64,
+    /// Those that wait for ever if need be, and those that had to do without their last cable.
+    pub endless: u64,
+    pub cut: u64,
+    pub changed_payloads: u64,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 29] {
+    pub fn figures(&self) -> [(&'static str, u64); 33] {
         let faults = &self.faults;
         [
             ("messages", self.messages),
@@ -69,7 +74,11 @@ impl Coverage {
             ("fault: cable unplugged", faults.unplugs),
             ("fault: cable stalled", faults.stalls),
             ("fault: direction stuck until closed", faults.wedges),
+            ("fault: cable gone for good", faults.severed),
             ("fault: stream closed", self.closed_streams),
+            ("payloads changed while sent", self.changed_payloads),
+            ("connections without a timer", self.endless),
+            ("connections without a cable", self.cut),
             ("queue pairs reset", self.resets),
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
@@ -100,6 +109,9 @@ impl Coverage {
         self.flushes += other.flushes;
         self.destructions += other.destructions;
         self.revocations += other.revocations;
+        self.endless += other.endless;
+        self.cut += other.cut;
+        self.changed_payloads += other.changed_payloads;
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -150,11 +162,15 @@ impl World {
             .drivers
             .iter()
             .flatten()
-            .all(|driver| driver.endpoint.is_up());
+            .all(|driver| driver.endpoint.is_up() || self.cables[driver.cable].is_severed());
         all_up && self.pairs.iter().all(|pair| self.is_pair_done(pair))
     }
 
     pub(super) fn is_pair_done(&self, pair: &Pair) -> bool {
+        if self.is_cut(pair) && pair.config.patience == Patience::Endless {
+            // It waits for ever, and rightly so.
+            return true;
+        }
         let connection = &self.ledger.connections[pair.life];
         (0..2).all(|side| {
             let (host, qp) = pair.ends[side];
@@ -185,6 +201,8 @@ impl World {
             sum.handed_back += frames.handed_back;
         }
         for pair in &self.pairs {
+            sum.endless += u64::from(pair.config.patience == Patience::Endless);
+            sum.cut += u64::from(self.is_cut(pair));
             if pair.ordeal_at == Instant(u64::MAX) {
                 match pair.ordeal {
                     Ordeal::None | Ordeal::Poison(_) => {}
@@ -196,6 +214,7 @@ impl World {
             }
         }
         sum.closed_streams = self.closed_streams;
+        sum.changed_payloads = self.ledger.changed_payloads;
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
             sum.reopened_rails += u64::from(driver.opened.saturating_sub(1));
@@ -289,11 +308,32 @@ impl World {
                         self.seed
                     );
                 }
-                let is_undisturbed = pair.ordeal == Ordeal::None
-                    || (pair.ordeal == Ordeal::Leave && self.weather == Weather::Fair);
+                // With few RNR retries one end may fail, and be no answer to the other any more.
+                let is_undisturbed = pair.config.rnr_retry == 7
+                    && (pair.ordeal == Ordeal::None
+                        || (pair.ordeal == Ordeal::Leave && self.weather == Weather::Fair));
                 if self.has_been_reachable() && is_undisturbed {
                     let timeouts = qp.requester.counters().timeouts;
                     assert_eq!(timeouts, 0, "seed {}: waited in vain", self.seed);
+                    assert_eq!(
+                        stream.failed, None,
+                        "seed {}: failed for nothing",
+                        self.seed
+                    );
+                }
+                if self.is_cut(pair) && pair.ordeal == Ordeal::None && pair.config.rnr_retry == 7 {
+                    let expected: &[_] = match pair.config.patience {
+                        Patience::Endless => &[None],
+                        Patience::Some | Patience::None => {
+                            &[None, Some(CompletionStatus::RetryExceeded)]
+                        }
+                    };
+                    assert!(
+                        expected.contains(&stream.failed),
+                        "seed {}: without a cable: {:?}",
+                        self.seed,
+                        stream.failed
+                    );
                 }
                 if pair.ordeal == Ordeal::None {
                     let bogus = (qp.requester.counters().bogus, qp.responder.counters().bogus);

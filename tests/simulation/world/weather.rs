@@ -2,6 +2,7 @@
 
 //! The cables of a world and what goes wrong with them.
 
+use super::pair::Pair;
 use super::World;
 use super::SAFETY_PHASE;
 use crate::cable::Cable;
@@ -112,6 +113,26 @@ impl World {
         }
     }
 
+    /// A cable is gone for good, perhaps the last one between two hosts.
+    fn sever(&mut self, cable: usize) {
+        self.cables[cable].sever();
+        for index in 0..self.pairs.len() {
+            if self.is_cut(&self.pairs[index]) {
+                let life = self.pairs[index].life;
+                self.ledger.connections[life].disturbed = [true; 2];
+            }
+        }
+    }
+
+    /// Whether no cable is left between the hosts of a pair.
+    pub(super) fn is_cut(&self, pair: &Pair) -> bool {
+        let [(host, _), (peer, _)] = pair.ends;
+        self.drivers[host]
+            .iter()
+            .filter(|driver| driver.peer == peer)
+            .all(|driver| self.cables[driver.cable].is_severed())
+    }
+
     /// What goes wrong with cables and streams now.
     pub(super) fn faults(&mut self) -> bool {
         if self.healed {
@@ -147,8 +168,8 @@ impl World {
             return true;
         }
         let worst = match self.weather {
-            Weather::Fair | Weather::BitErrors | Weather::Outages => 2,
-            Weather::Storm => 5,
+            Weather::Fair | Weather::BitErrors | Weather::Outages => 3,
+            Weather::Storm => 6,
         };
         match self.rng.random_range(0..worst) {
             0 => {
@@ -177,16 +198,26 @@ impl World {
                 }
             }
             2 => {
-                let until = now.after(Duration::from_millis(self.rng.random_range(1..400)));
+                let longest = match self.weather {
+                    // Some of these in a row are shorter than the ACK timer.
+                    Weather::Fair | Weather::BitErrors | Weather::Outages => 600,
+                    Weather::Storm => [400, 2_900, 6_000][self.rng.random_range(0..3)],
+                };
+                let until = now.after(Duration::from_millis(self.rng.random_range(1..longest)));
                 self.cables[cable].stall(until);
             }
             3 => {
                 let end = self.rng.random_range(0..2);
                 self.cables[cable].wedge(end);
             }
-            _ => {
+            4 => {
                 // Long enough for the rail to be declared dead.
                 self.cables[cable].stall(now.after(Duration::from_millis(3_500)));
+            }
+            _ => {
+                if self.rng.random_range(0..3) == 0 {
+                    self.sever(cable);
+                }
             }
         }
         true
