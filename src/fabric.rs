@@ -332,7 +332,9 @@ impl RailClient for Fabric {
         };
         if let Some(qp) = self.objects.queue_pairs.find(qpn.get()) {
             qp.on_lost(rail, seq, item, clock::now());
-        } else if let (InFlight::Ack { .. }, Some(peer)) = (item, self.peer_of(rail)) {
+        }
+        // It may have been of a QP that is gone, or of the life of this one before it was reset.
+        if let (InFlight::Ack { .. }, Some(peer)) = (item, self.peer_of(rail)) {
             peer.on_lost_farewell(qpn);
         }
     }

@@ -10,12 +10,16 @@ use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::SpinLock;
+use kernel::time::delay::fsleep;
+use kernel::time::Delta;
 
+use crate::clock;
 use crate::ready_list::ReadyList;
 use crate::stream_adapter::client::RailLink;
 use crate::transport::acknowledgement::Standing;
 use crate::transport::farewells::Farewell;
 use crate::transport::farewells::Farewells;
+use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
@@ -196,6 +200,22 @@ impl Peer {
         first.push();
     }
 
+    /// Whether something of the QP, which has nothing to say any more, may still arrive at the host. What cannot be sent
+    /// for want of a rail does not count.
+    fn has_on_its_way(&self, qpn: Qpn) -> bool {
+        let links = {
+            let state = self.state.lock();
+            if state.up.is_empty() {
+                return false;
+            }
+            if state.farewells.is_due(qpn) {
+                return true;
+            }
+            state.links.clone()
+        };
+        links.iter().flatten().any(|link| link.carries(qpn))
+    }
+
     fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
         let idle = {
             let mut state = self.state.lock();
@@ -215,6 +235,11 @@ impl Peer {
         }
     }
 }
+
+/// How long what a QP has sent before it was reset is waited for: longer than a rail takes to find out that it is dead.
+const OUTWAIT: Duration = Duration::from_millis(4_000);
+/// How often it is looked for.
+const OUTWAIT_STEP: Delta = Delta::from_millis(1);
 
 /// Tells the rail that there is work for it.
 fn wake(rail: Option<Arc<dyn RailLink>>) {
@@ -238,6 +263,17 @@ impl Route for Peer {
             farewells.add(farewell);
             farewell.standing
         });
+    }
+
+    fn outwait(&self, qpn: Qpn) {
+        let deadline = clock::now().after(OUTWAIT);
+        while self.has_on_its_way(qpn) && clock::now() < deadline {
+            fsleep(OUTWAIT_STEP);
+        }
+    }
+
+    fn withdraw_farewell(&self, qpn: Qpn) {
+        self.state.lock().farewells.withdraw(qpn);
     }
 
     fn limits(&self) -> Option<Limits> {

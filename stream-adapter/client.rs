@@ -12,6 +12,7 @@ use crate::page_vec::MAX_PAYLOAD;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::hello::Identity;
@@ -148,6 +149,9 @@ pub trait RailLink: Send + Sync {
     /// How the frame with number `seq` fared. Takes a spinlock of the rail, under which nothing else is
     /// locked.
     fn delivery(&self, seq: RailSeq) -> Delivery;
+
+    /// Whether something of this QP may still be on its way. Sleeps, until what is being written has been.
+    fn carries(&self, qpn: Qpn) -> bool;
 
     /// What its cable carried when it came up; the least possible if that is not known.
     fn rate(&self) -> Rate;

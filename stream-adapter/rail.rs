@@ -29,6 +29,7 @@ use crate::clock;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::tables::KernelTables;
 use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::endpoint::HelloEffect;
@@ -333,6 +334,12 @@ impl<C: RailClient> RailLink for Shared<C> {
 
     fn delivery(&self, seq: RailSeq) -> Delivery {
         self.inner.lock().endpoint.delivery(seq)
+    }
+
+    fn carries(&self, qpn: Qpn) -> bool {
+        // A frame that its QP has given away has no number before the pen is put down.
+        drop(self.pen.lock());
+        self.inner.lock().endpoint.carries(qpn)
     }
 
     fn rate(&self) -> Rate {

@@ -10,6 +10,7 @@ use super::qp::QueuePair;
 use crate::page_vec::PageVec;
 use crate::stream_adapter::client::Rate;
 use crate::transport::farewells::Farewell;
+use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::limits::Limits;
 use crate::transport::requester::Rails;
@@ -61,7 +62,7 @@ impl RailSet {
 ///
 /// # Locking
 ///
-/// [`Route::schedule`], [`Route::forget`] and [`Route::farewell`] are called with no lock held. The
+/// What says so is called with no lock held, and so are [`Route::schedule`] and [`Route::forget`]. The
 /// others are called with the lock of a QP held and must not lock one.
 pub(crate) trait Route: Send + Sync {
     /// The QP has frames for some of `rails`: have it asked for them. Sleeps if `urgency` allows it.
@@ -72,6 +73,15 @@ pub(crate) trait Route: Send + Sync {
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
     fn farewell(&self, farewell: Farewell);
+
+    /// Waits until nothing of a QP that was reset is on its way, for as long as a rail may take to find out that it is dead.
+    /// What comes of an earlier life cannot be told from the new one's if that begins with the same PSNs. Sleeps; called with
+    /// no lock held.
+    fn outwait(&self, qpn: Qpn);
+
+    /// A QP begins anew: what is left of its farewell, which is of its earlier life, is not sent any more. Called with no
+    /// lock held.
+    fn withdraw_farewell(&self, qpn: Qpn);
 
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.

@@ -105,6 +105,27 @@ impl Farewells {
         Standing::Due
     }
 
+    /// Whether the farewell of this QP is due.
+    pub fn is_due(&self, qpn: Qpn) -> bool {
+        self.due > 0
+            && self
+                .entries
+                .iter()
+                .any(|entry| is_of(entry, qpn) && is_due(entry))
+    }
+
+    /// The QP begins anew: what its earlier life had to say is not said any more.
+    pub fn withdraw(&mut self, qpn: Qpn) {
+        for entry in &mut self.entries {
+            if is_of(entry, qpn) {
+                if is_due(entry) {
+                    self.due = self.due.saturating_sub(1);
+                }
+                *entry = None;
+            }
+        }
+    }
+
     /// Where the farewell of a QP goes: in place of an earlier one of a QP with its number, or else of what is needed
     /// least.
     fn place_for(&self, qpn: Qpn) -> usize {
@@ -129,6 +150,10 @@ impl Default for Farewells {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn is_of(entry: &Option<(u32, Farewell)>, qpn: Qpn) -> bool {
+    matches!(entry, Some((_, farewell)) if farewell.ack.src_qpn == qpn)
 }
 
 fn is_due(entry: &Option<(u32, Farewell)>) -> bool {
@@ -187,6 +212,21 @@ mod tests {
         assert_eq!(taken(&mut farewells), [7]);
         farewells.add(farewell(7, Standing::Due));
         farewells.add(farewell(7, Standing::Sent));
+        assert_eq!(taken(&mut farewells), []);
+    }
+
+    #[test]
+    fn one_that_is_withdrawn_is_not_said_any_more() {
+        let mut farewells = Farewells::new();
+        farewells.add(farewell(7, Standing::Due));
+        farewells.add(farewell(8, Standing::Sent));
+        assert!(farewells.is_due(Qpn::new(7)));
+        assert!(!farewells.is_due(Qpn::new(8)));
+        for qpn in [7, 8, 9] {
+            farewells.withdraw(Qpn::new(qpn));
+            assert!(!farewells.is_due(Qpn::new(qpn)));
+            assert_eq!(farewells.on_lost(Qpn::new(qpn)), Standing::Sent);
+        }
         assert_eq!(taken(&mut farewells), []);
     }
 

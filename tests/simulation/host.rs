@@ -300,8 +300,29 @@ impl Host {
 
     /// Ends a queue pair, as its user wants it.
     pub fn destroy(&mut self, index: usize) {
+        self.reset(index);
+        self.qps[index].is_destroyed = true;
+    }
+
+    /// Whether something of a queue pair that was reset is still to be said.
+    pub fn owes_farewell(&self, index: usize) -> bool {
+        let qp = &self.qps[index];
+        self.farewells
+            .get(&qp.peer)
+            .is_some_and(|farewells| farewells.is_due(qp.qpn))
+    }
+
+    /// Forgets what the earlier life of a queue pair had to say.
+    pub fn withdraw_farewell(&mut self, index: usize) {
+        let qp = &self.qps[index];
+        if let Some(farewells) = self.farewells.get_mut(&qp.peer) {
+            farewells.withdraw(qp.qpn);
+        }
+    }
+
+    /// Ends the connection of a queue pair.
+    pub fn reset(&mut self, index: usize) {
         let qp = &mut self.qps[index];
-        qp.is_destroyed = true;
         if let Some(farewell) = Farewell::take(&mut qp.requester, &mut qp.responder) {
             let farewells = self.farewells.entry(qp.peer).or_default();
             farewells.add(farewell);
@@ -419,10 +440,9 @@ impl Host {
             InFlight::Ack { qpn } => {
                 if let Some(index) = self.find(qpn) {
                     self.qps[index].responder.on_lost_ack();
-                } else {
-                    for farewells in self.farewells.values_mut() {
-                        farewells.on_lost(qpn);
-                    }
+                }
+                for farewells in self.farewells.values_mut() {
+                    farewells.on_lost(qpn);
                 }
             }
             InFlight::Datagram => {}

@@ -54,6 +54,10 @@ impl QueuePair {
             (Some(_) | None, _) => None,
         };
 
+        if let Some(route) = &route {
+            route.withdraw_farewell(self.qpn);
+        }
+
         let now = clock::now();
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -80,6 +84,7 @@ impl QueuePair {
         self.schedule(guard, rails, Urgency::Deferred);
         if let Some((farewell, route)) = farewell {
             route.farewell(farewell);
+            route.outwait(self.qpn);
         }
         if let Some(route) = old_route {
             route.forget(self);

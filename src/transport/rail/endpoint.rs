@@ -14,6 +14,7 @@ use super::super::frame::NopReply;
 use super::super::frame::HEADER_LEN;
 use super::super::ids::Duration;
 use super::super::ids::Instant;
+use super::super::ids::Qpn;
 use super::super::ids::RailSeq;
 use super::super::storage::BadTableLength;
 use super::super::storage::Storage;
@@ -434,6 +435,11 @@ impl<S: Storage> RailEndpoint<S> {
     /// How the frame with number `seq` fared.
     pub fn delivery(&self, seq: RailSeq) -> Delivery {
         self.tx.delivery(seq)
+    }
+
+    /// Whether something of this queue pair may still be on its way.
+    pub fn carries(&self, qpn: Qpn) -> bool {
+        self.tx.carries(qpn)
     }
 
     /// Checks the clock. Call it when [`Self::deadline`] has come; it also makes frames due that

@@ -41,6 +41,18 @@ pub enum InFlight {
     Datagram,
 }
 
+impl InFlight {
+    /// The queue pair it is of, if it is of one.
+    pub const fn qpn(&self) -> Option<Qpn> {
+        match self {
+            Self::Request { qpn, .. } | Self::Response { qpn, .. } | Self::Ack { qpn } => {
+                Some(*qpn)
+            }
+            Self::Datagram => None,
+        }
+    }
+}
+
 /// How the peer broke the rules of the rail. The rail must be closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RailViolation {

@@ -2,6 +2,7 @@
 
 //! Sending side of a rail: what is in flight.
 
+use super::super::ids::Qpn;
 use super::super::ids::RailSeq;
 use super::super::storage::BadTableLength;
 use super::super::storage::Ring;
@@ -233,6 +234,19 @@ impl<S: Storage> RailTx<S> {
         } else {
             Delivery::Settled
         }
+    }
+
+    /// Whether something of this queue pair may still be on its way.
+    pub fn carries(&self, qpn: Qpn) -> bool {
+        let mut seq = self.oldest;
+        while seq != self.next {
+            let item = self.table.at(seq.0).item;
+            if item.is_some_and(|item| item.qpn() == Some(qpn)) {
+                return true;
+            }
+            seq = seq.next();
+        }
+        false
     }
 
     fn release_oldest(&mut self) {

@@ -86,6 +86,8 @@ pub struct World {
     spared: Vec<bool>,
     /// Closed for no reason.
     closed_streams: u64,
+    /// Connections made anew with the PSNs of the life before.
+    equal_psns: u64,
 }
 
 impl World {
@@ -115,6 +117,7 @@ impl World {
             weather: Weather::Storm,
             spared: Vec::new(),
             closed_streams: 0,
+            equal_psns: 0,
             rng,
         };
         for number in 0..host_count {
@@ -267,6 +270,10 @@ impl World {
         }
         for pair in &self.pairs {
             consider(Some(pair.ordeal_at));
+            if let Some(resetting) = pair.resetting {
+                let soon = self.now.after(Duration::from_millis(1));
+                consider(Some(resetting.until.min(soon)));
+            }
             for late in pair.late.iter().flatten() {
                 consider(Some(late.0));
             }

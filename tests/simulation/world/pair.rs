@@ -81,6 +81,18 @@ pub(super) struct PairConfig {
     pub(super) largest: u32,
 }
 
+/// How long a reset waits for what is on its way.
+const OUTWAIT: Duration = Duration::from_millis(4_000);
+
+/// A reset that waits for what is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resetting {
+    /// So long at most.
+    pub(super) until: Instant,
+    /// See [`World::openings`].
+    openings: Option<u32>,
+}
+
 /// A pair of queue pairs and its users.
 pub(super) struct Pair {
     pub(super) ends: [(usize, usize); 2],
@@ -89,6 +101,10 @@ pub(super) struct Pair {
     pub(super) ordeal_at: Instant,
     pub(super) senders: [Sender; 2],
     pub(super) life: usize,
+    /// First PSNs of the present life.
+    psns: [Psn; 2],
+    /// Both ends were reset and wait until nothing of their life is on its way.
+    pub(super) resetting: Option<Resetting>,
     /// Responders that are started late: when, and how.
     pub(super) late: [Option<(Instant, ResponderConfig)>; 2],
 }
@@ -203,13 +219,79 @@ impl World {
             ordeal_at,
             senders,
             life: 0,
+            psns: [Psn::new(0); 2],
+            resetting: None,
             late: [None; 2],
         });
-        self.connect(self.pairs.len() - 1);
+        let psns = self.new_psns();
+        self.connect(self.pairs.len() - 1, psns);
+    }
+
+    fn new_psns(&mut self) -> [Psn; 2] {
+        [0, 1].map(|_| match self.rng.random_range(0..3) {
+            0 => Psn::new(Psn::MASK - self.rng.random_range(0..20)),
+            _ => Psn::new(self.rng.random()),
+        })
+    }
+
+    /// How often the rails between the hosts of a pair have been opened, if all are up.
+    fn openings(&self, pair: &Pair) -> Option<u32> {
+        let [(host, _), (peer, _)] = pair.ends;
+        let between = |one: usize, other| {
+            self.drivers[one]
+                .iter()
+                .filter(move |driver| driver.peer == other)
+        };
+        between(host, peer)
+            .chain(between(peer, host))
+            .map(|driver| driver.endpoint.is_up().then_some(driver.opened))
+            .sum()
+    }
+
+    /// Whether something that an end of a pair has sent, or has to say at last, may still arrive.
+    fn is_haunted(&self, pair: &Pair) -> bool {
+        (0..2).any(|side| {
+            let (host, index) = pair.ends[side];
+            let (peer, _) = pair.ends[1 - side];
+            let qpn = self.hosts[host].qps[index].qpn;
+            let mut rails = self.drivers[host]
+                .iter()
+                .filter(|driver| driver.peer == peer && driver.endpoint.is_up())
+                .peekable();
+            let is_reachable = rails.peek().is_some();
+            (is_reachable && self.hosts[host].owes_farewell(index))
+                || rails.any(|driver| driver.endpoint.carries(qpn))
+        })
+    }
+
+    /// Connects a pair that was reset, when its time has come. With the same PSNs, unless a rail has died meanwhile: what it
+    /// had handed back as lost may arrive all the same until the peer notices.
+    pub(super) fn reconnect(&mut self, index: usize) -> bool {
+        let Some(resetting) = self.pairs[index].resetting else {
+            return false;
+        };
+        if self.now < resetting.until && self.is_haunted(&self.pairs[index]) {
+            return false;
+        }
+        self.pairs[index].resetting = None;
+        let is_clean = resetting.openings.is_some()
+            && resetting.openings == self.openings(&self.pairs[index])
+            && !self.is_haunted(&self.pairs[index]);
+        let psns = if is_clean {
+            self.equal_psns += 1;
+            self.pairs[index].psns
+        } else {
+            self.new_psns()
+        };
+        for (host, qp) in self.pairs[index].ends {
+            self.hosts[host].withdraw_farewell(qp);
+        }
+        self.connect(index, psns);
+        true
     }
 
     /// Connects a pair for the first time, or anew.
-    pub(super) fn connect(&mut self, pair: usize) {
+    pub(super) fn connect(&mut self, pair: usize, psns: [Psn; 2]) {
         let life = self.ledger.connections.len();
         let is_cut = self.is_cut(&self.pairs[pair]);
         let pair = &mut self.pairs[pair];
@@ -224,10 +306,7 @@ impl World {
             disturbed: [is_fragile || is_cut; 2],
             ..Connection::default()
         });
-        let psns = [0, 1].map(|_| match self.rng.random_range(0..3) {
-            0 => Psn::new(Psn::MASK - self.rng.random_range(0..20)),
-            _ => Psn::new(self.rng.random()),
-        });
+        pair.psns = psns;
         let timeout = AckTimeout::new(match self.weather {
             _ if pair.config.patience == Patience::Endless => 0,
             // 0.27 s.
@@ -326,13 +405,17 @@ impl World {
                 self.hosts[host].poll(qp, &mut self.ledger);
             }
             Ordeal::Reset => {
-                for (host, qp) in pair.ends {
-                    let qp = &mut self.hosts[host].qps[qp];
-                    qp.requester.reset();
-                    qp.responder.reset();
-                }
                 // What the old life left undone is forgotten; its receives are gone.
-                self.connect(index);
+                let ends = pair.ends;
+                pair.late = [None; 2];
+                for (host, qp) in ends {
+                    self.hosts[host].reset(qp);
+                }
+                let openings = self.openings(&self.pairs[index]);
+                self.pairs[index].resetting = Some(Resetting {
+                    until: self.now.after(OUTWAIT),
+                    openings,
+                });
             }
             Ordeal::Destroy | Ordeal::Leave => {
                 let (host, qp) = pair.ends[0];

@@ -61,6 +61,7 @@ impl World {
         for index in 0..self.pairs.len() {
             busy |= self.start_late(index);
             busy |= self.ordeal(index);
+            busy |= self.reconnect(index);
             for side in 0..2 {
                 busy |= self.send(index, side);
             }
@@ -72,7 +73,7 @@ impl World {
     pub(super) fn send(&mut self, index: usize, side: usize) -> bool {
         let pair = &mut self.pairs[index];
         let sender = &mut pair.senders[side];
-        if sender.left == 0 || self.now < sender.next_at {
+        if sender.left == 0 || self.now < sender.next_at || pair.resetting.is_some() {
             return false;
         }
         let pause = [1_000, 1_000_000, 300_000_000][self.rng.random_range(0..3)];

@@ -43,12 +43,13 @@ pub struct Coverage {
     pub endless: u64,
     pub cut: u64,
     pub changed_payloads: u64,
+    pub equal_psns: u64,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 33] {
+    pub fn figures(&self) -> [(&'static str, u64); 34] {
         let faults = &self.faults;
         [
             ("messages", self.messages),
@@ -80,6 +81,7 @@ impl Coverage {
             ("connections without a timer", self.endless),
             ("connections without a cable", self.cut),
             ("queue pairs reset", self.resets),
+            ("connections with the PSNs of before", self.equal_psns),
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
             ("keys invalidated", self.revocations),
@@ -112,6 +114,7 @@ impl Coverage {
         self.endless += other.endless;
         self.cut += other.cut;
         self.changed_payloads += other.changed_payloads;
+        self.equal_psns += other.equal_psns;
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -172,13 +175,15 @@ impl World {
             return true;
         }
         let connection = &self.ledger.connections[pair.life];
-        (0..2).all(|side| {
-            let (host, qp) = pair.ends[side];
-            let qp = &self.hosts[host].qps[qp];
-            let stream = &connection.streams[side];
-            let is_finished = stream.completed == stream.messages.len() && qp.requester.is_empty();
-            pair.senders[side].left == 0 && (is_finished || qp.is_destroyed)
-        })
+        pair.resetting.is_none()
+            && (0..2).all(|side| {
+                let (host, qp) = pair.ends[side];
+                let qp = &self.hosts[host].qps[qp];
+                let stream = &connection.streams[side];
+                let is_finished =
+                    stream.completed == stream.messages.len() && qp.requester.is_empty();
+                pair.senders[side].left == 0 && (is_finished || qp.is_destroyed)
+            })
     }
 
     pub(super) fn coverage(&self) -> Coverage {
@@ -214,6 +219,7 @@ impl World {
             }
         }
         sum.closed_streams = self.closed_streams;
+        sum.equal_psns = self.equal_psns;
         sum.changed_payloads = self.ledger.changed_payloads;
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
