@@ -22,6 +22,7 @@ use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::Signalling;
+use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::CompletionStatus::Success;
 use usb4_roce::transport::status::NakCode;
@@ -106,6 +107,36 @@ fn a_response_that_was_dropped_is_given_again_before_the_fault_behind_it_is_told
     assert_eq!(
         pair.completions(),
         [(0, Success), (1, CompletionStatus::RemoteAccessError)]
+    );
+}
+
+#[test]
+fn a_copy_dropped_before_another_is_cut_off_is_asked_for_again() {
+    let mut pair = Pair::with(|config| config.timeout = AckTimeout::new(0));
+    pair.post(Opcode::Write, 10);
+    pair.post(Opcode::Send, 10);
+    pair.post(Opcode::Write, 2 * SMALL_PAYLOAD);
+    let [late, send, first, last] = pair.pull_all()[..] else {
+        panic!();
+    };
+    // There is no receive yet, so what is behind is dropped.
+    pair.deliver(&send);
+    pair.deliver(&first);
+    pair.receives.lengths = vec![10];
+    pair.deliver(&send);
+    pair.deliver(&last);
+    // An older copy comes too, and is damaged. Its rail says so, but the one that was dropped is the last that was sent.
+    let disposition = pair.responder.on_request(&first, &mut pair.receives);
+    let Disposition::Write { token, .. } = disposition else {
+        panic!("{disposition:?}");
+    };
+    pair.responder
+        .commit(token, Outcome::Aborted, &mut pair.receives);
+    pair.deliver(&late);
+    pair.exchange();
+    assert_eq!(
+        pair.completions(),
+        [(0, Success), (1, Success), (2, Success)]
     );
 }
 

@@ -129,22 +129,24 @@ impl<S: Storage> Responder<S> {
         if self.established == Establishment::Silent {
             self.established = Establishment::Untold;
         }
-        match self.requests.at(psn.get()).state {
-            SlotState::Empty => {}
-            // What it is marked with is judged anew.
+        let placing = match self.requests.at(psn.get()).state {
+            SlotState::Empty => SlotState::Placing,
+            // What it is marked with is judged anew. But a copy has been dropped for that, which may be the last that the
+            // sender has sent: if this one is cut off, it has to be asked for.
             SlotState::Rnr
             | SlotState::Dropped
             | SlotState::Denied(_)
             | SlotState::TooLong
             | SlotState::NoSoundReceive(_) => {
                 self.marks -= 1;
+                SlotState::PlacingRepeated
             }
             SlotState::Placing | SlotState::PlacingRepeated => {
                 self.requests.at_mut(psn.get()).state = SlotState::PlacingRepeated;
                 return self.duplicate(request);
             }
             SlotState::Placed => return self.duplicate(request),
-        }
+        };
         let verdict = if self.is_behind_refused(psn) {
             Err(SlotState::Dropped)
         } else {
@@ -156,7 +158,7 @@ impl<S: Storage> Responder<S> {
         *self.requests.at_mut(psn.get()) = RequestSlot {
             state: match verdict {
                 Ok(Placement::Nothing) => SlotState::Placed,
-                Ok(_) => SlotState::Placing,
+                Ok(_) => placing,
                 Err(mark) => mark,
             },
             opcode: request.opcode,
