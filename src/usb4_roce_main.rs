@@ -37,6 +37,7 @@ use reboot::GoesDown;
 use reboot::RebootChain;
 use registration::VerbsDevice;
 use stream_adapter::gate::Gate;
+use stream_adapter::gate::StillOpen;
 use unbind::Unbind;
 use unbind::UnbindChain;
 use verbs::netdev::MacAddress;
@@ -53,7 +54,9 @@ module! {
 /// The controllers must be idle when the host goes down.
 impl Observer<RebootChain> for Gate {
     fn notify(&self, GoesDown: GoesDown) {
-        self.shut_for_good();
+        if let Err(StillOpen { streams }) = self.shut_for_good() {
+            pr_err!("the host goes down with {streams} streams open, which cannot be closed\n");
+        }
     }
 }
 
@@ -61,7 +64,11 @@ impl Observer<RebootChain> for Gate {
 impl Observer<UnbindChain> for Gate {
     fn notify(&self, event: Unbind) {
         match event {
-            Unbind::Begins(_) => self.shut(),
+            Unbind::Begins(_) => {
+                if let Err(StillOpen { streams }) = self.shut() {
+                    pr_err!("a controller loses its driver with {streams} streams open, which cannot be closed\n");
+                }
+            }
             Unbind::Done => self.open(),
         }
     }
@@ -90,7 +97,7 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let fabric = Fabric::new(&identity, netdev.clone())?;
             let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;
             let hello = identity.hello();
-            let gate = Arc::pin_init(Gate::new(), GFP_KERNEL)?;
+            let gate = Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(gate.clone()),
                 _on_unbind <- Notifier::new(gate.clone()),
