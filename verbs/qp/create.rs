@@ -230,7 +230,9 @@ impl QpOps<RoceDevice> for UserQueuePair {
         let state = self.qp.state.lock();
         Ok(QpAttributes {
             sq_draining: state.requester.is_draining(),
-            ..state.connected_attributes().report(state.state, self.qp.cap)
+            ..state
+                .connected_attributes()
+                .report(state.state, self.qp.cap)
         })
     }
 
