@@ -76,6 +76,11 @@ impl Farewells {
         }
     }
 
+    /// How many are due.
+    pub const fn due(&self) -> usize {
+        self.due
+    }
+
     /// An acknowledgement to send now, if one is due.
     pub fn take_due(&mut self) -> Option<AckHeader> {
         if self.due == 0 {

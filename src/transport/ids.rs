@@ -89,6 +89,9 @@ impl RailId {
     /// How many rails may lead to one peer.
     pub const COUNT: usize = 16;
 
+    /// The rail with the highest number.
+    pub const LAST: Self = Self(Self::COUNT as u8 - 1);
+
     /// The rail with this number, or nothing if it is out of range.
     pub const fn new(number: u8) -> Option<Self> {
         if (number as usize) < Self::COUNT {

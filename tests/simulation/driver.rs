@@ -18,12 +18,14 @@ use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::limits::Limits;
+use usb4_roce::transport::rail::endpoint::Answers;
 use usb4_roce::transport::rail::endpoint::HelloEffect;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
 use usb4_roce::transport::rail::endpoint::RailFault;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::rx::Reception;
+use usb4_roce::transport::scheduler::Afterwards;
 
 use crate::cable::Cable;
 use crate::cable::Read;
@@ -70,6 +72,12 @@ pub struct Driver {
     pub endpoint: RailEndpoint<Heap>,
     limits: Limits,
     is_open: bool,
+    /// Whether the writer looks for something to send; it sleeps else.
+    is_awake: bool,
+    /// Whether the writer has found the window full.
+    waits_for_room: bool,
+    /// Whether the peer answered when that was last looked at.
+    answers: Answers,
     reopen_at: Instant,
     /// Read and not yet understood.
     staging: Vec<u8>,
@@ -110,6 +118,9 @@ impl Driver {
             endpoint: RailEndpoint::new(identity, table(in_flight), byte_limit).unwrap(),
             limits: identity.limits,
             is_open: false,
+            is_awake: false,
+            waits_for_room: false,
+            answers: Answers::Come,
             reopen_at: Instant(0),
             staging: Vec::new(),
             arriving: None,
@@ -147,6 +158,9 @@ impl Driver {
             around.cable.open(self.end, around.rng);
             self.endpoint.open(around.rng.random(), around.now);
             self.is_open = true;
+            self.is_awake = false;
+            self.waits_for_room = false;
+            self.answers = Answers::Come;
             self.opened += 1;
             return true;
         }
@@ -169,7 +183,32 @@ impl Driver {
             let now = if was_up { "down" } else { "up" };
             self.tell(around, format_args!("is {now}"));
         }
+        let answers = self.endpoint.answers(around.now);
+        if answers == Answers::Missing || self.answers == Answers::Missing {
+            around.host.note_answers(self.peer, self.rail, answers);
+        }
+        self.answers = answers;
         self.write(around) || moved
+    }
+
+    /// There is work.
+    pub fn wake(&mut self) {
+        self.is_awake = true;
+    }
+
+    /// Whether it will look for work by itself.
+    pub fn is_busy(&self) -> bool {
+        self.endpoint.is_up() && (self.is_awake || self.waits_for_room || !self.out.is_empty())
+    }
+
+    /// Whether it sleeps although it could send.
+    pub fn is_idle(&self) -> bool {
+        self.endpoint.can_send(MAX_PAYLOAD) && !self.is_busy()
+    }
+
+    /// Whether the peer answers, as the host was told.
+    pub fn answers(&self) -> Answers {
+        self.answers
     }
 
     fn tell(&self, around: &Surroundings<'_>, what: Arguments<'_>) {
@@ -205,6 +244,9 @@ impl Driver {
         self.staging.clear();
         self.out.clear();
         self.written = 0;
+        if self.endpoint.is_up() {
+            around.host.rail_down(self.peer, self.rail);
+        }
         self.endpoint.close();
         self.hand_back(around);
         around.ledger.frames(self.cable, self.end).end();
@@ -326,7 +368,15 @@ impl Driver {
         let intact = arriving.seed.checksum::<HostHash>(payload) == header.payload_checksum;
         if header.body == Body::Hello {
             if intact {
+                let was_up = self.endpoint.is_up();
                 let result = self.endpoint.on_hello::<HostHash>(payload, around.now);
+                if was_up && !matches!(result, Ok(HelloEffect::Nothing)) {
+                    around.host.rail_down(self.peer, self.rail);
+                }
+                if result == Ok(HelloEffect::Up) {
+                    around.host.rail_up(self.peer, self.rail);
+                    self.is_awake = true;
+                }
                 self.hand_back(around);
                 self.tell(around, format_args!("got a hello: {result:?}"));
                 if result? != HelloEffect::Nothing {
@@ -375,7 +425,14 @@ impl Driver {
         if self.written == self.out.len() {
             self.out.clear();
             self.written = 0;
-            self.gather(around);
+            if self.waits_for_room && self.endpoint.can_send(MAX_PAYLOAD) {
+                self.waits_for_room = false;
+                self.is_awake = true;
+            }
+            let is_due = self.endpoint.deadline().is_some_and(|at| at <= around.now);
+            if self.is_awake || is_due {
+                self.gather(around);
+            }
         }
         if self.out.is_empty() {
             return false;
@@ -394,7 +451,12 @@ impl Driver {
                 return;
             }
         }
-        while self.endpoint.can_send(MAX_PAYLOAD) {
+        loop {
+            if !self.endpoint.can_send(MAX_PAYLOAD) {
+                self.waits_for_room = self.endpoint.is_up();
+                self.is_awake = false;
+                return;
+            }
             let seq = self.endpoint.next_seq();
             let (Some(peer), Some(seed)) = (self.endpoint.peer(), self.endpoint.seed()) else {
                 return;
@@ -404,6 +466,11 @@ impl Driver {
                 peer: self.peer,
                 rail: self.rail,
                 limits,
+                afterwards: if self.out.is_empty() {
+                    Afterwards::Rests
+                } else {
+                    Afterwards::AsksAgain
+                },
             };
             let next = around.host.next(way, seq, around.now, around.ledger);
             let Some(Outgoing {
@@ -413,8 +480,11 @@ impl Driver {
                 steadiness,
             }) = next
             else {
+                // What was gathered is written first, then it is asked again.
+                self.is_awake = !self.out.is_empty();
                 return;
             };
+            self.is_awake = true;
             around.ledger.frames(self.cable, self.end).send(seq, item);
             self.tell(around, format_args!("sends {} {body:?}", seq.0));
             let checksum = seed.checksum::<HostHash>(&payload);

@@ -3,6 +3,7 @@
 //! A host's queue pairs, doing what the verbs layer does.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -24,8 +25,10 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::endpoint::Answers;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::rail::InFlight;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::LocalRange;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Reachability;
@@ -41,6 +44,9 @@ use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::Soundness;
+use usb4_roce::transport::scheduler::Afterwards;
+use usb4_roce::transport::scheduler::Scheduler;
+use usb4_roce::transport::scheduler::Turn;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
@@ -248,6 +254,23 @@ pub struct Way {
     pub rail: RailId,
     /// The peer's.
     pub limits: Limits,
+    /// What the rail does if there is no frame.
+    pub afterwards: Afterwards,
+}
+
+/// What a host keeps of another one, as the verbs layer's peer does.
+#[derive(Default)]
+struct Peer {
+    farewells: Farewells,
+    scheduler: Scheduler,
+    /// Queue pairs that have frames for it.
+    ready: VecDeque<usize>,
+}
+
+impl Peer {
+    fn waiting(&self) -> usize {
+        self.ready.len() + self.farewells.due()
+    }
 }
 
 /// Rails that are up, as those know that ask for frames.
@@ -273,10 +296,12 @@ pub struct Host {
     pub qps: Vec<QueuePair>,
     /// Rails that are up, to whomever.
     pub rails_up: HashSet<RailId>,
-    /// By the host they are for.
-    farewells: BTreeMap<usize, Farewells>,
+    peers: BTreeMap<usize, Peer>,
     pub rings: Vec<ReceiveRing>,
-    turn: usize,
+    /// Queue pairs that something was done to, and that have not been scheduled since.
+    touched: BTreeSet<usize>,
+    /// Rails that were told of work.
+    told: Vec<RailId>,
 }
 
 impl Host {
@@ -286,10 +311,78 @@ impl Host {
             limits,
             qps: Vec::new(),
             rails_up: HashSet::new(),
-            farewells: BTreeMap::new(),
+            peers: BTreeMap::new(),
             rings: Vec::new(),
-            turn: 0,
+            touched: BTreeSet::new(),
+            told: Vec::new(),
         }
+    }
+
+    /// Something was done to a queue pair, which may have frames now.
+    pub fn touch(&mut self, index: usize) {
+        self.touched.insert(index);
+    }
+
+    /// Passes on what queue pairs have to send since something was done to them. Gives the rails to be woken.
+    pub fn schedule(&mut self, now: Instant) -> Vec<RailId> {
+        for index in core::mem::take(&mut self.touched) {
+            self.schedule_one(index, now);
+        }
+        core::mem::take(&mut self.told)
+    }
+
+    fn schedule_one(&mut self, index: usize, now: Instant) {
+        let qp = &self.qps[index];
+        if qp.is_destroyed {
+            return;
+        }
+        let peer = self.peers.entry(qp.peer).or_default();
+        let up = peer.scheduler.up();
+        let mut rails = RailSet::NONE;
+        for rail in up
+            .iter()
+            .filter(|&rail| qp.has_work(rail, now, &Up(&self.rails_up)))
+        {
+            rails.insert(rail);
+        }
+        if up.is_empty() && qp.has_work(RailId::default(), now, &Up(&self.rails_up)) {
+            rails = RailSet::ALL;
+        }
+        if rails.is_empty() {
+            return;
+        }
+        if !peer.ready.contains(&index) {
+            peer.ready.push_back(index);
+        }
+        self.told.extend(peer.scheduler.tell(rails));
+    }
+
+    pub fn rail_up(&mut self, peer: usize, rail: RailId) {
+        self.peers.entry(peer).or_default().scheduler.rail_up(rail);
+    }
+
+    pub fn rail_down(&mut self, peer: usize, rail: RailId) {
+        let peer = self.peers.entry(peer).or_default();
+        let waiting = peer.waiting();
+        self.told.extend(peer.scheduler.rail_down(rail, waiting));
+    }
+
+    pub fn note_answers(&mut self, peer: usize, rail: RailId, answers: Answers) {
+        let peer = self.peers.entry(peer).or_default();
+        let waiting = peer.waiting();
+        self.told.extend(match answers {
+            Answers::Come => peer.scheduler.trust(rail, waiting),
+            Answers::Missing => peer.scheduler.suspect(rail, waiting),
+        });
+    }
+
+    /// Whether there is something to send to `peer` over `rail`.
+    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
+        let farewells = self.peers.get(&peer).map_or(0, |peer| peer.farewells.due());
+        farewells > 0
+            || self.qps.iter().any(|qp| {
+                qp.peer == peer && !qp.is_destroyed && qp.has_work(rail, now, &Up(&self.rails_up))
+            })
     }
 
     fn find(&self, qpn: Qpn) -> Option<usize> {
@@ -307,16 +400,16 @@ impl Host {
     /// Whether something of a queue pair that was reset is still to be said.
     pub fn owes_farewell(&self, index: usize) -> bool {
         let qp = &self.qps[index];
-        self.farewells
+        self.peers
             .get(&qp.peer)
-            .is_some_and(|farewells| farewells.is_due(qp.qpn))
+            .is_some_and(|peer| peer.farewells.is_due(qp.qpn))
     }
 
     /// Forgets what the earlier life of a queue pair had to say.
     pub fn withdraw_farewell(&mut self, index: usize) {
         let qp = &self.qps[index];
-        if let Some(farewells) = self.farewells.get_mut(&qp.peer) {
-            farewells.withdraw(qp.qpn);
+        if let Some(peer) = self.peers.get_mut(&qp.peer) {
+            peer.farewells.withdraw(qp.qpn);
         }
     }
 
@@ -324,8 +417,11 @@ impl Host {
     pub fn reset(&mut self, index: usize) {
         let qp = &mut self.qps[index];
         if let Some(farewell) = Farewell::take(&mut qp.requester, &mut qp.responder) {
-            let farewells = self.farewells.entry(qp.peer).or_default();
-            farewells.add(farewell);
+            let peer = self.peers.entry(qp.peer).or_default();
+            peer.farewells.add(farewell);
+            if farewell.standing == Standing::Due {
+                self.told.extend(peer.scheduler.tell(RailSet::ALL));
+            }
         }
         qp.requester.reset();
         qp.responder.reset();
@@ -341,17 +437,23 @@ impl Host {
         now: Instant,
         ledger: &Ledger,
     ) -> Option<Outgoing> {
-        let farewells = self.farewells.entry(way.peer).or_default();
-        if let Some(ack) = farewells.take_due() {
+        let peer = self.peers.entry(way.peer).or_default();
+        if peer.scheduler.ask(way.rail) == Turn::Rest {
+            return None;
+        }
+        if let Some(ack) = peer.farewells.take_due() {
+            peer.scheduler.found(way.rail);
             let qpn = ack.src_qpn;
             return Some(acknowledgement_of(qpn, ack));
         }
-        let count = self.qps.len();
-        for _ in 0..count {
-            self.turn = (self.turn + 1) % count;
-            let index = self.turn;
+        let ready = peer.ready.len();
+        for _ in 0..ready {
+            let peer = self.peers.entry(way.peer).or_default();
+            let Some(index) = peer.ready.pop_front() else {
+                break;
+            };
             let qp = &mut self.qps[index];
-            if qp.peer != way.peer || qp.is_destroyed {
+            if qp.is_destroyed {
                 continue;
             }
             if !qp.has_agreed {
@@ -361,11 +463,17 @@ impl Host {
             }
             let had_work = qp.has_work(way.rail, now, &Up(&self.rails_up));
             let frame = self.next_of(index, way.rail, seq, now, ledger);
+            self.schedule_one(index, now);
             if frame.is_some() {
                 assert!(had_work, "work that was not announced");
+                let peer = self.peers.entry(way.peer).or_default();
+                peer.scheduler.found(way.rail);
                 return frame;
             }
         }
+        let peer = self.peers.entry(way.peer).or_default();
+        let again = peer.scheduler.found_nothing(way.rail, way.afterwards);
+        self.told.extend(again);
         None
     }
 
@@ -429,20 +537,25 @@ impl Host {
         match item {
             InFlight::Request { qpn, psn } => {
                 if let Some(index) = self.find(qpn) {
+                    self.touch(index);
                     self.qps[index].requester.on_lost(psn, rail, seq);
                 }
             }
             InFlight::Response { qpn, psn } => {
                 if let Some(index) = self.find(qpn) {
+                    self.touch(index);
                     self.qps[index].responder.on_lost_response(psn, rail, seq);
                 }
             }
             InFlight::Ack { qpn } => {
                 if let Some(index) = self.find(qpn) {
+                    self.touch(index);
                     self.qps[index].responder.on_lost_ack();
                 }
-                for farewells in self.farewells.values_mut() {
-                    farewells.on_lost(qpn);
+                for peer in self.peers.values_mut() {
+                    if peer.farewells.on_lost(qpn) == Standing::Due {
+                        self.told.extend(peer.scheduler.tell(RailSet::ALL));
+                    }
                 }
             }
             InFlight::Datagram => {}
@@ -456,6 +569,7 @@ impl Host {
                 let Some(index) = self.find(request.dest_qpn) else {
                     return Placement::Discard;
                 };
+                self.touch(index);
                 let ring = self.qps[index].ring;
                 let qp = &mut self.qps[index];
                 let life = qp.connection;
@@ -514,6 +628,7 @@ impl Host {
                 let Some(index) = self.find(response.dest_qpn) else {
                     return Placement::Discard;
                 };
+                self.touch(index);
                 let qp = &mut self.qps[index];
                 match qp.requester.on_response(&response, now) {
                     ResponseDisposition::Place(placement) => Placement::Response {
@@ -529,6 +644,7 @@ impl Host {
             }
             Body::Ack(ack) => {
                 if let Some(index) = self.find(ack.dest_qpn) {
+                    self.touch(index);
                     let qp = &mut self.qps[index];
                     qp.requester.on_ack(&ack, now);
                     qp.responder.on_response_ack(ack.response_psn);
@@ -604,11 +720,13 @@ impl Host {
                     settle(message, target.offset, segment, &arrived)
                 };
                 self.qps[qp].requester.commit_response(token, outcome, now);
+                self.touch(qp);
             }
         }
     }
 
     fn finish_request(&mut self, index: usize, token: RequestToken, outcome: Outcome) {
+        self.touch(index);
         let qp = &mut self.qps[index];
         let mut taker = Taker {
             ring: &mut self.rings[qp.ring],
@@ -742,6 +860,7 @@ impl Host {
             if !again {
                 return any;
             }
+            self.touched.insert(index);
             any = true;
         }
     }

@@ -55,6 +55,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1_000);
 /// A rail without a sign of life, or without progress, for this long is dead.
 const DEAD_AFTER: Duration = Duration::from_millis(3_000);
 
+/// With an answer owed for this long, work had better go over other rails: the peer has been asked several times.
+const SUSPECT_AFTER: Duration = Duration::from_millis(400);
+
 /// Share of the window of frames that may go unacknowledged without an acknowledgement of its own.
 const ACK_SHARE: u32 = 8;
 
@@ -73,6 +76,15 @@ pub enum RailFault {
     Violation(RailViolation),
     /// The peer's hello cannot be understood; perhaps it speaks another version.
     Hello(HelloError),
+}
+
+/// Whether the peer answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answers {
+    /// It does, as far as it has to.
+    Come,
+    /// It has not for some time. It may have stalled.
+    Missing,
 }
 
 /// What to do with a frame that has arrived.
@@ -464,6 +476,19 @@ impl<S: Storage> RailEndpoint<S> {
             Err(RailFault::Dead)
         } else {
             Ok(())
+        }
+    }
+
+    /// Whether the peer answers.
+    pub fn answers(&self, now: Instant) -> Answers {
+        let missing = self.open.as_ref().is_some_and(|open| {
+            let heard_at = open.heard_at.min(open.waiting_since);
+            !self.tx.is_idle() && now.since(heard_at) >= SUSPECT_AFTER
+        });
+        if missing {
+            Answers::Missing
+        } else {
+            Answers::Come
         }
     }
 

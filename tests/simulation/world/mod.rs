@@ -21,6 +21,7 @@ use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::rail::endpoint::Answers;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Reachability;
@@ -170,6 +171,7 @@ impl World {
                 return self.coverage();
             }
             if !busy {
+                self.check_wake_ups();
                 let Some(next) = self.next_event() else {
                     break;
                 };
@@ -191,8 +193,12 @@ impl World {
                 busy |= self.run_driver(host, index);
             }
             busy |= self.timers(host);
+            self.schedule(host);
         }
         busy |= self.users();
+        for host in 0..hosts {
+            self.schedule(host);
+        }
         busy
     }
 
@@ -226,7 +232,45 @@ impl World {
                 self.hosts[host].poll(qp, &mut self.ledger);
             }
         }
+        self.schedule(host);
         moved
+    }
+
+    /// Tells rails of what there is to send since something was done to queue pairs.
+    fn schedule(&mut self, host: usize) {
+        for rail in self.hosts[host].schedule(self.now) {
+            let told = self.drivers[host]
+                .iter_mut()
+                .find(|driver| driver.rail == rail);
+            told.expect("a rail of this host").wake();
+        }
+    }
+
+    /// Work for which nobody is awake is work that nobody may ever do.
+    fn check_wake_ups(&self) {
+        for (host, drivers) in self.hosts.iter().zip(&self.drivers) {
+            for driver in drivers.iter().filter(|driver| driver.is_idle()) {
+                let others = || {
+                    drivers
+                        .iter()
+                        .filter(|other| other.peer == driver.peer && other.endpoint.is_up())
+                };
+                let can_do = |other: &Driver| host.has_work(other.peer, other.rail, self.now);
+                let is_sound = |other: &Driver| other.answers() == Answers::Come;
+                // Who does not answer gets nothing while others do.
+                let is_passed_over = !is_sound(driver) && others().any(is_sound);
+                if is_passed_over || !can_do(driver) {
+                    continue;
+                }
+                assert!(
+                    others().any(|other| other.is_busy() && can_do(other)),
+                    "seed {}: work for rail {:?} to host {}, and nobody was told",
+                    self.seed,
+                    driver.rail,
+                    driver.peer
+                );
+            }
+        }
     }
 
     fn timers(&mut self, host: usize) -> bool {
@@ -243,6 +287,7 @@ impl World {
                     peer: qp.peer,
                 };
                 qp.requester.on_timer(self.now, &view);
+                self.hosts[host].touch(index);
                 self.hosts[host].poll(index, &mut self.ledger);
                 busy = true;
             }

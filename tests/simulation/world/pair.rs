@@ -320,6 +320,7 @@ impl World {
             pair.senders[side].flag_due = false;
             let (host, qp) = pair.ends[side];
             let limits = self.hosts[host].limits;
+            self.hosts[host].touch(qp);
             let qp = &mut self.hosts[host].qps[qp];
             qp.begin(life, side);
             let config = ResponderConfig {
@@ -366,6 +367,7 @@ impl World {
             pair.late[side] = None;
             busy = true;
             let (host, qp) = pair.ends[side];
+            self.hosts[host].touch(qp);
             let qp = &mut self.hosts[host].qps[qp];
             if qp.in_error || qp.is_destroyed {
                 continue;
@@ -402,6 +404,7 @@ impl World {
                 qp_ref.in_error = true;
                 qp_ref.requester.flush();
                 qp_ref.responder.flush();
+                self.hosts[host].touch(qp);
                 self.hosts[host].poll(qp, &mut self.ledger);
             }
             Ordeal::Reset => {

@@ -195,7 +195,8 @@ impl World {
             received: false,
             completed: None,
         });
-        let qp = &mut self.hosts[host].qps[qp];
+        let index = qp;
+        let qp = &mut self.hosts[host].qps[index];
         let slot = qp
             .requester
             .post(
@@ -226,5 +227,6 @@ impl World {
             )
             .unwrap();
         qp.slots.insert(slot, number);
+        self.hosts[host].touch(index);
     }
 }
