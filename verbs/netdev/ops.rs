@@ -31,7 +31,7 @@ pub(super) static NETDEV_OPS: OpsTable = OpsTable({
         ndo_stop: Some(stop),
         ndo_select_queue: Some(select_queue),
         ndo_start_xmit: Some(start_xmit),
-        ndo_set_mac_address: Some(bindings::eth_mac_addr),
+        // No `ndo_set_mac_address`: peers know the interface by the address that the rails' hello names.
         ndo_validate_addr: Some(bindings::eth_validate_addr),
         ..none
     }
