@@ -16,6 +16,8 @@ use kernel::prelude::*;
 
 #[path = "../src/checksum.rs"]
 pub mod checksum;
+#[path = "../src/claim.rs"]
+pub mod claim;
 #[path = "../src/clock.rs"]
 pub mod clock;
 #[path = "../src/delayed.rs"]
@@ -32,10 +34,14 @@ mod notifier;
 pub mod page_vec;
 #[path = "../src/peer.rs"]
 mod peer;
+#[path = "../src/peer_table.rs"]
+pub mod peer_table;
 #[path = "../src/ready_list.rs"]
 mod ready_list;
 #[path = "../src/registration.rs"]
 mod registration;
+#[path = "../src/route_slot.rs"]
+pub mod route_slot;
 #[path = "../src/tables.rs"]
 pub mod tables;
 #[path = "../src/transport/mod.rs"]

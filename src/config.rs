@@ -5,7 +5,7 @@
 //! | attribute  | read                                   | write                                        |
 //! |------------|----------------------------------------|----------------------------------------------|
 //! | `stream`   | the stream device, or an empty line    | its path or number starts the rail, an empty line stops it |
-//! | `service`  | the stream service, or an empty line   | its name, such as `0-1.0`, before `stream`; tells the cable's speed |
+//! | `service`  | the stream service, or an empty line   | its name, such as `0-1.0`, before `stream`; tells the cable's speed and who is at its other end |
 //! | `state`    | where the rail stands                  |                                              |
 //! | `peer`     | name, node GUID and MAC, or an empty line |                                           |
 //! | `counters` | one `name value` pair a line           |                                              |
@@ -249,10 +249,9 @@ impl RailConfig {
         *running = None;
         let path = StreamPath::resolve(&stream).inspect_err(|error| {
             pr_err!(
-                "rail {}: {} is no USB4 stream device ({})\n",
+                "rail {}: {} is no USB4 stream device ({error:?})\n",
                 self.name(),
-                stream.to_str().unwrap_or("?"),
-                error.to_errno()
+                stream.to_str().unwrap_or("?")
             );
         })?;
         let name = (&*self.name).try_into()?;

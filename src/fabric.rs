@@ -10,12 +10,22 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
+use kernel::task::Kuid;
 
+use crate::claim::Claim;
+use crate::claim::Contradiction;
+use crate::claim::RouterUuid;
+use crate::claim::Standing;
 use crate::clock;
+use crate::identity::mac_of;
 use crate::identity::HostIdentity;
 use crate::loopback::Loopback;
 use crate::page_vec::PageVec;
 use crate::peer::Peer;
+use crate::peer_table::NewPeer;
+use crate::peer_table::PeerTable;
+use crate::peer_table::Refusal;
+use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
 use crate::stream_adapter::client::Placement;
@@ -47,12 +57,9 @@ use crate::verbs::rdma::PortEvent;
 use crate::verbs::rdma::PortNumber;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Link;
-use crate::verbs::route::Route;
+use crate::verbs::route::RouteHandle;
 use crate::verbs::route::Router;
 use crate::verbs::route::Urgency;
-
-/// Hosts that are kept in mind. Any process can name hosts, so there must be a limit.
-const MAX_PEERS: usize = 64;
 
 /// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
 const MAC_GROUP: u8 = 0x01;
@@ -70,30 +77,47 @@ pub(crate) enum Ticket {
     Datagram,
 }
 
-/// What a rail leads to, and when the network interface had its turn.
+/// What a rail leads to.
 struct RailState {
     peer: Option<Arc<Peer>>,
+    /// Keeps the peer in mind.
+    _handle: Option<RouteHandle>,
     link: Option<Arc<dyn RailLink>>,
+    /// Who is at the other end, as it says.
+    claim: Option<Claim>,
+}
+
+impl RailState {
+    const DOWN: Self = Self {
+        claim: None,
+        peer: None,
+        _handle: None,
+        link: None,
+    };
 }
 
 /// All ways from this host.
 ///
 /// # Locking
 ///
-/// `peers` and `device` are mutexes, taken alone. `rails` is a spinlock, taken alone and for moments.
-#[pin_data(PinnedDrop)]
+/// `peers` is a mutex, taken alone. `device` is one, taken alone or inside `rails_up`. `rails` is a spinlock, taken
+/// alone and for moments.
+#[pin_data]
 pub(crate) struct Fabric {
     host: MacAddress,
     objects: Arc<Objects>,
     netdev: Arc<Netdev>,
     loopback: Arc<Loopback>,
     #[pin]
-    peers: Mutex<KVec<Arc<Peer>>>,
+    peers: Mutex<PeerTable<Arc<Peer>>>,
     #[pin]
     rails: SpinLock<[RailState; RailId::COUNT]>,
     /// Frames of QPs since the last of the network interface, by rail.
     turns: [Atomic<u32>; RailId::COUNT],
-    rails_up: Atomic<u32>,
+    /// How many rails are up. Held until the interface and the verbs device have been told, so that the last they
+    /// hear is how it is.
+    #[pin]
+    rails_up: Mutex<u32>,
     /// What the rails that are up carry, in Mb/s.
     rates: [Atomic<u32>; RailId::COUNT],
     #[pin]
@@ -112,15 +136,10 @@ impl Fabric {
                 objects,
                 netdev,
                 loopback,
-                peers <- new_mutex!(KVec::new()),
-                rails <- new_spinlock!([const {
-                    RailState {
-                        peer: None,
-                        link: None,
-                    }
-                }; RailId::COUNT]),
+                peers <- new_mutex!(PeerTable::new()),
+                rails <- new_spinlock!([RailState::DOWN; RailId::COUNT]),
                 turns: [const { Atomic::new(0) }; RailId::COUNT],
-                rails_up: Atomic::new(0),
+                rails_up <- new_mutex!(0),
                 rates: [const { Atomic::new(0) }; RailId::COUNT],
                 device <- new_mutex!(None),
             }),
@@ -139,24 +158,58 @@ impl Fabric {
         drop(old);
     }
 
-    fn peer(&self, host: MacAddress) -> Result<Arc<Peer>> {
+    /// Makes sure that nothing is under way any more. To be called before the module goes, with all rails stopped and
+    /// the verbs device unregistered.
+    pub(crate) fn stop(&self) {
+        self.loopback.stop();
+    }
+
+    /// The host with that address, which is kept as long as the handle exists.
+    fn peer(
+        &self,
+        host: MacAddress,
+        claim: &NewPeer<'_, Kuid>,
+    ) -> Result<(Arc<Peer>, RouteHandle)> {
         let mut peers = self.peers.lock();
         if let Some(peer) = peers.iter().find(|peer| peer.host() == host) {
-            return Ok(peer.clone());
+            return Ok((peer.clone(), RouteHandle::new(peer.clone())));
         }
-        if peers.len() >= MAX_PEERS {
-            return Err(ENXIO);
-        }
+        let named_by = match claim {
+            NewPeer::Rail => None,
+            NewPeer::User(user) => Some(**user),
+        };
+        let place = peers.make_room(claim).map_err(|_: Refusal| ENXIO)?;
         let neighbour = Arc::pin_init(Neighbour::new(host), GFP_KERNEL)?;
-        let peer = Arc::pin_init(Peer::new(host, neighbour), GFP_KERNEL)?;
-        peers.push(peer.clone(), GFP_KERNEL)?;
-        Ok(peer)
+        let peer = Arc::pin_init(Peer::new(host, named_by, neighbour), GFP_KERNEL)?;
+        *place = Some(peer.clone());
+        // With the table locked, so that the host is not forgotten before.
+        Ok((peer.clone(), RouteHandle::new(peer)))
     }
 
     /// Whether a host at the other end of a cable can have that address. With ours it could speak for
     /// QPs of this host.
     fn may_be_peer(&self, host: MacAddress) -> bool {
-        host != self.host && host.0[0] & MAC_GROUP == 0
+        host != self.host && host.0[0] & MAC_GROUP == 0 && host.0 != [0; 6]
+    }
+
+    /// Counts rails with `change`, and tells the interface and the verbs device. What the rail carries has been
+    /// noted.
+    fn recount(&self, change: impl FnOnce(u32) -> u32) {
+        let mut rails_up = self.rails_up.lock();
+        let before = *rails_up;
+        *rails_up = change(before);
+        let event = match (before, *rails_up) {
+            (0, 1..) => {
+                self.netdev.set_carrier(Carrier::Up);
+                PortEvent::Active
+            }
+            (1.., 0) => {
+                self.netdev.set_carrier(Carrier::Down);
+                PortEvent::Error
+            }
+            (0, 0) | (1.., 1..) => PortEvent::SpeedChange,
+        };
+        self.dispatch(event);
     }
 
     /// What all rails that are up carry together.
@@ -180,6 +233,52 @@ impl Fabric {
         }
     }
 
+    /// How far a peer is to be believed that says who it is; not at all if there is no answer.
+    fn believe(
+        &self,
+        rail: RailId,
+        claim: &Claim,
+        identity: &Identity,
+        name: &str,
+    ) -> Option<Standing> {
+        let host = MacAddress(identity.mac);
+        if !self.may_be_peer(host) || identity.mac != mac_of(claim.guid) {
+            pr_err!(
+                "rail {name}: {} says it has address {:02x?}, which it cannot have; the rail stays unused: see what \
+                 is at the other end of the cable\n",
+                identity.name(),
+                host.0
+            );
+            return None;
+        }
+        let checked = {
+            let mut rails = self.rails.lock();
+            let others = rails.iter().filter_map(|rail| rail.claim.as_ref());
+            let checked = claim.check(others);
+            if checked.is_ok() {
+                rails[rail.index()].claim = Some(*claim);
+            }
+            checked
+        };
+        match checked {
+            Ok(Standing::Unvouched) => pr_info!(
+                "rail {name}: {} says it is host {:016x}, of which the cable leads to another controller; that \
+                 cannot be checked\n",
+                identity.name(),
+                claim.guid.0
+            ),
+            Ok(Standing::Vouched | Standing::Unknown) => {}
+            Err(Contradiction { other }) => pr_err!(
+                "rail {name}: {} says it is host {:016x}, but over another stream of the same cable it is {:016x}; \
+                 the rail stays unused\n",
+                identity.name(),
+                claim.guid.0,
+                other.0
+            ),
+        }
+        checked.ok()
+    }
+
     fn next_datagram(
         &self,
         rail: RailId,
@@ -201,24 +300,21 @@ impl Fabric {
     }
 }
 
-#[pinned_drop]
-impl PinnedDrop for Fabric {
-    fn drop(self: Pin<&mut Self>) {
-        self.loopback.stop();
-    }
-}
-
 impl Router for Fabric {
-    fn route(&self, host: MacAddress) -> Result<Arc<dyn Route>> {
+    fn route(&self, host: MacAddress) -> Result<RouteHandle> {
         if host == self.host {
-            return Ok(self.loopback.clone());
+            return Ok(RouteHandle::new(self.loopback.clone()));
         }
-        Ok(self.peer(host)?)
+        if !self.may_be_peer(host) {
+            return Err(EINVAL);
+        }
+        let (_, route) = self.peer(host, &NewPeer::User(&Kuid::current_euid()))?;
+        Ok(route)
     }
 
     fn link(&self) -> Link {
         Link {
-            rails: self.rails_up.load(Relaxed),
+            rails: *self.rails_up.lock(),
             rate: self.rate(),
         }
     }
@@ -244,82 +340,87 @@ impl FrameSink for RailSink<'_, '_> {
 impl RailClient for Fabric {
     type Ticket = Ticket;
 
-    fn rail_up(&self, rail: RailId, identity: &Identity, link: &Arc<dyn RailLink>) {
-        let host = MacAddress(identity.mac);
-        if !self.may_be_peer(host) {
-            pr_err!(
-                "rail {}: {} says it has address {:02x?}, which no other host can have; the rail \
-                 stays unused: see what is at the other end of the cable\n",
-                rail.index(),
-                identity.name(),
-                host.0
-            );
+    fn rail_up(
+        &self,
+        rail: RailId,
+        identity: &Identity,
+        router: Option<RouterUuid>,
+        link: &Arc<dyn RailLink>,
+    ) {
+        let claim = Claim {
+            guid: identity.node_guid,
+            router,
+        };
+        let Some(standing) = self.believe(rail, &claim, identity, link.name()) else {
             return;
-        }
-        let peer = match self.peer(host) {
+        };
+        let host = MacAddress(identity.mac);
+        let (peer, handle) = match self.peer(host, &NewPeer::Rail) {
             Ok(peer) => peer,
             Err(error) => {
                 pr_err!(
-                    "rail {}: no room for peer {} ({:?}); the rail stays unused until it is \
-                     reconnected\n",
-                    rail.index(),
-                    identity.name(),
-                    error
+                    "rail {}: no room for peer {} ({error:?}); the rail stays unused until it is reconnected\n",
+                    link.name(),
+                    identity.name()
                 );
                 return;
             }
         };
+        if peer.rail_up(rail, link, identity.limits, standing).is_err() {
+            pr_err!(
+                "rail {}: {} says other limits than over another cable; the rail stays unused until it is \
+                 reconnected\n",
+                link.name(),
+                identity.name()
+            );
+            return;
+        }
         let old = {
             let mut rails = self.rails.lock();
             core::mem::replace(
                 &mut rails[rail.index()],
                 RailState {
                     peer: Some(peer.clone()),
+                    _handle: Some(handle),
                     link: Some(link.clone()),
+                    claim: Some(claim),
                 },
             )
         };
         drop(old);
-        peer.rail_up(rail, link, identity.limits);
         if self.netdev.rail_up(peer.neighbour(), link.kick()).is_err() {
             pr_warn!(
                 "rail {}: too many rails for the network interface\n",
-                rail.index()
+                link.name()
             );
         }
         self.set_rate(rail, link.rate());
-        let before = self.rails_up.fetch_add(1, Relaxed);
-        if before == 0 {
-            self.netdev.set_carrier(Carrier::Up);
-            self.dispatch(PortEvent::Active);
-        } else {
-            self.dispatch(PortEvent::SpeedChange);
-        }
+        self.recount(|rails| rails + 1);
     }
 
     fn rail_down(&self, rail: RailId) {
         let old = {
             let mut rails = self.rails.lock();
-            core::mem::replace(
-                &mut rails[rail.index()],
-                RailState {
-                    peer: None,
-                    link: None,
-                },
-            )
+            core::mem::replace(&mut rails[rail.index()], RailState::DOWN)
         };
-        let (Some(peer), Some(link)) = (old.peer, old.link) else {
+        let (Some(peer), Some(link)) = (&old.peer, &old.link) else {
             return;
         };
         peer.rail_down(rail);
         self.netdev.rail_down(peer.neighbour(), link.kick());
         self.set_rate(rail, Rate(0));
-        let before = self.rails_up.fetch_sub(1, Relaxed);
-        if before == 1 {
-            self.netdev.set_carrier(Carrier::Down);
-            self.dispatch(PortEvent::Error);
-        } else {
-            self.dispatch(PortEvent::SpeedChange);
+        self.recount(|rails| rails - 1);
+    }
+
+    fn note_answers(&self, rail: RailId, answers: Answers) {
+        if let Some(peer) = self.peer_of(rail) {
+            peer.note_answers(rail, answers);
+        }
+    }
+
+    fn busy(&self, rail: RailId) {
+        if let Some(peer) = self.peer_of(rail) {
+            peer.rail_busy(rail);
         }
     }
 
@@ -348,9 +449,14 @@ impl RailClient for Fabric {
             }
             self.turns[rail.index()].store(0, Relaxed);
         }
-        let frame = peer.next(rail, seq, clock::now(), &mut RailSink(tx));
+        let afterwards = tx.afterwards();
+        let frame = peer.next(rail, seq, clock::now(), &mut RailSink(tx), afterwards);
         let Some(frame) = frame else {
-            return self.next_datagram(rail, &peer, tx);
+            let datagram = self.next_datagram(rail, &peer, tx);
+            if datagram.is_some() {
+                peer.rail_busy(rail);
+            }
+            return datagram;
         };
         let payload = match frame.payload {
             FramePayload::None => Payload::None,

@@ -8,7 +8,9 @@ use kernel::bindings;
 use kernel::prelude::*;
 
 use crate::checksum::KernelHash;
+use crate::claim::RouterUuid;
 use crate::stream_adapter::bindings as shim;
+use crate::stream_adapter::controller::parse_uuid;
 use crate::stream_adapter::controller::Controller;
 use crate::transport::checksum::Checksum;
 use crate::transport::rail::hello::Features;
@@ -27,24 +29,34 @@ pub struct HostIdentity {
 }
 
 impl HostIdentity {
-    /// Finds out. Without a USB4 controller the identity is random, and the log says so.
+    /// Finds out: from the router of the first controller, or else from the machine's own UUID. Without either the
+    /// identity is random. The log says what peers cannot check.
     pub fn find() -> Self {
         let controller = Controller::find();
-        let guid = match &controller {
-            Some(controller) => fold(&controller.router_uuid()),
-            None => {
-                pr_warn!(
-                    "no USB4 controller is up; this host's GUID and addresses are random until the \
-                     module is loaded again after thunderbolt\n"
-                );
-                // SAFETY: Random numbers may be drawn anywhere.
-                unsafe { bindings::get_random_u64() }
-            }
+        let node_guid = match &controller {
+            Some(controller) => controller.router_uuid().node_guid(),
+            None => Self::without_controller(),
         };
         Self {
             controller,
-            node_guid: NodeGuid(guid.max(1)),
+            node_guid,
         }
+    }
+
+    fn without_controller() -> NodeGuid {
+        if let Some(uuid) = machine_uuid() {
+            pr_warn!(
+                "no USB4 controller is up; this host's GUID and addresses are those of the machine until the module \
+                 is loaded again after thunderbolt\n"
+            );
+            return uuid.node_guid();
+        }
+        pr_warn!(
+            "no USB4 controller is up; this host's GUID and addresses are random until the module is loaded again \
+             after thunderbolt\n"
+        );
+        // SAFETY: Random numbers may be drawn anywhere.
+        NodeGuid(unsafe { bindings::get_random_u64() }.max(1))
     }
 
     /// The node GUID.
@@ -54,9 +66,7 @@ impl HostIdentity {
 
     /// The Ethernet address of the network interface, from the GUID.
     pub fn mac(&self) -> [u8; 6] {
-        let guid = self.node_guid.0.to_le_bytes();
-        let [a, b, c, d, e, ..] = KernelHash::xxh64(0, &guid).to_be_bytes();
-        [MAC_LOCAL, a, b, c, d, e]
+        mac_of(self.node_guid)
     }
 
     /// The USB4 controller's PCI function, as parent of our devices. Valid as long as `self`.
@@ -89,8 +99,24 @@ fn features() -> Features {
     }
 }
 
-/// Half of a UUID, such that UUIDs that differ in one half only stay different.
-fn fold(uuid: &[u8; 16]) -> u64 {
-    let uuid = u128::from_be_bytes(*uuid);
-    (uuid >> 64) as u64 ^ uuid as u64
+/// The Ethernet address of the host with that GUID.
+pub fn mac_of(guid: NodeGuid) -> [u8; 6] {
+    let guid = guid.0.to_le_bytes();
+    let [a, b, c, d, e, ..] = KernelHash::xxh64(0, &guid).to_be_bytes();
+    [MAC_LOCAL, a, b, c, d, e]
+}
+
+/// What the firmware calls the machine, unless it has left that blank.
+fn machine_uuid() -> Option<RouterUuid> {
+    // SAFETY: The function may be called at any time; what it returns is NULL or a string that stays for ever.
+    let text = unsafe {
+        let text = shim::stream_shim_machine_uuid();
+        if text.is_null() {
+            return None;
+        }
+        CStr::from_char_ptr(text)
+    };
+    let uuid = parse_uuid(text.to_bytes())?;
+    let is_blank = uuid == [0; 16] || uuid == [u8::MAX; 16];
+    (!is_blank).then_some(RouterUuid(uuid))
 }

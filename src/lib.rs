@@ -6,4 +6,7 @@
 
 #[path = "../verbs/abi/mod.rs"]
 pub mod abi;
+pub mod claim;
+pub mod peer_table;
+pub mod route_slot;
 pub mod transport;

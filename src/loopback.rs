@@ -20,6 +20,9 @@ use crate::delayed;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::ready_list::ReadyList;
+use crate::route_slot::Attached;
+use crate::route_slot::Roster;
+use crate::route_slot::RosterId;
 use crate::transport::acknowledgement::Standing;
 use crate::transport::farewells::Farewell;
 use crate::transport::frame::Body;
@@ -29,6 +32,7 @@ use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
 use crate::transport::rail::tx::Delivery;
+use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
 use crate::verbs::netdev::MacAddress;
@@ -38,10 +42,11 @@ use crate::verbs::qp::Frame;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::LIMITS;
+use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
-use crate::verbs::route::RailSet;
 use crate::verbs::route::Route;
 use crate::verbs::route::Urgency;
+use crate::verbs::route::Work;
 
 /// The id of the only work.
 const CARRIER: u64 = 0;
@@ -76,7 +81,7 @@ impl FrameSink for Buffers {
 ///
 /// # Locking
 ///
-/// Whoever carries holds `buffers`, a mutex, which is outermost. `ready` is taken with no QP locked.
+/// Whoever carries holds `buffers`, a mutex, which is outermost. `ready` may be taken with a QP locked.
 #[pin_data]
 struct Shared {
     host: MacAddress,
@@ -104,22 +109,18 @@ impl Shared {
     /// Carries up to `budget` frames, unless somebody else is doing so: that one looks into the ready
     /// list again after letting go of the buffers.
     fn carry(&self, budget: u32) -> Remainder {
-        loop {
-            let Some(mut buffers) = self.buffers.try_lock() else {
-                return Remainder::Nothing;
-            };
-            for _ in 0..budget {
-                if self.carry_one(&mut buffers) == Remainder::Nothing {
-                    break;
-                }
+        let Some(mut buffers) = self.buffers.try_lock() else {
+            return Remainder::Nothing;
+        };
+        for _ in 0..budget {
+            if self.carry_one(&mut buffers) == Remainder::Nothing {
+                break;
             }
-            drop(buffers);
-            if self.ready.lock().len() == 0 {
-                return Remainder::Nothing;
-            }
-            if budget != WORK_BUDGET {
-                return Remainder::More;
-            }
+        }
+        drop(buffers);
+        match self.ready.lock().len() {
+            0 => Remainder::Nothing,
+            _ => Remainder::More,
         }
     }
 
@@ -128,10 +129,13 @@ impl Shared {
             return Remainder::Nothing;
         };
         buffers.source.clear();
-        let (frame, rails) = qp.next_frame(RailId::default(), RailSeq(0), clock::now(), buffers);
-        if !rails.is_empty() {
-            self.push(&qp);
-        }
+        let frame = qp.next_frame(
+            RosterId::of(self),
+            RailId::default(),
+            RailSeq(0),
+            clock::now(),
+            buffers,
+        );
         if let Some(frame) = frame {
             self.deliver(&frame, buffers);
         }
@@ -165,19 +169,6 @@ impl Shared {
             };
             delivery.commit(outcome, Urgency::Deferred);
         }
-    }
-
-    fn push(&self, qp: &Arc<QueuePair>) {
-        self.ready.lock().push(qp);
-        // Its destruction may have looked for it in the list before it was there.
-        if qp.is_destroyed() {
-            self.forget(qp);
-        }
-    }
-
-    fn forget(&self, qp: &Arc<QueuePair>) {
-        let entry = self.ready.lock().remove(qp);
-        drop(entry);
     }
 }
 
@@ -213,7 +204,10 @@ impl WorkItem<CARRIER> for Shared {
     type Pointer = Arc<Shared>;
 
     fn run(this: Arc<Shared>) {
-        this.carry(WORK_BUDGET);
+        // Begun anew, so that others get the processor.
+        if this.carry(WORK_BUDGET) == Remainder::More {
+            delayed::arm::<_, CARRIER>(&this, 0);
+        }
     }
 }
 
@@ -239,15 +233,33 @@ impl Loopback {
         Ok(Arc::new(Self { shared }, GFP_KERNEL)?)
     }
 
-    /// Makes sure that nothing is carried any more. All QPs must have been destroyed.
+    /// Makes sure that nothing is carried any more: to be called before the module goes, with all QPs destroyed.
     pub(crate) fn stop(&self) {
         delayed::cancel::<_, CARRIER>(&self.shared);
     }
 }
 
+impl Roster for Loopback {
+    type Member = Arc<QueuePair>;
+    type Work = Work;
+    type Errand = Errand;
+
+    fn id(&self) -> RosterId {
+        RosterId::of(&*self.shared)
+    }
+
+    fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
+        self.shared.ready.lock().push(qp);
+        Errand::Carry(work.urgency)
+    }
+
+    fn dequeue(&self, qp: &Attached<'_, Arc<QueuePair>>) {
+        self.shared.ready.lock().remove(qp);
+    }
+}
+
 impl Route for Loopback {
-    fn schedule(&self, qp: &Arc<QueuePair>, _rails: RailSet, urgency: Urgency) {
-        self.shared.push(qp);
+    fn carry(&self, urgency: Urgency) {
         let remainder = match urgency {
             Urgency::Inline | Urgency::Batched => self.shared.carry(INLINE_BUDGET),
             Urgency::Deferred | Urgency::Gathered => match self.shared.buffers.try_lock() {
@@ -262,10 +274,6 @@ impl Route for Loopback {
         if remainder == Remainder::More {
             delayed::arm::<_, CARRIER>(&self.shared, 0);
         }
-    }
-
-    fn forget(&self, qp: &Arc<QueuePair>) {
-        self.shared.forget(qp);
     }
 
     fn farewell(&self, farewell: Farewell) {
@@ -301,14 +309,17 @@ impl Route for Loopback {
     }
 
     fn rails_up(&self) -> RailSet {
-        let mut rails = RailSet::NONE;
-        rails.insert(RailId::default());
-        rails
+        RailSet::only(RailId::default())
     }
 
     fn rails(&self) -> &dyn Rails {
         self
     }
+
+    // It is there as long as the fabric is.
+    fn hold(&self) {}
+
+    fn release(&self) {}
 }
 
 impl Rails for Loopback {

@@ -2,21 +2,30 @@
 
 //! A peer: another host, the rails that lead to it, and the QPs that have frames for it.
 //!
-//! Rails pull: a rail with room asks its peer for a frame, and the peer asks the QPs in its ready list.
-//! A rail that finds nothing is noted as idle before it looks, so that work that comes up meanwhile wakes
-//! it. One rail is woken at a time; if it leaves work behind, it wakes the next.
+//! Rails pull: a rail with room asks its peer for a frame, and the peer asks the QPs in its ready list. Which rail is
+//! told when there is work is the scheduler's decision.
 
 use kernel::new_spinlock;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::SpinLock;
+use kernel::task::Kuid;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 
+use crate::claim::Standing;
 use crate::clock;
+use crate::peer_table::Entry;
 use crate::ready_list::ReadyList;
+use crate::route_slot::Attached;
+use crate::route_slot::Roster;
+use crate::route_slot::RosterId;
+use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::RailLink;
-use crate::transport::acknowledgement::Standing;
+use crate::stream_adapter::event::Event;
+use crate::transport::acknowledgement::Standing as AckStanding;
 use crate::transport::farewells::Farewell;
 use crate::transport::farewells::Farewells;
 use crate::transport::ids::Duration;
@@ -26,16 +35,21 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::rail::tx::Delivery;
+use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
+use crate::transport::scheduler::Afterwards;
+use crate::transport::scheduler::Scheduler;
+use crate::transport::scheduler::Turn;
 use crate::verbs::netdev::neighbour::Neighbour;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::Frame;
 use crate::verbs::qp::QueuePair;
+use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
-use crate::verbs::route::RailSet;
 use crate::verbs::route::Route;
 use crate::verbs::route::Urgency;
+use crate::verbs::route::Work;
 
 struct State {
     /// What the host can take, once it has said so.
@@ -43,17 +57,23 @@ struct State {
     ready: ReadyList,
     farewells: Farewells,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
-    up: RailSet,
-    /// Rails that found nothing to send, and have not been woken since.
-    idle: RailSet,
+    scheduler: Scheduler,
 }
 
 impl State {
-    /// One of `rails` that is idle, if there is one: it must be told of work, and counts as busy from now on.
-    fn take_idle(&mut self, rails: RailSet) -> Option<Arc<dyn RailLink>> {
-        let rail = rails.and(self.idle).iter().next()?;
-        self.idle.remove(rail);
-        self.links[rail.index()].clone()
+    fn link(&self, rail: Option<RailId>) -> Option<Arc<dyn RailLink>> {
+        self.links[rail?.index()].clone()
+    }
+
+    /// What wakes the rail. Unlike the link it may be let go of with a spinlock held.
+    fn kick(&self, rail: Option<RailId>) -> Option<Arc<Event>> {
+        let link = self.links[rail?.index()].as_ref()?;
+        Some(link.kick().clone())
+    }
+
+    /// How much there is to send.
+    fn waiting(&self) -> usize {
+        self.ready.len() + self.farewells.due()
     }
 }
 
@@ -62,33 +82,42 @@ impl State {
 /// # Locking
 ///
 /// The lock is taken with that of a QP held, never the other way round; the locks of rails are taken
-/// inside. QPs and rails are let go of outside of it.
+/// inside. QPs and links are let go of outside of it.
 ///
 /// # Lifetime
 ///
-/// Made when a QP is connected to the host or a rail to it comes up, whatever is first; kept until the
-/// module goes.
+/// Made when a QP is connected to the host or a rail to it comes up, whatever is first. Forgotten when there is no
+/// room for another one and neither QP nor rail needs it.
 #[pin_data]
 pub(crate) struct Peer {
     host: MacAddress,
+    /// Who connected the first QP, unless a rail was first.
+    named_by: Option<Kuid>,
     neighbour: Arc<Neighbour>,
+    /// QPs whose route this is, and rails.
+    users: Atomic<u32>,
     #[pin]
     state: SpinLock<State>,
 }
 
 impl Peer {
     /// The host with that address, which the network interface knows as `neighbour`, with no rail yet.
-    pub(crate) fn new(host: MacAddress, neighbour: Arc<Neighbour>) -> impl PinInit<Self> {
+    pub(crate) fn new(
+        host: MacAddress,
+        named_by: Option<Kuid>,
+        neighbour: Arc<Neighbour>,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             host,
+            named_by,
             neighbour,
+            users: Atomic::new(0),
             state <- new_spinlock!(State {
                 limits: None,
                 ready: ReadyList::new(),
                 farewells: Farewells::new(),
                 links: [const { None }; RailId::COUNT],
-                up: RailSet::NONE,
-                idle: RailSet::NONE,
+                scheduler: Scheduler::new(),
             }),
         })
     }
@@ -103,63 +132,98 @@ impl Peer {
         &self.neighbour
     }
 
-    /// A rail to the host has come up.
-    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>, limits: Limits) {
+    /// A rail to the host has come up. With other rails up, only who is vouched for may change what the host can
+    /// take; fails with `EEXIST` for others.
+    pub(crate) fn rail_up(
+        &self,
+        rail: RailId,
+        link: &Arc<dyn RailLink>,
+        limits: Limits,
+        standing: Standing,
+    ) -> Result {
         let old = {
             let mut state = self.state.lock();
+            let is_first = state.scheduler.up().is_empty();
+            let is_same = state.limits == Some(limits);
+            if !is_first && !is_same && standing != Standing::Vouched {
+                return Err(EEXIST);
+            }
             state.limits = Some(limits);
-            state.up.insert(rail);
-            state.idle.remove(rail);
+            state.scheduler.rail_up(rail);
             state.links[rail.index()].replace(link.clone())
         };
         drop(old);
+        Ok(())
     }
 
     /// A rail to the host has gone down.
     pub(crate) fn rail_down(&self, rail: RailId) {
         let (link, other) = {
             let mut state = self.state.lock();
-            state.up.remove(rail);
-            state.idle.remove(rail);
-            // Somebody else must do what the rail may have been woken for.
-            let other = state.take_idle(RailSet::ALL);
-            (state.links[rail.index()].take(), other)
+            let waiting = state.waiting();
+            let other = state.scheduler.rail_down(rail, waiting);
+            (state.links[rail.index()].take(), state.kick(other))
         };
         drop(link);
         wake(other);
     }
 
-    /// The next frame to go as number `seq` over `rail`.
+    /// Whether the host answers over a rail has changed.
+    pub(crate) fn note_answers(&self, rail: RailId, answers: Answers) {
+        let told = {
+            let mut state = self.state.lock();
+            let waiting = state.waiting();
+            let told = match answers {
+                Answers::Come => state.scheduler.trust(rail, waiting),
+                Answers::Missing => state.scheduler.suspect(rail, waiting),
+            };
+            state.kick(told)
+        };
+        wake(told);
+    }
+
+    /// The next frame to go as number `seq` over `rail`, and what the rail does if there is none.
     pub(crate) fn next(
         &self,
         rail: RailId,
         seq: RailSeq,
         now: Instant,
         sink: &mut impl FrameSink,
+        afterwards: Afterwards,
     ) -> Option<Frame> {
         let ready = {
             let mut state = self.state.lock();
+            if state.scheduler.ask(rail) == Turn::Rest {
+                return None;
+            }
             if let Some(ack) = state.farewells.take_due() {
+                state.scheduler.found(rail);
                 return Some(Frame::farewell(ack));
             }
-            state.idle.insert(rail);
             state.ready.len()
         };
         // Each QP is asked once: some may have frames for other rails only.
         for _ in 0..ready {
-            let qp = self.state.lock().ready.pop()?;
-            let (frame, rails) = qp.next_frame(rail, seq, now, sink);
-            if frame.is_some() {
-                self.state.lock().idle.remove(rail);
-            }
-            if !rails.is_empty() {
-                self.enqueue(&qp, rails, Urgency::Deferred);
-            }
-            if frame.is_some() {
-                return frame;
+            let Some(qp) = self.state.lock().ready.pop() else {
+                break;
+            };
+            if let Some(frame) = qp.next_frame(self.id(), rail, seq, now, sink) {
+                self.state.lock().scheduler.found(rail);
+                return Some(frame);
             }
         }
+        let again = {
+            let mut state = self.state.lock();
+            let again = state.scheduler.found_nothing(rail, afterwards);
+            state.kick(again)
+        };
+        wake(again);
         None
+    }
+
+    /// The rail has to write before it can take a frame, and will ask then.
+    pub(crate) fn rail_busy(&self, rail: RailId) {
+        self.state.lock().scheduler.busy(rail);
     }
 
     /// An acknowledgement of a QP that is gone was lost.
@@ -168,36 +232,42 @@ impl Peer {
     }
 
     /// Wakes a rail if a farewell is due after `change`, which says so of the one it is about.
-    fn tell(&self, change: impl FnOnce(&mut Farewells) -> Standing) {
-        let idle = {
+    fn tell(&self, change: impl FnOnce(&mut Farewells) -> AckStanding) {
+        let told = {
             let mut state = self.state.lock();
             match change(&mut state.farewells) {
-                Standing::Due => state.take_idle(RailSet::ALL),
-                Standing::Sent => None,
+                AckStanding::Due => {
+                    let told = state.scheduler.tell(RailSet::ALL);
+                    state.kick(told)
+                }
+                AckStanding::Sent => None,
             }
         };
-        wake(idle);
+        wake(told);
     }
 
     /// Has sent what was scheduled as [`Urgency::Gathered`]: by as many idle rails as there are QPs, and by the caller
     /// itself as far as it is small. Sleeps.
     pub(crate) fn flush(&self) {
-        let (ready, first) = {
+        let first = {
             let mut state = self.state.lock();
-            match state.ready.len() {
-                0 => return,
-                ready => (ready, state.take_idle(RailSet::ALL)),
+            let ready = state.ready.len();
+            if ready == 0 {
+                return;
             }
+            let first = state.scheduler.tell(RailSet::ALL);
+            for _ in 1..ready {
+                let other = state.scheduler.tell(RailSet::ALL);
+                if other.is_none() {
+                    break;
+                }
+                wake(state.kick(other));
+            }
+            state.link(first)
         };
-        let Some(first) = first else { return };
-        for _ in 1..ready {
-            let idle = self.state.lock().take_idle(RailSet::ALL);
-            if idle.is_none() {
-                break;
-            }
-            wake(idle);
+        if let Some(first) = first {
+            first.push();
         }
-        first.push();
     }
 
     /// Whether something of the QP, which has nothing to say any more, may still arrive at the host. What cannot be sent
@@ -205,7 +275,7 @@ impl Peer {
     fn has_on_its_way(&self, qpn: Qpn) -> bool {
         let links = {
             let state = self.state.lock();
-            if state.up.is_empty() {
+            if state.scheduler.up().is_empty() {
                 return false;
             }
             if state.farewells.is_due(qpn) {
@@ -215,25 +285,6 @@ impl Peer {
         };
         links.iter().flatten().any(|link| link.carries(qpn))
     }
-
-    fn enqueue(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
-        let idle = {
-            let mut state = self.state.lock();
-            state.ready.push(qp);
-            match urgency {
-                Urgency::Inline | Urgency::Batched | Urgency::Deferred => state.take_idle(rails),
-                Urgency::Gathered => None,
-            }
-        };
-        match (urgency, idle) {
-            (Urgency::Inline, Some(rail)) => rail.push(),
-            (_, idle) => wake(idle),
-        }
-        // Its destruction may have looked for it in the list before it was there.
-        if qp.is_destroyed() {
-            self.forget(qp);
-        }
-    }
 }
 
 /// How long what a QP has sent before it was reset is waited for: longer than a rail takes to find out that it is dead.
@@ -241,22 +292,62 @@ const OUTWAIT: Duration = Duration::from_millis(4_000);
 /// How often it is looked for.
 const OUTWAIT_STEP: Delta = Delta::from_millis(1);
 
-/// Tells the rail that there is work for it.
-fn wake(rail: Option<Arc<dyn RailLink>>) {
-    if let Some(rail) = rail {
-        rail.kick().raise();
+/// Tells a rail that there is work for it.
+fn wake(rail: Option<Arc<Event>>) {
+    if let Some(kick) = rail {
+        kick.raise();
+    }
+}
+
+impl Entry for Arc<Peer> {
+    type User = Kuid;
+
+    fn is_used(&self) -> bool {
+        self.users.load(Relaxed) > 0
+    }
+
+    fn has_rail(&self) -> bool {
+        !self.rails_up().is_empty()
+    }
+
+    fn named_by(&self) -> Option<&Kuid> {
+        self.named_by.as_ref()
+    }
+}
+
+impl Roster for Peer {
+    type Member = Arc<QueuePair>;
+    type Work = Work;
+    type Errand = Errand;
+
+    fn id(&self) -> RosterId {
+        RosterId::of(self)
+    }
+
+    fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
+        let mut state = self.state.lock();
+        state.ready.push(qp);
+        let told = match work.urgency {
+            Urgency::Gathered => return Errand::Nothing,
+            Urgency::Inline | Urgency::Batched | Urgency::Deferred => {
+                state.scheduler.tell(work.rails)
+            }
+        };
+        match work.urgency {
+            Urgency::Inline => state.link(told).map_or(Errand::Nothing, Errand::Push),
+            Urgency::Batched | Urgency::Deferred | Urgency::Gathered => {
+                state.kick(told).map_or(Errand::Nothing, Errand::Wake)
+            }
+        }
+    }
+
+    fn dequeue(&self, qp: &Attached<'_, Arc<QueuePair>>) {
+        self.state.lock().ready.remove(qp);
     }
 }
 
 impl Route for Peer {
-    fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency) {
-        self.enqueue(qp, rails, urgency);
-    }
-
-    fn forget(&self, qp: &Arc<QueuePair>) {
-        let entry = self.state.lock().ready.remove(qp);
-        drop(entry);
-    }
+    fn carry(&self, _urgency: Urgency) {}
 
     fn farewell(&self, farewell: Farewell) {
         self.tell(|farewells| {
@@ -281,11 +372,19 @@ impl Route for Peer {
     }
 
     fn rails_up(&self) -> RailSet {
-        self.state.lock().up
+        self.state.lock().scheduler.up()
     }
 
     fn rails(&self) -> &dyn Rails {
         self
+    }
+
+    fn hold(&self) {
+        self.users.fetch_add(1, Relaxed);
+    }
+
+    fn release(&self) {
+        self.users.fetch_sub(1, Relaxed);
     }
 }
 
@@ -298,11 +397,11 @@ impl Rails for Peer {
     }
 
     fn is_up(&self, rail: RailId) -> bool {
-        self.state.lock().up.contains(rail)
+        self.rails_up().contains(rail)
     }
 
     fn reachability(&self) -> Reachability {
-        if self.state.lock().up.is_empty() {
+        if self.rails_up().is_empty() {
             Reachability::Unreachable
         } else {
             Reachability::Reachable

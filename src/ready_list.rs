@@ -6,11 +6,14 @@ use kernel::list::List;
 use kernel::list::ListArc;
 use kernel::sync::Arc;
 
+use crate::route_slot::Attached;
 use crate::verbs::qp::QueuePair;
 
 /// A queue of QPs.
 ///
-/// A QP must be in one list at most, and is: in that of the route it has.
+/// # Invariants
+///
+/// `list` holds `len` QPs.
 pub(crate) struct ReadyList {
     list: List<QueuePair>,
     len: usize,
@@ -31,8 +34,8 @@ impl ReadyList {
     }
 
     /// Adds a QP at the end, unless it is in the list.
-    pub(crate) fn push(&mut self, qp: &Arc<QueuePair>) {
-        if let Some(entry) = ListArc::try_from_arc_borrow(qp.as_arc_borrow()) {
+    pub(crate) fn push(&mut self, qp: &Attached<'_, Arc<QueuePair>>) {
+        if let Some(entry) = ListArc::try_from_arc_borrow(qp.member().as_arc_borrow()) {
             self.list.push_back(entry);
             self.len += 1;
         }
@@ -47,12 +50,13 @@ impl ReadyList {
         Some(entry.into_arc())
     }
 
-    /// Takes a QP out, if it is in the list. As for [`Self::pop`].
-    pub(crate) fn remove(&mut self, qp: &QueuePair) -> Option<Arc<QueuePair>> {
-        // SAFETY: A QP is only put into the list of the route it has, and taken out before it gets
-        // another, so it is in no other list.
-        let entry = unsafe { self.list.remove(qp) }?;
-        self.len -= 1;
-        Some(entry.into_arc())
+    /// Takes a QP out, if it is in the list. Its owner keeps it alive.
+    pub(crate) fn remove(&mut self, qp: &Attached<'_, Arc<QueuePair>>) {
+        // SAFETY: Only the list of the route that a QP's slot names gets the QP as `Attached`, so it is in no other
+        // list: it is taken out of that one before the slot names another route. The slot is locked meanwhile.
+        if let Some(entry) = unsafe { self.list.remove(qp.member()) } {
+            self.len -= 1;
+            drop(entry);
+        }
     }
 }

@@ -54,7 +54,8 @@ enum State {
 /// # Locking
 ///
 /// `state` is never held while a device is registered or unregistered: that waits for
-/// [`Keeper::unregistered`], which takes it. `parent` is taken alone.
+/// [`Keeper::unregistered`], which takes it. `parent` is: a controller that goes away waits until the device is
+/// registered, so that it finds it. It is taken first.
 #[pin_data]
 pub(crate) struct Keeper {
     module: &'static ThisModule,
@@ -108,7 +109,7 @@ impl Keeper {
             this.netdev.clone(),
             this.clone(),
         )?;
-        let parent = this.parent.lock().clone();
+        let parent = this.parent.lock();
         let registration = Registration::new(
             this.module,
             device,
@@ -117,7 +118,7 @@ impl Keeper {
                 node_description: NODE_DESCRIPTION,
                 node_guid: this.node_guid,
                 completion_vectors: COMPLETION_VECTORS,
-                parent: parent.as_deref(),
+                parent: (*parent).as_deref(),
             },
         )?;
         this.fabric.set_device(Some(registration.handle().clone()));
@@ -128,6 +129,7 @@ impl Keeper {
             State::Closed => Some(registration),
         };
         drop(state);
+        drop(parent);
         drop(unused);
         Ok(())
     }
@@ -207,5 +209,7 @@ impl Drop for VerbsDevice {
         drop(state);
         delayed::cancel(&self.keeper);
         self.keeper.fabric.set_device(None);
+        // No process has a QP any more.
+        self.keeper.fabric.stop();
     }
 }

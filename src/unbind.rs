@@ -9,39 +9,97 @@ use kernel::bindings as kernel_bindings;
 use kernel::ffi::c_int;
 use kernel::ffi::c_ulong;
 use kernel::ffi::c_void;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
 
 use crate::notifier::Chain;
+use crate::notifier::Observer;
 use crate::stream_adapter::bindings;
+use crate::stream_adapter::controller::is_driven_by;
+use crate::stream_adapter::controller::DRIVER;
+use crate::stream_adapter::gate::Gate;
+use crate::stream_adapter::gate::StillOpen;
 
 /// The chain of the PCI bus, as far as it tells of controllers.
 pub(crate) enum UnbindChain {}
 
 /// Which device, while it is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DeviceId(*const kernel_bindings::device);
+pub(crate) struct DeviceId(usize);
 
 impl DeviceId {
     /// The device at this address.
     pub(crate) fn new(device: *const kernel_bindings::device) -> Self {
-        Self(device)
+        Self(device.addr())
     }
 }
 
-/// What happens to a controller: first the one, then the other.
+/// What happens to a device: first the one, then the other.
 #[derive(Clone, Copy)]
 pub(crate) enum Unbind {
-    /// Its driver is about to leave it.
+    /// It is a controller, and its driver is about to leave it.
     Begins(DeviceId),
-    /// Its driver has left it.
-    Done,
+    /// Its driver has left it. It may have been any driver.
+    Done(DeviceId),
 }
 
-/// Whether this may be a controller. Those before USB4 have no class of their own; it does not matter if other
-/// devices are taken for one.
-fn may_be_controller(pci: &kernel_bindings::pci_dev) -> bool {
-    /// PCI classes (PCI Code and ID Assignment 1.12): USB4 host interfaces, and other system peripherals.
-    const CLASSES: [u32; 2] = [0x0c_03_40, 0x08_80_00];
-    CLASSES.contains(&pci.class)
+/// How many controllers may be losing their drivers at a time.
+const MAX_LEAVING: usize = 16;
+
+/// Has a gate shut while a controller loses its driver. Nothing tells which controller a stream is on, so all rails
+/// have to leave theirs for a moment.
+///
+/// # Locking
+///
+/// `leaving` is taken alone.
+#[pin_data]
+pub(crate) struct UnbindGuard {
+    gate: Arc<Gate>,
+    /// Controllers that the gate is shut for.
+    #[pin]
+    leaving: Mutex<[Option<DeviceId>; MAX_LEAVING]>,
+}
+
+impl UnbindGuard {
+    /// Guards what passes `gate`.
+    pub(crate) fn new(gate: Arc<Gate>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            gate,
+            leaving <- new_mutex!([None; MAX_LEAVING]),
+        })
+    }
+
+    /// Puts `to` into the place of `from`, if there is one.
+    fn exchange(&self, from: Option<DeviceId>, to: Option<DeviceId>) -> Result {
+        let mut leaving = self.leaving.lock();
+        let place = leaving.iter_mut().find(|place| **place == from);
+        *place.ok_or(ENOENT)? = to;
+        Ok(())
+    }
+}
+
+impl Observer<UnbindChain> for UnbindGuard {
+    fn notify(&self, event: Unbind) {
+        match event {
+            Unbind::Begins(controller) => {
+                if self.exchange(None, Some(controller)).is_err() {
+                    pr_err!("too many controllers lose their drivers: rails stay down\n");
+                }
+                if let Err(StillOpen { streams }) = self.gate.shut() {
+                    pr_err!(
+                        "a controller loses its driver with {streams} streams open, which cannot be closed\n"
+                    );
+                }
+            }
+            Unbind::Done(device) => {
+                if self.exchange(Some(device), None).is_ok() {
+                    self.gate.open();
+                }
+            }
+        }
+    }
 }
 
 // SAFETY: Buses have blocking notifier chains.
@@ -75,14 +133,12 @@ unsafe impl Chain for UnbindChain {
         const DONE: c_ulong =
             kernel_bindings::bus_notifier_event_BUS_NOTIFY_UNBOUND_DRIVER as c_ulong;
         let device: *const kernel_bindings::device = data.cast();
-        let event = match action {
-            BEGINS => Unbind::Begins(DeviceId::new(device)),
-            DONE => Unbind::Done,
-            _ => return None,
-        };
-        // SAFETY: Every device of the PCI bus is the `dev` of a PCI device, which exists during the call; its
-        // class does not change.
-        let pci = unsafe { &*kernel::container_of!(device, kernel_bindings::pci_dev, dev) };
-        may_be_controller(pci).then_some(event)
+        let id = DeviceId::new(device);
+        match action {
+            // SAFETY: The device exists during the call, and still has its driver.
+            BEGINS => unsafe { is_driven_by(device, DRIVER) }.then_some(Unbind::Begins(id)),
+            DONE => Some(Unbind::Done(id)),
+            _ => None,
+        }
     }
 }

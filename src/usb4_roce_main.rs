@@ -8,6 +8,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 pub mod checksum;
+pub mod claim;
 pub mod clock;
 mod config;
 mod delayed;
@@ -17,9 +18,11 @@ mod loopback;
 mod notifier;
 pub mod page_vec;
 mod peer;
+pub mod peer_table;
 mod ready_list;
 mod reboot;
 mod registration;
+pub mod route_slot;
 pub mod tables;
 pub mod transport;
 mod unbind;
@@ -38,8 +41,10 @@ use reboot::RebootChain;
 use registration::VerbsDevice;
 use stream_adapter::gate::Gate;
 use stream_adapter::gate::StillOpen;
-use unbind::Unbind;
+use transport::rail::hello::PROTOCOL_VERSION;
 use unbind::UnbindChain;
+use unbind::UnbindGuard;
+use verbs::device::VERSION;
 use verbs::netdev::MacAddress;
 use verbs::netdev::Netdev;
 
@@ -60,20 +65,6 @@ impl Observer<RebootChain> for Gate {
     }
 }
 
-/// Nothing tells which controller a stream is on, so all rails have to leave theirs for a moment.
-impl Observer<UnbindChain> for Gate {
-    fn notify(&self, event: Unbind) {
-        match event {
-            Unbind::Begins(_) => {
-                if let Err(StillOpen { streams }) = self.shut() {
-                    pr_err!("a controller loses its driver with {streams} streams open, which cannot be closed\n");
-                }
-            }
-            Unbind::Done => self.open(),
-        }
-    }
-}
-
 /// Everything the module registers, torn down in the order of the fields: first no new rails, then no
 /// new users, then what both use.
 #[pin_data]
@@ -83,7 +74,7 @@ struct Usb4RoceModule {
     #[pin]
     _on_reboot: Notifier<RebootChain, Gate>,
     #[pin]
-    _on_unbind: Notifier<UnbindChain, Gate>,
+    _on_unbind: Notifier<UnbindChain, UnbindGuard>,
     _device: VerbsDevice,
     _identity: HostIdentity,
 }
@@ -98,9 +89,11 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;
             let hello = identity.hello();
             let gate = Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?;
+            let guard = Arc::pin_init(UnbindGuard::new(gate.clone()), GFP_KERNEL)?;
+            pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(gate.clone()),
-                _on_unbind <- Notifier::new(gate.clone()),
+                _on_unbind <- Notifier::new(guard),
                 _config <- config::register(fabric, hello, gate),
                 _device: device,
                 _identity: identity,

@@ -8,6 +8,7 @@ use kernel::str::CString;
 use super::client::Rate;
 use super::controller::host_router;
 use super::controller::DeviceRef;
+use crate::claim::RouterUuid;
 
 /// The stream service of a cable: `<domain>-<route>.<number>`, such as `0-1.0`.
 ///
@@ -33,28 +34,19 @@ impl Service {
         })
     }
 
-    /// What the cable carries each way as it is now; nothing if the core does not show it. Sleeps.
-    pub fn rate(&self) -> Option<Rate> {
-        let router = host_router(self.domain)?;
-        let host = router.find_child(&self.host)?;
-        let receive = direction(&host, c"rx_speed", c"rx_lanes")?;
-        let transmit = direction(&host, c"tx_speed", c"tx_lanes")?;
-        Some(Rate(receive.min(transmit)))
+    /// The other host, as the thunderbolt core sees it now.
+    fn remote(&self) -> Option<DeviceRef> {
+        host_router(self.domain)?.find_child(&self.host)
     }
-}
 
-/// What the lanes of a direction carry together, in Mb/s.
-fn direction(host: &DeviceRef, speed: &CStr, lanes: &CStr) -> Option<u32> {
-    /// Mb/s of a Gb/s.
-    const GIGABIT: u32 = 1_000;
-    // "40.0 Gb/s" a lane; only whole numbers are in use.
-    let speed: u32 = host.attribute(speed, leading_number)?;
-    let lanes: u32 = host.attribute(lanes, leading_number)?;
-    speed.checked_mul(lanes)?.checked_mul(GIGABIT)
-}
+    /// What the cable carries each way as it is now; nothing if the core does not know it. Sleeps.
+    pub fn rate(&self) -> Option<Rate> {
+        self.remote()?.cable_rate().map(Rate)
+    }
 
-/// The decimal number at the beginning of `text`.
-fn leading_number(text: &[u8]) -> Option<u32> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    core::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+    /// The router at the other end of the cable, by its own word to the router at this end; nothing if the core does
+    /// not know it. Sleeps.
+    pub fn router(&self) -> Option<RouterUuid> {
+        self.remote()?.remote_router()
+    }
 }

@@ -7,6 +7,7 @@ use kernel::sync::Arc;
 
 use super::event::Event;
 use super::staging::Staging;
+use crate::claim::RouterUuid;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::transport::frame::Body;
@@ -15,9 +16,11 @@ use crate::transport::frame::HEADER_LEN;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
+pub use crate::transport::rail::endpoint::Answers;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::rail::InFlight;
+pub use crate::transport::scheduler::Afterwards;
 
 /// Where the payload of an outgoing frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,15 +53,18 @@ pub struct TxBuffer<'a> {
     payload_at: usize,
     pages: &'a mut PageVec,
     room: u32,
+    afterwards: Afterwards,
 }
 
 impl<'a> TxBuffer<'a> {
-    /// A frame whose header will be at `header_at` of `staging`, with at most `room` bytes of payload.
+    /// A frame whose header will be at `header_at` of `staging`, with at most `room` bytes of payload. If there is
+    /// none, the rail does as `afterwards` says.
     pub(super) fn new(
         staging: &'a mut Staging,
         header_at: usize,
         pages: &'a mut PageVec,
         room: u32,
+        afterwards: Afterwards,
     ) -> Self {
         pages.clear();
         Self {
@@ -66,7 +72,13 @@ impl<'a> TxBuffer<'a> {
             payload_at: header_at + HEADER_LEN,
             pages,
             room,
+            afterwards,
         }
+    }
+
+    /// What the rail does if there is no frame for it.
+    pub fn afterwards(&self) -> Afterwards {
+        self.afterwards
     }
 
     /// The longest payload that the frame may have, at most [`MAX_PAYLOAD`] bytes.
@@ -155,6 +167,9 @@ pub trait RailLink: Send + Sync {
 
     /// What its cable carried when it came up; the least possible if that is not known.
     fn rate(&self) -> Rate;
+
+    /// Its name for log lines.
+    fn name(&self) -> &str;
 }
 
 /// The user of rails, shared by all of them.
@@ -166,12 +181,26 @@ pub trait RailClient: Send + Sync + 'static {
     /// Keeps memory alive while a payload is under way.
     type Ticket;
 
-    /// The rail has come up.
-    fn rail_up(&self, rail: RailId, peer: &Identity, link: &Arc<dyn RailLink>);
+    /// The rail has come up. `peer` is who the other end says it is, `router` what is there, if that is known.
+    fn rail_up(
+        &self,
+        rail: RailId,
+        peer: &Identity,
+        router: Option<RouterUuid>,
+        link: &Arc<dyn RailLink>,
+    );
 
     /// The rail has gone down. What was in flight follows by [`RailClient::lost`]. The client must let go of
     /// the link.
     fn rail_down(&self, rail: RailId);
+
+    /// Whether the peer answers over this rail, told whenever that has changed and again as long as it does not. A
+    /// rail that has just come up is taken to be answered.
+    fn note_answers(&self, rail: RailId, answers: Answers);
+
+    /// The rail has to write before it can take a frame, although [`RailClient::next`] has just heard that it would
+    /// rest. It will ask afterwards.
+    fn busy(&self, rail: RailId);
 
     /// Frame `seq` of this rail did not arrive: `item`, which is no datagram, must be sent again, over
     /// whatever rail.

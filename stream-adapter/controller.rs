@@ -11,9 +11,13 @@ use kernel::str::CString;
 
 use super::bindings as shim;
 use super::staging::Staging;
+use crate::claim::RouterUuid;
 
-/// PCI class of USB4 host interfaces (PCI Code and ID Assignment 1.12: serial bus, USB, USB4).
-const PCI_CLASS_USB4: u32 = 0x0c_03_40;
+/// The driver of controllers. Those before USB4 have no PCI class of their own to find them by.
+pub(crate) const DRIVER: &CStr = c"thunderbolt";
+
+/// Any vendor, or any device, of PCI (`PCI_ANY_ID`).
+const ANY_ID: u32 = u32::MAX;
 
 /// How many domains are looked for.
 const MAX_DOMAINS: u32 = 8;
@@ -25,7 +29,7 @@ const MAX_DOMAINS: u32 = 8;
 /// `pci` is referenced.
 pub struct Controller {
     pci: NonNull<bindings::pci_dev>,
-    router_uuid: [u8; 16],
+    router_uuid: RouterUuid,
 }
 
 // SAFETY: References on devices may be used and put by any thread.
@@ -54,8 +58,8 @@ impl Controller {
         unsafe { NonNull::new_unchecked(&raw mut (*self.pci.as_ptr()).dev) }
     }
 
-    /// What the router is called all over the world, for good.
-    pub fn router_uuid(&self) -> [u8; 16] {
+    /// What the router is called.
+    pub fn router_uuid(&self) -> RouterUuid {
         self.router_uuid
     }
 }
@@ -65,6 +69,16 @@ impl Drop for Controller {
         // SAFETY: By the type's invariants the reference is ours.
         unsafe { bindings::pci_dev_put(self.pci.as_ptr()) };
     }
+}
+
+/// Whether the device has the driver of that name.
+///
+/// # Safety
+///
+/// The device must exist. If its driver may change meanwhile, so may the answer, and the driver must not go away.
+pub(crate) unsafe fn is_driven_by(device: *const bindings::device, name: &CStr) -> bool {
+    // SAFETY: The caller promises it; the name of a driver is a C string.
+    unsafe { shim::stream_shim_is_driven_by(device.cast(), name.as_char_ptr()) }
 }
 
 /// The USB4 controllers, one after the other.
@@ -77,10 +91,16 @@ struct Controllers(*mut bindings::pci_dev);
 impl Controllers {
     /// The next one, valid until the next call.
     fn next(&mut self) -> Option<NonNull<bindings::pci_dev>> {
-        // SAFETY: By the type's invariants it is NULL or the reference from the call before, which this
-        // one puts.
-        self.0 = unsafe { bindings::pci_get_class(PCI_CLASS_USB4, self.0) };
-        NonNull::new(self.0)
+        loop {
+            // SAFETY: By the type's invariants it is NULL or the reference from the call before, which this
+            // one puts.
+            self.0 = unsafe { bindings::pci_get_device(ANY_ID, ANY_ID, self.0) };
+            let pci = NonNull::new(self.0)?;
+            // SAFETY: The PCI device is referenced, so its `dev` is there.
+            if unsafe { is_driven_by(&raw const (*pci.as_ptr()).dev, DRIVER) } {
+                return Some(pci);
+            }
+        }
     }
 }
 
@@ -98,6 +118,25 @@ impl DeviceRef {
     /// The child of that name.
     pub(super) fn find_child(&self, name: &CStr) -> Option<Self> {
         Self::child(self.0, name)
+    }
+
+    /// What the cable carries each way, in Mb/s; nothing if this is not another host.
+    pub(super) fn cable_rate(&self) -> Option<u32> {
+        // SAFETY: The device is referenced.
+        match unsafe { shim::stream_shim_xdomain_rate(self.0.as_ptr().cast()) } {
+            0 => None,
+            rate => Some(rate),
+        }
+    }
+
+    /// The router of another host; nothing if this is none, or its router is not known yet.
+    pub(super) fn remote_router(&self) -> Option<RouterUuid> {
+        let mut uuid = [0; 16];
+        // SAFETY: The device is referenced; the buffer is writable for a UUID.
+        let is_known = unsafe {
+            shim::stream_shim_xdomain_uuid(self.0.as_ptr().cast(), uuid.as_mut_ptr().cast())
+        };
+        is_known.then_some(RouterUuid(uuid))
     }
 
     /// What `parse` makes of the sysfs attribute `name`; nothing if there is none. Sleeps.
@@ -134,10 +173,10 @@ impl Drop for DeviceRef {
 }
 
 /// Reads the UUID of the host router below a USB4 host interface.
-fn router_uuid(pci: NonNull<bindings::pci_dev>) -> Option<[u8; 16]> {
+fn router_uuid(pci: NonNull<bindings::pci_dev>) -> Option<RouterUuid> {
     let mut domains = 0..MAX_DOMAINS;
     let router = domains.find_map(|domain| router_below(pci, domain))?;
-    router.attribute(c"unique_id", parse_uuid)
+    router.attribute(c"unique_id", parse_uuid).map(RouterUuid)
 }
 
 /// The host router of that domain.
@@ -162,7 +201,7 @@ fn router_below(pci: NonNull<bindings::pci_dev>, domain: u32) -> Option<DeviceRe
 }
 
 /// Parses 32 hexadecimal digits with dashes anywhere, and nothing but white space behind.
-fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
+pub(crate) fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
     let mut uuid = [0; 16];
     let mut digits = 0;
     for &byte in text.trim_ascii() {

@@ -6,6 +6,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use super::client::Afterwards;
 use super::client::Outgoing;
 use super::client::Payload;
 use super::client::RailClient;
@@ -83,7 +84,7 @@ impl Pen {
             let Some(room) = (STREAM_FRAME - self.gathered).checked_sub(HEADER_LEN) else {
                 break Progress::Some;
             };
-            if self.send_next(shared, room as u32)? == Progress::None {
+            if self.send_next(shared, room as u32, Afterwards::Rests)? == Progress::None {
                 break Progress::None;
             }
         };
@@ -95,6 +96,7 @@ impl Pen {
         unsafe { self.buffer.push_to(0..self.gathered, &mut self.list)? };
         // Whatever is the matter, a full ring or the stream's end: the writer will see.
         if self.file.try_write(&self.list).is_err() {
+            shared.client.busy(shared.id);
             return Ok(Progress::Some);
         }
         shared.counters.tx_writes.increment();
@@ -168,17 +170,35 @@ impl Pen {
         Room::None
     }
 
+    /// Sends the client's next frame, of whatever length, if it has one and the window has room. If not, what was
+    /// gathered must be written, and the client asked again.
+    pub(super) fn send_any<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
+        let afterwards = if self.gathered == 0 {
+            Afterwards::Rests
+        } else {
+            Afterwards::AsksAgain
+        };
+        self.send_next(shared, MAX_PAYLOAD as u32, afterwards)
+    }
+
     /// Sends the client's next frame, with at most `longest` bytes of payload, if it has one and the window
-    /// has room.
-    pub(super) fn send_next<C: RailClient>(
+    /// has room. If not, the rail does as `afterwards` says.
+    fn send_next<C: RailClient>(
         &mut self,
         shared: &Shared<C>,
         longest: u32,
+        afterwards: Afterwards,
     ) -> Result<Progress> {
         let Room::Frame(seq, seed) = Self::room(shared) else {
             return Ok(Progress::None);
         };
-        let mut tx = TxBuffer::new(&mut self.buffer, self.gathered, &mut self.pages, longest);
+        let mut tx = TxBuffer::new(
+            &mut self.buffer,
+            self.gathered,
+            &mut self.pages,
+            longest,
+            afterwards,
+        );
         let Some(outgoing) = shared.client.next(shared.id, seq, &mut tx) else {
             return Ok(Progress::None);
         };

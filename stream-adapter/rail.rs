@@ -14,6 +14,7 @@ use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
 use super::cable::Service;
+use super::client::Answers;
 use super::client::RailClient;
 use super::client::RailLink;
 use super::client::Rate;
@@ -69,7 +70,7 @@ impl fmt::Display for State {
         match self {
             State::Detached => f.write_str("detached"),
             State::Removed => f.write_str("removed"),
-            State::Failed(error) => write!(f, "failed {}", error.to_errno()),
+            State::Failed(error) => write!(f, "failed {error:?}"),
             State::Greeting => f.write_str("greeting"),
             State::Up => f.write_str("up"),
             State::Closing => f.write_str("closing"),
@@ -82,8 +83,10 @@ impl fmt::Display for State {
 pub(super) enum Fault {
     /// The rail protocol says so.
     Rail(RailFault),
-    /// A read or a write failed.
+    /// A read, or what it takes to read and write, failed.
     Stream(Error),
+    /// A write failed.
+    Write(Error),
 }
 
 impl fmt::Display for Fault {
@@ -106,7 +109,11 @@ impl fmt::Display for Fault {
             }
             Fault::Stream(error) if *error == EPIPE => f.write_str("the peer closed the stream"),
             Fault::Stream(error) if *error == ENXIO => f.write_str("the cable was unplugged"),
-            Fault::Stream(error) => write!(f, "stream error {}", error.to_errno()),
+            Fault::Write(error) if *error == ENXIO => {
+                f.write_str("the peer closed the stream, or the cable was unplugged")
+            }
+            Fault::Stream(error) => write!(f, "the stream fails with {error:?}"),
+            Fault::Write(error) => write!(f, "writing to the stream fails with {error:?}"),
         }
     }
 }
@@ -193,6 +200,11 @@ impl<C: RailClient> Shared<C> {
         checked.err().map(Fault::Rail)
     }
 
+    /// Whether the peer answers.
+    pub(super) fn answers(&self) -> Answers {
+        self.inner.lock().endpoint.answers(clock::now())
+    }
+
     /// Begins a session on a stream that was just opened.
     pub(super) fn begin(&self, session_id: u64) {
         // What was raised for the last session is of no interest any more.
@@ -222,6 +234,10 @@ impl<C: RailClient> Shared<C> {
             HelloEffect::Up => {
                 this.announce_down();
                 let mut inner = this.inner.lock();
+                // The stream is being closed already.
+                if inner.state == State::Closing {
+                    return;
+                }
                 let (Some(peer), Some(seed)) =
                     (inner.endpoint.peer().copied(), inner.endpoint.seed())
                 else {
@@ -244,7 +260,8 @@ impl<C: RailClient> Shared<C> {
                     seed.algorithm().name()
                 );
                 let link: Arc<dyn RailLink> = this.clone();
-                this.client.rail_up(this.id, &peer, &link);
+                let router = this.service.as_ref().and_then(Service::router);
+                this.client.rail_up(this.id, &peer, router, &link);
             }
             HelloEffect::Down => this.announce_down(),
         }
@@ -328,7 +345,7 @@ impl<C: RailClient> RailLink for Shared<C> {
             // What was sent wants an acknowledgement, and the writer has to see that it comes.
             Ok(Progress::None) => self.kick_if_due(),
             Ok(Progress::Some) => self.kick.raise(),
-            Err(error) => self.fail(Fault::Stream(error)),
+            Err(error) => self.fail(Fault::Write(error)),
         }
     }
 
@@ -344,6 +361,10 @@ impl<C: RailClient> RailLink for Shared<C> {
 
     fn rate(&self) -> Rate {
         Rate(self.rate.load(Relaxed))
+    }
+
+    fn name(&self) -> &str {
+        self.name()
     }
 }
 

@@ -12,14 +12,50 @@ struct device *stream_shim_find_child(struct device *parent, const char *name)
 	return device_find_child_by_name(parent, name);
 }
 
-/* Shows the named sysfs attribute of a device's own groups; -ENOENT if it has none of that name. */
-ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page)
+bool stream_shim_is_driven_by(const struct device *dev, const char *name)
 {
-	const struct attribute_group *const *group;
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+
+	return driver && !strcmp(driver->name, name);
+}
+
+/* Lanes of the direction that has fewer. */
+static u32 lanes(enum tb_link_width width)
+{
+	return width == TB_LINK_WIDTH_DUAL ? 2 : 1;
+}
+
+/* Mb/s each way of the cable to another host; 0 if the device is none. */
+u32 stream_shim_xdomain_rate(struct device *dev)
+{
+	const struct tb_xdomain *xd = tb_to_xdomain(dev);
+
+	return xd ? xd->link_speed * lanes(xd->link_width) * 1000 : 0;
+}
+
+/* Copies the UUID of another host's router, once it is known; it does not change then. */
+bool stream_shim_xdomain_uuid(struct device *dev, u8 *uuid)
+{
+	const struct tb_xdomain *xd = tb_to_xdomain(dev);
+	const uuid_t *remote = xd ? READ_ONCE(xd->remote_uuid) : NULL;
+
+	if (remote)
+		memcpy(uuid, remote, sizeof(*remote));
+	return remote;
+}
+
+const char *stream_shim_machine_uuid(void)
+{
+	return dmi_get_system_info(DMI_PRODUCT_UUID);
+}
+
+static ssize_t show_of(const struct attribute_group *const *group, struct device *dev,
+		       const char *name, char *page)
+{
 	struct device_attribute *attribute;
 	struct attribute *const *attr;
 
-	for (group = dev->groups; group && *group; group++) {
+	for (; group && *group; group++) {
 		for (attr = (*group)->attrs; attr && *attr; attr++) {
 			if (strcmp((*attr)->name, name))
 				continue;
@@ -28,6 +64,18 @@ ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *p
 		}
 	}
 	return -ENOENT;
+}
+
+/* Shows the named sysfs attribute of a device, whoever has given it that; -ENOENT if there is none of that name. */
+ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page)
+{
+	ssize_t len = show_of(dev->groups, dev, name, page);
+
+	if (len == -ENOENT && dev->type)
+		len = show_of(dev->type->groups, dev, name, page);
+	if (len == -ENOENT && dev->bus)
+		len = show_of(dev->bus->dev_groups, dev, name, page);
+	return len;
 }
 
 void stream_shim_host_name(char *name, size_t size)

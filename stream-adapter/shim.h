@@ -4,9 +4,11 @@
 #define _USB4_ROCE_STREAM_ADAPTER_SHIM_H
 
 #include <linux/device.h>
+#include <linux/dmi.h>
 #include <linux/eventpoll.h>
 #include <linux/fs.h>
 #include <linux/namei.h>
+#include <linux/thunderbolt.h>
 
 static const unsigned int stream_shim_lookup_follow = LOOKUP_FOLLOW;
 static const unsigned int stream_shim_epollin = (__force unsigned int)EPOLLIN;
@@ -16,6 +18,10 @@ static const int stream_shim_rwf_nowait = (__force int)RWF_NOWAIT;
 
 struct device *stream_shim_find_child(struct device *parent, const char *name);
 ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page);
+bool stream_shim_is_driven_by(const struct device *dev, const char *name);
+u32 stream_shim_xdomain_rate(struct device *dev);
+bool stream_shim_xdomain_uuid(struct device *dev, u8 *uuid);
+const char *stream_shim_machine_uuid(void);
 void stream_shim_host_name(char *name, size_t size);
 void stream_shim_smp_wmb(void);
 bool stream_shim_has_fast_crc32c(void);

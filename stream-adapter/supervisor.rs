@@ -10,6 +10,7 @@ use kernel::sync::Arc;
 use kernel::time::msecs_to_jiffies;
 use kernel::time::Msecs;
 
+use super::client::Answers;
 use super::client::RailClient;
 use super::event::Wake;
 use super::kthread::should_stop;
@@ -120,10 +121,13 @@ fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
                 "rail {}: its stream was removed; write a new one to its `stream` attribute\n",
                 shared.name()
             ),
+            State::Failed(error) if error == EINVAL => pr_warn!(
+                "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying on\n",
+                shared.name()
+            ),
             State::Failed(error) => pr_warn!(
-                "rail {}: opening the stream fails with {}; trying on, replug the cable if that does not help\n",
-                shared.name(),
-                error.to_errno()
+                "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not help\n",
+                shared.name()
             ),
             State::Detached | State::Greeting | State::Up | State::Closing => {
                 pr_info!("rail {}: waiting for a cable\n", shared.name());
@@ -164,7 +168,7 @@ fn session<C: RailClient>(
         *last_fault = Some(fault);
     }
 
-    if !matches!(fault, Some(Fault::Stream(_))) {
+    if !matches!(fault, Some(Fault::Stream(_) | Fault::Write(_))) {
         say_goodbye(shared);
     }
     shared.set_state(State::Closing);
@@ -202,6 +206,7 @@ fn start_threads<C: RailClient>(
 
 /// Waits for a fault; nothing if the rail is to be stopped, or may not have its stream open any more.
 fn watch<C: RailClient>(shared: &Shared<C>) -> Option<Fault> {
+    let mut before = Answers::Come;
     loop {
         if should_stop() || shared.gate.is_shut() {
             return None;
@@ -209,6 +214,11 @@ fn watch<C: RailClient>(shared: &Shared<C>) -> Option<Fault> {
         if let Some(fault) = shared.take_fault() {
             return Some(fault);
         }
+        let answers = shared.answers();
+        if answers == Answers::Missing || before == Answers::Missing {
+            shared.client.note_answers(shared.id, answers);
+        }
+        before = answers;
         let _: Wake = shared.life.wait(msecs_to_jiffies(CHECK_INTERVAL_MS));
     }
 }

@@ -15,7 +15,6 @@ use super::rail::Fault;
 use super::rail::Shared;
 use super::rail::State;
 use crate::clock;
-use crate::page_vec::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
 
 /// How long a stream that was just opened is left alone, unless the peer speaks first. A frame that is under
@@ -40,7 +39,7 @@ impl<C: RailClient> Writer<C> {
     pub(super) fn run(&self) {
         if let Err(error) = self.work() {
             if !should_stop() {
-                self.shared.fail(Fault::Stream(error));
+                self.shared.fail(Fault::Write(error));
             }
         }
         self.shared.farewell.raise();
@@ -67,9 +66,7 @@ impl<C: RailClient> Writer<C> {
         let shared = &self.shared;
         while !should_stop() && shared.inner.lock().state != State::Closing {
             pen.gather_control(shared)?;
-            if pen.send_next(shared, MAX_PAYLOAD as u32)? == Progress::None
-                && pen.flush(shared)? == Progress::None
-            {
+            if pen.send_any(shared)? == Progress::None && pen.flush(shared)? == Progress::None {
                 break;
             }
         }

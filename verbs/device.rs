@@ -51,7 +51,9 @@ const UVERBS_ABI_VERSION: u32 = 2;
 const VENDOR_ID: u32 = 0xff_ffff;
 /// "U4" in ASCII: tells this device from others without an OUI.
 const VENDOR_PART_ID: u32 = 0x5534;
-/// Version 0.1.0 in three 16-bit parts.
+/// Version of the driver.
+pub(crate) const VERSION: &str = "0.1.0";
+/// The same in three 16-bit parts.
 const FIRMWARE_VERSION: u64 = 1 << 16;
 
 /// Longest memory region.

@@ -2,74 +2,58 @@
 
 //! The seam between QPs and what carries their frames.
 
+use core::ops::Deref;
+
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::netdev::MacAddress;
 use super::qp::QueuePair;
 use crate::page_vec::PageVec;
+use crate::route_slot::Roster;
+use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
+use crate::stream_adapter::event::Event;
 use crate::transport::farewells::Farewell;
 use crate::transport::ids::Qpn;
-use crate::transport::ids::RailId;
 use crate::transport::limits::Limits;
+use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 
-/// Rails, by number, that are worth asking a QP for a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RailSet(u16);
-
-impl RailSet {
-    /// No rail.
-    pub(crate) const NONE: Self = Self(0);
-    /// All rails.
-    pub(crate) const ALL: Self = Self(u16::MAX);
-
-    /// Adds a rail.
-    pub(crate) fn insert(&mut self, rail: RailId) {
-        self.0 |= 1 << rail.index();
-    }
-
-    /// Takes a rail out.
-    pub(crate) fn remove(&mut self, rail: RailId) {
-        self.0 &= !(1 << rail.index());
-    }
-
-    /// Whether the rail is in the set.
-    pub(crate) fn contains(self, rail: RailId) -> bool {
-        self.0 & 1 << rail.index() != 0
-    }
-
-    /// The rails in both sets.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The rails in the order of their numbers.
-    pub(crate) fn iter(self) -> impl Iterator<Item = RailId> {
-        (0..RailId::COUNT as u8)
-            .filter_map(RailId::new)
-            .filter(move |&rail| self.contains(rail))
-    }
+/// What a QP has to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// The rails that are worth asking it for a frame.
+    pub(crate) rails: RailSet,
+    /// Who is to send it.
+    pub(crate) urgency: Urgency,
 }
 
-/// The way to one host: its rails, or the loop back to this one.
+/// What is to be done when a QP has got into the list of its route, with no lock held.
+#[must_use = "else nobody may know of the work"]
+pub(crate) enum Errand {
+    /// Nothing: somebody knows of it.
+    Nothing,
+    /// A rail is to be woken.
+    Wake(Arc<Event>),
+    /// A rail is idle: the caller may do its work.
+    Push(Arc<dyn RailLink>),
+    /// The route is to be told by [`Route::carry`].
+    Carry(Urgency),
+}
+
+/// The way to one host: its rails, or the loop back to this one, with the list of the QPs that have frames for it.
 ///
 /// # Locking
 ///
-/// What says so is called with no lock held, and so are [`Route::schedule`] and [`Route::forget`]. The
-/// others are called with the lock of a QP held and must not lock one.
-pub(crate) trait Route: Send + Sync {
-    /// The QP has frames for some of `rails`: have it asked for them. Sleeps if `urgency` allows it.
-    fn schedule(&self, qp: &Arc<QueuePair>, rails: RailSet, urgency: Urgency);
-
-    /// Takes the QP off the list of those that have frames. Called with no lock held.
-    fn forget(&self, qp: &Arc<QueuePair>);
+/// What says so is called with no lock held. The others may be called with the lock of a QP held and must not lock
+/// one.
+pub(crate) trait Route:
+    Roster<Member = Arc<QueuePair>, Work = Work, Errand = Errand> + Send + Sync
+{
+    /// Has what is in the list carried, after [`Errand::Carry`]. Sleeps if `urgency` allows it. Called with no lock
+    /// held.
+    fn carry(&self, urgency: Urgency);
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
     fn farewell(&self, farewell: Farewell);
@@ -92,6 +76,43 @@ pub(crate) trait Route: Send + Sync {
 
     /// The rails as the requester's timer sees them.
     fn rails(&self) -> &dyn Rails;
+
+    /// One more [`RouteHandle`] exists.
+    fn hold(&self);
+
+    /// One less does.
+    fn release(&self);
+}
+
+/// A route that is in use.
+pub(crate) struct RouteHandle(Arc<dyn Route>);
+
+impl RouteHandle {
+    /// Begins to use the route.
+    pub(crate) fn new(route: Arc<dyn Route>) -> Self {
+        route.hold();
+        Self(route)
+    }
+}
+
+impl Clone for RouteHandle {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for RouteHandle {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Deref for RouteHandle {
+    type Target = dyn Route;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
 }
 
 /// Whether a frame may be sent in the caller's own context.
@@ -120,8 +141,9 @@ pub(crate) struct Link {
 pub(crate) trait Router: Send + Sync {
     /// The way to the host with that address. It may be one that is not reachable yet. Sleeps.
     ///
-    /// Fails with `ENOMEM`, or with `ENXIO` when there are too many hosts.
-    fn route(&self, host: MacAddress) -> Result<Arc<dyn Route>>;
+    /// Fails with `ENOMEM`, with `EINVAL` for an address that no host has, or with `ENXIO` when there are too many
+    /// hosts.
+    fn route(&self, host: MacAddress) -> Result<RouteHandle>;
 
     /// State of the port.
     fn link(&self) -> Link;

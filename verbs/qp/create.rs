@@ -45,6 +45,7 @@ use super::TIMER;
 use super::WINDOW;
 use crate::clock;
 use crate::delayed;
+use crate::route_slot::RouteSlot;
 use crate::tables::KernelTables;
 use crate::transport::farewells::Farewell;
 use crate::transport::ids::Qpn;
@@ -99,7 +100,7 @@ impl State {
             responder,
             send_queue,
             receive_queue,
-            route: None,
+            route: RouteSlot::new(),
             timer_at: None,
             is_destroyed: false,
             flush_interval: None,
@@ -271,16 +272,13 @@ impl QueuePair {
             state.is_destroyed = true;
             let farewell = Farewell::take(&mut state.requester, &mut state.responder);
             Self::reset(state);
-            (farewell, state.route.take())
+            (farewell, state.route.replace(self, None))
         };
         self.objects.queue_pairs.remove(self.qpn.get());
         delayed::cancel::<_, TIMER>(self);
         delayed::cancel::<_, FLUSHER>(self);
-        if let Some(route) = route {
-            route.forget(self);
-            if let Some(farewell) = farewell {
-                route.farewell(farewell);
-            }
+        if let Some((route, farewell)) = route.zip(farewell) {
+            route.farewell(farewell);
         }
         // Memory of the process must not change any more when this returns.
         self.deliveries.close();

@@ -35,9 +35,10 @@ use super::rdma::QpCap;
 use super::rdma::QpEvents;
 use super::rdma::QpState;
 use super::rdma::Signalling;
-use super::route::Route;
+use super::route::RouteHandle;
 use super::route::Router;
 use super::users::Users;
+use crate::route_slot::RouteSlot;
 use crate::tables::KernelTables;
 use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
@@ -79,7 +80,7 @@ struct State {
     responder: Responder<KernelTables>,
     send_queue: SendQueue,
     receive_queue: ReceiveQueue,
-    route: Option<Arc<dyn Route>>,
+    route: RouteSlot<RouteHandle>,
     /// When the timer work runs, as far as is known.
     timer_at: Option<Instant>,
     /// Set when destruction begins; from then on no work is armed and no completion made.
@@ -127,8 +128,7 @@ enum EarlyRequest {
 /// # Locking
 ///
 /// `state` is a spinlock and never held while a payload is copied. Order: QP, then shared receive queue,
-/// then completion queue, then the tables' own. A route is called with no QP locked, except for what
-/// [`Route`] says.
+/// then completion queue, then the tables' own. [`Route`](super::route::Route) says how routes are called.
 ///
 /// # Lifetime
 ///
@@ -155,7 +155,7 @@ pub(crate) struct QueuePair {
     timer: DelayedWork<QueuePair, TIMER>,
     #[pin]
     flusher: DelayedWork<QueuePair, FLUSHER>,
-    /// Membership in the ready list of the QP's route.
+    /// Membership in the ready list of the route that `state.route` names, and of no other.
     #[pin]
     links: ListLinks,
     #[pin]

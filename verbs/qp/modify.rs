@@ -32,7 +32,7 @@ impl State {
         if self.agreement == Agreement::Reached {
             return;
         }
-        if let Some(limits) = self.route.as_ref().and_then(|route| route.limits()) {
+        if let Some(limits) = self.route.get().and_then(|route| route.limits()) {
             self.requester.agree(&limits);
             self.responder.agree(&limits);
             self.agreement = Agreement::Reached;
@@ -63,31 +63,21 @@ impl QueuePair {
         let state = &mut *guard;
         // The QP may have failed meanwhile.
         let transition = change.transition(state.state, QpType::Rc)?;
-        let old_route = match route {
-            Some(route) => state.route.replace(route),
-            None => None,
-        };
-        let farewell = match transition.to {
-            QpState::Reset => {
-                Farewell::take(&mut state.requester, &mut state.responder).zip(state.route.clone())
-            }
-            QpState::Init
-            | QpState::Rtr
-            | QpState::Rts
-            | QpState::Sqd
-            | QpState::Sqe
-            | QpState::Err => None,
+        let (farewell, old_route) = match (transition.to, route) {
+            (QpState::Reset, _) => (
+                Farewell::take(&mut state.requester, &mut state.responder),
+                state.route.replace(self, None),
+            ),
+            (_, Some(route)) => (None, state.route.replace(self, Some(route))),
+            (_, None) => (None, None),
         };
         state.attributes = attributes;
         self.apply(state, transition, now);
         let rails = self.settle(state, now);
         self.schedule(guard, rails, Urgency::Deferred);
-        if let Some((farewell, route)) = farewell {
+        if let Some((farewell, route)) = farewell.zip(old_route) {
             route.farewell(farewell);
             route.outwait(self.qpn);
-        }
-        if let Some(route) = old_route {
-            route.forget(self);
         }
         Ok(())
     }

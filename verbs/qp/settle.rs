@@ -13,8 +13,9 @@ use super::super::counters::Counted;
 use super::super::counters::Counter;
 use super::super::rdma;
 use super::super::rdma::QpState;
-use super::super::route::RailSet;
+use super::super::route::Errand;
 use super::super::route::Urgency;
+use super::super::route::Work;
 use super::attributes::DrainedEvent;
 use super::timer::RailsOf;
 use super::QueuePair;
@@ -25,6 +26,7 @@ use crate::transport::acknowledgement::Standing;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::opcode::Opcode;
+use crate::transport::rail_set::RailSet;
 use crate::transport::requester::RequesterConfig;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
@@ -247,7 +249,7 @@ impl QueuePair {
         if ack == Standing::Due || state.responder.has_response() {
             return RailSet::ALL;
         }
-        let Some(route) = &state.route else {
+        let Some(route) = state.route.get() else {
             return RailSet::NONE;
         };
         let up = route.rails_up();
@@ -274,24 +276,29 @@ impl QueuePair {
     /// Lets go of the QP and passes on for which rails there are frames.
     pub(super) fn schedule(
         self: &Arc<Self>,
-        state: Guard<'_, State, SpinLockBackend>,
+        mut state: Guard<'_, State, SpinLockBackend>,
         rails: RailSet,
         urgency: Urgency,
     ) {
-        let route = if rails.is_empty() {
-            None
-        } else {
-            state.route.clone()
+        if rails.is_empty() {
+            return;
+        }
+        // In the same breath as the route is looked up: the QP must not get into the list of a route that it has
+        // no more.
+        let errand = state.route.enqueue(self, Work { rails, urgency });
+        let carrier = match errand {
+            Some(Errand::Carry(urgency)) => state.route.get().cloned().zip(Some(urgency)),
+            Some(Errand::Nothing | Errand::Wake(_) | Errand::Push(_)) | None => None,
         };
         drop(state);
-        if let Some(route) = route {
-            route.schedule(self, rails, urgency);
+        match errand {
+            Some(Errand::Wake(event)) => event.raise(),
+            Some(Errand::Push(rail)) => rail.push(),
+            Some(Errand::Nothing | Errand::Carry(_)) | None => {}
         }
-    }
-
-    /// Whether the QP has been destroyed.
-    pub(crate) fn is_destroyed(&self) -> bool {
-        self.state.lock().is_destroyed
+        if let Some((route, urgency)) = carrier {
+            route.carry(urgency);
+        }
     }
 }
 

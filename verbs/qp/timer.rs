@@ -10,7 +10,7 @@ use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::WorkItem;
 
 use super::super::rdma::QpState;
-use super::super::route::Route;
+use super::super::route::RouteHandle;
 use super::super::route::Urgency;
 use super::QueuePair;
 use super::State;
@@ -18,6 +18,7 @@ use super::FLUSHER;
 use super::TIMER;
 use crate::clock;
 use crate::delayed;
+use crate::route_slot::RouteSlot;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::tx::Delivery;
@@ -30,25 +31,25 @@ const FLUSH_INTERVAL_MIN: u32 = 5;
 const FLUSH_INTERVAL_MAX: u32 = 320;
 
 /// The rails of a route as the requester sees them; none without a route.
-pub(super) struct RailsOf<'a>(pub(super) &'a Option<Arc<dyn Route>>);
+pub(super) struct RailsOf<'a>(pub(super) &'a RouteSlot<RouteHandle>);
 
 impl Rails for RailsOf<'_> {
     fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
-        match self.0 {
+        match self.0.get() {
             Some(route) => route.rails().delivery(rail, seq),
             None => Delivery::Settled,
         }
     }
 
     fn is_up(&self, rail: RailId) -> bool {
-        match self.0 {
+        match self.0.get() {
             Some(route) => route.rails().is_up(rail),
             None => false,
         }
     }
 
     fn reachability(&self) -> Reachability {
-        match self.0 {
+        match self.0.get() {
             Some(route) => route.rails().reachability(),
             None => Reachability::Unreachable,
         }
@@ -85,7 +86,7 @@ impl WorkItem<TIMER> for QueuePair {
         let mut guard = this.state.lock();
         let state = &mut *guard;
         state.timer_at = None;
-        if state.route.is_some() {
+        if state.route.get().is_some() {
             state.requester.on_timer(now, &RailsOf(&state.route));
         }
         let rails = this.settle(state, now);

@@ -11,12 +11,12 @@ use super::super::mr::Regions;
 use super::super::rdma::Access;
 use super::super::rdma::AccessFlags;
 use super::super::route::FrameSink;
-use super::super::route::RailSet;
 use super::super::route::Urgency;
 use super::send_queue::Buffers;
 use super::timer::RailsOf;
 use super::QueuePair;
 use super::State;
+use crate::route_slot::RosterId;
 use crate::transport::acknowledgement;
 use crate::transport::attempt::Attempt;
 use crate::transport::frame::AckHeader;
@@ -84,22 +84,23 @@ impl Frame {
 }
 
 impl QueuePair {
-    /// The next frame to go as number `seq` over `rail`, if there is one, and the rails for which there
-    /// are more.
+    /// The next frame to go as number `seq` over `rail` of the route with the list `from`, which the QP was taken
+    /// off. If there are more, the QP is in that list again.
     ///
-    /// Answers come before requests: the peer waits for them. Segments sent before come only if the sink has
+    /// The QP may have got another route meanwhile: it has no frames for the old one. Answers come before requests: the peer waits for them. Segments sent before come only if the sink has
     /// room for any.
     pub(crate) fn next_frame(
         self: &Arc<Self>,
+        from: RosterId,
         rail: RailId,
         seq: RailSeq,
         now: Instant,
         sink: &mut impl FrameSink,
-    ) -> (Option<Frame>, RailSet) {
+    ) -> Option<Frame> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        if state.is_destroyed {
-            return (None, RailSet::NONE);
+        if !state.route.is(from) {
+            return None;
         }
         state.agree();
         let frame = self
@@ -112,7 +113,8 @@ impl QueuePair {
             counters.add(Counter::SentBytes, frame.payload_len().into());
         }
         let rails = self.settle(state, now);
-        (frame, rails)
+        self.schedule(guard, rails, Urgency::Deferred);
+        frame
     }
 
     /// A frame that [`QueuePair::next_frame`] gave was lost.

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who a peer says it is, and what speaks against it.
+//!
+//! A host has the GUID and the address that follow from the UUID of its first router. The thunderbolt core knows the
+//! UUID of the router at the other end of a cable from the routers' own protocol, so over the first controller of a
+//! host its name can be checked. Over another controller of its it cannot: then only contradictions are found.
+
+use crate::transport::rail::hello::NodeGuid;
+
+/// What a router is called all over the world, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterUuid(pub [u8; 16]);
+
+impl RouterUuid {
+    /// The GUID of a host whose first router this is: half of the UUID, such that UUIDs that differ in one half only
+    /// stay different.
+    pub fn node_guid(&self) -> NodeGuid {
+        let uuid = u128::from_be_bytes(self.0);
+        let guid = (uuid >> 64) as u64 ^ uuid as u64;
+        // Zero is no GUID.
+        NodeGuid(guid.max(1))
+    }
+}
+
+/// What is said over a rail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The host, as it says.
+    pub guid: NodeGuid,
+    /// The router at the other end of the cable, if it is known.
+    pub router: Option<RouterUuid>,
+}
+
+/// How far a claim can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the name of the router at the other end of the cable.
+    Vouched,
+    /// It is another name: that of another controller of the same host, if it is true.
+    Unvouched,
+    /// It is not known what the cable leads to.
+    Unknown,
+}
+
+/// The same router calls itself by two names, over two rails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// What it is called over another rail.
+    pub other: NodeGuid,
+}
+
+impl Claim {
+    /// How far the claim can be trusted beside those of the `other` rails that are up.
+    ///
+    /// # Errors
+    ///
+    /// If one of these contradicts it.
+    pub fn check<'a>(
+        &self,
+        others: impl IntoIterator<Item = &'a Self>,
+    ) -> Result<Standing, Contradiction> {
+        let Some(router) = &self.router else {
+            return Ok(Standing::Unknown);
+        };
+        if router.node_guid() == self.guid {
+            return Ok(Standing::Vouched);
+        }
+        let contradicts = |other: &Self| other.router == self.router && other.guid != self.guid;
+        match others.into_iter().find(|other| contradicts(other)) {
+            Some(other) => Err(Contradiction { other: other.guid }),
+            None => Ok(Standing::Unvouched),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: RouterUuid = RouterUuid([1; 16]);
+    const OTHER: RouterUuid = RouterUuid([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+
+    fn claim(guid: NodeGuid, router: Option<RouterUuid>) -> Claim {
+        Claim { guid, router }
+    }
+
+    #[test]
+    fn a_guid_is_never_zero() {
+        assert_eq!(FIRST.node_guid(), NodeGuid(1));
+        assert_ne!(OTHER.node_guid(), NodeGuid(0));
+    }
+
+    #[test]
+    fn a_host_is_vouched_for_by_its_own_router() {
+        let own = claim(OTHER.node_guid(), Some(OTHER));
+        assert_eq!(own.check([]), Ok(Standing::Vouched));
+    }
+
+    #[test]
+    fn another_controller_of_a_host_is_believed() {
+        let own = claim(OTHER.node_guid(), Some(OTHER));
+        let second = claim(OTHER.node_guid(), Some(FIRST));
+        assert_eq!(second.check([&own]), Ok(Standing::Unvouched));
+    }
+
+    #[test]
+    fn a_router_has_one_name() {
+        let own = claim(OTHER.node_guid(), Some(OTHER));
+        let lie = claim(NodeGuid(77), Some(OTHER));
+        let other = OTHER.node_guid();
+        assert_eq!(lie.check([&own]), Err(Contradiction { other }));
+        // The true name is not kept out by the false one.
+        assert_eq!(own.check([&lie]), Ok(Standing::Vouched));
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_cable_without_a_name() {
+        let own = claim(OTHER.node_guid(), Some(OTHER));
+        let nameless = claim(OTHER.node_guid(), None);
+        assert_eq!(nameless.check([&own]), Ok(Standing::Unknown));
+    }
+}
