@@ -8,10 +8,20 @@ mod fuzz;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// Inputs for each target, unless `FUZZ_CASES` says otherwise.
+const CASES: u32 = 2_000;
+
+fn cases() -> u32 {
+    let asked = std::env::var("FUZZ_CASES").ok();
+    asked.map_or(CASES, |count| {
+        count.parse().expect("FUZZ_CASES is a number")
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(2_000)
+        ..ProptestConfig::with_cases(cases())
     })]
 
     #[test]

@@ -5,7 +5,10 @@
 
 use std::collections::HashSet;
 
+mod amplification;
 mod cases;
+#[path = "../support/checksum.rs"]
+mod checksum;
 #[path = "../support/heap.rs"]
 mod heap;
 
