@@ -5,6 +5,7 @@
 use super::checksum::HostHash;
 use super::heap::table;
 use super::heap::Heap;
+use super::NoRails;
 use super::Receives;
 use super::BASE;
 use super::NOW;
@@ -104,7 +105,7 @@ fn busy_requester() -> Requester<Heap> {
 
 /// What the requester sends if nothing stops it.
 fn sent_by(requester: &mut Requester<Heap>, now: Instant) -> u64 {
-    std::iter::from_fn(|| requester.next_segment(rail(), RailSeq(0), now))
+    std::iter::from_fn(|| requester.next_segment(rail(), RailSeq(0), now, &NoRails))
         .map(|segment| on_wire(segment.source.len))
         .sum()
 }
