@@ -17,7 +17,13 @@ use crate::root::Root;
 use crate::root_cargo;
 
 /// Names of the programs.
-const PROGRAMS: [&str; 4] = ["verbs-verify", "verbs-errors", "verbs-flow", "allreduce"];
+const PROGRAMS: [&str; 5] = [
+    "verbs-verify",
+    "verbs-errors",
+    "verbs-flow",
+    "verbs-stress",
+    "allreduce",
+];
 
 /// Disk space of the crates they depend on, in bytes.
 const SPACE: u64 = 256 << 20;
