@@ -57,6 +57,7 @@ pub mod verbs;
 mod checksum_suite;
 mod event_suite;
 mod gate_suite;
+mod lent_suite;
 mod number_table_suite;
 mod page_vec_suite;
 mod queue_suite;

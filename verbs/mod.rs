@@ -9,6 +9,7 @@ mod counters;
 mod cq;
 pub(crate) mod device;
 mod elements;
+pub(crate) mod lent;
 mod mmap_offer;
 pub(crate) mod mr;
 pub mod netdev;

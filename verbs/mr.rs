@@ -5,13 +5,15 @@
 use core::ptr::NonNull;
 
 use kernel::bindings;
-use kernel::new_spinlock;
+use kernel::new_mutex;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use kernel::sync::SpinLock;
+use kernel::sync::Mutex;
 
 use super::device::RoceDevice;
+use super::lent::Lent;
+use super::lent::Loan;
 use super::number_table::NumberTable;
 use super::objects::Objects;
 use super::pd::PdId;
@@ -26,7 +28,6 @@ use super::rdma::MrRequest;
 use super::rdma::Pd;
 use super::rdma::Umem;
 use super::rdma::UserData;
-use super::users::Users;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_SGE;
 
@@ -79,65 +80,46 @@ struct Rights {
     access: AccessFlags,
 }
 
-/// Registered memory of a process, pinned.
-///
-/// # Lifetime
-///
-/// The pages stay pinned until the last [`RegionUse`] is gone; [`RegionTable::deregister`] waits for
-/// that. Uses last as long as one segment is copied, never as long as a work request is outstanding.
-#[pin_data]
-pub(crate) struct MemoryRegion {
-    key: Key,
-    iova: u64,
+/// Memory of a process.
+struct PinnedMemory {
     length: u64,
-    /// Taken alone.
-    #[pin]
-    rights: SpinLock<Rights>,
-    /// Bytes of the first page that precede the region.
+    /// Bytes of the first page that precede the memory.
     head: usize,
     pages: KVVec<NonNull<bindings::page>>,
-    /// Entered with the table locked, so that a deregistration, which removes the region first, sees
-    /// every use there will ever be.
-    #[pin]
-    users: Users,
     /// Pins `pages`.
     umem: Umem,
 }
 
-// SAFETY: The page pointers are only handed on as numbers of pages that the region keeps pinned; all
-// other fields are `Send` and `Sync`.
-unsafe impl Send for MemoryRegion {}
+// SAFETY: The page pointers are only handed on as numbers of pages that stay pinned; all other fields are
+// `Send` and `Sync`.
+unsafe impl Send for PinnedMemory {}
 // SAFETY: As above.
-unsafe impl Sync for MemoryRegion {}
+unsafe impl Sync for PinnedMemory {}
 
-impl MemoryRegion {
-    /// Checks an access to `len` bytes from `address` on, and says where they begin in the pages.
-    fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
-        let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
-        let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
-        let rights = *self.rights.lock();
-        if end > self.length || rights.pd != needs.pd || !rights.access.contains_all(needs.access) {
-            return Err(AccessDenied);
+impl PinnedMemory {
+    fn new(umem: Umem) -> Result<Self> {
+        let mut pages = KVVec::with_capacity(umem.page_count(), GFP_KERNEL)?;
+        for page in umem.pages() {
+            pages.push(page, GFP_KERNEL)?;
         }
-        Ok(self.head + start as usize)
+        Ok(Self {
+            length: umem.len() as u64,
+            head: umem.offset(),
+            pages,
+            umem,
+        })
     }
 
-    /// Appends the pages of `len` bytes from `address` on.
-    fn fill(
-        &self,
-        address: u64,
-        len: usize,
-        needs: Needs,
-        pages: &mut PageVec,
-    ) -> Result<(), AccessDenied> {
-        let mut at = self.offset(address, len, needs)?;
+    /// Appends the pages of `len` bytes from byte `start` on.
+    fn fill(&self, start: usize, len: usize, pages: &mut PageVec) -> Result<(), AccessDenied> {
+        let mut at = self.head + start;
         let mut left = len;
         while left > 0 {
             let in_page = at % PAGE_SIZE;
             let chunk = left.min(PAGE_SIZE - in_page);
             let page = *self.pages.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
-            // SAFETY: The page is pinned by the umem until no `RegionUse` is left, and the caller
-            // keeps one for as long as the list is used.
+            // SAFETY: The page is pinned until no `RegionUse` is left, and the caller keeps one for as
+            // long as the list is used.
             unsafe { pages.push(page, in_page, chunk) }.map_err(|_| AccessDenied)?;
             at += chunk;
             left -= chunk;
@@ -146,14 +128,36 @@ impl MemoryRegion {
     }
 }
 
-/// Keeps a region registered while a segment is copied from or to it.
-pub(crate) struct RegionUse(Arc<MemoryRegion>);
+/// A registration of memory, as it is until it is changed or ends.
+///
+/// # Lifetime
+///
+/// It is changed by putting another into its place. [`RegionTable::replace`] and
+/// [`RegionTable::deregister`] return when no [`RegionUse`] of the old one is left. Uses last as long as one
+/// segment is copied, never as long as a work request is outstanding.
+pub(crate) struct MemoryRegion {
+    key: Key,
+    iova: u64,
+    rights: Rights,
+    memory: Arc<PinnedMemory>,
+}
 
-impl Drop for RegionUse {
-    fn drop(&mut self) {
-        self.0.users.leave();
+impl MemoryRegion {
+    /// Checks an access to `len` bytes from `address` on, and says where in the memory they begin.
+    fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
+        let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
+        let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
+        let is_allowed =
+            self.rights.pd == needs.pd && self.rights.access.contains_all(needs.access);
+        if end > self.memory.length || !is_allowed {
+            return Err(AccessDenied);
+        }
+        Ok(start as usize)
     }
 }
+
+/// Keeps a region registered as it is while a segment is copied from or to it.
+pub(crate) type RegionUse = Loan<MemoryRegion>;
 
 /// The regions one segment is copied from or to.
 pub(crate) struct Regions {
@@ -182,8 +186,17 @@ impl Regions {
 /// All regions of the device.
 #[pin_data]
 pub(crate) struct RegionTable {
+    /// A region is lent with the table locked, and recalled after it has been taken out: so every use is
+    /// seen that there will ever be.
     #[pin]
-    regions: NumberTable<MemoryRegion>,
+    regions: NumberTable<Lent<MemoryRegion>>,
+}
+
+impl Key {
+    /// Number of the region that the key names.
+    fn number(self) -> u32 {
+        self.0 >> VARIANT_BITS
+    }
 }
 
 impl RegionTable {
@@ -202,29 +215,18 @@ impl RegionTable {
         pd: PdId,
         iova: u64,
         access: AccessFlags,
-    ) -> Result<Arc<MemoryRegion>> {
-        let head = umem.offset();
-        let length = umem.len() as u64;
-        iova.checked_add(length).ok_or(EINVAL)?;
-        let mut pages = KVVec::with_capacity(umem.page_count(), GFP_KERNEL)?;
-        for page in umem.pages() {
-            pages.push(page, GFP_KERNEL)?;
-        }
+    ) -> Result<Arc<Lent<MemoryRegion>>> {
+        let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL)?;
+        iova.checked_add(memory.length).ok_or(EINVAL)?;
         self.regions.add(|number| {
             let variant = random() & ((1 << VARIANT_BITS) - 1);
-            Arc::pin_init(
-                pin_init!(MemoryRegion {
-                    key: Key(number << VARIANT_BITS | variant),
-                    iova,
-                    length,
-                    rights <- new_spinlock!(Rights { pd, access }),
-                    head,
-                    pages,
-                    users <- Users::new(),
-                    umem,
-                }),
-                GFP_KERNEL,
-            )
+            let region = MemoryRegion {
+                key: Key(number << VARIANT_BITS | variant),
+                iova,
+                rights: Rights { pd, access },
+                memory,
+            };
+            Arc::pin_init(Lent::new(region), GFP_KERNEL)
         })
     }
 
@@ -240,7 +242,8 @@ impl RegionTable {
         pages: &mut PageVec,
     ) -> Result<RegionUse, AccessDenied> {
         let region = self.acquire(key)?;
-        region.0.fill(address, len, needs, pages)?;
+        let start = region.offset(address, len, needs)?;
+        region.memory.fill(start, len, pages)?;
         Ok(region)
     }
 
@@ -252,46 +255,61 @@ impl RegionTable {
         len: usize,
         needs: Needs,
     ) -> Result<(), AccessDenied> {
-        self.acquire(key)?.0.offset(address, len, needs).map(|_| ())
+        self.acquire(key)?.offset(address, len, needs).map(|_| ())
     }
 
     fn acquire(&self, key: Key) -> Result<RegionUse, AccessDenied> {
         self.regions
-            .find_with(key.0 >> VARIANT_BITS, |region| {
-                if region.key != key {
-                    return None;
-                }
-                region.users.enter();
-                Some(RegionUse(region.into()))
+            .find_with(key.number(), |region| {
+                // SAFETY: Only what has been taken out of the table is recalled.
+                (region.key == key).then(|| unsafe { region.lend() })
             })
             .ok_or(AccessDenied)
     }
 
+    /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow.
+    fn replace(
+        &self,
+        region: &MemoryRegion,
+        rights: Rights,
+    ) -> Result<Arc<Lent<MemoryRegion>>> {
+        let new = Lent::new(MemoryRegion {
+            key: region.key,
+            iova: region.iova,
+            rights,
+            memory: region.memory.clone(),
+        });
+        let new = Arc::pin_init(new, GFP_KERNEL)?;
+        if let Some(old) = self.regions.replace(region.key.number(), new.clone()) {
+            old.recall();
+        }
+        Ok(new)
+    }
+
     /// Makes the region's key invalid and waits until nothing is copied from or to the region any more.
-    pub(crate) fn deregister(&self, region: &MemoryRegion) {
-        let Some(region) = self.regions.remove(region.key.0 >> VARIANT_BITS) else {
-            return;
-        };
-        region.users.close();
+    fn deregister(&self, region: &MemoryRegion) {
+        if let Some(region) = self.regions.remove(region.key.number()) {
+            region.recall();
+        }
     }
 }
 
 /// A region as its process sees it.
+#[pin_data]
 pub(crate) struct RegisteredRegion {
-    region: Arc<MemoryRegion>,
     objects: Arc<Objects>,
+    /// What the table has. Held while it is changed.
+    #[pin]
+    region: Mutex<Arc<Lent<MemoryRegion>>>,
 }
 
-impl RegisteredRegion {
-    fn build(pd: &Pd<RoceDevice>, request: MrRequest) -> Result<Self> {
-        check(request.access)?;
-        let objects = pd.device().objects().clone();
-        let umem = Umem::pin(pd.device(), request.start, request.length, request.access)?;
-        let region = objects
-            .regions
-            .register(umem, pd.id(), request.iova, request.access)?;
-        Ok(Self { region, objects })
-    }
+fn register(pd: &Pd<RoceDevice>, request: MrRequest) -> Result<Arc<Lent<MemoryRegion>>> {
+    check(request.access)?;
+    let umem = Umem::pin(pd.device(), request.start, request.length, request.access)?;
+    pd.device()
+        .objects()
+        .regions
+        .register(umem, pd.id(), request.iova, request.access)
 }
 
 #[vtable]
@@ -301,11 +319,14 @@ impl MrOps<RoceDevice> for RegisteredRegion {
         request: MrRequest,
         _user: Option<UserData<'_, RoceDevice>>,
     ) -> impl PinInit<Self, Error> {
-        Self::build(pd, request)
+        pin_init!(Self {
+            objects: pd.device().objects().clone(),
+            region <- new_mutex!(register(pd, request)?),
+        }? Error)
     }
 
     fn keys(&self) -> MrKeys {
-        let Key(key) = self.region.key;
+        let Key(key) = self.region.lock().key;
         MrKeys {
             lkey: key,
             rkey: key,
@@ -313,21 +334,21 @@ impl MrOps<RoceDevice> for RegisteredRegion {
     }
 
     fn change(&self, change: MrChange<'_, RoceDevice>) -> Result {
+        let mut region = self.region.lock();
+        let mut rights = region.rights;
         if let Some(access) = change.access {
             check(access)?;
-            self.region.umem.check_access(access)?;
-        }
-        let mut rights = self.region.rights.lock();
-        if let Some(access) = change.access {
+            region.memory.umem.check_access(access)?;
             rights.access = access;
         }
         if let Some(pd) = change.pd {
             rights.pd = pd.id();
         }
+        *region = self.objects.regions.replace(&region, rights)?;
         Ok(())
     }
 
     fn deregister(&self) {
-        self.objects.regions.deregister(&self.region);
+        self.objects.regions.deregister(&self.region.lock());
     }
 }

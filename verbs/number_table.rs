@@ -98,6 +98,14 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
         f(self.entries.lock().get(&number)?.as_arc_borrow())
     }
 
+    /// Puts `object` into the place of the one with that number, which is returned. Does nothing if there
+    /// is none.
+    pub(crate) fn replace(&self, number: u32, object: Arc<T>) -> Option<Arc<T>> {
+        let mut entries = self.entries.lock();
+        let place = entries.get_mut(&number)?;
+        Some(core::mem::replace(place, object))
+    }
+
     /// Takes the object with that number out.
     pub(crate) fn remove(&self, number: u32) -> Option<Arc<T>> {
         let mut count = self.count.lock();
