@@ -17,7 +17,10 @@ use super::{
     UserData, //
 };
 use crate::verbs::bindings;
-use core::ptr::NonNull;
+use core::ptr::{
+    addr_of_mut,
+    NonNull, //
+};
 use kernel::{
     error::from_result,
     ffi::{
@@ -80,7 +83,7 @@ pub(crate) trait CqOps<D: Driver>: Sized + Send + Sync {
     /// Asks for a notification. May be called in atomic context.
     fn request_notify(&self, notify: Notify) -> Result<MissedCompletions>;
 
-    /// Changes the number of completions the queue can hold to `capacity` or more.
+    /// Changes the number of completions the queue can hold to `capacity` or more. One call at a time.
     fn resize(&self, _capacity: u32, _user: UserData<'_, D>) -> Result {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
@@ -96,13 +99,14 @@ impl<D: Driver> Cq<D> {
         unsafe { Device::from_raw((*self.as_raw()).device) }
     }
 
-    /// Tells `ib_core` the capacity.
+    /// Tells `ib_core` the capacity. To be called when nobody else can change it.
     fn publish_capacity(&self) {
         let capacity = self.capacity().try_into().unwrap_or(c_int::MAX);
 
-        // SAFETY: The queue is valid by the type's invariants. This is only called by operations
-        // that create or resize the queue, which `ib_core` serialises.
-        unsafe { (*self.as_raw()).cqe = capacity };
+        // SAFETY: The queue is valid by the type's invariants, and the callers exclude each other.
+        // `ib_core` reads the member at any time, and copes with the old value as with the new one; it is
+        // written at once.
+        unsafe { addr_of_mut!((*self.as_raw()).cqe).write_volatile(capacity) };
     }
 }
 
@@ -176,6 +180,7 @@ pub(super) unsafe extern "C" fn resize_user_cq<D: Driver>(
         // SAFETY: `ib_core` passes an existing queue and the call's `udata`.
         let (this, user) = unsafe { (Cq::<D>::from_raw(cq), UserData::from_raw(udata)) };
 
+        let _changing = this.lock_changes();
         this.resize(cqe, user.ok_or(EINVAL)?)?;
         this.publish_capacity();
         Ok(0)

@@ -4,6 +4,7 @@
 
 use super::Driver;
 use core::{
+    convert::Infallible,
     mem::MaybeUninit,
     ops::Deref,
     ptr::{
@@ -12,7 +13,15 @@ use core::{
     },
 };
 use kernel::{
+    new_mutex,
     prelude::*,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Mutex, //
+    },
     types::Opaque, //
 };
 use pin_init::PinInit;
@@ -30,16 +39,22 @@ pub(crate) trait RawObject: Sized {
 ///
 /// Dereferences to the driver's part.
 ///
+/// # Locking
+///
+/// `ib_core` lets operations on an object run concurrently; only its destruction excludes all others.
+/// Those that change it hold `changing` all the while, so a driver sees one at a time.
+///
 /// # Invariants
 ///
 /// A `&Object` exists only between the success of the operation that created it and the end of the
-/// operation that destroys it: `raw` is initialised by `ib_core`, `events` and `data` by
-/// [`Object::init`], and `data` does not move.
+/// operation that destroys it: `raw` is initialised by `ib_core`, `events`, `changing` and `data` by
+/// [`Object::init`], and the last two do not move.
 #[repr(C)]
 pub(crate) struct Object<R: RawObject, D: Driver> {
     // First, because `ib_core` and the driver's part share one allocation and one address.
     raw: Opaque<R>,
     events: MaybeUninit<R::Events>,
+    changing: MaybeUninit<Mutex<()>>,
     data: MaybeUninit<R::Data<D>>,
 }
 
@@ -76,6 +91,11 @@ impl<R: RawObject, D: Driver> Object<R, D> {
         // pinned; `data` is left alone when its initialiser fails.
         unsafe {
             init_in_place(addr_of_mut!((*this).data).cast(), data)?;
+            let changing = new_mutex!((), "rdma::Object::changing");
+            let Ok(()) = init_in_place::<Mutex<()>, Infallible>(
+                addr_of_mut!((*this).changing).cast(),
+                changing,
+            );
             addr_of_mut!((*this).events).write(MaybeUninit::new(events));
         }
         Ok(())
@@ -90,9 +110,10 @@ impl<R: RawObject, D: Driver> Object<R, D> {
     pub(super) unsafe fn drop_data(raw: *mut R) {
         let this = raw.cast::<Self>();
 
-        // SAFETY: Both members are initialised and are not used again.
+        // SAFETY: The members are initialised and are not used again.
         unsafe {
             drop_in_place(addr_of_mut!((*this).data).cast::<R::Data<D>>());
+            drop_in_place(addr_of_mut!((*this).changing).cast::<Mutex<()>>());
             drop_in_place(addr_of_mut!((*this).events).cast::<R::Events>());
         }
     }
@@ -100,6 +121,12 @@ impl<R: RawObject, D: Driver> Object<R, D> {
     /// The C struct.
     pub(super) fn as_raw(&self) -> *mut R {
         self.raw.get()
+    }
+
+    /// Keeps others from changing the object. May sleep.
+    pub(super) fn lock_changes(&self) -> Guard<'_, (), MutexBackend> {
+        // SAFETY: By the type's invariants.
+        unsafe { self.changing.assume_init_ref() }.lock()
     }
 
     pub(super) fn events(&self) -> &R::Events {
@@ -123,7 +150,10 @@ impl<R: RawObject, D: Driver> Deref for Object<R, D> {
 ///
 /// `slot` must be valid to write, and stay in place for as long as the value lives. It is
 /// uninitialised when this returns an error.
-pub(super) unsafe fn init_in_place<T>(slot: *mut T, init: impl PinInit<T, Error>) -> Result {
+pub(super) unsafe fn init_in_place<T, E>(
+    slot: *mut T,
+    init: impl PinInit<T, E>,
+) -> core::result::Result<(), E> {
     #[cfg(PIN_INIT_HAS_RAW_TRY_INIT)]
     // SAFETY: By the requirements of this function.
     return unsafe { pin_init::raw_try_init(slot, init) };

@@ -154,7 +154,8 @@ pub(crate) trait QpOps<D: Driver>: Sized + Send + Sync {
     /// Which send work requests are completed with a completion queue entry.
     fn signalling(&self) -> Signalling;
 
-    /// Changes state and attributes.
+    /// Changes state and attributes. One call at a time; [`QpOps::query`] and [`QpOps::ring_doorbell`] may run
+    /// meanwhile.
     fn modify(&self, change: QpModify<'_>, user: Option<UserData<'_, D>>) -> Result;
 
     /// Tells state and attributes.
@@ -258,6 +259,7 @@ pub(super) unsafe extern "C" fn modify_qp<D: Driver>(
         // SAFETY: `ib_core` passes valid attributes and holds the entries of the GID table in it.
         let change = unsafe { QpModify::from_raw(&*attr, mask) }?;
 
+        let _changing = this.lock_changes();
         this.modify(change, user)?;
         Ok(0)
     })

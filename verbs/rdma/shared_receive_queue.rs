@@ -68,7 +68,7 @@ pub(crate) trait SrqOps<D: Driver>: Sized + Send + Sync {
     /// Size and state.
     fn query(&self) -> SrqAttributes;
 
-    /// Changes size or limit.
+    /// Changes size or limit. One call at a time; [`SrqOps::query`] may run meanwhile.
     fn modify(&self, change: SrqModify, user: Option<UserData<'_, D>>) -> Result;
 
     /// Ends the queue: no queue pair uses it any more. It is dropped after this.
@@ -141,6 +141,7 @@ pub(super) unsafe extern "C" fn modify_srq<D: Driver>(
             unsafe { (Srq::<D>::from_raw(srq), &*attr, UserData::from_raw(udata)) };
         let selected = |bit, value| (mask & bit != 0).then_some(value);
 
+        let _changing = this.lock_changes();
         this.modify(
             SrqModify {
                 max_wr: selected(bindings::ib_srq_attr_mask_IB_SRQ_MAX_WR, attr.max_wr),
