@@ -25,4 +25,3 @@ mod receive;
 pub(crate) mod route;
 mod srq;
 mod user_context;
-mod users;

@@ -4,6 +4,7 @@
 
 use kernel::list::AtomicTracker;
 use kernel::list::ListLinks;
+use kernel::new_condvar;
 use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -30,7 +31,6 @@ use super::super::rdma::QpType;
 use super::super::rdma::Signalling;
 use super::super::rdma::UserData;
 use super::super::route::Urgency;
-use super::super::users::Users;
 use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
@@ -107,6 +107,7 @@ impl State {
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
             agreement: Agreement::Pending,
+            deliveries: 0,
             counted: Counted::default(),
         })
     }
@@ -183,7 +184,7 @@ impl UserQueuePair {
                     objects: objects.clone(),
                     router: device.router().clone(),
                     state <- new_spinlock!(state),
-                    deliveries <- Users::new(),
+                    delivered <- new_condvar!("usb4_roce_qp_delivered"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
                     links <- ListLinks::new(),
@@ -281,6 +282,6 @@ impl QueuePair {
             route.farewell(farewell);
         }
         // Memory of the process must not change any more when this returns.
-        self.deliveries.close();
+        self.await_deliveries();
     }
 }

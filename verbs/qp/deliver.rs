@@ -41,7 +41,7 @@ enum Token {
 
 /// A payload on its way into the pages that were named for it.
 ///
-/// It must be committed; the QP's destruction waits for that.
+/// It must be committed; the QP's destruction waits for that, and so does its reset.
 pub(crate) struct Delivery {
     qp: Arc<QueuePair>,
     token: Token,
@@ -49,9 +49,9 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// To be called with the QP locked and not destroyed.
-    fn new(qp: &Arc<QueuePair>, token: Token, regions: Regions) -> Self {
-        qp.deliveries.enter();
+    /// To be called when the QP is connected and not destroyed.
+    fn new(qp: &Arc<QueuePair>, state: &mut State, token: Token, regions: Regions) -> Self {
+        state.deliveries += 1;
         Self {
             qp: qp.clone(),
             token,
@@ -74,9 +74,12 @@ impl Delivery {
             }
             Token::Response(token) => state.requester.commit_response(token, outcome, now),
         }
+        state.deliveries -= 1;
+        if state.deliveries == 0 {
+            qp.delivered.notify_all();
+        }
         let rails = qp.settle(state, now);
         qp.schedule(guard, rails, urgency);
-        qp.deliveries.leave();
     }
 }
 
@@ -120,6 +123,15 @@ impl Arrival<'_> {
 }
 
 impl QueuePair {
+    /// Waits until no payload is on its way into memory. To be called when the QP accepts none any more.
+    /// Sleeps.
+    pub(super) fn await_deliveries(&self) {
+        let mut state = self.state.lock();
+        while state.deliveries > 0 {
+            self.delivered.wait(&mut state);
+        }
+    }
+
     /// A frame from `host` has arrived. If it has a payload that is wanted, its place is put into the
     /// empty list `pages`, and what is returned must be committed.
     pub(crate) fn deliver(
@@ -208,7 +220,7 @@ impl QueuePair {
             Disposition::NoPayload | Disposition::Drop(_) => return None,
         };
         match result {
-            Ok(regions) => Some(Delivery::new(self, Token::Request(token), regions)),
+            Ok(regions) => Some(Delivery::new(self, state, Token::Request(token), regions)),
             Err(code) => {
                 pages.clear();
                 state
@@ -248,6 +260,7 @@ impl QueuePair {
         match resolved {
             Ok(regions) => Some(Delivery::new(
                 self,
+                state,
                 Token::Response(placement.token),
                 regions,
             )),

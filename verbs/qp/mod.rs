@@ -21,6 +21,7 @@ use kernel::list::ListLinks;
 use kernel::list::TryNewListArc;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::sync::CondVar;
 use kernel::sync::SpinLock;
 use kernel::workqueue::DelayedWork;
 
@@ -37,7 +38,6 @@ use super::rdma::QpState;
 use super::rdma::Signalling;
 use super::route::RouteHandle;
 use super::route::Router;
-use super::users::Users;
 use crate::route_slot::RouteSlot;
 use crate::tables::KernelTables;
 use crate::transport::frame::MAX_PAYLOAD;
@@ -92,6 +92,8 @@ struct State {
     early_request: EarlyRequest,
     /// Whether requester and responder keep to the peer's limits.
     agreement: Agreement,
+    /// Payloads on their way into memory.
+    deliveries: u32,
     /// What of the protocol's counters has been added to the port's.
     counted: Counted,
 }
@@ -148,9 +150,9 @@ pub(crate) struct QueuePair {
     router: Arc<dyn Router>,
     #[pin]
     state: SpinLock<State>,
-    /// Payloads on their way into memory; entered with `state` locked.
+    /// Notified when no payload is on its way any more.
     #[pin]
-    deliveries: Users,
+    delivered: CondVar,
     #[pin]
     timer: DelayedWork<QueuePair, TIMER>,
     #[pin]

@@ -41,7 +41,9 @@ impl State {
 }
 
 impl QueuePair {
-    /// See [`QpOps::modify`](super::super::rdma::QpOps::modify). `ib_core` serialises calls for one QP.
+    /// See [`QpOps::modify`](super::super::rdma::QpOps::modify): one call at a time.
+    ///
+    /// When the QP has been reset, nothing of its former life changes memory of the process any more.
     pub(super) fn change(self: &Arc<Self>, change: &QpModify<'_>) -> Result {
         let (now, attributes) = {
             let state = self.state.lock();
@@ -78,6 +80,9 @@ impl QueuePair {
         if let Some((farewell, route)) = farewell.zip(old_route) {
             route.farewell(farewell);
             route.outwait(self.qpn);
+        }
+        if transition.to == QpState::Reset {
+            self.await_deliveries();
         }
         Ok(())
     }
