@@ -59,6 +59,7 @@ mod tests {
     use crate::verbs::abi::queue_layout::LOG2_ELEMENT_SIZE_OFFSET;
     use crate::verbs::abi::queue_layout::PRODUCER_OFFSET;
     use crate::verbs::queue::EventQueue;
+    use crate::verbs::queue::Remainder;
     use crate::verbs::queue::WorkQueue;
 
     #[test]
@@ -168,7 +169,11 @@ mod tests {
             assert!(small.push(&[byte; 64]).is_ok());
         }
         let mut large = EventQueue::new(15, 64)?;
-        large.take_over(&small)?;
+        let mut transfer = small.transfer();
+        assert_eq!(
+            large.take_over(&small, &mut transfer),
+            Ok(Remainder::None)
+        );
         let process = Process(large.memory());
         assert_eq!(process.load(PRODUCER_OFFSET), 3);
         assert!(!large.is_empty());
@@ -182,8 +187,78 @@ mod tests {
             assert!(large.push(&[byte; 64]).is_ok());
         }
         let mut small = EventQueue::new(3, 64)?;
-        assert_eq!(small.take_over(&large), Err(EINVAL));
+        let mut transfer = large.transfer();
+        assert_eq!(small.take_over(&large, &mut transfer), Err(EINVAL));
         assert!(small.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_large_queue_is_resized_step_by_step_while_it_is_added_to() -> Result {
+        let mut old = EventQueue::new(1023, 64)?;
+        for _ in 0..500 {
+            assert!(old.push(&[1; 64]).is_ok());
+        }
+        let mut new = EventQueue::new(2047, 64)?;
+        let mut transfer = old.transfer();
+        let (mut steps, mut added) = (0, 500);
+        while new.take_over(&old, &mut transfer)? == Remainder::Some {
+            steps += 1;
+            if steps < 4 {
+                assert!(old.push(&[2; 64]).is_ok());
+                added += 1;
+            }
+        }
+        assert!(steps > 2);
+        assert_eq!(Process(new.memory()).load(PRODUCER_OFFSET), added);
+        Ok(())
+    }
+
+    #[test]
+    fn a_work_queue_is_resized_while_elements_are_taken() -> Result {
+        let mut old = WorkQueue::new(255, 64)?;
+        let process = Process(old.memory());
+        for slot in 0..200 {
+            process.fill(slot, slot as u8);
+        }
+        process.store(PRODUCER_OFFSET, 200);
+        let mut new = WorkQueue::new(511, 64)?;
+        let mut transfer = old.transfer();
+        let mut taken = 0;
+        while new.take_over(&old, &mut transfer)? == Remainder::Some {
+            assert!(old.take().is_some());
+            old.release();
+            taken += 1;
+        }
+        assert!(taken > 1);
+        assert_eq!(new.waiting(), 200 - taken);
+        let mut byte = [0];
+        for expected in taken..200 {
+            let element = new.take().ok_or(EINVAL)?;
+            new.read(element, 0, &mut byte);
+            assert_eq!(u32::from(byte[0]), expected);
+            new.release();
+        }
+        assert!(new.take().is_none());
+        assert_eq!(Process(new.memory()).load(CONSUMER_OFFSET), 200);
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_keeps_adding_does_not_keep_a_resize_going() -> Result {
+        let old = WorkQueue::new(255, 64)?;
+        let process = Process(old.memory());
+        let mut new = WorkQueue::new(127, 64)?;
+        let mut transfer = old.transfer();
+        let mut result = Ok(Remainder::Some);
+        for round in 1..=8 {
+            process.store(PRODUCER_OFFSET, 65 * round);
+            result = new.take_over(&old, &mut transfer);
+            if result != Ok(Remainder::Some) {
+                break;
+            }
+        }
+        assert_eq!(result, Err(EINVAL));
         Ok(())
     }
 }

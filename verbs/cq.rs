@@ -16,6 +16,7 @@ use super::device::RoceDevice;
 use super::mmap_offer::OfferedQueue;
 use super::queue::EventQueue;
 use super::queue::Overflow;
+use super::queue::Remainder;
 use super::rdma::unsupported;
 use super::rdma::CqEvents;
 use super::rdma::CqInit;
@@ -162,21 +163,20 @@ impl CqOps<RoceDevice> for Arc<CompletionQueue> {
     }
 
     fn resize(&self, capacity: u32, user: UserData<'_, RoceDevice>) -> Result {
-        let ring = CompletionQueue::ring(capacity)?;
+        let mut ring = CompletionQueue::ring(capacity)?;
         let offer = CompletionQueue::offer(&ring, &user)?;
-        let mut ring = Some(ring);
-        {
+        let mut transfer = self.state.lock().ring.transfer();
+        loop {
             let mut state = self.state.lock();
-            if let Some(mut new) = ring.take() {
-                let result = new.take_over(&state.ring);
-                if result.is_ok() {
-                    core::mem::swap(&mut state.ring, &mut new);
+            match ring.take_over(&state.ring, &mut transfer)? {
+                Remainder::Some => {}
+                Remainder::None => {
+                    core::mem::swap(&mut state.ring, &mut ring);
+                    break;
                 }
-                // Memory is freed after the lock is released.
-                ring = Some(new);
-                result?;
             }
         }
+        // With the lock released, because memory is freed.
         drop(ring);
         *self.offer.lock() = offer;
         Ok(())

@@ -95,6 +95,58 @@ impl Ring {
     }
 }
 
+/// Elements that are copied from queue to queue in one go: whoever has the queues locked keeps others waiting
+/// for so long.
+const TRANSFER_STEP: u32 = 64;
+
+/// How far the elements of a queue have been copied into another one.
+pub(crate) struct Transfer {
+    /// The first element there was.
+    first: SlotIndex,
+    /// The next one to be copied.
+    next: SlotIndex,
+    /// Copied so far.
+    copied: u32,
+}
+
+impl Transfer {
+    fn new(first: SlotIndex) -> Self {
+        Self {
+            first,
+            next: first,
+            copied: 0,
+        }
+    }
+
+    /// Copies elements of `from` before `end`, but not too many.
+    ///
+    /// Fails with `EINVAL` when there are more than fit.
+    fn advance(&mut self, from: &Ring, end: SlotIndex, to: &Ring) -> Result<Remainder> {
+        for _ in 0..TRANSFER_STEP {
+            if self.next == end {
+                return Ok(Remainder::None);
+            }
+            if self.copied == to.layout.capacity() {
+                return Err(EINVAL);
+            }
+            to.copy(to.layout.slot(self.copied), from, self.next);
+            self.next = from.layout.next(self.next);
+            self.copied += 1;
+        }
+        Ok(Remainder::Some)
+    }
+}
+
+/// Whether something is left to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Remainder {
+    /// Nothing.
+    None,
+    /// Perhaps.
+    Some,
+}
+
 /// A queue the process fills: send, receive, shared receive.
 ///
 /// Elements are *taken* in order, and their slots *released* in order, which is when the process may
@@ -169,24 +221,29 @@ impl WorkQueue {
         self.store_consumer(self.released);
     }
 
-    /// Takes over what `old` holds and has not been taken, in order. The process must not add anything
-    /// meanwhile.
+    /// Begins to have another queue take over what this one holds.
+    pub(crate) fn transfer(&self) -> Transfer {
+        Transfer::new(self.next)
+    }
+
+    /// Has this new queue take over some more of what `old` holds, in order; it may be used when nothing
+    /// remains. Meanwhile elements may be taken from `old`, and are released at once. The process must not add
+    /// any.
     ///
-    /// Fails with `EINVAL`, and changes nothing, when there is more than fits.
-    pub(crate) fn take_over(&mut self, old: &Self) -> Result {
-        let count = old.waiting();
-        if count > self.capacity() {
-            return Err(EINVAL);
+    /// Fails with `EINVAL` when there is more than fits.
+    pub(crate) fn take_over(&mut self, old: &Self, transfer: &mut Transfer) -> Result<Remainder> {
+        let remainder = transfer.advance(&old.ring, old.producer(), &self.ring)?;
+        if remainder == Remainder::None {
+            // What has been taken meanwhile is not there any more.
+            let taken = old.ring.layout.used(old.next, transfer.first);
+            self.next = self.ring.layout.slot(taken.min(transfer.copied));
+            self.released = self.next;
+            self.store_consumer(self.released);
+            self.ring
+                .word(PRODUCER_OFFSET)
+                .store(transfer.copied, Release);
         }
-        let mut from = old.next;
-        let mut to = SlotIndex::FIRST;
-        for _ in 0..count {
-            self.ring.copy(to, &old.ring, from);
-            from = old.ring.layout.next(from);
-            to = self.ring.layout.next(to);
-        }
-        self.ring.word(PRODUCER_OFFSET).store(to.get(), Release);
-        Ok(())
+        Ok(remainder)
     }
 
     fn producer(&self) -> SlotIndex {
@@ -245,23 +302,24 @@ impl EventQueue {
         Ok(())
     }
 
-    /// Takes over what `old` holds, in order. The process must not take anything away meanwhile.
+    /// Begins to have another queue take over what this one holds.
+    pub(crate) fn transfer(&self) -> Transfer {
+        Transfer::new(self.consumer())
+    }
+
+    /// Has this new queue take over some more of what `old` holds, in order; it may be used when nothing
+    /// remains. Meanwhile elements may be added to `old`. The process must not take any away.
     ///
-    /// Fails with `EINVAL`, and changes nothing, when there is more than fits.
-    pub(crate) fn take_over(&mut self, old: &Self) -> Result {
-        let mut from = old.consumer();
-        if old.ring.layout.used(old.next, from) > self.capacity() {
-            return Err(EINVAL);
+    /// Fails with `EINVAL` when there is more than fits.
+    pub(crate) fn take_over(&mut self, old: &Self, transfer: &mut Transfer) -> Result<Remainder> {
+        let remainder = transfer.advance(&old.ring, old.next, &self.ring)?;
+        if remainder == Remainder::None {
+            self.next = self.ring.layout.slot(transfer.copied);
+            self.ring
+                .word(PRODUCER_OFFSET)
+                .store(self.next.get(), Release);
         }
-        while from != old.next {
-            self.ring.copy(self.next, &old.ring, from);
-            self.next = self.ring.layout.next(self.next);
-            from = old.ring.layout.next(from);
-        }
-        self.ring
-            .word(PRODUCER_OFFSET)
-            .store(self.next.get(), Release);
-        Ok(())
+        Ok(remainder)
     }
 
     fn consumer(&self) -> SlotIndex {

@@ -18,6 +18,7 @@ use super::device::RoceDevice;
 use super::mmap_offer::OfferedQueue;
 use super::objects::Objects;
 use super::pd::PdId;
+use super::queue::Remainder;
 use super::queue::WorkQueue;
 use super::rdma::unsupported;
 use super::rdma::Pd;
@@ -117,8 +118,13 @@ impl SharedReceiveQueue {
 }
 
 impl SharedReceiveQueue {
-    /// Makes the queue larger or smaller; receives in it stay.
-    fn resize(&self, max_wr: u32, user: UserData<'_, RoceDevice>) -> Result {
+    /// Makes the queue larger or smaller; receives in it stay. The limit is changed with it, if one is given.
+    fn resize(
+        &self,
+        max_wr: u32,
+        limit: Option<u32>,
+        user: UserData<'_, RoceDevice>,
+    ) -> Result {
         if !(1..=MAX_QUEUE_WR).contains(&max_wr) {
             return Err(EINVAL);
         }
@@ -130,18 +136,24 @@ impl SharedReceiveQueue {
         UserSlice::new(UserPtr::from_addr(address), response::MMAP_INFO_SIZE)
             .writer()
             .write_slice(&offer.info().encode())?;
-        let result = {
+        let mut transfer = self.state.lock().ring.transfer();
+        loop {
             let mut state = self.state.lock();
-            if ring.capacity() < state.limit {
-                Err(EINVAL)
-            } else {
-                ring.take_over(&state.ring)
-                    .map(|()| core::mem::swap(&mut state.ring, &mut ring))
+            let limit = limit.unwrap_or(state.limit);
+            if ring.capacity() < limit {
+                return Err(EINVAL);
             }
-        };
-        // Memory is freed with the lock released.
+            match ring.take_over(&state.ring, &mut transfer)? {
+                Remainder::Some => {}
+                Remainder::None => {
+                    core::mem::swap(&mut state.ring, &mut ring);
+                    state.limit = limit;
+                    break;
+                }
+            }
+        }
+        // With the lock released, because memory is freed.
         drop(ring);
-        result?;
         *self.offer.lock() = offer;
         Ok(())
     }
@@ -169,9 +181,8 @@ impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
 
     fn modify(&self, change: SrqModify, user: Option<UserData<'_, RoceDevice>>) -> Result {
         if let Some(max_wr) = change.max_wr {
-            self.resize(max_wr, user.ok_or_else(unsupported)?)?;
-        }
-        if let Some(limit) = change.limit {
+            self.resize(max_wr, change.limit, user.ok_or_else(unsupported)?)?;
+        } else if let Some(limit) = change.limit {
             let mut state = self.state.lock();
             if limit > state.ring.capacity() {
                 return Err(EINVAL);
