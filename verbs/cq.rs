@@ -44,7 +44,8 @@ enum Armed {
 enum Condition {
     /// It goes into the ring.
     Working,
-    /// It is lost: the ring overflowed, and the process was told (IBTA 11.2.8).
+    /// It is lost: the ring overflowed, and the process was told. The queue stays unusable, and so does each
+    /// QP that has something to tell by it (IBTA 11.6.3.1, 11.6.3.2).
     Overflowed,
     /// Nobody is there any more to whom it or an event could go.
     Destroyed,
@@ -108,17 +109,25 @@ impl CompletionQueue {
         Ok(offer)
     }
 
-    /// Adds a completion and raises the event that is due.
-    pub(crate) fn push(&self, completion: &Completion, solicitation: Solicitation) {
+    /// Adds a completion and raises the event that is due. If the completion is lost, the QP has to fail.
+    pub(crate) fn push(
+        &self,
+        completion: &Completion,
+        solicitation: Solicitation,
+    ) -> Result<(), Overflow> {
         let mut state = self.state.lock();
-        if state.condition != Condition::Working {
-            return;
+        match state.condition {
+            Condition::Working => {}
+            Condition::Overflowed => return Err(Overflow),
+            Condition::Destroyed => return Ok(()),
         }
-        if let Err(Overflow) = state.ring.push(&completion.encode()) {
-            state.condition = Condition::Overflowed;
-            self.events.error();
-            return;
-        }
+        state
+            .ring
+            .push(&completion.encode())
+            .inspect_err(|Overflow| {
+                state.condition = Condition::Overflowed;
+                self.events.error();
+            })?;
         let due = match state.armed {
             Armed::No => false,
             Armed::Solicited => {
@@ -131,6 +140,7 @@ impl CompletionQueue {
             state.armed = Armed::No;
             self.events.completion();
         }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use super::super::abi::completion::Opcode as CqeOpcode;
 use super::super::abi::send_wqe::Immediate;
 use super::super::counters::Counted;
 use super::super::counters::Counter;
+use super::super::queue::Overflow;
 use super::super::rdma;
 use super::super::rdma::QpState;
 use super::super::route::Errand;
@@ -83,7 +84,7 @@ impl QueuePair {
         let mut progress = Progress::None;
         while let Some(completion) = state.requester.poll_completion() {
             state.send_queue.release();
-            self.complete_send(&completion);
+            self.complete_send(state, &completion);
             progress = Progress::Some;
         }
         while let Some(completion) = state.responder.poll_completion() {
@@ -176,7 +177,16 @@ impl QueuePair {
         }
     }
 
-    fn complete_send(&self, completion: &SendCompletion) {
+    /// A completion was lost: the process would wait for it for ever, so it is told that the QP does not work
+    /// any more (IBTA 11.6.3.2, local work queue catastrophic error).
+    fn on_lost_completion(&self, state: &mut State) {
+        if state.state != QpState::Err {
+            self.fail(state);
+            self.events.raise(rdma::QpEvent::Fatal);
+        }
+    }
+
+    fn complete_send(&self, state: &mut State, completion: &SendCompletion) {
         self.objects.counters.count_send(completion.status);
         if !completion.is_reported() {
             return;
@@ -195,10 +205,13 @@ impl QueuePair {
             qp_num: self.qpn.get(),
             src_qp: 0,
         };
-        self.send_cq.push(&completion, Solicitation::Unsolicited);
+        let pushed = self.send_cq.push(&completion, Solicitation::Unsolicited);
+        if let Err(Overflow) = pushed {
+            self.on_lost_completion(state);
+        }
     }
 
-    fn complete_receive(&self, state: &State, completion: &ReceiveCompletion) {
+    fn complete_receive(&self, state: &mut State, completion: &ReceiveCompletion) {
         let opcode = match completion.opcode {
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => CqeOpcode::Receive,
             Opcode::WriteWithImm => CqeOpcode::ReceiveWriteImmediate,
@@ -218,17 +231,19 @@ impl QueuePair {
             qp_num: self.qpn.get(),
             src_qp: state.attributes.destination_qpn.get(),
         };
-        self.recv_cq.push(&completion, solicitation);
+        if let Err(Overflow) = self.recv_cq.push(&completion, solicitation) {
+            self.on_lost_completion(state);
+        }
     }
 
-    /// Flushes receives that were never taken.
-    fn flush_receives(&self, state: &mut State) {
+    /// Flushes receives that were never taken, but not too many. Returns how many.
+    fn flush_receives(&self, state: &mut State) -> u32 {
         if state.receive_flush != ReceiveFlush::Ring {
-            return;
+            return 0;
         }
-        for _ in 0..state.receive_queue.capacity() {
+        for flushed in 0..FLUSH_STEP {
             let Some(wr_id) = state.receive_queue.flush_next() else {
-                return;
+                return flushed;
             };
             let completion = Completion {
                 wr_id,
