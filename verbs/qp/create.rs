@@ -34,6 +34,7 @@ use super::super::route::Urgency;
 use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
+use super::settle::Progress;
 use super::Agreement;
 use super::EarlyRequest;
 use super::QueuePair;
@@ -104,6 +105,7 @@ impl State {
             timer_at: None,
             is_destroyed: false,
             flush_interval: None,
+            backlog: Progress::None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
             agreement: Agreement::Pending,

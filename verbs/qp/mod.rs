@@ -28,6 +28,7 @@ use kernel::workqueue::DelayedWork;
 use self::attributes::Attributes;
 use self::receive_queue::ReceiveQueue;
 use self::send_queue::SendQueue;
+use self::settle::Progress;
 use super::counters::Counted;
 use super::cq::CompletionQueue;
 use super::objects::Objects;
@@ -68,7 +69,8 @@ pub(crate) const LIMITS: Limits = Limits {
 
 /// Id of the work that serves the protocol's timers.
 const TIMER: u64 = 0;
-/// Id of the work that looks for receives posted to a QP in the error state.
+/// Id of the work that does what a thread of others has left, and looks for receives posted to a QP in the error
+/// state.
 const FLUSHER: u64 = 1;
 
 /// The part of a QP that changes.
@@ -87,6 +89,8 @@ struct State {
     is_destroyed: bool,
     /// How long the flusher sleeps, in milliseconds, once it is needed.
     flush_interval: Option<u32>,
+    /// What the last round of settling came to: there may be more to do.
+    backlog: Progress,
     receive_flush: ReceiveFlush,
     /// Whether a request came before the QP was ready for it.
     early_request: EarlyRequest,

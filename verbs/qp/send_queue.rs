@@ -111,19 +111,24 @@ impl SendQueue {
         self.ring.memory()
     }
 
-    /// Posts what the process has put into the ring, as far as there is room.
+    /// Posts up to `limit` requests that the process has put into the ring, as far as there is room. Returns
+    /// how many.
     pub(super) fn drain(
         &mut self,
         requester: &mut Requester<KernelTables>,
         rule: SignallingRule,
         now: Instant,
-    ) {
-        while requester.room() > 0 {
+        limit: u32,
+    ) -> u32 {
+        let mut posted = 0;
+        while posted < limit && requester.room() > 0 {
             let Some(taken) = self.ring.take() else {
-                return;
+                break;
             };
             self.post(taken, requester, rule, now);
+            posted += 1;
         }
+        posted
     }
 
     /// Drops what the process has put into the ring.

@@ -37,13 +37,18 @@ use crate::transport::status::QpEvent;
 use crate::transport::timing::AckTimeout;
 use crate::transport::timing::RetryLimit;
 
-/// Rounds of posting and completing in one go. A process that adds to its queues as fast as they are
-/// flushed must not keep a thread for ever.
-const MAX_ROUNDS: u32 = 64;
+/// Rounds of posting and completing in one go: what is posted may fail at once, and what is posted behind it
+/// is flushed.
+const MAX_ROUNDS: u32 = 4;
+
+/// Requests, and receives, that are flushed in one round. The thread serves other processes too, so what is
+/// beyond is left to the QP's own work: a process that adds to its queues as fast as they are flushed keeps
+/// nobody waiting.
+const FLUSH_STEP: u32 = 64;
 
 /// Whether a round changed anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     None,
     Some,
 }
@@ -55,12 +60,17 @@ impl QueuePair {
         if state.is_destroyed {
             return RailSet::NONE;
         }
+        let mut progress = Progress::Some;
         for _ in 0..MAX_ROUNDS {
-            if self.settle_once(state, now) == Progress::None {
+            progress = self.settle_once(state, now);
+            if progress == Progress::None {
                 break;
             }
         }
-        if state.state == QpState::Err {
+        state.backlog = progress;
+        if progress == Progress::Some {
+            self.settle_later();
+        } else if state.state == QpState::Err {
             self.start_flusher(state);
         }
         self.count(state);
@@ -102,18 +112,19 @@ impl QueuePair {
         }
         match state.state {
             QpState::Rts | QpState::Err => {
-                let room = state.requester.room();
-                state
-                    .send_queue
-                    .drain(&mut state.requester, self.signalling, now);
-                if state.requester.room() != room {
+                let limit = match state.state {
+                    QpState::Err => FLUSH_STEP,
+                    _ => u32::MAX,
+                };
+                let requester = &mut state.requester;
+                if state.send_queue.drain(requester, self.signalling, now, limit) > 0 {
                     progress = Progress::Some;
                 }
             }
             QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {}
         }
-        if state.state == QpState::Err {
-            self.flush_receives(state);
+        if state.state == QpState::Err && self.flush_receives(state) > 0 {
+            progress = Progress::Some;
         }
         progress
     }
@@ -254,8 +265,10 @@ impl QueuePair {
                 qp_num: self.qpn.get(),
                 src_qp: state.attributes.destination_qpn.get(),
             };
-            self.recv_cq.push(&completion, Solicitation::Unsolicited);
+            // Nothing is left to be done if it is lost: the QP has failed.
+            let _ = self.recv_cq.push(&completion, Solicitation::Unsolicited);
         }
+        FLUSH_STEP
     }
 
     /// The rails for which there are frames.

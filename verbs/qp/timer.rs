@@ -12,6 +12,7 @@ use kernel::workqueue::WorkItem;
 use super::super::rdma::QpState;
 use super::super::route::RouteHandle;
 use super::super::route::Urgency;
+use super::settle::Progress;
 use super::QueuePair;
 use super::State;
 use super::FLUSHER;
@@ -25,6 +26,9 @@ use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
 
+/// How soon the QP's own work goes on with what was too much at a time, in milliseconds: late enough for it to take
+/// no more than a small share of a processor.
+const BACKLOG_DELAY: u32 = 1;
 /// How soon after entering the error state receives posted since are looked for, in milliseconds.
 const FLUSH_INTERVAL_MIN: u32 = 5;
 /// How often at least, as long as the QP is in the error state.
@@ -76,6 +80,11 @@ impl QueuePair {
             delayed::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN));
         }
     }
+
+    /// Goes on soon, in the QP's own work.
+    pub(super) fn settle_later(self: &Arc<Self>) {
+        delayed::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY));
+    }
 }
 
 impl WorkItem<TIMER> for QueuePair {
@@ -100,15 +109,17 @@ impl WorkItem<FLUSHER> for QueuePair {
     fn run(this: Arc<QueuePair>) {
         let mut guard = this.state.lock();
         let state = &mut *guard;
-        if state.is_destroyed || state.state != QpState::Err {
+        if state.is_destroyed {
             return;
         }
         let rails = this.settle(state, clock::now());
-        let interval = state.flush_interval.map_or(FLUSH_INTERVAL_MIN, |last| {
-            (last * 2).min(FLUSH_INTERVAL_MAX)
-        });
-        state.flush_interval = Some(interval);
-        delayed::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
+        if state.backlog == Progress::None && state.state == QpState::Err {
+            let interval = state.flush_interval.map_or(FLUSH_INTERVAL_MIN, |last| {
+                (last * 2).min(FLUSH_INTERVAL_MAX)
+            });
+            state.flush_interval = Some(interval);
+            delayed::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
+        }
         this.schedule(guard, rails, Urgency::Deferred);
     }
 }
