@@ -17,9 +17,10 @@ use crate::root::Root;
 use crate::root_cargo;
 
 /// Names of the programs.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     "verbs-verify",
     "verbs-errors",
+    "verbs-limits",
     "verbs-flow",
     "verbs-stress",
     "allreduce",

@@ -31,6 +31,9 @@ use crate::workbench::CPUS;
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// Time limit of making as many objects as there may be, twice.
+const LIMITS_LIMIT: Duration = Duration::from_secs(600);
+
 /// Time limit of messages of 2^31 bytes: a minute on an idle machine.
 const LONGEST_LIMIT: Duration = Duration::from_secs(900);
 
@@ -115,6 +118,10 @@ pub fn suite() -> Suite {
             test("verify", |s| verify(s, Path::Cable)),
             test("verify-loopback", |s| verify(s, Path::Loopback)),
             test("errors", errors),
+            Test {
+                limit: LIMITS_LIMIT,
+                ..test("limits", limits)
+            },
             test("all-reduce", all_reduce),
             Test {
                 limit: LONGEST_LIMIT,
@@ -254,6 +261,20 @@ fn longest_messages(stage: &Stage<'_>) -> Result<Outcome> {
 fn errors(stage: &Stage<'_>) -> Result<Outcome> {
     let report = client_program(stage, Path::Cable, "verbs-errors", "")?;
     client_report::no_errors(stage, &report)?;
+    Ok(Outcome::Passed)
+}
+
+/// Runs in a control group of its own, to see what it is charged for.
+fn limits(stage: &Stage<'_>) -> Result<Outcome> {
+    let script = "\
+        group=/sys/fs/cgroup\n\
+        mountpoint -q $group || mount -t cgroup2 none $group || exit\n\
+        echo +memory > $group/cgroup.subtree_control && mkdir -p $group/limits || exit\n\
+        echo $$ > $group/limits/cgroup.procs || exit\n\
+        cat /sys/class/infiniband/usb4_roce0/fw_ver | grep -q . || exit\n";
+    let program = format!("{script}/lab/share/verbs-limits --device {DEVICE}");
+    let report = stage.shell("a", &program, LIMITS_LIMIT)?;
+    stage.note(&report);
     Ok(Outcome::Passed)
 }
 

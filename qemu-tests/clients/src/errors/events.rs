@@ -20,6 +20,7 @@ use crate::verbs::Pd;
 use crate::verbs::Qp;
 use crate::verbs::QpCapacity;
 use crate::verbs::QpInit;
+use crate::verbs::QpState;
 use crate::verbs::SendFlags;
 use crate::verbs::Srq;
 use crate::verbs::Status;
@@ -44,6 +45,7 @@ const NO_EVENT: Duration = Duration::from_millis(300);
 pub fn cases() -> Vec<Case> {
     vec![
         cq_overflow(),
+        cq_overflow_ends_qp(),
         srq_limit(),
         last_wqe_reached(),
         last_wqe_reached_in_init(),
@@ -87,6 +89,33 @@ fn cq_overflow() -> Case {
                     end.qp.post_send(&[request(id, end.write(), &sges)])?;
                 }
                 expect_event(env, EventKind::CQ_ERR, Subject::Cq(end.cq.id()))?;
+            }
+            peer.barrier("overflowed")?;
+            Ok(Outcome::Pass)
+        })
+    })
+}
+
+/// A completion that there is no room for is not lost in silence: the queue pair fails (11.6.3.2).
+fn cq_overflow_ends_qp() -> Case {
+    Case::new("cq_overflow_ends_qp", |env, peer| {
+        let config = EndConfig {
+            send_wr: 256,
+            cq_depth: 4,
+            ..EndConfig::default()
+        };
+        with_end(env, peer, &config, |end, peer| {
+            if env.side == Side::Client {
+                let room = end.cq.depth();
+                let sges = [end.mr.sge(0..64)];
+                for id in 0..room as u64 + 2 {
+                    end.qp.post_send(&[request(id, end.write(), &sges)])?;
+                }
+                expect_event(env, EventKind::QP_FATAL, Subject::Qp(end.qp.qpn()))?;
+                end.expect_state(QpState::Err)?;
+                for id in 0..room as u64 {
+                    end.expect(id, &[Status::SUCCESS])?;
+                }
             }
             peer.barrier("overflowed")?;
             Ok(Outcome::Pass)

@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::bootstrap::Side;
 use crate::endpoint;
 use crate::pattern::Pattern;
+use crate::verbs::Access;
 use crate::verbs::Mr;
 use crate::verbs::Operation;
 use crate::verbs::QpAttr;
@@ -44,7 +45,9 @@ const IN_FLIGHT: u64 = 4;
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
     vec![
-        flush_both_queues(),
+        flush_both_queues("err_flushes_both_queues", 8),
+        // More than a device flushes in one go, or works on at a time.
+        flush_both_queues("err_flushes_deep_queues", 1500),
         flush_after_err(),
         unsignalled_failure_completes(),
         peer_gone("peer_destroyed", |end| Ok(end.qp.destroy()?)),
@@ -65,25 +68,37 @@ pub fn cases() -> Vec<Case> {
         destroy_with_work_in_flight(),
         remote_dereg_in_flight(),
         local_dereg_in_flight(),
+        quiet_when_done("reset_in_flight", &[Status::RETRY_EXC_ERR], |end, _| {
+            Ok(end.qp.modify(QpAttr::to_state(QpState::Reset))?)
+        }),
+        quiet_when_done("rereg_in_flight", &[Status::REM_ACCESS_ERR], |_, victim| {
+            Ok(victim.change_access(Access::LOCAL_WRITE | Access::REMOTE_READ)?)
+        }),
     ]
 }
 
 /// No receive at the peer, so the SENDs are outstanding when the queue pair fails.
-fn flush_both_queues() -> Case {
-    Case::new("err_flushes_both_queues", |env, peer| {
-        const COUNT: u64 = 8;
-        const FIRST_RECV: u64 = 100;
-        with_end(env, peer, &EndConfig::default(), |end, peer| {
+fn flush_both_queues(name: &str, count: u32) -> Case {
+    Case::new(name, move |env, peer| {
+        const FIRST_RECV: u64 = 1 << 32;
+        let config = EndConfig {
+            send_wr: count,
+            recv_wr: count,
+            cq_depth: 2 * count,
+            ..EndConfig::default()
+        };
+        let count = u64::from(count);
+        with_end(env, peer, &config, |end, peer| {
             if env.side == Side::Client {
                 let sges = [end.mr.sge(0..64)];
-                for id in 0..COUNT {
+                for id in 0..count {
                     end.post_recv(FIRST_RECV + id, &sges)?;
                     end.qp.post_send(&[request(id, SEND, &sges)])?;
                 }
                 end.qp.fail()?;
                 let mut sends = Vec::new();
                 let mut receives = Vec::new();
-                for _ in 0..2 * COUNT {
+                for _ in 0..2 * count {
                     let completion = next_completion(end.cq, env.limit)?;
                     ensure!(
                         completion.status == Status::WR_FLUSH_ERR,
@@ -96,7 +111,7 @@ fn flush_both_queues() -> Case {
                         id => receives.push(id - FIRST_RECV),
                     }
                 }
-                let order: Vec<u64> = (0..COUNT).collect();
+                let order: Vec<u64> = (0..count).collect();
                 ensure!(sends == order, "sends were flushed in the order {sends:?}");
                 ensure!(
                     receives == order,
@@ -337,13 +352,10 @@ fn remote_dereg_in_flight() -> Case {
             match env.side {
                 Side::Server => {
                     let victim = Mr::new(end.pd, end.buffer, 0..LARGE, FULL_ACCESS)?;
+                    let first = end.buffer.load_u64(0);
                     peer.send(&victim.remote())?;
                     // Into the middle of the transfers.
-                    let first = end.buffer.load_u64(0);
-                    let deadline = Instant::now() + env.limit;
-                    while end.buffer.load_u64(0) == first && Instant::now() < deadline {
-                        thread::yield_now();
-                    }
+                    await_change(&end, first);
                     victim.deregister()?;
                     let before = end.buffer.to_vec(0..LARGE);
                     thread::sleep(AFTERMATH);
@@ -367,6 +379,75 @@ fn remote_dereg_in_flight() -> Case {
             Ok(Outcome::Pass)
         })
     })
+}
+
+/// Once `end_placement` has returned, memory must not change any more, not even by the rest of a payload that
+/// is half in place.
+fn quiet_when_done(
+    name: &str,
+    statuses: &'static [Status],
+    end_placement: impl for<'a> Fn(&End<'_>, &Mr<'a>) -> Result<()> + Sync + 'static,
+) -> Case {
+    /// Small enough to be overwritten while a segment is placed.
+    const SIZE: usize = 256 << 10;
+    const ROUNDS: u64 = 20;
+    const WRITES: u64 = 16;
+    /// 67 ms: nobody waits long for a peer that has been reset.
+    const TIMEOUT: u8 = 14;
+    Case::new(name, move |env, peer| {
+        let config = EndConfig {
+            memory: SIZE,
+            timeout: TIMEOUT,
+            retry_cnt: 2,
+            ..EndConfig::default()
+        };
+        for round in 0..ROUNDS {
+            with_end(env, peer, &config, |end, peer| {
+                match env.side {
+                    Side::Server => {
+                        let victim = Mr::new(end.pd, end.buffer, 0..SIZE, FULL_ACCESS)?;
+                        let marks = Pattern::new(&[round]).bytes(0, SIZE);
+                        let first = end.buffer.load_u64(0);
+                        peer.send(&victim.remote())?;
+                        await_change(&end, first);
+                        end_placement(&end, &victim)?;
+                        end.buffer.write(0, &marks);
+                        thread::sleep(AFTERMATH / 6);
+                        ensure!(
+                            end.buffer.first_difference(0, &marks).is_none(),
+                            "memory changed afterwards, in round {round}"
+                        );
+                        peer.barrier("ended")?;
+                    }
+                    Side::Client => {
+                        let remote = peer.recv()?;
+                        let sges = [end.mr.sge(0..SIZE)];
+                        for id in 0..WRITES {
+                            let write = Operation::Write { remote, imm: None };
+                            end.qp.post_send(&[request(id, write, &sges)])?;
+                        }
+                        for _ in 0..WRITES {
+                            let status = next_completion(end.cq, env.limit)?.status;
+                            let is_expected = statuses.contains(&status)
+                                || [Status::SUCCESS, Status::WR_FLUSH_ERR].contains(&status);
+                            ensure!(is_expected, "a WRITE ended with {status}");
+                        }
+                        peer.barrier("ended")?;
+                    }
+                }
+                Ok(Outcome::Pass)
+            })?;
+        }
+        Ok(Outcome::Pass)
+    })
+}
+
+/// Waits until the peer has begun to write to this end's memory, which began with `first` before.
+fn await_change(end: &End<'_>, first: u64) {
+    let deadline = Instant::now() + end.env.limit;
+    while end.buffer.load_u64(0) == first && Instant::now() < deadline {
+        thread::yield_now();
+    }
 }
 
 fn local_dereg_in_flight() -> Case {

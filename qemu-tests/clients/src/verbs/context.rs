@@ -66,6 +66,16 @@ pub fn device_names() -> Result<Vec<String>> {
 /// What a device can do at most.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceLimits {
+    /// Protection domains.
+    pub max_pd: u32,
+    /// Completion queues.
+    pub max_cq: u32,
+    /// Queue pairs.
+    pub max_qp: u32,
+    /// Memory regions.
+    pub max_mr: u32,
+    /// Address handles.
+    pub max_ah: u32,
     /// WQEs in one work queue.
     pub max_qp_wr: u32,
     /// Scatter/gather elements in one WQE.
@@ -143,6 +153,11 @@ impl Context {
         let count = |value: i32| u32::try_from(value).unwrap_or(0);
         let small = |value: i32| u8::try_from(value.max(0)).unwrap_or(u8::MAX);
         Ok(DeviceLimits {
+            max_pd: count(attr.max_pd),
+            max_cq: count(attr.max_cq),
+            max_qp: count(attr.max_qp),
+            max_mr: count(attr.max_mr),
+            max_ah: count(attr.max_ah),
             max_qp_wr: count(attr.max_qp_wr),
             max_sge: count(attr.max_sge),
             max_cqe: count(attr.max_cqe),

@@ -6,6 +6,7 @@
 //! forbids. Device access to memory is bounded by [`Mr`], which borrows its [`Buffer`]; keys and
 //! addresses in work requests are plain numbers, since a wrong one is refused by the device.
 
+mod ah;
 mod completion;
 mod context;
 mod cq;
@@ -23,6 +24,7 @@ mod srq;
 mod sys;
 mod work_request;
 
+pub use ah::Ah;
 pub use completion::Completion;
 pub use completion::Opcode;
 pub use completion::Status;

@@ -94,6 +94,19 @@ pub struct AddressVector {
 /// Hops that a packet may take: one cable needs one, a switched network more.
 const HOP_LIMIT: u8 = 64;
 
+impl AddressVector {
+    pub(super) fn to_raw(self) -> sys::ibv_ah_attr {
+        // SAFETY: ibv_ah_attr is integers and a GID; zeroes are a valid value.
+        let mut raw: sys::ibv_ah_attr = unsafe { std::mem::zeroed() };
+        raw.is_global = 1;
+        raw.port_num = self.port.0;
+        raw.grh.dgid.raw = self.dgid.0;
+        raw.grh.sgid_index = self.sgid_index.0;
+        raw.grh.hop_limit = HOP_LIMIT;
+        raw
+    }
+}
+
 /// A set of attributes; those that are `None` stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QpAttr {
@@ -201,11 +214,7 @@ impl QpAttr {
         }
         if let Some(address) = self.address {
             set(sys::IBV_QP_AV);
-            raw.ah_attr.is_global = 1;
-            raw.ah_attr.port_num = address.port.0;
-            raw.ah_attr.grh.dgid.raw = address.dgid.0;
-            raw.ah_attr.grh.sgid_index = address.sgid_index.0;
-            raw.ah_attr.grh.hop_limit = HOP_LIMIT;
+            raw.ah_attr = address.to_raw();
         }
         (raw, mask as i32)
     }
