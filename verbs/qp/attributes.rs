@@ -11,6 +11,7 @@ use super::super::rdma::AccessFlags;
 use super::super::rdma::AhAttributes;
 use super::super::rdma::GidType;
 use super::super::rdma::Mtu;
+use super::super::rdma::PathMigration;
 use super::super::rdma::PortNumber;
 use super::super::rdma::QpAttributes;
 use super::super::rdma::QpCap;
@@ -94,7 +95,10 @@ impl Attributes {
             }
         }
         at_most(change.pkey_index(), 0)?;
-        if change.has_alternate_path() {
+        let migrates = change
+            .path_migration()
+            .is_some_and(|state| state != PathMigration::Migrated);
+        if change.has_alternate_path() || migrates {
             return Err(EINVAL);
         }
         if let Some(access) = change.access().transpose()? {
@@ -108,7 +112,7 @@ impl Attributes {
             new.access = access;
         }
         if let Some(path) = change.path().transpose()? {
-            // RoCE v1 GIDs are in the table too, but nothing here could tell the difference.
+            // The table has no others; but nothing here could tell the difference.
             let is_v2 = path
                 .source
                 .is_none_or(|source| source.gid_type == GidType::RoceUdpEncap);

@@ -133,6 +133,7 @@ pub(crate) use queue_pair::{
     Signalling, //
 };
 pub(crate) use queue_pair_attributes::{
+    PathMigration,
     QpAttributes,
     QpModify,
     QpState,

@@ -60,6 +60,24 @@ impl QpState {
     }
 }
 
+/// State of automatic path migration (IBTA 17.2.8).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PathMigration {
+    /// There is one path: no other was given, or it is the one in use.
+    Migrated,
+    /// The alternate path is to be used when the first one fails, or as soon as the peer is ready for that.
+    Wanted,
+}
+
+impl PathMigration {
+    fn from_raw(raw: bindings::ib_mig_state) -> Self {
+        match raw {
+            bindings::ib_mig_state_IB_MIG_MIGRATED => Self::Migrated,
+            _ => Self::Wanted,
+        }
+    }
+}
+
 /// A permitted change of state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transition {
@@ -174,6 +192,14 @@ impl<'a> QpModify<'a> {
     /// Whether an alternate path is given.
     pub(crate) fn has_alternate_path(&self) -> bool {
         self.mask & bindings::ib_qp_attr_mask_IB_QP_ALT_PATH != 0
+    }
+
+    /// What is to become of the alternate path.
+    pub(crate) fn path_migration(&self) -> Option<PathMigration> {
+        self.select(
+            bindings::ib_qp_attr_mask_IB_QP_PATH_MIG_STATE,
+            PathMigration::from_raw(self.raw.path_mig_state),
+        )
     }
 
     /// Largest payload of a packet.
