@@ -7,6 +7,10 @@
 #include "bindings_helper.h"
 #include "layout_generated.h"
 
+#if !defined(CONFIG_SPARSEMEM_VMEMMAP) && !defined(CONFIG_FLATMEM)
+#error "lists of pages take neighbouring struct pages for neighbouring memory: SPARSEMEM_VMEMMAP or FLATMEM is needed"
+#endif
+
 struct device *stream_shim_find_child(struct device *parent, const char *name)
 {
 	return device_find_child_by_name(parent, name);

@@ -62,7 +62,7 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
             return Err(ENOMEM);
         }
         let number = self.free_number().ok_or(ENOMEM)?;
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let object = make(number)?;
         self.entries
             .lock()

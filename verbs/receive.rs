@@ -81,8 +81,8 @@ impl ReceiveStore {
     pub(crate) fn new(count: usize, max_sge: u32) -> Result<Self> {
         let stride = max_sge as usize * SGE_SIZE;
         Ok(Self {
-            elements: KVVec::from_elem(0, count * stride, GFP_KERNEL)?,
-            sizes: KVVec::from_elem(0, count, GFP_KERNEL)?,
+            elements: KVVec::from_elem(0, count * stride, GFP_KERNEL_ACCOUNT)?,
+            sizes: KVVec::from_elem(0, count, GFP_KERNEL_ACCOUNT)?,
             stride,
             head: 0,
             used: 0,

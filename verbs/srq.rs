@@ -85,7 +85,7 @@ impl SharedReceiveQueue {
                     }),
                     offer <- new_mutex!(offer),
                 }),
-                GFP_KERNEL,
+                GFP_KERNEL_ACCOUNT,
             )
         })?;
         user.respond(&response::encode_srq(info, srq.number))
@@ -119,12 +119,7 @@ impl SharedReceiveQueue {
 
 impl SharedReceiveQueue {
     /// Makes the queue larger or smaller; receives in it stay. The limit is changed with it, if one is given.
-    fn resize(
-        &self,
-        max_wr: u32,
-        limit: Option<u32>,
-        user: UserData<'_, RoceDevice>,
-    ) -> Result {
+    fn resize(&self, max_wr: u32, limit: Option<u32>, user: UserData<'_, RoceDevice>) -> Result {
         if !(1..=MAX_QUEUE_WR).contains(&max_wr) {
             return Err(EINVAL);
         }

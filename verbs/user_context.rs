@@ -25,7 +25,7 @@ impl ProcessContext {
 
 impl UserContextOps<RoceDevice> for ProcessContext {
     fn create(_device: &Device<RoceDevice>) -> impl PinInit<Self, Error> {
-        Arc::pin_init(MmapOffers::new(), GFP_KERNEL).map(|offers| Self { offers })
+        Arc::pin_init(MmapOffers::new(), GFP_KERNEL_ACCOUNT).map(|offers| Self { offers })
     }
 
     fn mmap(&self, request: MmapRequest<'_>) -> Result {

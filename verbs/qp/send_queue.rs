@@ -76,9 +76,9 @@ impl SendQueue {
                 max_sge: (stride / SGE_SIZE) as u32,
                 max_inline: stride as u32,
             },
-            store: KVVec::from_elem(0, (active + 1) * stride, GFP_KERNEL)?,
+            store: KVVec::from_elem(0, (active + 1) * stride, GFP_KERNEL_ACCOUNT)?,
             stride,
-            sources: KVVec::from_elem(Source::Inline(0), active, GFP_KERNEL)?,
+            sources: KVVec::from_elem(Source::Inline(0), active, GFP_KERNEL_ACCOUNT)?,
             ring,
         })
     }

@@ -53,7 +53,7 @@ impl<R> Gate<R> {
                 users: Atomic::new(1),
                 closed <- Completion::new(),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

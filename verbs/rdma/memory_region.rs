@@ -101,7 +101,7 @@ impl<D: Driver> MemoryRegion<D> {
     }
 
     fn allocate(pd: &Pd<D>, data: impl PinInit<D::Mr, Error>) -> Result<*mut bindings::ib_mr> {
-        let mut this = KBox::<Self>::new_uninit(GFP_KERNEL)?;
+        let mut this = KBox::<Self>::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let slot = this.as_mut_ptr();
 
         // SAFETY: `slot` is valid to write. The box is leaked below or freed without dropping its

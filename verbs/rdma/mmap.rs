@@ -8,7 +8,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    alloc::KVec,
+    alloc::KVVec,
     error::to_result,
     new_mutex,
     page::{
@@ -29,7 +29,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `memory` is an area of `size` bytes from `vmalloc_user()`.
+/// `memory` is an area of `size` bytes of `vmalloc()`, in pages that may be mapped into processes.
 pub(crate) struct MmapBuffer {
     memory: NonNull<u8>,
     size: usize,
@@ -41,7 +41,7 @@ unsafe impl Send for MmapBuffer {}
 unsafe impl Sync for MmapBuffer {}
 
 impl MmapBuffer {
-    /// Allocates `size` bytes, rounded up to whole pages. May sleep.
+    /// Allocates `size` bytes, rounded up to whole pages, at the expense of the calling process. May sleep.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl MmapBuffer {
     pub(crate) fn new(size: usize) -> Result<Arc<Self>> {
         let size = page_align(size).filter(|&size| size != 0).ok_or(EINVAL)?;
         // SAFETY: The size is not zero.
-        let memory = unsafe { bindings::rdma_shim_vmalloc_user(size) };
+        let memory = unsafe { bindings::rdma_shim_alloc_user(size) };
         let memory = NonNull::new(memory).ok_or(ENOMEM)?;
 
         // INVARIANT: As just allocated. An error of `Arc::new` drops the value.
@@ -58,7 +58,7 @@ impl MmapBuffer {
                 memory: memory.cast(),
                 size,
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?)
     }
 
@@ -127,10 +127,10 @@ impl MmapRequest<'_> {
         if self.size() > buffer.size() {
             return Err(EINVAL);
         }
-        // SAFETY: By the types' invariants, the area is being set up and the memory is from
-        // `vmalloc_user()`. Every page that is mapped gets a reference of its own.
+        // SAFETY: By the types' invariants, the area is being set up, and the memory is an area of
+        // `vmalloc()` that is not smaller. Every page that is mapped gets a reference of its own.
         to_result(unsafe {
-            bindings::remap_vmalloc_range(self.vma.as_ptr(), buffer.memory.as_ptr().cast(), 0)
+            bindings::rdma_shim_map_user(self.vma.as_ptr(), buffer.memory.as_ptr().cast())
         })
     }
 }
@@ -157,7 +157,7 @@ struct Pending {
 
 struct Offers {
     next_offset: u64,
-    pending: KVec<Pending>,
+    pending: KVVec<Pending>,
 }
 
 /// The buffers that a process has been offered and has not mapped yet.
@@ -177,7 +177,7 @@ impl MmapOffers {
             offers <- new_mutex!(Offers {
                 // Offset 0 is what a process passes that was offered nothing.
                 next_offset: mapping_alignment(),
-                pending: KVec::new(),
+                pending: KVVec::new(),
             }),
         })
     }
@@ -198,7 +198,7 @@ impl MmapOffers {
 
         offers
             .pending
-            .push(Pending { offset, buffer }, GFP_KERNEL)?;
+            .push(Pending { offset, buffer }, GFP_KERNEL_ACCOUNT)?;
         offers.next_offset = next_offset;
         Ok(MmapOffer { offset, size })
     }

@@ -69,14 +69,35 @@ struct scatterlist *rdma_shim_sg_next(struct scatterlist *entry)
 	return sg_next(entry);
 }
 
+#if !defined(CONFIG_SPARSEMEM_VMEMMAP) && !defined(CONFIG_FLATMEM)
+#error "neighbouring struct pages must stand for neighbouring memory: SPARSEMEM_VMEMMAP or FLATMEM is needed"
+#endif
+
 struct page *rdma_shim_sg_nth_page(struct scatterlist *entry, size_t index)
 {
 	return sg_page(entry) + index;
 }
 
-void *rdma_shim_vmalloc_user(size_t size)
+/* As vmalloc_user(), but charged to the control group of the process, whose fault it is if there is too little. */
+void *rdma_shim_alloc_user(size_t size)
 {
-	return vmalloc_user(size);
+	return __vmalloc(size, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+}
+
+/* As remap_vmalloc_range(), which only takes memory of vmalloc_user(). */
+int rdma_shim_map_user(struct vm_area_struct *vma, void *memory)
+{
+	unsigned long address;
+	int ret;
+
+	for (address = vma->vm_start; address < vma->vm_end; address += PAGE_SIZE) {
+		ret = vm_insert_page(vma, address, vmalloc_to_page(memory));
+		if (ret)
+			return ret;
+		memory += PAGE_SIZE;
+	}
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	return 0;
 }
 
 size_t rdma_shim_vma_size(const struct vm_area_struct *vma)

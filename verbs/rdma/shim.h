@@ -26,7 +26,8 @@ struct ib_umem *rdma_shim_ib_umem_get_va(struct ib_device *device, unsigned long
 struct scatterlist *rdma_shim_sg_next(struct scatterlist *entry);
 struct page *rdma_shim_sg_nth_page(struct scatterlist *entry, size_t index);
 
-void *rdma_shim_vmalloc_user(size_t size);
+void *rdma_shim_alloc_user(size_t size);
+int rdma_shim_map_user(struct vm_area_struct *vma, void *memory);
 size_t rdma_shim_vma_size(const struct vm_area_struct *vma);
 u64 rdma_shim_shmlba(void);
 
