@@ -170,10 +170,7 @@ mod tests {
         }
         let mut large = EventQueue::new(15, 64)?;
         let mut transfer = small.transfer();
-        assert_eq!(
-            large.take_over(&small, &mut transfer),
-            Ok(Remainder::None)
-        );
+        assert_eq!(large.take_over(&small, &mut transfer), Ok(Remainder::None));
         let process = Process(large.memory());
         assert_eq!(process.load(PRODUCER_OFFSET), 3);
         assert!(!large.is_empty());

@@ -5,52 +5,44 @@
 use core::num::NonZeroU32;
 
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 
 use super::abi::response;
 use super::device::RoceDevice;
-use super::objects::Objects;
+use super::quota::Place;
 use super::rdma::AhAttributes;
 use super::rdma::AhOps;
 use super::rdma::Pd;
 use super::rdma::UserData;
 
-/// Where datagrams go that name this handle by its number.
+/// A path that a process has named. There are no datagrams that could take it, so nothing is kept of it.
 pub(crate) struct PathHandle {
-    number: u32,
-    objects: Arc<Objects>,
+    _place: Place,
+}
+
+/// A number for the process to tell its handles apart.
+fn number() -> NonZeroU32 {
+    static NEXT: Atomic<u32> = Atomic::new(1);
+    NonZeroU32::new(NEXT.fetch_add(1, Relaxed)).unwrap_or(NonZeroU32::MIN)
 }
 
 impl PathHandle {
-    fn build(pd: &Pd<RoceDevice>, user: Option<UserData<'_, RoceDevice>>) -> Result<Arc<Self>> {
-        let objects = pd.device().objects();
-        let handle = objects.path_handles.add(|number| {
-            let handle = PathHandle {
-                number,
-                objects: objects.clone(),
-            };
-            Ok(Arc::new(handle, GFP_KERNEL)?)
-        })?;
-        if let Some(user) = user {
-            // The numbers of the table start above zero.
-            let number = NonZeroU32::new(handle.number).ok_or(EINVAL)?;
-            user.respond(&response::encode_ah(number))
-                .inspect_err(|_| handle.destroy())?;
-        }
-        Ok(handle)
+    fn build(pd: &Pd<RoceDevice>, user: UserData<'_, RoceDevice>) -> Result<Self> {
+        let place = pd.device().objects().path_handles.take()?;
+        user.respond(&response::encode_ah(number()))?;
+        Ok(Self { _place: place })
     }
 }
 
-impl AhOps<RoceDevice> for Arc<PathHandle> {
+impl AhOps<RoceDevice> for PathHandle {
     fn create(
         pd: &Pd<RoceDevice>,
         _path: AhAttributes,
-        user: Option<UserData<'_, RoceDevice>>,
+        user: UserData<'_, RoceDevice>,
     ) -> impl PinInit<Self, Error> {
         PathHandle::build(pd, user)
     }
 
-    fn destroy(&self) {
-        self.objects.path_handles.remove(self.number);
-    }
+    fn destroy(&self) {}
 }

@@ -17,6 +17,7 @@ use super::mmap_offer::OfferedQueue;
 use super::queue::EventQueue;
 use super::queue::Overflow;
 use super::queue::Remainder;
+use super::quota::Place;
 use super::rdma::unsupported;
 use super::rdma::CqEvents;
 use super::rdma::CqInit;
@@ -98,7 +99,7 @@ impl CompletionQueue {
                 }),
                 offer <- new_mutex!(offer),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -144,23 +145,48 @@ impl CompletionQueue {
     }
 }
 
+/// A completion queue as its process sees it.
+pub(crate) struct UserCompletionQueue {
+    queue: Arc<CompletionQueue>,
+    _place: Place,
+}
+
+impl UserCompletionQueue {
+    fn build(
+        device: &Device<RoceDevice>,
+        init: CqInit,
+        events: CqEvents,
+        user: Option<UserData<'_, RoceDevice>>,
+    ) -> Result<Self> {
+        Ok(Self {
+            _place: device.objects().completion_queues.take()?,
+            queue: CompletionQueue::build(init, events, user)?,
+        })
+    }
+
+    /// What QPs put their completions into.
+    pub(crate) fn queue(&self) -> &Arc<CompletionQueue> {
+        &self.queue
+    }
+}
+
 #[vtable]
-impl CqOps<RoceDevice> for Arc<CompletionQueue> {
+impl CqOps<RoceDevice> for UserCompletionQueue {
     fn create(
-        _device: &Device<RoceDevice>,
+        device: &Device<RoceDevice>,
         init: CqInit,
         events: CqEvents,
         user: Option<UserData<'_, RoceDevice>>,
     ) -> impl PinInit<Self, Error> {
-        CompletionQueue::build(init, events, user)
+        UserCompletionQueue::build(device, init, events, user)
     }
 
     fn capacity(&self) -> u32 {
-        self.state.lock().ring.capacity()
+        self.queue.state.lock().ring.capacity()
     }
 
     fn request_notify(&self, notify: Notify) -> Result<MissedCompletions> {
-        let mut state = self.state.lock();
+        let mut state = self.queue.state.lock();
         state.armed = match (notify, state.armed) {
             (Notify::Solicited, Armed::No | Armed::Solicited) => Armed::Solicited,
             (Notify::Solicited, Armed::Any) | (Notify::Any, _) => Armed::Any,
@@ -175,9 +201,9 @@ impl CqOps<RoceDevice> for Arc<CompletionQueue> {
     fn resize(&self, capacity: u32, user: UserData<'_, RoceDevice>) -> Result {
         let mut ring = CompletionQueue::ring(capacity)?;
         let offer = CompletionQueue::offer(&ring, &user)?;
-        let mut transfer = self.state.lock().ring.transfer();
+        let mut transfer = self.queue.state.lock().ring.transfer();
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.queue.state.lock();
             match ring.take_over(&state.ring, &mut transfer)? {
                 Remainder::Some => {}
                 Remainder::None => {
@@ -188,11 +214,11 @@ impl CqOps<RoceDevice> for Arc<CompletionQueue> {
         }
         // With the lock released, because memory is freed.
         drop(ring);
-        *self.offer.lock() = offer;
+        *self.queue.offer.lock() = offer;
         Ok(())
     }
 
     fn destroy(&self) {
-        self.state.lock().condition = Condition::Destroyed;
+        self.queue.state.lock().condition = Condition::Destroyed;
     }
 }

@@ -2,6 +2,7 @@
 
 //! The device: what it is, what it can do, and the state of its port.
 
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -9,15 +10,18 @@ use super::abi::limits::MAX_CQE;
 use super::abi::limits::MAX_MESSAGE;
 use super::abi::limits::MAX_QUEUE_WR;
 use super::abi::limits::MAX_SGE;
+use super::abi::version;
 use super::ah::PathHandle;
 use super::counters;
-use super::cq::CompletionQueue;
+use super::cq::UserCompletionQueue;
 use super::mr::RegisteredRegion;
-use super::mr::MAX_REGIONS;
 use super::netdev::Netdev;
 use super::objects::Objects;
+use super::objects::MAX_COMPLETION_QUEUES;
 use super::objects::MAX_PATH_HANDLES;
+use super::objects::MAX_PROTECTION_DOMAINS;
 use super::objects::MAX_QUEUE_PAIRS;
+use super::objects::MAX_REGIONS;
 use super::objects::MAX_SHARED_RECEIVE_QUEUES;
 use super::pd::ProtectionDomain;
 use super::port_speed::port_speed;
@@ -52,18 +56,14 @@ const VENDOR_ID: u32 = 0xff_ffff;
 /// "U4" in ASCII: tells this device from others without an OUI.
 const VENDOR_PART_ID: u32 = 0x5534;
 /// Version of the driver.
-pub(crate) const VERSION: &str = "0.1.0";
-/// The same in three 16-bit parts.
-const FIRMWARE_VERSION: u64 = 1 << 16;
+pub(crate) const VERSION: &str = version::TEXT;
 
 /// Longest memory region.
 const MAX_REGION_SIZE: u64 = 1 << 46;
-/// Pages of 4 KiB and all larger powers of two.
-const PAGE_SIZES: u64 = 0xffff_f000;
-/// Bounds of what has no other: objects that cost little.
-const MAX_SMALL_OBJECTS: u32 = 1 << 16;
+/// The kernel's pages and all larger powers of two, as far as the ABI's 32 bits tell.
+const PAGE_SIZES: u64 = (u32::MAX as u64) & !(PAGE_SIZE as u64 - 1);
 
-/// Entries of the GID table: link-local and some IP addresses, each with both RoCE versions.
+/// Entries of the GID table: link-local and some IP addresses. All of them are of RoCE v2.
 const GID_TABLE_LEN: u8 = 32;
 /// The only partition key: the default partition, full membership (IBTA 10.9.1).
 const DEFAULT_PKEY: u16 = 0xffff;
@@ -119,20 +119,21 @@ impl Device<RoceDevice> {
 impl Driver for RoceDevice {
     const ID: DriverId = DriverId::Rxe;
     const UVERBS_ABI_VERSION: u32 = UVERBS_ABI_VERSION;
+    const FIRMWARE: &'static str = version::TEXT;
 
     const COUNTERS: &'static [CounterName] = counters::NAMES;
 
     type UserContext = ProcessContext;
     type Pd = ProtectionDomain;
-    type Cq = Arc<CompletionQueue>;
+    type Cq = UserCompletionQueue;
     type Qp = UserQueuePair;
     type Srq = Arc<SharedReceiveQueue>;
     type Mr = RegisteredRegion;
-    type Ah = Arc<PathHandle>;
+    type Ah = PathHandle;
 
     fn query_device(&self) -> DeviceAttributes {
         DeviceAttributes {
-            firmware_version: FIRMWARE_VERSION,
+            firmware_version: version::NUMBER,
             system_image_guid: self.node_guid,
             vendor_id: VENDOR_ID,
             vendor_part_id: VENDOR_PART_ID,
@@ -144,10 +145,10 @@ impl Driver for RoceDevice {
             max_send_sge: MAX_SGE,
             max_recv_sge: MAX_SGE,
             max_read_sge: MAX_SGE,
-            max_cq: MAX_SMALL_OBJECTS,
+            max_cq: MAX_COMPLETION_QUEUES as u32,
             max_cqe: MAX_CQE,
             max_mr: MAX_REGIONS as u32,
-            max_pd: MAX_SMALL_OBJECTS,
+            max_pd: MAX_PROTECTION_DOMAINS as u32,
             max_ah: MAX_PATH_HANDLES as u32,
             max_qp_rd_atomic: MAX_RD_ATOMIC.into(),
             max_qp_init_rd_atomic: MAX_RD_ATOMIC.into(),

@@ -19,6 +19,7 @@ mod pd;
 mod port_speed;
 pub(crate) mod qp;
 pub(crate) mod queue;
+pub(crate) mod quota;
 mod random;
 pub(crate) mod rdma;
 mod receive;

@@ -16,6 +16,7 @@ use super::lent::Lent;
 use super::lent::Loan;
 use super::number_table::NumberTable;
 use super::objects::Objects;
+use super::objects::MAX_REGIONS;
 use super::pd::PdId;
 use super::random::random;
 use super::rdma::unsupported;
@@ -33,9 +34,6 @@ use crate::page_vec::MAX_SGE;
 
 /// Bits of a key that say nothing about which region it is; the rest is its number.
 const VARIANT_BITS: u32 = 8;
-
-/// Most regions at a time.
-pub(crate) const MAX_REGIONS: usize = 1 << 18;
 
 /// A key names a region, in local (lkey) and remote (rkey) accesses alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +96,9 @@ unsafe impl Sync for PinnedMemory {}
 
 impl PinnedMemory {
     fn new(umem: Umem) -> Result<Self> {
-        let mut pages = KVVec::with_capacity(umem.page_count(), GFP_KERNEL)?;
+        let mut pages = KVVec::with_capacity(umem.page_count(), GFP_KERNEL_ACCOUNT)?;
         for page in umem.pages() {
-            pages.push(page, GFP_KERNEL)?;
+            pages.push(page, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Self {
             length: umem.len() as u64,
@@ -216,7 +214,7 @@ impl RegionTable {
         iova: u64,
         access: AccessFlags,
     ) -> Result<Arc<Lent<MemoryRegion>>> {
-        let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL)?;
+        let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL_ACCOUNT)?;
         iova.checked_add(memory.length).ok_or(EINVAL)?;
         self.regions.add(|number| {
             let variant = random() & ((1 << VARIANT_BITS) - 1);
@@ -226,7 +224,7 @@ impl RegionTable {
                 rights: Rights { pd, access },
                 memory,
             };
-            Arc::pin_init(Lent::new(region), GFP_KERNEL)
+            Arc::pin_init(Lent::new(region), GFP_KERNEL_ACCOUNT)
         })
     }
 
@@ -268,18 +266,14 @@ impl RegionTable {
     }
 
     /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow.
-    fn replace(
-        &self,
-        region: &MemoryRegion,
-        rights: Rights,
-    ) -> Result<Arc<Lent<MemoryRegion>>> {
+    fn replace(&self, region: &MemoryRegion, rights: Rights) -> Result<Arc<Lent<MemoryRegion>>> {
         let new = Lent::new(MemoryRegion {
             key: region.key,
             iova: region.iova,
             rights,
             memory: region.memory.clone(),
         });
-        let new = Arc::pin_init(new, GFP_KERNEL)?;
+        let new = Arc::pin_init(new, GFP_KERNEL_ACCOUNT)?;
         if let Some(old) = self.regions.replace(region.key.number(), new.clone()) {
             old.recall();
         }

@@ -7,6 +7,7 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 
 use super::device::RoceDevice;
+use super::quota::Place;
 use super::rdma::Device;
 use super::rdma::PdOps;
 use super::rdma::UserData;
@@ -18,6 +19,7 @@ pub(crate) struct PdId(u64);
 /// A protection domain.
 pub(crate) struct ProtectionDomain {
     id: PdId,
+    _place: Place,
 }
 
 impl ProtectionDomain {
@@ -29,13 +31,18 @@ impl ProtectionDomain {
 
 impl PdOps<RoceDevice> for ProtectionDomain {
     fn create(
-        _device: &Device<RoceDevice>,
+        device: &Device<RoceDevice>,
         _user: Option<UserData<'_, RoceDevice>>,
     ) -> impl PinInit<Self, Error> {
         static NEXT: Atomic<u64> = Atomic::new(0);
-        Ok(Self {
-            id: PdId(NEXT.fetch_add(1, Relaxed)),
-        })
+        device
+            .objects()
+            .protection_domains
+            .take()
+            .map(|place| Self {
+                id: PdId(NEXT.fetch_add(1, Relaxed)),
+                _place: place,
+            })
     }
 
     fn destroy(&self) {}

@@ -17,6 +17,7 @@ pub mod receive_wqe;
 pub mod response;
 pub mod scatter;
 pub mod send_wqe;
+pub mod version;
 
 #[cfg(test)]
 mod tests;

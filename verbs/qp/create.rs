@@ -59,7 +59,7 @@ use crate::transport::responder::ResponderTables;
 const INLINE_DEPTH: u32 = 4;
 
 fn table<T: Default + Clone>(len: usize) -> Result<KVVec<T>> {
-    Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL)?)
+    Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL_ACCOUNT)?)
 }
 
 /// `EINVAL` for sizes beyond the device's limits.
@@ -180,8 +180,8 @@ impl UserQueuePair {
                     cap,
                     signalling: init.signalling,
                     has_shared_receives: init.srq.is_some(),
-                    send_cq: (**init.send_cq).clone(),
-                    recv_cq: (**init.recv_cq).clone(),
+                    send_cq: init.send_cq.queue().clone(),
+                    recv_cq: init.recv_cq.queue().clone(),
                     events,
                     objects: objects.clone(),
                     router: device.router().clone(),
@@ -192,7 +192,7 @@ impl UserQueuePair {
                     links <- ListLinks::new(),
                     tracker <- AtomicTracker::new(),
                 }),
-                GFP_KERNEL,
+                GFP_KERNEL_ACCOUNT,
             )
         })?;
         Ok(Self {

@@ -117,7 +117,11 @@ impl QueuePair {
                     _ => u32::MAX,
                 };
                 let requester = &mut state.requester;
-                if state.send_queue.drain(requester, self.signalling, now, limit) > 0 {
+                if state
+                    .send_queue
+                    .drain(requester, self.signalling, now, limit)
+                    > 0
+                {
                     progress = Progress::Some;
                 }
             }

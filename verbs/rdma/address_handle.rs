@@ -125,15 +125,15 @@ impl AhAttributes {
 
 /// The driver's part of an address handle.
 pub(crate) trait AhOps<D: Driver>: Sized + Send + Sync {
-    /// Creates an address handle, for a process or (no `user`) for the kernel. Must not sleep in
-    /// the latter case.
+    /// Creates an address handle for a process. May sleep: those that may not are the kernel's
+    /// (`RDMA_CREATE_AH_SLEEPABLE`).
     fn create(
         pd: &Pd<D>,
         attributes: AhAttributes,
-        user: Option<UserData<'_, D>>,
+        user: UserData<'_, D>,
     ) -> impl PinInit<Self, Error>;
 
-    /// Ends the handle. It is dropped after this. Must not sleep.
+    /// Ends the handle. It is dropped after this. May sleep.
     fn destroy(&self);
 }
 
@@ -147,9 +147,8 @@ impl<D: Driver> AddressHandle<D> {
 
 /// # Safety
 ///
-/// To be called by `ib_core` only, as `ib_device_ops.create_ah` or `.create_user_ah` of a device of
-/// `D`.
-pub(super) unsafe extern "C" fn create_ah<D: Driver>(
+/// To be called by `ib_core` only, as `ib_device_ops.create_user_ah` of a device of `D`.
+pub(super) unsafe extern "C" fn create_user_ah<D: Driver>(
     ah: *mut bindings::ib_ah,
     init: *mut bindings::rdma_ah_init_attr,
     udata: *mut bindings::ib_udata,
@@ -160,7 +159,7 @@ pub(super) unsafe extern "C" fn create_ah<D: Driver>(
         let (pd, user) = unsafe { (Pd::<D>::from_raw((*ah).pd), UserData::from_raw(udata)) };
         // SAFETY: `ib_core` passes valid attributes and holds the entry of the GID table.
         let attributes = unsafe { AhAttributes::from_raw(&*(*init).ah_attr) }?;
-        let data = D::Ah::create(pd, attributes, user);
+        let data = D::Ah::create(pd, attributes, user.ok_or(EINVAL)?);
 
         // SAFETY: As above.
         unsafe { AddressHandle::<D>::init(ah, (), data) }?;

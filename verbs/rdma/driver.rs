@@ -45,6 +45,9 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// Version of the user ABI (`uverbs_abi_ver`).
     const UVERBS_ABI_VERSION: u32;
 
+    /// Version of the firmware as people read it.
+    const FIRMWARE: &'static str;
+
     /// Names of the counters of a port.
     const COUNTERS: &'static [CounterName] = &[];
 

@@ -50,6 +50,7 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
 
         dealloc_driver: Some(device::dealloc_driver::<D>),
         query_device: Some(query_device::<D>),
+        get_dev_fw_str: Some(get_dev_fw_str::<D>),
         query_port: Some(query_port::<D>),
         query_port_speed: Some(query_port_speed::<D>),
         query_pkey: Some(query_pkey::<D>),
@@ -98,8 +99,8 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         },
         dereg_mr: Some(memory_region::dereg_mr::<D>),
 
-        create_ah: Some(address_handle::create_ah::<D>),
-        create_user_ah: Some(address_handle::create_ah::<D>),
+        // Without `create_ah`, the kernel cannot make any.
+        create_user_ah: Some(address_handle::create_user_ah::<D>),
         destroy_ah: Some(address_handle::destroy_ah::<D>),
         size_ib_ah: AddressHandle::<D>::SIZE,
 
@@ -134,6 +135,26 @@ unsafe extern "C" fn query_device<D: Driver>(
         };
         Ok(0)
     })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.get_dev_fw_str` of a device of `D`.
+unsafe extern "C" fn get_dev_fw_str<D: Driver>(
+    _device: *mut bindings::ib_device,
+    text: *mut kernel::ffi::c_char,
+) {
+    const {
+        assert!(D::FIRMWARE.len() < bindings::IB_FW_VERSION_NAME_MAX as usize);
+    }
+    let from = D::FIRMWARE;
+    let text = text.cast::<u8>();
+
+    // SAFETY: `ib_core` passes `IB_FW_VERSION_NAME_MAX` bytes to fill in, and these are not more.
+    unsafe {
+        core::ptr::copy_nonoverlapping(from.as_ptr(), text, from.len());
+        text.add(from.len()).write(0);
+    }
 }
 
 /// # Safety
