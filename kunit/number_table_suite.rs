@@ -28,6 +28,28 @@ mod tests {
     }
 
     #[test]
+    fn all_are_found_one_after_the_other() -> Result {
+        let table = table(8)?;
+        let mut numbers = KVec::new();
+        for _ in 0..8 {
+            numbers.push(*add(&table)?, GFP_KERNEL)?;
+        }
+        let (mut found, mut next) = (0, 0);
+        let mut is_known = true;
+        while let Some((number, object)) = table.find_from(next) {
+            is_known &= *object == number && numbers.contains(&number);
+            found += 1;
+            next = number + 1;
+        }
+        assert!(is_known);
+        assert_eq!(found, 8);
+        for &number in &numbers {
+            let _ = table.remove(number);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_removed_object_is_gone() -> Result {
         let table = table(4)?;
         let number = *add(&table)?;

@@ -25,6 +25,7 @@ use crate::peer::Peer;
 use crate::peer_table::NewPeer;
 use crate::peer_table::PeerTable;
 use crate::peer_table::Refusal;
+use crate::route_slot::Roster;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
@@ -407,6 +408,11 @@ impl RailClient for Fabric {
             return;
         };
         peer.rail_down(rail);
+        let mut number = 0;
+        while let Some((found, qp)) = self.objects.queue_pairs.find_from(number) {
+            qp.on_rail_down(peer.id(), clock::now());
+            number = found + 1;
+        }
         self.netdev.rail_down(peer.neighbour(), link.kick());
         self.set_rate(rail, Rate(0));
         self.recount(|rails| rails - 1);

@@ -87,6 +87,15 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
         self.find_with(number, |object| Some(object.into()))
     }
 
+    /// The object with the lowest number from `number` on, and its number. For walking over all without holding
+    /// the lock in between.
+    pub(crate) fn find_from(&self, number: u32) -> Option<(u32, Arc<T>)> {
+        let entries = self.entries.lock();
+        let cursor = entries.cursor_lower_bound(&number)?;
+        let (number, object) = cursor.current();
+        Some((*number, object.clone()))
+    }
+
     /// Applies `f` to the object with that number, which cannot be removed meanwhile.
     ///
     /// `f` runs under a spinlock and must not lock anything.

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::collections::VecDeque;
 
 use usb4_roce::transport::acknowledgement;
@@ -274,15 +273,15 @@ impl Peer {
 }
 
 /// Rails that are up, as those know that ask for frames.
-struct Up<'a>(&'a HashSet<RailId>);
+struct Up(RailSet);
 
-impl Rails for Up<'_> {
+impl Rails for Up {
     fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
         unreachable!("only timers ask")
     }
 
     fn is_up(&self, rail: RailId) -> bool {
-        self.0.contains(&rail)
+        self.0.contains(rail)
     }
 
     fn reachability(&self) -> Reachability {
@@ -294,8 +293,6 @@ pub struct Host {
     number: usize,
     pub limits: Limits,
     pub qps: Vec<QueuePair>,
-    /// Rails that are up, to whomever.
-    pub rails_up: HashSet<RailId>,
     peers: BTreeMap<usize, Peer>,
     pub rings: Vec<ReceiveRing>,
     /// Queue pairs that something was done to, and that have not been scheduled since.
@@ -310,7 +307,6 @@ impl Host {
             number,
             limits,
             qps: Vec::new(),
-            rails_up: HashSet::new(),
             peers: BTreeMap::new(),
             rings: Vec::new(),
             touched: BTreeSet::new(),
@@ -339,13 +335,10 @@ impl Host {
         let peer = self.peers.entry(qp.peer).or_default();
         let up = peer.scheduler.up();
         let mut rails = RailSet::NONE;
-        for rail in up
-            .iter()
-            .filter(|&rail| qp.has_work(rail, now, &Up(&self.rails_up)))
-        {
+        for rail in up.iter().filter(|&rail| qp.has_work(rail, now, &Up(up))) {
             rails.insert(rail);
         }
-        if up.is_empty() && qp.has_work(RailId::default(), now, &Up(&self.rails_up)) {
+        if up.is_empty() && qp.has_work(RailId::default(), now, &Up(up)) {
             rails = RailSet::ALL;
         }
         if rails.is_empty() {
@@ -361,10 +354,13 @@ impl Host {
         self.peers.entry(peer).or_default().scheduler.rail_up(rail);
     }
 
-    pub fn rail_down(&mut self, peer: usize, rail: RailId) {
-        let peer = self.peers.entry(peer).or_default();
+    pub fn rail_down(&mut self, peer_number: usize, rail: RailId) {
+        let peer = self.peers.entry(peer_number).or_default();
         let waiting = peer.waiting();
         self.told.extend(peer.scheduler.rail_down(rail, waiting));
+        // What was sent over it binds nothing any more.
+        let theirs = (0..self.qps.len()).filter(|&index| self.qps[index].peer == peer_number);
+        self.touched.extend(theirs);
     }
 
     pub fn note_answers(&mut self, peer: usize, rail: RailId, answers: Answers) {
@@ -379,10 +375,18 @@ impl Host {
     /// Whether there is something to send to `peer` over `rail`.
     pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
         let farewells = self.peers.get(&peer).map_or(0, |peer| peer.farewells.due());
+        let up = Up(self.up(peer));
         farewells > 0
-            || self.qps.iter().any(|qp| {
-                qp.peer == peer && !qp.is_destroyed && qp.has_work(rail, now, &Up(&self.rails_up))
-            })
+            || self
+                .qps
+                .iter()
+                .any(|qp| qp.peer == peer && !qp.is_destroyed && qp.has_work(rail, now, &up))
+    }
+
+    /// The rails to `peer` that are up.
+    fn up(&self, peer: usize) -> RailSet {
+        let peer = self.peers.get(&peer);
+        peer.map_or(RailSet::NONE, |peer| peer.scheduler.up())
     }
 
     fn find(&self, qpn: Qpn) -> Option<usize> {
@@ -452,6 +456,7 @@ impl Host {
             let Some(index) = peer.ready.pop_front() else {
                 break;
             };
+            let up = Up(peer.scheduler.up());
             let qp = &mut self.qps[index];
             if qp.is_destroyed {
                 continue;
@@ -461,7 +466,7 @@ impl Host {
                 qp.responder.agree(&way.limits);
                 qp.has_agreed = true;
             }
-            let had_work = qp.has_work(way.rail, now, &Up(&self.rails_up));
+            let had_work = qp.has_work(way.rail, now, &up);
             let frame = self.next_of(index, way.rail, seq, now, ledger);
             self.schedule_one(index, now);
             if frame.is_some() {
@@ -485,6 +490,7 @@ impl Host {
         now: Instant,
         ledger: &Ledger,
     ) -> Option<Outgoing> {
+        let up = Up(self.up(self.qps[index].peer));
         let qp = &mut self.qps[index];
         let qpn = qp.qpn;
         if let Some(ack) = acknowledgement::take_due(&mut qp.requester, &mut qp.responder) {
@@ -509,9 +515,7 @@ impl Host {
                 steadiness: Steadiness::of(message, source.len, response.attempt),
             });
         }
-        let segment = qp
-            .requester
-            .next_segment(rail, seq, now, &Up(&self.rails_up))?;
+        let segment = qp.requester.next_segment(rail, seq, now, &up)?;
         let psn = segment.header.psn;
         let message_index = qp.slots[&segment.source.slot];
         let stream = &ledger.connections[qp.connection].streams[qp.side];

@@ -117,6 +117,18 @@ impl QueuePair {
         frame
     }
 
+    /// A rail of the route with the list `of` has gone down. What was sent over it binds nothing any more, also if it has
+    /// arrived, and so is not handed back: there may be frames for other rails now.
+    pub(crate) fn on_rail_down(self: &Arc<Self>, of: RosterId, now: Instant) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if !state.route.is(of) {
+            return;
+        }
+        let rails = self.settle(state, now);
+        self.schedule(guard, rails, Urgency::Deferred);
+    }
+
     /// A frame that [`QueuePair::next_frame`] gave was lost.
     pub(crate) fn on_lost(
         self: &Arc<Self>,

@@ -203,16 +203,10 @@ impl World {
     }
 
     fn run_driver(&mut self, host: usize, index: usize) -> bool {
-        let rails_up = self.drivers[host]
-            .iter()
-            .filter(|driver| driver.endpoint.is_up())
-            .map(|driver| driver.rail)
-            .collect();
         let driver = &mut self.drivers[host][index];
         if self.now < driver.run_at {
             return false;
         }
-        self.hosts[host].rails_up = rails_up;
         let mut around = Surroundings {
             cable: &mut self.cables[driver.cable],
             host: &mut self.hosts[host],
