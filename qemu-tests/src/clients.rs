@@ -23,6 +23,7 @@ const PROGRAMS: [&str; 6] = [
     "verbs-limits",
     "verbs-flow",
     "verbs-stress",
+    "verbs-placement",
     "allreduce",
 ];
 

@@ -21,6 +21,7 @@ mod daemon;
 mod demo;
 mod extent;
 mod fabric;
+mod forged;
 mod host;
 mod instance;
 mod instructions;

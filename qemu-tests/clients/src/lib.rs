@@ -14,5 +14,6 @@ pub mod flow;
 pub mod pattern;
 pub mod stress;
 pub mod uverbs;
+pub mod placement;
 pub mod verbs;
 pub mod verify;

@@ -16,6 +16,7 @@ use super::Test;
 use crate::accelerator::CpuModel;
 use crate::client_report;
 use crate::fabric::Fabric;
+use crate::forged;
 use crate::kernel_tree::Kernel;
 use crate::programs;
 use crate::programs::pingpong;
@@ -117,6 +118,9 @@ pub fn suite() -> Suite {
             }),
             test("verify", |s| verify(s, Path::Cable)),
             test("verify-loopback", |s| verify(s, Path::Loopback)),
+            test("placement", |s| placement(s, Path::Cable)),
+            test("placement-loopback", |s| placement(s, Path::Loopback)),
+            test("forged-frames", forged_frames),
             test("errors", errors),
             Test {
                 limit: LIMITS_LIMIT,
@@ -242,6 +246,43 @@ fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     let report = client_program(stage, path, "verbs-verify", "--iterations 3 --large 8M")?;
     client_report::verified(stage, &report)?;
     Ok(Outcome::Passed)
+}
+
+/// Receivers use memory again as soon as they have seen the last bytes of a WRITE.
+fn placement(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    for (bytes, count) in [(8_192, 300), (65_000, 300), (1_000_000, 100)] {
+        let options = format!("--bytes {bytes} --count {count}");
+        let report = client_program(stage, path, "verbs-placement", &options)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(report["ok"] == true, "{report}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Nothing that a process writes ends a rail, or makes anything be sent twice.
+fn forged_frames(stage: &Stage<'_>) -> Result<Outcome> {
+    for forgery in forged::forgeries() {
+        let before = [rail_counters(stage, "a")?, rail_counters(stage, "b")?];
+        let unit: String = forgery.header.iter().map(|b| format!("{b:02x}")).collect();
+        let options = format!("--bytes 1000000 --count 50 --unit {unit}");
+        let report = client_program(stage, Path::Cable, "verbs-placement", &options)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(report["ok"] == true, "{}: {report}", forgery.name);
+        let after = [rail_counters(stage, "a")?, rail_counters(stage, "b")?];
+        ensure!(
+            before == after,
+            "{}: from {before:?} to {after:?}",
+            forgery.name
+        );
+    }
+    Ok(Outcome::Passed)
+}
+
+/// What the rails of a host count that counts mishaps.
+fn rail_counters(stage: &Stage<'_>, host: &str) -> Result<String> {
+    let mishaps = "^(opens|ups|tx_lost|rx_checksum_errors|rx_resyncs) ";
+    let script = format!("grep -E '{mishaps}' /sys/kernel/config/usb4_roce/*/counters");
+    stage.shell(host, &script, LIMIT)
 }
 
 /// Within one host: over an emulated cable they would take many minutes.
