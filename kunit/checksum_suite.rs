@@ -10,6 +10,7 @@ mod tests {
     use crate::checksum::PiecewiseHash;
     use crate::transport::checksum::Algorithm;
     use crate::transport::checksum::Checksum;
+    use crate::transport::checksum::RunningChecksum;
     use crate::transport::checksum::Seed;
 
     /// A session of each kind.

@@ -7,12 +7,15 @@ use core::mem::MaybeUninit;
 use crate::stream_adapter::bindings;
 use crate::transport::checksum::Algorithm;
 use crate::transport::checksum::Checksum;
+use crate::transport::checksum::RunningChecksum;
 use crate::transport::checksum::Seed;
 
 /// The kernel's xxHash-64 and CRC-32C.
 pub struct KernelHash;
 
 impl Checksum for KernelHash {
+    type Running = PiecewiseHash;
+
     fn xxh64(seed: u64, data: &[u8]) -> u64 {
         // SAFETY: A slice is readable for its length.
         unsafe { bindings::xxh64(data.as_ptr().cast(), data.len(), seed) }
@@ -34,20 +37,6 @@ enum State {
 }
 
 impl PiecewiseHash {
-    /// The checksum of nothing yet, in the session with this seed.
-    pub fn new(seed: Seed) -> Self {
-        Self(match seed.algorithm() {
-            Algorithm::Xxh64 => {
-                let mut state = MaybeUninit::uninit();
-                // SAFETY: The function writes the whole state.
-                unsafe { bindings::xxh64_reset(state.as_mut_ptr(), seed.key()) };
-                // SAFETY: As above; any bits are a valid state for Rust.
-                State::Xxh64(unsafe { state.assume_init() })
-            }
-            Algorithm::Crc32c => State::Crc32c(seed.initial_crc()),
-        })
-    }
-
     /// Goes on with `len` bytes at `ptr`, which other threads or processes may be writing.
     ///
     /// # Safety
@@ -65,9 +54,28 @@ impl PiecewiseHash {
             }
         }
     }
+}
 
-    /// The checksum of all bytes so far.
-    pub fn finish(&self) -> u32 {
+impl RunningChecksum for PiecewiseHash {
+    fn new(seed: Seed) -> Self {
+        Self(match seed.algorithm() {
+            Algorithm::Xxh64 => {
+                let mut state = MaybeUninit::uninit();
+                // SAFETY: The function writes the whole state.
+                unsafe { bindings::xxh64_reset(state.as_mut_ptr(), seed.key()) };
+                // SAFETY: As above; any bits are a valid state for Rust.
+                State::Xxh64(unsafe { state.assume_init() })
+            }
+            Algorithm::Crc32c => State::Crc32c(seed.initial_crc()),
+        })
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        // SAFETY: A slice is readable for its length.
+        unsafe { self.update_raw(bytes.as_ptr(), bytes.len()) };
+    }
+
+    fn finish(&self) -> u32 {
         match &self.0 {
             // SAFETY: `new` has initialised the state.
             State::Xxh64(state) => Seed::shorten(unsafe { bindings::xxh64_digest(state) }),

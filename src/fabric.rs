@@ -29,11 +29,10 @@ use crate::route_slot::Roster;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
-use crate::stream_adapter::client::Placement;
 use crate::stream_adapter::client::RailClient;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
-use crate::stream_adapter::client::RxOutcome;
+use crate::stream_adapter::client::Reception;
 use crate::stream_adapter::client::TxBuffer;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
@@ -51,7 +50,6 @@ use crate::verbs::netdev::Netdev;
 use crate::verbs::netdev::MAX_FRAME;
 use crate::verbs::objects::Objects;
 use crate::verbs::qp::Arrival;
-use crate::verbs::qp::Delivery;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::rdma::PortEvent;
@@ -68,12 +66,10 @@ const MAC_GROUP: u8 = 0x01;
 /// A frame of the network interface goes out at least once in so many frames of a rail, if one waits.
 const DATAGRAM_SHARE: u32 = 16;
 
-/// Keeps memory alive while a payload is under way.
+/// Keeps memory alive while a payload is being sent.
 pub(crate) enum Ticket {
     /// The memory a payload is read from.
     Outgoing { _regions: Regions },
-    /// A payload for a QP.
-    Incoming(Delivery),
     /// A frame for the network interface.
     Datagram,
 }
@@ -484,42 +480,42 @@ impl RailClient for Fabric {
         })
     }
 
-    fn place(&self, rail: RailId, header: &Header, pages: &mut PageVec) -> Placement<Ticket> {
+    fn deliver(
+        &self,
+        rail: RailId,
+        header: &Header,
+        payload: &[u8],
+        pages: &mut PageVec,
+    ) -> Reception {
         let arrival = match &header.body {
             Body::Request(header) => Arrival::Request(header),
             Body::Response(header) => Arrival::Response(header),
             Body::Ack(header) => Arrival::Ack(header),
-            Body::Datagram => return Placement::Staging(Ticket::Datagram),
+            Body::Datagram => {
+                self.netdev.receive(payload);
+                return Reception::Taken;
+            }
             Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye => {
-                return Placement::Discard;
+                return Reception::Discarded;
             }
         };
         let Some(peer) = self.peer_of(rail) else {
-            return Placement::Discard;
+            return Reception::Discarded;
         };
         let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
-            return Placement::Discard;
+            return Reception::Discarded;
         };
-        match qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Gathered) {
-            Some(delivery) => Placement::Pages(Ticket::Incoming(delivery)),
-            None => Placement::Discard,
-        }
-    }
-
-    fn commit(&self, _rail: RailId, _header: &Header, ticket: Ticket, outcome: RxOutcome<'_>) {
-        match (ticket, outcome) {
-            (Ticket::Incoming(delivery), RxOutcome::Placed) => {
-                delivery.commit(Outcome::Placed, Urgency::Gathered)
-            }
-            (
-                Ticket::Incoming(delivery),
-                RxOutcome::Staged(_) | RxOutcome::Corrupt | RxOutcome::Aborted,
-            ) => delivery.commit(Outcome::Aborted, Urgency::Gathered),
-            (Ticket::Datagram, RxOutcome::Staged(frame)) => self.netdev.receive(frame),
-            (Ticket::Datagram, RxOutcome::Placed | RxOutcome::Corrupt | RxOutcome::Aborted) => {}
-            // Never given out for an arrival.
-            (Ticket::Outgoing { .. }, _) => {}
-        }
+        let delivery = qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Gathered);
+        let Some(delivery) = delivery else {
+            return Reception::Discarded;
+        };
+        // The pages are as long as the payload.
+        let outcome = match pages.copy_from_slice_in_order(payload) {
+            Ok(()) => Outcome::Placed,
+            Err(_) => Outcome::Aborted,
+        };
+        delivery.commit(outcome, Urgency::Gathered);
+        Reception::Taken
     }
 
     fn flush(&self, rail: RailId) {

@@ -13,6 +13,7 @@ use kernel::prelude::*;
 
 use crate::checksum::PiecewiseHash;
 use crate::stream_adapter::bindings as bindings_shim;
+use crate::transport::checksum::RunningChecksum;
 use crate::transport::checksum::Seed;
 use crate::transport::frame;
 
@@ -26,6 +27,9 @@ pub const MAX_SGE: usize = 32;
 
 /// Longest payload of one segment in bytes.
 pub const MAX_PAYLOAD: usize = frame::MAX_PAYLOAD as usize;
+
+/// How much of the end of a large payload is stored word by word.
+const ORDERED_END: usize = 64;
 
 /// Spans a rail adds to those of a segment: a header, padding, or both, across a page's end.
 const FRAMING_SPANS: usize = 4;
@@ -209,14 +213,25 @@ impl PageVec {
         Ok(())
     }
 
-    /// Overwrites the first `src.len()` bytes with stores that become visible in address order, aligned
-    /// words at once: processes poll memory for the last word of a small RDMA WRITE.
+    /// Overwrites the first `src.len()` bytes, in address order: processes poll memory for the last bytes of an RDMA WRITE, and
+    /// use the rest as soon as they see them. Of what fits one frame of the stream, and of the end of all else, aligned words
+    /// become visible at once and one after the other.
     ///
     /// Fails with `EINVAL`, without copying, when the list is shorter than that.
     pub fn copy_from_slice_in_order(&mut self, src: &[u8]) -> Result {
+        let in_bulk = if src.len() <= frame::SMALL_PAYLOAD as usize {
+            0
+        } else {
+            src.len() - ORDERED_END
+        };
+        let (bulk, end) = src.split_at(in_bulk);
         self.check_range(0, src.len())?;
-        let mut rest = src;
-        self.for_each_chunk(0, src.len(), |ptr, len| {
+        self.copy_from_slice(0, bulk)?;
+        // The end is visible after all before it.
+        // SAFETY: A barrier has no demands.
+        unsafe { bindings_shim::stream_shim_smp_wmb() };
+        let mut rest = end;
+        self.for_each_chunk(in_bulk, end.len(), |ptr, len| {
             let (head, tail) = rest.split_at(len);
             // SAFETY: `ptr` is writable for `len` bytes.
             unsafe { store_in_order(ptr, head) };

@@ -114,27 +114,13 @@ impl<'a> TxBuffer<'a> {
     }
 }
 
-/// Where the payload of an incoming frame shall go.
-pub enum Placement<T> {
-    /// Into the rail's own memory; [`RailClient::commit`] gets it as a slice.
-    Staging(T),
-    /// Straight into the spans of the list, which are exactly as long as the payload. The ticket keeps
-    /// their pages alive.
-    Pages(T),
-    /// Nowhere: it is not wanted.
-    Discard,
-}
-
-/// What became of the payload of an incoming frame.
-pub enum RxOutcome<'a> {
-    /// It arrived intact: here it is.
-    Staged(&'a [u8]),
-    /// It arrived intact, in the pages.
-    Placed,
-    /// Its checksum is wrong; the pages hold rubbish. The peer is told and will send the frame again.
-    Corrupt,
-    /// The rail went down before it was complete; the pages hold rubbish.
-    Aborted,
+/// What a client did with an incoming frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reception {
+    /// It was for somebody.
+    Taken,
+    /// It was for nobody, or came twice.
+    Discarded,
 }
 
 /// What a cable carries each way, in Mb/s.
@@ -178,7 +164,7 @@ pub trait RailLink: Send + Sync {
 /// they may call the rail back. Different rails call concurrently, and so do the reading and the writing
 /// side of one rail.
 pub trait RailClient: Send + Sync + 'static {
-    /// Keeps memory alive while a payload is under way.
+    /// Keeps memory alive while a payload is being sent.
     type Ticket;
 
     /// The rail has come up. `peer` is who the other end says it is, `router` what is there, if that is known.
@@ -214,15 +200,16 @@ pub trait RailClient: Send + Sync + 'static {
         tx: &mut TxBuffer<'_>,
     ) -> Option<Outgoing<Self::Ticket>>;
 
-    /// A frame has arrived. If the payload shall go to pages, they are to be put into the empty `pages`.
+    /// A frame has arrived intact. `pages` is empty, and for the client's use.
     ///
-    /// A small payload has been checked before; of a large one only the header has been read.
-    fn place(&self, rail: RailId, header: &Header, pages: &mut PageVec) -> Placement<Self::Ticket>;
-
-    /// The payload of a frame for which [`RailClient::place`] gave a ticket has been dealt with.
-    ///
-    /// What it makes due, and what [`RailClient::place`] did, may wait for [`RailClient::flush`].
-    fn commit(&self, rail: RailId, header: &Header, ticket: Self::Ticket, outcome: RxOutcome<'_>);
+    /// What it makes due may wait for [`RailClient::flush`].
+    fn deliver(
+        &self,
+        rail: RailId,
+        header: &Header,
+        payload: &[u8],
+        pages: &mut PageVec,
+    ) -> Reception;
 
     /// Nothing else has arrived yet over this rail, or quite a lot has: what the frames so far have made due is to be
     /// sent.

@@ -51,6 +51,8 @@ pub struct Counters {
     pub rx_control: Counter,
     /// Calls of the stream's read function.
     pub rx_reads: Counter,
+    /// Reads that met damage and gave an error.
+    pub rx_read_errors: Counter,
     /// Frames that came twice, or that nobody wanted.
     pub rx_discarded: Counter,
     /// Payloads whose checksum was wrong.
@@ -77,6 +79,7 @@ impl Counters {
             rx_bytes: Counter::new(),
             rx_control: Counter::new(),
             rx_reads: Counter::new(),
+            rx_read_errors: Counter::new(),
             rx_discarded: Counter::new(),
             rx_checksum_errors: Counter::new(),
             rx_resyncs: Counter::new(),
@@ -98,6 +101,7 @@ impl Counters {
             ("rx_bytes", &self.rx_bytes),
             ("rx_control", &self.rx_control),
             ("rx_reads", &self.rx_reads),
+            ("rx_read_errors", &self.rx_read_errors),
             ("rx_discarded", &self.rx_discarded),
             ("rx_checksum_errors", &self.rx_checksum_errors),
             ("rx_resyncs", &self.rx_resyncs),

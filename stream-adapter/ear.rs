@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An ear at a stream: an entry of its wait queue that tells what arrives from what was sent.
+//! An ear at a stream: an entry in each of its wait queues that tells what arrives from what was sent.
 //!
-//! The stream has one wait queue, and wakes it once for each frame that has arrived and once for each one that was sent.
+//! The stream has one wait queue (or more, for all we know), and wakes it once for each frame that has arrived and once for each one that was sent.
 //! A thread that sleeps inside the driver's read is woken for both, and so by each frame that the same host sends: it
 //! then interrupts the worker that is telling so, finds nothing, and sleeps again, frame by frame.
 
@@ -11,7 +11,7 @@ use core::ffi::c_uint;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
-use kernel::container_of;
+use kernel::pr_warn_once;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::AtomicFlag;
@@ -29,11 +29,18 @@ use super::open_file::OpenFile;
 /// After so long without an arrival the stream is asked: it tells nobody of frames that have arrived damaged.
 const PATIENCE_MS: Msecs = 1_000;
 
+/// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
+const UNANNOUNCED_LIMIT: u32 = 3;
+
+/// Most wait queues of one stream that are listened to: one for each direction, and some to spare.
+const MAX_QUEUES: usize = 4;
+
 /// Hears what happens to an open stream.
 ///
 /// # Invariants
 ///
-/// `queue` is NULL, or `entry` is in that wait queue and calls [`on_wake`].
+/// Each of `queues` is NULL, or the entry of the same index is in that wait queue, calls [`on_wake`], and its `private` points to
+/// the ear.
 #[pin_data(PinnedDrop)]
 pub(super) struct Ear {
     #[pin]
@@ -41,17 +48,19 @@ pub(super) struct Ear {
     /// Something other than a frame has come, or may have come before anyone listened.
     changed: AtomicFlag,
     #[pin]
-    entry: Opaque<bindings::wait_queue_entry>,
-    queue: Atomic<*mut bindings::wait_queue_head>,
+    entries: Opaque<[bindings::wait_queue_entry; MAX_QUEUES]>,
+    queues: [Atomic<*mut bindings::wait_queue_head>; MAX_QUEUES],
+    /// Time-outs in a row that have found data.
+    unannounced: Atomic<u32>,
 }
 
-// SAFETY: The entry may be taken out of its queue by any thread.
+// SAFETY: The entries may be taken out of their queues by any thread.
 unsafe impl Send for Ear {}
 
-// SAFETY: What is shared are atomics and an event; the entry is the queue's, under its lock.
+// SAFETY: What is shared are atomics and an event; the entries are the queues', under their locks.
 unsafe impl Sync for Ear {}
 
-/// A poll table that puts `ear` into the queue it is given.
+/// A poll table that puts `ear` into the queues it is given.
 ///
 /// `repr(C)`: [`enlist`] is called with a pointer to the first field.
 #[repr(C)]
@@ -71,16 +80,17 @@ impl Ear {
             pin_init!(Self {
                 arrival <- Event::new(),
                 changed: AtomicFlag::new(true),
-                entry <- Opaque::ffi_init(|entry: *mut bindings::wait_queue_entry| {
-                    // SAFETY: `entry` may be written.
+                entries <- Opaque::ffi_init(|entries: *mut [bindings::wait_queue_entry; MAX_QUEUES]| {
+                    // SAFETY: `entries` may be written.
                     unsafe {
-                        entry.write(bindings::wait_queue_entry {
+                        entries.write(core::array::from_fn(|_| bindings::wait_queue_entry {
                             func: Some(on_wake),
                             ..Default::default()
-                        });
+                        }));
                     }
                 }),
-                queue: Atomic::new(null_mut()),
+                queues: [const { Atomic::new(null_mut()) }; MAX_QUEUES],
+                unannounced: Atomic::new(0),
             }),
             GFP_KERNEL,
         )?;
@@ -96,16 +106,18 @@ impl Ear {
         Ok(ear)
     }
 
-    /// Sleeps until a read of `file`, whose ear this is, has something to tell: data, or that the stream has come to an
-    /// end. It does not sleep if the stream tells nothing.
+    /// Whether there is nothing to be heard: the stream has no wait queue.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.queues[0].load(Relaxed).is_null()
+    }
+
+    /// Sleeps until a read of `file`, whose ear this is and which is not deaf, has something to tell: data, or that the stream
+    /// has come to an end.
     ///
     /// Calls `before_sleep` unless there is something already, also if it is the read that may sleep. Fails with `EINTR`
     /// when the thread is being stopped.
     pub(super) fn await_arrival(&self, file: &OpenFile, before_sleep: &mut impl FnMut()) -> Result {
-        if self.queue.load(Relaxed).is_null() {
-            before_sleep();
-            return Ok(());
-        }
+        let mut woken_by = Wake::Raised;
         loop {
             if self.changed.xchg(false, Full) {
                 before_sleep();
@@ -114,26 +126,52 @@ impl Ear {
             // SAFETY: A table is needed only to be woken later.
             let events = unsafe { file.poll(null_mut()) };
             if events & (bindings::stream_shim_epollin | bindings::stream_shim_epollerr) != 0 {
+                self.note_announcement(woken_by);
                 return Ok(());
             }
             before_sleep();
             // Whatever has come since the stream was asked has raised the event.
-            match self.arrival.wait(msecs_to_jiffies(PATIENCE_MS)) {
-                Wake::Raised | Wake::Timeout => {}
-                Wake::Interrupted => return Err(EINTR),
+            woken_by = self.arrival.wait(msecs_to_jiffies(PATIENCE_MS));
+            if woken_by == Wake::Interrupted {
+                return Err(EINTR);
             }
         }
+    }
+
+    /// Something has come, after this.
+    fn note_announcement(&self, woken_by: Wake) {
+        let unannounced = match woken_by {
+            Wake::Timeout => self.unannounced.load(Relaxed).saturating_add(1),
+            Wake::Raised | Wake::Interrupted => 0,
+        };
+        self.unannounced.store(unannounced, Relaxed);
+        if unannounced == UNANNOUNCED_LIMIT {
+            pr_warn_once!(
+                "the stream driver does not tell of what arrives: a rail finds it only {PATIENCE_MS} ms \
+                 later\n"
+            );
+        }
+    }
+
+    /// The entry for the queue with this index.
+    fn entry(&self, index: usize) -> *mut bindings::wait_queue_entry {
+        self.entries
+            .get()
+            .cast::<bindings::wait_queue_entry>()
+            .wrapping_add(index)
     }
 }
 
 #[pinned_drop]
 impl PinnedDrop for Ear {
     fn drop(self: Pin<&mut Self>) {
-        let queue = self.queue.load(Relaxed);
-        if !queue.is_null() {
-            // SAFETY: By the type's invariants the entry is in that queue, which is there as long as the file is open.
-            // Calls of `on_wake` hold the queue's lock, so there is none afterwards.
-            unsafe { bindings::remove_wait_queue(queue, self.entry.get()) };
+        for (index, queue) in self.queues.iter().enumerate() {
+            let queue = queue.load(Relaxed);
+            if !queue.is_null() {
+                // SAFETY: By the type's invariants the entry is in that queue, which is there as long as the file is open.
+                // Calls of `on_wake` hold the queue's lock, so there is none afterwards.
+                unsafe { bindings::remove_wait_queue(queue, self.entry(index)) };
+            }
         }
     }
 }
@@ -150,13 +188,21 @@ unsafe extern "C" fn enlist(
 ) {
     // SAFETY: It is the first field of an `Enlisting`, which the caller of `poll` holds.
     let ear = unsafe { (*table.cast::<Enlisting<'_>>()).ear };
-    if !ear.queue.load(Relaxed).is_null() {
+    let mut queues = ear.queues.iter().enumerate();
+    let Some((index, slot)) = queues.find(|(_, slot)| slot.load(Relaxed).is_null()) else {
+        pr_warn_once!(
+            "the stream has more than {MAX_QUEUES} wait queues; not all are listened to\n"
+        );
         return;
-    }
+    };
+    let entry = ear.entry(index);
     // SAFETY: The entry is initialised, in no queue yet, and stays where it is, because the ear is pinned.
-    unsafe { bindings::add_wait_queue(queue, ear.entry.get()) };
+    unsafe {
+        (*entry).private = core::ptr::from_ref(ear).cast_mut().cast();
+        bindings::add_wait_queue(queue, entry);
+    }
     // INVARIANT: As just done.
-    ear.queue.store(queue, Relaxed);
+    slot.store(queue, Relaxed);
 }
 
 /// Wakes the reader, but not for a frame that was sent.
@@ -170,8 +216,8 @@ unsafe extern "C" fn on_wake(
     _flags: c_int,
     key: *mut c_void,
 ) -> c_int {
-    // SAFETY: `Opaque` has the layout of what it holds. The drop of the ear waits for this call.
-    let ear = unsafe { &*container_of!(Opaque::cast_from(entry), Ear, entry) };
+    // SAFETY: By the invariants of `Ear`, whose drop waits for this call.
+    let ear = unsafe { &*(*entry).private.cast::<Ear>() };
     let events = key as usize as u32;
     if events & bindings::stream_shim_epollin != 0 {
         ear.arrival.raise();

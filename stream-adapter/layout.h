@@ -16,5 +16,7 @@ enum rust_layout {
 	RUST_LAYOUT_SIZE(notifier_block),
 	RUST_LAYOUT_SIZE(page),
 	RUST_LAYOUT_SIZE(path),
+	RUST_LAYOUT_SIZE(poll_table_struct),
+	RUST_LAYOUT_SIZE(wait_queue_entry),
 	RUST_LAYOUT_SIZE(wait_queue_head),
 };

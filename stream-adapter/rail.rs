@@ -231,6 +231,7 @@ impl<C: RailClient> Shared<C> {
     pub(super) fn announce(this: &Arc<Self>, effect: HelloEffect) {
         match effect {
             HelloEffect::Nothing => {}
+            HelloEffect::Ignored => this.counters.rx_discarded.increment(),
             HelloEffect::Up => {
                 this.announce_down();
                 let mut inner = this.inner.lock();
@@ -264,6 +265,16 @@ impl<C: RailClient> Shared<C> {
                 this.client.rail_up(this.id, &peer, router, &link);
             }
             HelloEffect::Down => this.announce_down(),
+        }
+    }
+
+    /// Sees whether the peer has left the session without a word. For the writer, without whose hello the rail does
+    /// not come up again: so it cannot come up while its end is still being told.
+    pub(super) fn judge(this: &Arc<Self>) {
+        let effect = this.inner.lock().endpoint.judge(clock::now());
+        if effect != HelloEffect::Nothing {
+            Self::announce(this, effect);
+            this.hand_back();
         }
     }
 

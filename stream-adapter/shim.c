@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/build_bug.h>
+#include <linux/kconfig.h>
+#include <linux/module.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
 
@@ -10,6 +12,16 @@
 #if !defined(CONFIG_SPARSEMEM_VMEMMAP) && !defined(CONFIG_FLATMEM)
 #error "lists of pages take neighbouring struct pages for neighbouring memory: SPARSEMEM_VMEMMAP or FLATMEM is needed"
 #endif
+
+/* Whether the stream driver has opened the file. */
+bool stream_shim_is_stream(const struct file *file)
+{
+	const struct module *owner = file->f_op->owner;
+
+	if (IS_BUILTIN(CONFIG_USB4_STREAM))
+		return !owner;
+	return owner && !strcmp(owner->name, "thunderbolt_stream");
+}
 
 struct device *stream_shim_find_child(struct device *parent, const char *name)
 {

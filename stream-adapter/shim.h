@@ -16,6 +16,7 @@ static const unsigned int stream_shim_epollout = (__force unsigned int)EPOLLOUT;
 static const unsigned int stream_shim_epollerr = (__force unsigned int)EPOLLERR;
 static const int stream_shim_rwf_nowait = (__force int)RWF_NOWAIT;
 
+bool stream_shim_is_stream(const struct file *file);
 struct device *stream_shim_find_child(struct device *parent, const char *name);
 ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page);
 bool stream_shim_is_driven_by(const struct device *dev, const char *name);

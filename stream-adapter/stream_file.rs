@@ -8,10 +8,12 @@ use core::ptr::NonNull;
 use kernel::bindings as kernel_bindings;
 use kernel::error::from_err_ptr;
 use kernel::error::to_result;
+use kernel::ffi::c_int;
 use kernel::prelude::*;
 
 use super::bindings;
 use super::ear::Ear;
+use super::kthread::should_stop;
 use super::open_file::OpenFile;
 use crate::page_vec::PageVec;
 
@@ -23,6 +25,29 @@ const MINOR_BITS: u32 = 20;
 
 /// How the stream driver names its devices.
 const DEVICE_PREFIX: &[u8] = b"tbstream";
+
+/// A read that may wait.
+const READ_FLAGS_NONE: c_int = 0;
+
+/// The first pause of a reader that finds nothing in a stream without interrupts, in microseconds; pauses double.
+const PAUSE_SHORT_US: usize = 50;
+
+/// The longest one: rarely enough to leave the processor alone.
+const PAUSE_LONG_US: usize = 1_000;
+
+/// What a read may fail with that met damaged bytes. Until Linux 7.3 they are handed up in silence; later drivers give
+/// an error in their place. The `kernel` crate of Linux 7.2 has no names for some of these.
+const DAMAGE: [u32; 4] = [
+    kernel_bindings::EIO,
+    kernel_bindings::EBADMSG,
+    kernel_bindings::EILSEQ,
+    kernel_bindings::EPROTO,
+];
+
+/// Whether `error` is the error number `code`.
+fn is_code(error: Error, code: u32) -> bool {
+    error.to_errno().unsigned_abs() == code
+}
 
 /// A stream device's node, found once and held.
 ///
@@ -122,13 +147,16 @@ impl StreamPath {
         })?;
         // SAFETY: `dentry_open` returned a reference.
         let file = unsafe { OpenFile::from_raw(NonNull::new(file).ok_or(ENODEV)?) };
+        // Anyone who may make nodes can give a stream's name to another misc device.
+        // SAFETY: The file is open.
+        if !unsafe { bindings::stream_shim_is_stream(file.as_ptr().cast()) } {
+            return Err(ENODEV);
+        }
         // Only the open itself was not to block. Nobody else knows the file yet, so that no lock is
         // needed.
         // SAFETY: As just said; the file is alive.
         unsafe { (*file.as_ptr()).f_flags &= !bindings::O_NONBLOCK };
-        // SAFETY: `StreamFile` drops the file after the ear.
-        let ear = unsafe { Ear::new(&file) }?;
-        Ok(StreamFile { ear, file })
+        StreamFile::new(file)
     }
 }
 
@@ -139,13 +167,13 @@ impl Drop for StreamPath {
     }
 }
 
-/// Whether to wait for the rest of what is being read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// It will come.
-    Worthwhile,
-    /// It will not.
-    Pointless,
+/// What a read has brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Read {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// An error in place of bytes that were damaged on the way. What comes next can be read.
+    Damaged(Error),
 }
 
 /// An open stream.
@@ -160,42 +188,86 @@ pub struct StreamFile {
 }
 
 impl StreamFile {
-    /// Reads at least `least` bytes into the spans of `into`, and more if more has arrived.
-    ///
-    /// Whenever less has arrived, `go_on` is asked, with what was read so far and how much that is,
-    /// whether to wait for the rest. Before it sleeps, `before_sleep` is called. Returns how many bytes were read.
+    /// Takes over an open file that behaves as a stream does.
+    pub(super) fn new(file: OpenFile) -> Result<Self> {
+        // SAFETY: `StreamFile` drops the file after the ear.
+        let ear = unsafe { Ear::new(&file) }?;
+        Ok(Self { ear, file })
+    }
+
+    /// Reads what has arrived, at least a byte, and waits until there is something. Before it sleeps, `before_sleep` is called.
     ///
     /// Fails with `EPIPE` when the peer has closed the stream or its directory was removed, `ENXIO` when
-    /// the cable is unplugged, and `EINTR` when the thread is being stopped; bytes read before the
-    /// failure are lost.
-    pub fn read(
-        &self,
-        into: &mut PageVec,
-        least: usize,
-        mut go_on: impl FnMut(&PageVec, usize) -> Waiting,
-        mut before_sleep: impl FnMut(),
-    ) -> Result<usize> {
-        let mut iter = new_iter(kernel_bindings::ITER_DEST, into);
-        let mut done = 0;
+    /// the cable is unplugged, and `EINTR` when the thread is being stopped.
+    pub fn read(&self, into: &mut [u8], mut before_sleep: impl FnMut()) -> Result<Read> {
+        if self.ear.is_deaf() {
+            return self.read_unannounced(into, before_sleep);
+        }
+        self.ear.await_arrival(&self.file, &mut before_sleep)?;
+        self.read_once(into, READ_FLAGS_NONE)
+    }
+
+    /// Reads from a stream without interrupts (`busy_poll`): it has to be asked whether something has arrived. A read that waits would
+    /// ask without a pause.
+    fn read_unannounced(&self, into: &mut [u8], mut before_sleep: impl FnMut()) -> Result<Read> {
+        let mut pause_us = PAUSE_SHORT_US;
         loop {
-            self.ear.await_arrival(&self.file, &mut before_sleep)?;
-            // SAFETY: The file is open for reading; the iterator's pages are alive and not otherwise
-            // used, as `into` is borrowed exclusively.
-            let n = check(unsafe {
-                kernel_bindings::vfs_iter_read(
-                    self.file.as_ptr(),
-                    &mut iter,
-                    core::ptr::null_mut(),
-                    0,
+            match self.read_once(into, bindings::stream_shim_rwf_nowait) {
+                Err(error) if error == EAGAIN => {}
+                Err(error) if is_code(error, kernel_bindings::EOPNOTSUPP) => {
+                    before_sleep();
+                    return self.read_once(into, READ_FLAGS_NONE);
+                }
+                result => return result,
+            }
+            before_sleep();
+            if should_stop() {
+                return Err(EINTR);
+            }
+            // SAFETY: We are a thread that may sleep.
+            unsafe {
+                bindings::usleep_range_state(
+                    pause_us,
+                    2 * pause_us,
+                    kernel_bindings::TASK_INTERRUPTIBLE,
                 )
-            })?;
-            if n == 0 {
-                return Err(EPIPE);
+            };
+            pause_us = (2 * pause_us).min(PAUSE_LONG_US);
+        }
+    }
+
+    fn read_once(&self, into: &mut [u8], flags: c_int) -> Result<Read> {
+        let vec = kernel_bindings::kvec {
+            iov_base: into.as_mut_ptr().cast(),
+            iov_len: into.len(),
+        };
+        let mut iter = MaybeUninit::uninit();
+        // SAFETY: The one `kvec` outlives the iterator, and its bytes are borrowed exclusively.
+        unsafe {
+            kernel_bindings::iov_iter_kvec(
+                iter.as_mut_ptr(),
+                kernel_bindings::ITER_DEST,
+                &vec,
+                1,
+                into.len(),
+            )
+        };
+        // SAFETY: The file is open for reading; `iov_iter_kvec` has initialised the iterator.
+        let result = check(unsafe {
+            kernel_bindings::vfs_iter_read(
+                self.file.as_ptr(),
+                iter.as_mut_ptr(),
+                core::ptr::null_mut(),
+                flags,
+            )
+        });
+        match result {
+            Ok(0) => Err(EPIPE),
+            Ok(n) => Ok(Read::Bytes(n)),
+            Err(error) if DAMAGE.iter().any(|&code| is_code(error, code)) => {
+                Ok(Read::Damaged(error))
             }
-            done += n;
-            if done >= least || go_on(into, done) == Waiting::Pointless {
-                return Ok(done);
-            }
+            Err(error) => Err(error),
         }
     }
 

@@ -50,6 +50,7 @@ impl<C: RailClient> Writer<C> {
         // The reader raises the event when it has got a greeting, the supervisor when it closes.
         let _ = self.shared.kick.wait(msecs_to_jiffies(QUIET_MS));
         while !should_stop() {
+            Shared::judge(&self.shared);
             if let Some(pen) = &mut *self.shared.pen.lock() {
                 if self.shared.inner.lock().state == State::Closing {
                     return pen.say_goodbye(&self.shared);

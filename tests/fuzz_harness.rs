@@ -30,6 +30,11 @@ proptest! {
     }
 
     #[test]
+    fn streams(data in vec(any::<u8>(), 0..400)) {
+        fuzz::deframer::run(&data);
+    }
+
+    #[test]
     fn rails(data in vec(any::<u8>(), 0..3_000)) {
         fuzz::rail::run(&data);
     }

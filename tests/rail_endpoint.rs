@@ -13,21 +13,26 @@ use heap::Heap;
 use usb4_roce::transport::checksum::Algorithm;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::Body;
-use usb4_roce::transport::frame::Header;
-use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::limits::Limits;
+use usb4_roce::transport::rail::deframer::Deframer;
+use usb4_roce::transport::rail::deframer::Found;
+use usb4_roce::transport::rail::endpoint::HelloEffect;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
 use usb4_roce::transport::rail::endpoint::RailFault;
+use usb4_roce::transport::rail::hello::Challenge;
 use usb4_roce::transport::rail::hello::Features;
+use usb4_roce::transport::rail::hello::Hello;
+use usb4_roce::transport::rail::hello::HelloError;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
+use usb4_roce::transport::rail::hello::Step;
+use usb4_roce::transport::rail::hello::HELLO_LEN;
 use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
-use usb4_roce::transport::rail::rx::Reception;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::rail::InFlight;
 
@@ -39,6 +44,20 @@ struct Rail {
     handed_back: [u32; 2],
 }
 
+fn identity(guid: u64, features: Features) -> Identity {
+    Identity {
+        node_guid: NodeGuid(guid),
+        mac: [2, 0, 0, 0, 0, 1],
+        features,
+        limits: Limits {
+            max_payload: MAX_PAYLOAD,
+            window: 256,
+            max_rd_atomic: 16,
+        },
+        name: [0; NODE_NAME_LEN],
+    }
+}
+
 impl Rail {
     fn new() -> Self {
         Self::between([Features::NONE; 2])
@@ -47,18 +66,7 @@ impl Rail {
     /// A rail between ends that offer these.
     fn between(features: [Features; 2]) -> Self {
         let end = |guid, features| {
-            let identity = Identity {
-                node_guid: NodeGuid(guid),
-                mac: [2, 0, 0, 0, 0, 1],
-                features,
-                limits: Limits {
-                    max_payload: MAX_PAYLOAD,
-                    window: 256,
-                    max_rd_atomic: 16,
-                },
-                name: [0; NODE_NAME_LEN],
-            };
-            RailEndpoint::new(identity, table(64), 1 << 20).unwrap()
+            RailEndpoint::new(identity(guid, features), table(64), 1 << 20).unwrap()
         };
         let mut rail = Self {
             now: Instant(1),
@@ -75,10 +83,11 @@ impl Rail {
 
     /// One end sends a datagram.
     fn send(&mut self, end: usize) {
-        let header = self.ends[end]
-            .stamp(Body::Datagram, 0, 0, InFlight::Datagram, self.now)
-            .unwrap();
         let seed = self.ends[end].seed().unwrap();
+        let checksum = seed.checksum::<HostHash>(&[]);
+        let header = self.ends[end]
+            .stamp(Body::Datagram, 0, checksum, InFlight::Datagram, self.now)
+            .unwrap();
         self.carry(1 - end, &header.encode::<HostHash>(seed));
     }
 
@@ -88,12 +97,19 @@ impl Rail {
             return;
         }
         let end = &mut self.ends[to];
-        let header: Header = end.decode::<HostHash>(bytes).unwrap();
-        if header.body == Body::Hello {
-            end.on_hello::<HostHash>(&bytes[HEADER_LEN..], self.now)
-                .unwrap();
-        } else if end.on_header(&header, self.now).unwrap() == Incoming::Deliver {
-            end.finish(Reception::Intact, self.now);
+        let piece = Deframer::<HostHash>::new().next(bytes, end.seed()).unwrap();
+        assert_eq!(piece.len, bytes.len());
+        match piece.found {
+            Found::Damage => end.note_damage(self.now),
+            Found::Hello(payload) => {
+                end.on_hello::<HostHash>(&bytes[payload], self.now).unwrap();
+            }
+            Found::Corrupt(header) => end.on_corrupt(&header, self.now).unwrap(),
+            Found::Frame(header, _) => {
+                if end.on_header(&header, self.now).unwrap() == Incoming::Deliver {
+                    end.finish(self.now);
+                }
+            }
         }
         while end.next_lost().is_some() {
             self.handed_back[to] += 1;
@@ -106,6 +122,7 @@ impl Rail {
         loop {
             let mut moved = false;
             for end in 0..2 {
+                self.ends[end].judge(self.now);
                 self.ends[end].check(self.now).unwrap();
                 while let Some(frame) = self.ends[end].next_control::<HostHash>(self.now) {
                     moved = true;
@@ -137,7 +154,7 @@ fn the_loss_of_the_last_frame_is_noticed_by_a_nudge() {
     let mut rail = Rail::new();
     rail.lose[1] = 1;
     rail.send(0);
-    rail.run(Duration::from_millis(99));
+    rail.run(Duration::from_millis(19));
     assert_eq!(rail.handed_back, [0, 0]);
     rail.run(Duration::from_millis(2));
     assert_eq!(rail.handed_back, [1, 0]);
@@ -255,7 +272,7 @@ fn a_number_is_taken_once() {
         .unwrap();
     let end = &mut rail.ends[1];
     assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Deliver));
-    end.finish(Reception::Intact, rail.now);
+    end.finish(rail.now);
     assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Done));
 }
 
@@ -275,5 +292,85 @@ fn ends_agree_on_the_checksum() {
         rail.run(Duration::from_millis(50));
         assert_eq!(rail.handed_back, [0, 0]);
         assert!(rail.ends[0].delivery(RailSeq::FIRST) == Delivery::Settled);
+    }
+}
+
+/// A hello that a process has put into a payload.
+fn forged_hello(session: u64) -> [u8; HELLO_LEN] {
+    Hello {
+        identity: identity(7, Features::NONE),
+        own: Challenge { session, nonce: 1 },
+        echo: Challenge::default(),
+        step: Step::Unproven,
+        first_seq: RailSeq(0),
+    }
+    .encode()
+}
+
+#[test]
+fn what_is_no_hello_does_not_end_a_session() {
+    let mut rail = Rail::new();
+    for payload in [&[][..], &[0; 64], &[0; HELLO_LEN], &[0xff; 4000]] {
+        let effect = rail.ends[0].on_hello::<HostHash>(payload, rail.now);
+        assert_eq!(effect, Ok(HelloEffect::Ignored));
+    }
+    assert!(rail.ends[0].is_up());
+}
+
+#[test]
+fn what_is_no_hello_does_not_end_a_handshake_before_its_time() {
+    let mut end =
+        RailEndpoint::<Heap>::new(identity(1, Features::NONE), table(64), 1 << 20).unwrap();
+    end.open(5, Instant(1));
+    let other_version = [0xff; HELLO_LEN];
+    let effect = end.on_hello::<HostHash>(&other_version, Instant(1));
+    assert_eq!(effect, Ok(HelloEffect::Ignored));
+    assert_eq!(end.check(Instant(1)), Ok(()));
+    // But if nothing better comes, it is told.
+    let over = Instant(1).after(Duration::from_millis(5_000));
+    let version = HelloError::Version(0xffff);
+    assert_eq!(end.check(over), Err(RailFault::Hello(version)));
+}
+
+#[test]
+fn a_forged_hello_costs_a_question_and_nothing_else() {
+    let mut rail = Rail::new();
+    rail.send(0);
+    for session in 1_000..1_100 {
+        let payload = forged_hello(session);
+        let effect = rail.ends[1].on_hello::<HostHash>(&payload, rail.now);
+        assert_eq!(effect, Ok(HelloEffect::Nothing));
+        rail.run(Duration::from_millis(7));
+        assert!(rail.ends.iter().all(RailEndpoint::is_up));
+    }
+    rail.send(1);
+    rail.run(Duration::from_millis(1_000));
+    assert!(rail.ends.iter().all(RailEndpoint::is_up));
+    assert_eq!(rail.handed_back, [0, 0]);
+    assert_eq!(rail.ends[1].peer().unwrap().node_guid, NodeGuid(1));
+}
+
+#[test]
+fn own_hellos_in_a_payload_do_not_end_a_session() {
+    let mut rail = Rail::new();
+    // Its own session id.
+    let effect = rail.ends[0].on_hello::<HostHash>(&forged_hello(5), rail.now);
+    assert_eq!(effect, Ok(HelloEffect::Nothing));
+    rail.run(Duration::from_millis(1_000));
+    assert!(rail.ends.iter().all(RailEndpoint::is_up));
+}
+
+#[test]
+fn a_peer_that_began_anew_is_noticed_in_a_fifth_of_a_second() {
+    for session in [1, 900] {
+        let mut rail = Rail::new();
+        rail.lose[1] = 1;
+        rail.send(0);
+        // The stream is closed and opened, and nobody is told.
+        rail.ends[1].close();
+        rail.ends[1].open(session, rail.now);
+        rail.run(Duration::from_millis(220));
+        assert!(rail.ends.iter().all(RailEndpoint::is_up));
+        assert_eq!(rail.handed_back, [1, 0]);
     }
 }

@@ -17,7 +17,7 @@ use crate::root::Root;
 use crate::root_cargo;
 
 /// Names of the programs.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: &[&str] = &[
     "verbs-verify",
     "verbs-errors",
     "verbs-limits",

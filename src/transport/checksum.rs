@@ -2,8 +2,23 @@
 
 //! The checksum over headers and payloads, supplied by the caller.
 
+/// A checksum of bytes that come piece by piece: equals that of all pieces one after the other.
+pub trait RunningChecksum {
+    /// The checksum of nothing yet, in the session with this seed.
+    fn new(seed: Seed) -> Self;
+
+    /// Goes on with these bytes.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// The checksum of all bytes so far.
+    fn finish(&self) -> u32;
+}
+
 /// The two hash functions that checksums are made of.
 pub trait Checksum {
+    /// For bytes that come piece by piece.
+    type Running: RunningChecksum;
+
     /// xxHash-64 of `data` with this seed, as the kernel's `xxh64()` computes it.
     fn xxh64(seed: u64, data: &[u8]) -> u64;
 

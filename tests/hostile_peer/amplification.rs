@@ -36,7 +36,6 @@ use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
 use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
-use usb4_roce::transport::rail::rx::Reception;
 use usb4_roce::transport::rail::tx::RailTx;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::requester::Requester;
@@ -310,7 +309,7 @@ fn a_gap_is_reported_by_no_more_than_eight_frames_at_a_time() {
             body: Body::Datagram,
         };
         assert_eq!(honest.on_header(&header, NOW), Ok(Incoming::Deliver));
-        honest.finish(Reception::Intact, NOW);
+        honest.finish(NOW);
         seq = seq.next();
     }
     // The reports, and an acknowledgement.

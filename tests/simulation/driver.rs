@@ -6,25 +6,22 @@ use std::fmt::Arguments;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use usb4_roce::transport::checksum::Seed;
-use usb4_roce::transport::frame::padded;
-use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
-use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::frame::STREAM_FRAME;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::limits::Limits;
+use usb4_roce::transport::rail::deframer::Deframer;
+use usb4_roce::transport::rail::deframer::Found;
 use usb4_roce::transport::rail::endpoint::Answers;
 use usb4_roce::transport::rail::endpoint::HelloEffect;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
 use usb4_roce::transport::rail::endpoint::RailFault;
 use usb4_roce::transport::rail::hello::Identity;
-use usb4_roce::transport::rail::rx::Reception;
 use usb4_roce::transport::scheduler::Afterwards;
 
 use crate::cable::Cable;
@@ -32,10 +29,8 @@ use crate::cable::Read;
 use crate::checksum::HostHash;
 use crate::heap::table;
 use crate::heap::Heap;
-use crate::host::Arrived;
 use crate::host::Host;
 use crate::host::Outgoing;
-use crate::host::Placement;
 use crate::host::Steadiness;
 use crate::host::Way;
 use crate::ledger::Ledger;
@@ -55,15 +50,6 @@ enum End {
     Fault(RailFault),
 }
 
-/// A frame whose payload is arriving.
-struct Arriving {
-    header: Header,
-    seed: Seed,
-    /// Nothing for a hello.
-    placement: Option<Placement>,
-    deliver: bool,
-}
-
 pub struct Driver {
     pub rail: RailId,
     pub cable: usize,
@@ -81,7 +67,7 @@ pub struct Driver {
     reopen_at: Instant,
     /// Read and not yet understood.
     staging: Vec<u8>,
-    arriving: Option<Arriving>,
+    deframer: Deframer<HostHash>,
     /// To be written.
     out: Vec<u8>,
     written: usize,
@@ -123,7 +109,7 @@ impl Driver {
             answers: Answers::Come,
             reopen_at: Instant(0),
             staging: Vec::new(),
-            arriving: None,
+            deframer: Deframer::new(),
             out: Vec::new(),
             written: 0,
             run_at: Instant(0),
@@ -174,6 +160,8 @@ impl Driver {
                 return true;
             }
         };
+        let effect = self.endpoint.judge(around.now);
+        self.announce(was_up, effect, around);
         if let Err(fault) = self.endpoint.check(around.now) {
             self.tell(around, format_args!("ends: {fault:?}"));
             self.close(around);
@@ -236,12 +224,8 @@ impl Driver {
         let jitter = Duration::from_micros(around.rng.random_range(0..200_000));
         self.reopen_at = around.now.after(CLOSE_TIME).after(jitter);
         around.cable.close(self.end, around.rng);
-        if let Some(arriving) = self.arriving.take() {
-            if let Some(placement) = arriving.placement {
-                self.abort(placement, &arriving.header, around);
-            }
-        }
         self.staging.clear();
+        self.deframer = Deframer::new();
         self.out.clear();
         self.written = 0;
         if self.endpoint.is_up() {
@@ -250,19 +234,6 @@ impl Driver {
         self.endpoint.close();
         self.hand_back(around);
         around.ledger.frames(self.cable, self.end).end();
-    }
-
-    fn abort(&mut self, placement: Placement, header: &Header, around: &mut Surroundings<'_>) {
-        // A bulk payload is read straight into its target.
-        let data = if header.payload_len > SMALL_PAYLOAD {
-            let len = self.staging.len().min(header.payload_len as usize);
-            &self.staging[..len]
-        } else {
-            &[]
-        };
-        around
-            .host
-            .commit(placement, Arrived::Broken(data), around.now, around.ledger);
     }
 
     fn hand_back(&mut self, around: &mut Surroundings<'_>) {
@@ -287,136 +258,89 @@ impl Driver {
             Read::Eof => return Err(End::Eof),
             Read::Gone => return Err(End::Gone),
         };
-        while self.digest(around).map_err(End::Fault)? {}
+        while let Ok(piece) = self.deframer.next(&self.staging, self.endpoint.seed()) {
+            let bytes: Vec<u8> = self.staging.drain(..piece.len).collect();
+            self.take(piece.found, &bytes, around).map_err(End::Fault)?;
+        }
         Ok(moved)
     }
 
-    /// Takes one header or payload from the staging buffer; false if it is not there in full.
-    fn digest(&mut self, around: &mut Surroundings<'_>) -> Result<bool, RailFault> {
-        if let Some(arriving) = &self.arriving {
-            let need = padded(arriving.header.payload_len) as usize;
-            if self.staging.len() < need {
-                return Ok(false);
+    /// Deals with what was found in these bytes.
+    fn take(
+        &mut self,
+        found: Found,
+        bytes: &[u8],
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), RailFault> {
+        match found {
+            Found::Damage => {
+                self.skipped += (bytes.len() / HEADER_LEN) as u64;
+                self.endpoint.note_damage(around.now);
+                Ok(())
             }
-            let arriving = self.arriving.take().unwrap();
-            let len = arriving.header.payload_len as usize;
-            let payload: Vec<u8> = self.staging.drain(..need).take(len).collect();
-            self.finish(&arriving, &payload, around)?;
-            return Ok(true);
+            Found::Hello(payload) => {
+                let was_up = self.endpoint.is_up();
+                let payload = &bytes[payload];
+                let result = self.endpoint.on_hello::<HostHash>(payload, around.now);
+                self.tell(around, format_args!("got a hello: {result:?}"));
+                self.announce(was_up, result?, around);
+                Ok(())
+            }
+            Found::Corrupt(header) => {
+                self.tell(
+                    around,
+                    format_args!("payload of {} is damaged", header.seq.0),
+                );
+                let result = self.endpoint.on_corrupt(&header, around.now);
+                self.hand_back(around);
+                result
+            }
+            Found::Frame(header, payload) => self.deliver(&header, &bytes[payload], around),
         }
-        if self.staging.len() < HEADER_LEN {
-            return Ok(false);
+    }
+
+    /// Tells the host what the handshake brought.
+    fn announce(&mut self, was_up: bool, effect: HelloEffect, around: &mut Surroundings<'_>) {
+        match effect {
+            HelloEffect::Nothing | HelloEffect::Ignored => return,
+            HelloEffect::Up | HelloEffect::Down => {}
         }
-        let Ok(header) = self.endpoint.decode::<HostHash>(&self.staging) else {
-            self.staging.drain(..HEADER_LEN);
-            self.skipped += 1;
-            self.endpoint.note_damage(around.now);
-            return Ok(true);
-        };
-        self.staging.drain(..HEADER_LEN);
-        if header.body == Body::Hello {
-            self.arriving = Some(Arriving {
-                header,
-                seed: Seed::HANDSHAKE,
-                placement: None,
-                deliver: false,
-            });
-            return Ok(true);
+        if was_up {
+            around.host.rail_down(self.peer, self.rail);
         }
-        let seed = self.endpoint.seed().unwrap();
+        if effect == HelloEffect::Up {
+            around.host.rail_up(self.peer, self.rail);
+            self.is_awake = true;
+        }
+        self.hand_back(around);
+        around.ledger.frames(self.cable, self.end).end();
+    }
+
+    fn deliver(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), RailFault> {
         assert!(
             header.payload_len <= self.limits.max_payload,
             "larger than what was agreed"
         );
-        let incoming = self.endpoint.on_header(&header, around.now);
+        let incoming = self.endpoint.on_header(header, around.now);
         self.hand_back(around);
         self.tell(
             around,
             format_args!("got {} {:?}: {incoming:?}", header.seq.0, header.body),
         );
-        match incoming? {
-            Incoming::Done => {
-                self.arriving = (header.payload_len > 0).then_some(Arriving {
-                    header,
-                    seed,
-                    placement: None,
-                    deliver: false,
-                });
-            }
-            Incoming::Deliver => {
-                // Small payloads are placed when they are complete.
-                let placement = (header.payload_len > SMALL_PAYLOAD)
-                    .then(|| around.host.place(&header, around.now, around.ledger));
-                self.arriving = Some(Arriving {
-                    header,
-                    seed,
-                    placement,
-                    deliver: true,
-                });
-            }
-        }
-        Ok(true)
-    }
-
-    fn finish(
-        &mut self,
-        arriving: &Arriving,
-        payload: &[u8],
-        around: &mut Surroundings<'_>,
-    ) -> Result<(), RailFault> {
-        let header = &arriving.header;
-        let intact = arriving.seed.checksum::<HostHash>(payload) == header.payload_checksum;
-        if header.body == Body::Hello {
-            if intact {
-                let was_up = self.endpoint.is_up();
-                let result = self.endpoint.on_hello::<HostHash>(payload, around.now);
-                if was_up && !matches!(result, Ok(HelloEffect::Nothing)) {
-                    around.host.rail_down(self.peer, self.rail);
-                }
-                if result == Ok(HelloEffect::Up) {
-                    around.host.rail_up(self.peer, self.rail);
-                    self.is_awake = true;
-                }
-                self.hand_back(around);
-                self.tell(around, format_args!("got a hello: {result:?}"));
-                if result? != HelloEffect::Nothing {
-                    around.ledger.frames(self.cable, self.end).end();
-                }
-            }
-            return Ok(());
-        }
-        if !arriving.deliver {
-            return Ok(());
-        }
-        if intact {
-            let placement = arriving
-                .placement
-                .unwrap_or_else(|| around.host.place(header, around.now, around.ledger));
-            around.host.commit(
-                placement,
-                Arrived::Intact(payload),
-                around.now,
-                around.ledger,
-            );
+        if incoming? == Incoming::Deliver {
+            around
+                .host
+                .deliver(header, payload, around.now, around.ledger);
             around
                 .ledger
                 .frames(self.cable, 1 - self.end)
                 .arrive(header.seq);
-            self.endpoint.finish(Reception::Intact, around.now);
-        } else {
-            self.tell(
-                around,
-                format_args!("payload of {} is damaged", header.seq.0),
-            );
-            if let Some(placement) = arriving.placement {
-                around.host.commit(
-                    placement,
-                    Arrived::Broken(payload),
-                    around.now,
-                    around.ledger,
-                );
-            }
-            self.endpoint.finish(Reception::Corrupt, around.now);
+            self.endpoint.finish(around.now);
         }
         Ok(())
     }

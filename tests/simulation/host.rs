@@ -184,37 +184,27 @@ impl QueuePair {
     }
 }
 
-/// What is being done with a payload.
+/// Where a payload goes.
 #[derive(Clone, Copy, Debug)]
-pub enum Placement {
+enum Placement {
     Discard,
     Write {
         qp: usize,
         token: RequestToken,
         rkey: u32,
         va: u64,
-        life: usize,
     },
     Receive {
         qp: usize,
         token: RequestToken,
         slot: ReceiveSlot,
         offset: u32,
-        life: usize,
     },
     Response {
         qp: usize,
         token: ResponseToken,
         target: LocalRange,
-        life: usize,
     },
-}
-
-/// What became of a payload.
-pub enum Arrived<'a> {
-    Intact(&'a [u8]),
-    /// Damaged or cut off; some of these bytes may have been written to the target.
-    Broken(&'a [u8]),
 }
 
 /// A frame to send.
@@ -566,8 +556,14 @@ impl Host {
         }
     }
 
-    /// A header has arrived: says where its payload goes.
-    pub fn place(&mut self, header: &Header, now: Instant, ledger: &mut Ledger) -> Placement {
+    /// An intact frame has arrived.
+    pub fn deliver(&mut self, header: &Header, payload: &[u8], now: Instant, ledger: &mut Ledger) {
+        let placement = self.place(header, now, ledger);
+        self.commit(placement, payload, now, ledger);
+    }
+
+    /// Says where a payload goes.
+    fn place(&mut self, header: &Header, now: Instant, ledger: &mut Ledger) -> Placement {
         match header.body {
             Body::Request(request) => {
                 let Some(index) = self.find(request.dest_qpn) else {
@@ -589,7 +585,6 @@ impl Host {
                         token,
                         rkey: rkey.0,
                         va,
-                        life,
                     },
                     Disposition::Receive {
                         slot,
@@ -601,7 +596,6 @@ impl Host {
                         token,
                         slot,
                         offset,
-                        life,
                     },
                     Disposition::CheckRead {
                         va,
@@ -639,7 +633,6 @@ impl Host {
                         qp: index,
                         token: placement.token,
                         target: placement.target,
-                        life: qp.connection,
                     },
                     ResponseDisposition::Empty | ResponseDisposition::Ignore(_) => {
                         Placement::Discard
@@ -661,14 +654,7 @@ impl Host {
         }
     }
 
-    /// The payload has arrived, or has not.
-    pub fn commit(
-        &mut self,
-        placement: Placement,
-        arrived: Arrived<'_>,
-        now: Instant,
-        ledger: &mut Ledger,
-    ) {
+    fn commit(&mut self, placement: Placement, data: &[u8], now: Instant, ledger: &mut Ledger) {
         match placement {
             Placement::Discard => {}
             Placement::Write {
@@ -676,15 +662,9 @@ impl Host {
                 token,
                 rkey,
                 va,
-                life,
             } => {
-                let outcome = if self.qps[qp].connection != life {
-                    // The queue pair was reset meanwhile.
-                    Outcome::Aborted
-                } else {
-                    let side = 1 - self.qps[qp].side;
-                    write((life, side), rkey, va, &arrived, ledger)
-                };
+                let life = (self.qps[qp].connection, 1 - self.qps[qp].side);
+                let outcome = write(life, rkey, va, data, ledger);
                 self.finish_request(qp, token, outcome);
             }
             Placement::Receive {
@@ -692,38 +672,26 @@ impl Host {
                 token,
                 slot,
                 offset,
-                life,
             } => {
-                let outcome = if self.qps[qp].connection != life {
-                    Outcome::Aborted
-                } else {
-                    let side = 1 - self.qps[qp].side;
-                    let ordinal = self.qps[qp].ordinal(slot);
-                    let connection = &mut ledger.connections[life];
-                    let segment = connection.segment;
-                    let stream = &mut connection.streams[side];
-                    let message = &mut stream.messages[stream.consumers[ordinal]];
-                    settle(message, offset, segment, &arrived)
-                };
-                self.finish_request(qp, token, outcome);
+                let side = 1 - self.qps[qp].side;
+                let ordinal = self.qps[qp].ordinal(slot);
+                let connection = &mut ledger.connections[self.qps[qp].connection];
+                let segment = connection.segment;
+                let stream = &mut connection.streams[side];
+                let message = &mut stream.messages[stream.consumers[ordinal]];
+                message.place(offset, data, segment);
+                self.finish_request(qp, token, Outcome::Placed);
             }
-            Placement::Response {
-                qp,
-                token,
-                target,
-                life,
-            } => {
-                let outcome = if self.qps[qp].connection != life {
-                    Outcome::Aborted
-                } else {
-                    let side = self.qps[qp].side;
-                    let index = self.qps[qp].slots[&target.slot];
-                    let connection = &mut ledger.connections[life];
-                    let segment = connection.segment;
-                    let message = &mut connection.streams[side].messages[index];
-                    settle(message, target.offset, segment, &arrived)
-                };
-                self.qps[qp].requester.commit_response(token, outcome, now);
+            Placement::Response { qp, token, target } => {
+                let side = self.qps[qp].side;
+                let index = self.qps[qp].slots[&target.slot];
+                let connection = &mut ledger.connections[self.qps[qp].connection];
+                let segment = connection.segment;
+                let message = &mut connection.streams[side].messages[index];
+                message.place(target.offset, data, segment);
+                self.qps[qp]
+                    .requester
+                    .commit_response(token, Outcome::Placed, now);
                 self.touch(qp);
             }
         }
@@ -879,45 +847,22 @@ fn acknowledgement_of(qpn: Qpn, ack: AckHeader) -> Outgoing {
     }
 }
 
-/// Enters what became of a piece into the books.
-fn settle(
-    message: &mut crate::ledger::Message,
-    offset: u32,
-    segment: u32,
-    arrived: &Arrived<'_>,
-) -> Outcome {
-    match arrived {
-        Arrived::Intact(data) => {
-            message.place(offset, data, segment);
-            Outcome::Placed
-        }
-        Arrived::Broken(data) => {
-            message.scribble(offset, data);
-            Outcome::Aborted
-        }
-    }
-}
-
 /// A piece of a WRITE of this life and side has arrived.
 fn write(
     (life, side): (usize, usize),
     rkey: u32,
     va: u64,
-    arrived: &Arrived<'_>,
+    data: &[u8],
     ledger: &mut Ledger,
 ) -> Outcome {
-    let data = match arrived {
-        Arrived::Intact(data) | Arrived::Broken(data) => *data,
-    };
     let segment = ledger.connections[life].segment;
     let Some((message, offset)) = ledger.access(life, side, rkey, va, data.len() as u32) else {
         return Outcome::Denied(NakCode::RemoteAccess);
     };
-    let is_flag = message.is_flag;
-    let outcome = settle(message, offset, segment, arrived);
-    if is_flag && outcome == Outcome::Placed {
+    message.place(offset, data, segment);
+    if message.is_flag {
         let index = ledger.regions[&rkey].index;
         ledger.connections[life].streams[side].messages[index - 1].assert_whole();
     }
-    outcome
+    Outcome::Placed
 }

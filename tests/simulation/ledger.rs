@@ -58,24 +58,10 @@ impl Message {
         assert_eq!(offset % segment, 0, "segment at an odd offset");
         let expected = pattern::bytes(self.tag, offset, data.len() as u32);
         assert!(expected == data, "wrong bytes at {offset}");
-        self.scribble(offset, data);
         assert!(self.placed.insert(offset), "placed twice at {offset}");
+        let at = offset as usize;
+        self.target[at..at + data.len()].copy_from_slice(data);
         self.placed_bytes += data.len() as u32;
-    }
-
-    /// Bytes of a piece that was damaged or cut off have got into the target.
-    pub fn scribble(&mut self, offset: u32, data: &[u8]) {
-        assert!(
-            !self.received && self.completed != Some(CompletionStatus::Success),
-            "target written after completion"
-        );
-        // What has been placed is the user's, who may have changed it.
-        assert!(
-            data.is_empty() || !self.placed.contains(&offset),
-            "written again at {offset}"
-        );
-        let offset = offset as usize;
-        self.target[offset..offset + data.len()].copy_from_slice(data);
     }
 
     /// The target holds the whole message.

@@ -50,7 +50,6 @@ use crate::transport::responder::Responder;
 
 pub(crate) use create::UserQueuePair;
 pub(crate) use deliver::Arrival;
-pub(crate) use deliver::Delivery;
 pub(crate) use transmit::Frame;
 pub(crate) use transmit::FramePayload;
 

@@ -8,7 +8,6 @@ use super::super::checksum::Checksum;
 use super::super::checksum::Seed;
 use super::super::frame::padded;
 use super::super::frame::Body;
-use super::super::frame::FrameError;
 use super::super::frame::Header;
 use super::super::frame::NopReply;
 use super::super::frame::HEADER_LEN;
@@ -25,10 +24,10 @@ use super::hello::Identity;
 use super::hello::HELLO_LEN;
 use super::rx::Arrival;
 use super::rx::RailRx;
-use super::rx::Reception;
 use super::session::HelloOutcome;
 use super::session::Phase;
 use super::session::Session;
+use super::session::Verdict;
 use super::tx::Delivery;
 use super::tx::RailTx;
 use super::tx::TxEntry;
@@ -41,9 +40,15 @@ const ACK_DELAY: Duration = Duration::from_millis(5);
 /// After damage the peer is asked for the number of its last frame at most this often.
 const INQUIRY_INTERVAL: Duration = Duration::from_millis(5);
 
+/// A peer that may have left the session is asked again after this time.
+const PROBE_INTERVAL: Duration = Duration::from_millis(25);
+
 /// With frames unacknowledged, the peer is asked for a sign of life when this long has passed
 /// without one: the last frames may be lost, or an interrupt of the stream.
-const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
+///
+/// A good acknowledgement comes after [`ACK_DELAY`] and what both ends' clocks add to that (ticks of up to 4 ms each);
+/// an idle rail has nothing unacknowledged.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A report of loss that is not confirmed is sent again after this time. It may be on its way still:
 /// a second copy does no harm.
@@ -74,7 +79,7 @@ pub enum RailFault {
     Reflected,
     /// The peer broke the rules.
     Violation(RailViolation),
-    /// The peer's hello cannot be understood; perhaps it speaks another version.
+    /// The handshake made no progress, and the peer's hello could not be understood; perhaps it speaks another version.
     Hello(HelloError),
 }
 
@@ -93,7 +98,7 @@ pub enum Incoming {
     /// It is for the queue pairs or the network interface. Deal with its payload, then call
     /// [`RailEndpoint::finish`].
     Deliver,
-    /// It has been dealt with. Skip its payload, if any.
+    /// It has been dealt with.
     Done,
 }
 
@@ -102,6 +107,8 @@ pub enum Incoming {
 pub enum HelloEffect {
     /// Nothing the owner must act upon.
     Nothing,
+    /// None: it was no hello.
+    Ignored,
     /// The rail is up; [`RailEndpoint::peer`] tells with whom.
     Up,
     /// The rail is down until the handshake, begun anew, is done. All in flight has been handed back.
@@ -150,6 +157,8 @@ impl ControlFrame {
 #[derive(Debug)]
 struct Open {
     session: Session,
+    /// Why the newest hello of this handshake was none.
+    refused: Option<HelloError>,
     seed: Option<Seed>,
     rx: RailRx,
     /// When the peer was last heard.
@@ -168,6 +177,15 @@ struct Open {
     /// When to ask the peer for the number of its last frame.
     inquire_at: Option<Instant>,
     inquired_at: Instant,
+}
+
+impl Open {
+    /// Has the peer be asked for an answer soon.
+    fn inquire(&mut self, now: Instant) {
+        if self.inquire_at.is_none() {
+            self.inquire_at = Some(now.max(self.inquired_at.after(INQUIRY_INTERVAL)));
+        }
+    }
 }
 
 /// One end of a rail.
@@ -203,6 +221,7 @@ impl<S: Storage> RailEndpoint<S> {
     pub fn open(&mut self, session_id: u64, now: Instant) {
         self.open = Some(Open {
             session: Session::new(session_id, now),
+            refused: None,
             seed: None,
             rx: RailRx::new(RailSeq(0)),
             heard_at: now,
@@ -251,17 +270,9 @@ impl<S: Storage> RailEndpoint<S> {
         }
     }
 
-    /// Decodes the header at the start of `bytes`, be it of the session or of a handshake.
+    /// An intact hello with this payload has arrived.
     ///
-    /// # Errors
-    ///
-    /// [`FrameError`] if there is none.
-    pub fn decode<C: Checksum>(&self, bytes: &[u8]) -> Result<Header, FrameError> {
-        decode_header::<C>(bytes, self.seed())
-    }
-
-    /// A hello with this payload has arrived. Check the payload's checksum first (with
-    /// [`Seed::HANDSHAKE`]); a corrupt hello is to be ignored.
+    /// Hellos carry no secret: one that makes no sense is ignored, and none ends a session by itself.
     ///
     /// # Errors
     ///
@@ -274,17 +285,22 @@ impl<S: Storage> RailEndpoint<S> {
         let Some(open) = self.open.as_mut() else {
             return Ok(HelloEffect::Nothing);
         };
-        let hello = Hello::decode(payload).map_err(RailFault::Hello)?;
-        open.heard_at = now;
+        let hello = match Hello::decode(payload) {
+            Ok(hello) => hello,
+            Err(error) => {
+                open.refused = Some(error);
+                return Ok(HelloEffect::Ignored);
+            }
+        };
         let outcome = open.session.on_hello(&hello, now);
         match outcome {
             HelloOutcome::Waiting => Ok(HelloEffect::Nothing),
-            HelloOutcome::Reflected => Err(RailFault::Reflected),
-            HelloOutcome::Restarted => {
-                open.seed = None;
-                self.tx.abandon();
-                Ok(HelloEffect::Down)
+            HelloOutcome::Suspected => {
+                open.inquire(now);
+                Ok(HelloEffect::Nothing)
             }
+            HelloOutcome::Reflected => Err(RailFault::Reflected),
+            HelloOutcome::Restarted => Ok(self.begin_anew()),
             HelloOutcome::Up { first_seq } => {
                 let peers = open
                     .session
@@ -296,6 +312,7 @@ impl<S: Storage> RailEndpoint<S> {
                     .ids()
                     .map(|(own, peer)| Seed::of_session::<C>(own, peer, algorithm));
                 open.rx = RailRx::new(first_seq);
+                open.heard_at = now;
                 open.owing_since = None;
                 open.nop_wanted = false;
                 open.inquire_at = None;
@@ -307,7 +324,27 @@ impl<S: Storage> RailEndpoint<S> {
         }
     }
 
-    /// A header other than a hello's has arrived.
+    /// Begins the handshake anew if the peer has left the session without a word. To be called when
+    /// [`Self::deadline`] has come.
+    pub fn judge(&mut self, now: Instant) -> HelloEffect {
+        let verdict = self.open.as_mut().map(|open| open.session.judge(now));
+        match verdict {
+            Some(Verdict::Left) => self.begin_anew(),
+            Some(Verdict::Present) | None => HelloEffect::Nothing,
+        }
+    }
+
+    /// The session is over; the handshake goes on.
+    fn begin_anew(&mut self) -> HelloEffect {
+        if let Some(open) = self.open.as_mut() {
+            open.seed = None;
+            open.refused = None;
+        }
+        self.tx.abandon();
+        HelloEffect::Down
+    }
+
+    /// An intact frame of the session has arrived.
     ///
     /// # Errors
     ///
@@ -320,6 +357,7 @@ impl<S: Storage> RailEndpoint<S> {
             return Ok(Incoming::Done);
         }
         open.heard_at = now;
+        open.session.on_frame();
         let before = self.tx.oldest();
         self.tx.on_ack(header.ack).map_err(RailFault::Violation)?;
         if self.tx.oldest() != before {
@@ -351,10 +389,25 @@ impl<S: Storage> RailEndpoint<S> {
         }
     }
 
+    /// A frame of the session has arrived whose payload is damaged.
+    ///
+    /// # Errors
+    ///
+    /// If the stream must be closed.
+    pub fn on_corrupt(&mut self, header: &Header, now: Instant) -> Result<(), RailFault> {
+        match (self.on_header(header, now)?, self.open.as_mut()) {
+            (Incoming::Deliver, Some(open)) => {
+                open.rx.finish_corrupt();
+                Ok(())
+            }
+            (Incoming::Deliver, None) | (Incoming::Done, _) => Ok(()),
+        }
+    }
+
     /// The frame that was to be delivered has been dealt with.
-    pub fn finish(&mut self, reception: Reception, now: Instant) {
+    pub fn finish(&mut self, now: Instant) {
         if let Some(open) = self.open.as_mut() {
-            open.rx.finish(reception);
+            open.rx.finish();
             open.heard_at = now;
             if open.owing_since.is_none() {
                 open.owing_since = Some(now);
@@ -366,8 +419,8 @@ impl<S: Storage> RailEndpoint<S> {
     /// would show that it is missing: the peer is asked.
     pub fn note_damage(&mut self, now: Instant) {
         if let Some(open) = self.open.as_mut() {
-            if open.session.phase() == Phase::Up && open.inquire_at.is_none() {
-                open.inquire_at = Some(now.max(open.inquired_at.after(INQUIRY_INTERVAL)));
+            if open.session.phase() == Phase::Up {
+                open.inquire(now);
             }
         }
     }
@@ -466,7 +519,9 @@ impl<S: Storage> RailEndpoint<S> {
         };
         if let Some(deadline) = open.session.deadline() {
             return if now >= deadline {
-                Err(RailFault::HandshakeStalled)
+                Err(open
+                    .refused
+                    .map_or(RailFault::HandshakeStalled, RailFault::Hello))
             } else {
                 Ok(())
             };
@@ -492,7 +547,7 @@ impl<S: Storage> RailEndpoint<S> {
         }
     }
 
-    /// When to call [`Self::check`] and [`Self::next_control`] next, if nothing happens before; the
+    /// When to call [`Self::judge`], [`Self::check`] and [`Self::next_control`] next, if nothing happens before; the
     /// beginning of time if [`Self::next_control`] has something to write at once.
     pub fn deadline(&self) -> Option<Instant> {
         let open = self.open.as_ref()?;
@@ -513,6 +568,9 @@ impl<S: Storage> RailEndpoint<S> {
         }
         if let Some(at) = open.inquire_at {
             first = first.min(at);
+        }
+        if let Some(deadline) = open.session.probe_deadline() {
+            first = first.min(deadline);
         }
         if open.rx.is_reporting() {
             first = first.min(open.repeated_at.after(REPORT_INTERVAL));
@@ -554,8 +612,10 @@ impl<S: Storage> RailEndpoint<S> {
         if nudges || inquires {
             let open = self.open.as_mut()?;
             open.nudged_at = now;
-            open.inquire_at = None;
             open.inquired_at = now;
+            open.session.note_asked(now);
+            let is_in_doubt = open.session.is_in_doubt();
+            open.inquire_at = is_in_doubt.then(|| now.after(PROBE_INTERVAL));
             return Some(NopReply::Wanted);
         }
         let owed = open
@@ -584,35 +644,5 @@ impl<S: Storage> RailEndpoint<S> {
             payload_checksum: 0,
             body,
         })
-    }
-}
-
-/// Decodes the header at the start of `bytes`: of the session with seed `session`, if there is one,
-/// or of a handshake.
-///
-/// # Errors
-///
-/// [`FrameError`] if there is none.
-pub fn decode_header<C: Checksum>(
-    bytes: &[u8],
-    session: Option<Seed>,
-) -> Result<Header, FrameError> {
-    if let Some(seed) = session {
-        match Header::decode::<C>(bytes, seed) {
-            Err(FrameError::Checksum) => {}
-            decoded => return decoded,
-        }
-    }
-    let header = Header::decode::<C>(bytes, Seed::HANDSHAKE)?;
-    match header.body {
-        Body::Hello => Ok(header),
-        // Only hellos travel outside a session.
-        Body::Nop { .. }
-        | Body::Lost { .. }
-        | Body::Goodbye
-        | Body::Request(_)
-        | Body::Response(_)
-        | Body::Ack(_)
-        | Body::Datagram => Err(FrameError::Field),
     }
 }

@@ -12,6 +12,9 @@ pub const PROTOCOL_VERSION: u16 = 4;
 /// Length of a hello on the wire.
 pub const HELLO_LEN: usize = 128;
 
+/// Longest hello that is listened to.
+pub const LONGEST_HELLO: usize = 4 * HELLO_LEN;
+
 /// Longest name of a node in bytes.
 pub const NODE_NAME_LEN: usize = 48;
 

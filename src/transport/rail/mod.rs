@@ -3,6 +3,7 @@
 //! One rail: a stream that keeps order, over which frames are numbered, acknowledged and, when one
 //! is lost, handed back to whoever sent it.
 
+pub mod deframer;
 pub mod endpoint;
 pub mod hello;
 pub mod rx;

@@ -16,15 +16,6 @@ pub enum Arrival {
     Stale,
 }
 
-/// What became of an arriving frame.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reception {
-    /// Header and payload arrived as they were sent.
-    Intact,
-    /// The payload's checksum is wrong: the frame counts as lost.
-    Corrupt,
-}
-
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ReportState {
     /// Must be sent.
@@ -83,8 +74,8 @@ impl RailRx {
         }
     }
 
-    /// A header with number `seq` has arrived. If it is [`Arrival::New`], call [`Self::finish`] when
-    /// its payload has been dealt with.
+    /// A header with number `seq` has arrived. If it is [`Arrival::New`], call [`Self::finish`] or
+    /// [`Self::finish_corrupt`] when its payload has been dealt with.
     pub fn begin(&mut self, seq: RailSeq) -> Arrival {
         if seq.is_before(self.expected) {
             return Arrival::Stale;
@@ -106,14 +97,16 @@ impl RailRx {
     }
 
     /// The frame accepted last by [`Self::begin`] has been dealt with.
-    pub fn finish(&mut self, reception: Reception) {
-        let seq = self.expected;
-        self.expected = seq.next();
+    pub fn finish(&mut self) {
+        self.expected = self.expected.next();
         self.unacknowledged = self.unacknowledged.saturating_add(1);
-        match reception {
-            Reception::Intact => {}
-            Reception::Corrupt => self.note_loss(seq, seq.next()),
-        }
+    }
+
+    /// The payload of the frame accepted last by [`Self::begin`] was damaged: the frame counts as lost.
+    pub fn finish_corrupt(&mut self) {
+        let seq = self.expected;
+        self.finish();
+        self.note_loss(seq, seq.next());
     }
 
     /// The acknowledgement to send: all frames before it have arrived, or their loss has been

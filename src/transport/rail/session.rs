@@ -15,6 +15,11 @@
 //!
 //! When two first hellos cross, the end with the smaller session id answers and the other one waits
 //! for that answer.
+//!
+//! Hellos carry no secret, so a payload can imitate them, and damage can bring such a payload before the
+//! reader. While the rail is up, a hello of a foreign session therefore is but a *suspicion* that the peer has begun anew. The
+//! stream keeps order: after a true one nothing of the session can follow. So the peer is asked for a sign of life in
+//! the session; any frame of it refutes the suspicion, and only if none comes in time is the handshake begun anew.
 
 use super::super::ids::Duration;
 use super::super::ids::Instant;
@@ -31,6 +36,10 @@ const STALL_LIMIT: Duration = Duration::from_millis(1_000);
 /// lost each other's only hello, and a rail is missing until one of them begins anew; opening a stream too often
 /// makes it likelier that the other end meets it at a bad moment.
 const SILENCE_LIMIT: Duration = Duration::from_millis(4_000);
+
+/// How long the peer has to show that it is still in the session. It answers at once, but its answer may be behind much
+/// else. A peer that did begin anew has needed longer to close its stream.
+const PROBE_LIMIT: Duration = Duration::from_millis(200);
 
 /// The limits are longer by up to this much, depending on the session id, so that two ends do not close
 /// and open in lockstep.
@@ -55,10 +64,30 @@ pub enum HelloOutcome {
         /// Number of the peer's first frame.
         first_seq: RailSeq,
     },
-    /// The rail was up, and the peer began anew: all in flight is lost. The handshake goes on.
+    /// The rail is up, and the peer may have begun anew: ask it for a sign of life in the session.
+    Suspected,
+    /// The rail was up, and the peer began the handshake anew: all in flight is lost.
     Restarted,
     /// The hello is our own: the stream is looped back. It must be closed.
     Reflected,
+}
+
+/// Whether the peer of a session is still in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Nothing speaks against it, or there still is time to refute what does.
+    Present,
+    /// It has left: the handshake has begun anew, and all in flight is lost.
+    Left,
+}
+
+/// A hello that says that the peer has begun anew.
+#[derive(Clone, Debug)]
+struct Suspicion {
+    /// The newest one.
+    hello: Hello,
+    /// When the peer was first asked whether it is still in the session.
+    asked_at: Option<Instant>,
 }
 
 /// Handshake state of one opened stream.
@@ -75,6 +104,8 @@ pub struct Session {
     hello_due: bool,
     /// Since when the handshake has made no progress.
     stalled_since: Instant,
+    /// Nothing while the handshake goes on.
+    suspicion: Option<Suspicion>,
 }
 
 impl Session {
@@ -92,6 +123,7 @@ impl Session {
             told: Step::Unproven,
             hello_due: true,
             stalled_since: now,
+            suspicion: None,
         }
     }
 
@@ -141,16 +173,89 @@ impl Session {
 
     /// A hello has arrived.
     pub fn on_hello(&mut self, hello: &Hello, now: Instant) -> HelloOutcome {
+        match self.phase {
+            Phase::Greeting => self.greet(hello, now),
+            Phase::Up => self.doubt(hello, now),
+        }
+    }
+
+    /// A frame of the session has arrived: whatever hello came before it, the peer is still there.
+    pub fn on_frame(&mut self) {
+        self.suspicion = None;
+    }
+
+    /// Whether a hello says that the peer has left the session. It is to be asked, then.
+    pub fn is_in_doubt(&self) -> bool {
+        self.suspicion.is_some()
+    }
+
+    /// The peer is being asked for a frame of the session. It is given time from the first such question on: before,
+    /// it has no reason to say anything.
+    pub fn note_asked(&mut self, now: Instant) {
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.asked_at.get_or_insert(now);
+        }
+    }
+
+    /// Until when the peer has to show that it is still in the session, if there is doubt about that and it was asked.
+    pub fn probe_deadline(&self) -> Option<Instant> {
+        let suspicion = self.suspicion.as_ref()?;
+        Some(suspicion.asked_at?.after(PROBE_LIMIT))
+    }
+
+    /// Begins the handshake anew if the peer has not shown in time that it is still in the session.
+    pub fn judge(&mut self, now: Instant) -> Verdict {
+        if self.probe_deadline().is_none_or(|deadline| now < deadline) {
+            return Verdict::Present;
+        }
+        if let Some(suspicion) = self.suspicion.take() {
+            self.begin_anew();
+            self.greet(&suspicion.hello, now);
+        }
+        Verdict::Left
+    }
+
+    fn begin_anew(&mut self) {
+        self.phase = Phase::Greeting;
+        self.step = Step::Unproven;
+        self.suspicion = None;
+    }
+
+    /// A hello while the rail is up.
+    fn doubt(&mut self, hello: &Hello, now: Instant) -> HelloOutcome {
+        // A stream that is looped back never comes up.
+        if hello.own.session == self.own.session {
+            return HelloOutcome::Waiting;
+        }
+        let known = self.peer.as_ref().map(|peer| peer.own.session);
+        if known == Some(hello.own.session) {
+            return match hello.step {
+                // It could not know yet that we were up.
+                Step::InStep => HelloOutcome::Waiting,
+                // It has judged that we have left. Nobody else knows its session.
+                Step::Unproven => {
+                    self.begin_anew();
+                    self.greet(hello, now);
+                    self.hello_due = true;
+                    HelloOutcome::Restarted
+                }
+            };
+        }
+        let asked_at = self.suspicion.as_ref().and_then(|known| known.asked_at);
+        self.suspicion = Some(Suspicion {
+            hello: *hello,
+            asked_at,
+        });
+        HelloOutcome::Suspected
+    }
+
+    /// A hello while the handshake goes on.
+    fn greet(&mut self, hello: &Hello, now: Instant) -> HelloOutcome {
         if hello.own.session == self.own.session {
             return HelloOutcome::Reflected;
         }
         let known = self.peer.as_ref().map(|peer| peer.own.session);
         let same_session = known == Some(hello.own.session);
-        if same_session && self.phase == Phase::Up {
-            return HelloOutcome::Waiting;
-        }
-        let was_up = self.phase == Phase::Up;
-        self.phase = Phase::Greeting;
         self.peer = Some(*hello);
         self.stalled_since = now;
         if !same_session {
@@ -175,11 +280,7 @@ impl Session {
         if answers_newest || must_answer || began_anew {
             self.hello_due = true;
         }
-        if was_up {
-            HelloOutcome::Restarted
-        } else {
-            HelloOutcome::Waiting
-        }
+        HelloOutcome::Waiting
     }
 
     /// When to give the handshake up and open the stream anew; nothing once it is up.
@@ -201,6 +302,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::super::super::limits::Limits;
     use super::super::hello::Features;
     use super::super::hello::NodeGuid;
@@ -324,7 +427,12 @@ mod tests {
             assert_eq!([end.phase(), peer.phase()], [Phase::Up; 2]);
             let mut peer = Session::new(new, Instant(0));
             let hello = peer.take_hello(&identity(2), RailSeq(0)).unwrap();
-            assert_eq!(end.on_hello(&hello, Instant(0)), HelloOutcome::Restarted);
+            assert_eq!(end.on_hello(&hello, Instant(0)), HelloOutcome::Suspected);
+            let asked_at = Instant(0).after(PROBE_LIMIT);
+            assert_eq!(end.judge(asked_at), Verdict::Present);
+            end.note_asked(asked_at);
+            assert_eq!(end.judge(asked_at), Verdict::Present);
+            assert_eq!(end.judge(asked_at.after(PROBE_LIMIT)), Verdict::Left);
             for _ in 0..4 {
                 if let Some(hello) = end.take_hello(&identity(1), RailSeq(0)) {
                     peer.on_hello(&hello, Instant(0));
@@ -346,5 +454,212 @@ mod tests {
         let mut end = Session::new(5, Instant(0));
         let hello = end.take_hello(&identity(1), RailSeq(0)).unwrap();
         assert_eq!(end.on_hello(&hello, Instant(0)), HelloOutcome::Reflected);
+    }
+
+    #[test]
+    fn a_frame_of_the_session_refutes_a_foreign_hello() {
+        let (mut end, mut peer) = up_pair();
+        let foreign = Session::new(77, Instant(0))
+            .take_hello(&identity(2), RailSeq(0))
+            .unwrap();
+        assert_eq!(end.on_hello(&foreign, Instant(0)), HelloOutcome::Suspected);
+        end.on_frame();
+        assert_eq!(end.judge(Instant(u64::MAX)), Verdict::Present);
+        assert_eq!(end.phase(), Phase::Up);
+        assert_eq!(end.ids().unwrap().1, 6);
+        // Nor does it matter to the peer.
+        assert!(end.take_hello(&identity(1), RailSeq(0)).is_none());
+        assert!(peer.take_hello(&identity(2), RailSeq(0)).is_none());
+    }
+
+    #[test]
+    fn a_stream_of_foreign_hellos_does_not_put_the_verdict_off() {
+        let (mut end, _) = up_pair();
+        let mut now = Instant(0);
+        for session in 100.. {
+            let foreign = Session::new(session, now)
+                .take_hello(&identity(2), RailSeq(0))
+                .unwrap();
+            end.on_hello(&foreign, now);
+            end.note_asked(now);
+            if end.judge(now) == Verdict::Left {
+                break;
+            }
+            now = now.after(Duration::from_millis(10));
+        }
+        assert_eq!(now, Instant(0).after(PROBE_LIMIT));
+    }
+
+    #[test]
+    fn an_end_that_was_left_for_no_reason_notices_at_once() {
+        let (mut end, mut peer) = up_pair();
+        let foreign = Session::new(77, Instant(0))
+            .take_hello(&identity(2), RailSeq(0))
+            .unwrap();
+        end.on_hello(&foreign, Instant(0));
+        end.note_asked(Instant(0));
+        assert_eq!(end.judge(Instant(u64::MAX)), Verdict::Left);
+        let hello = end.take_hello(&identity(1), RailSeq(0)).unwrap();
+        assert_eq!(peer.on_hello(&hello, Instant(0)), HelloOutcome::Restarted);
+        greet(&mut end, &mut peer);
+        assert_eq!([end.phase(), peer.phase()], [Phase::Up; 2]);
+    }
+
+    /// Two ends that are up.
+    fn up_pair() -> (Session, Session) {
+        let mut one = Session::new(5, Instant(0));
+        let mut other = Session::new(6, Instant(0));
+        greet(&mut one, &mut other);
+        assert_eq!([one.phase(), other.phase()], [Phase::Up; 2]);
+        (one, other)
+    }
+
+    /// Lets two ends talk until they have nothing more to say.
+    fn greet(one: &mut Session, other: &mut Session) {
+        for _ in 0..8 {
+            if let Some(hello) = one.take_hello(&identity(1), RailSeq(0)) {
+                other.on_hello(&hello, Instant(0));
+            }
+            if let Some(hello) = other.take_hello(&identity(2), RailSeq(0)) {
+                one.on_hello(&hello, Instant(0));
+            }
+        }
+        assert!(!one.hello_due() && !other.hello_due(), "hellos without end");
+    }
+
+    /// What travels between two ends.
+    enum Message {
+        Hello(Hello),
+        /// Of the session with these ids, the sender's first.
+        Frame(u64, u64),
+    }
+
+    /// Two ends whose streams are opened anew at any time, whose hellos get lost, and who are shown forged ones.
+    struct Ordeal {
+        random: u64,
+        now: Instant,
+        next_id: u64,
+        ends: [Session; 2],
+        /// Towards each end.
+        wires: [VecDeque<Message>; 2],
+        probes: [Instant; 2],
+    }
+
+    impl Ordeal {
+        fn new(seed: u64) -> Self {
+            Self {
+                random: seed,
+                now: Instant(0),
+                next_id: 10,
+                ends: [1, 2].map(|id| Session::new(id, Instant(0))),
+                wires: [VecDeque::new(), VecDeque::new()],
+                probes: [Instant(0); 2],
+            }
+        }
+
+        fn draw(&mut self, below: u64) -> u64 {
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            (self.random >> 16) % below
+        }
+
+        /// A session id that may be smaller or larger than those before.
+        fn fresh_id(&mut self) -> u64 {
+            self.next_id += 1;
+            (self.draw(1 << 20) << 20) | self.next_id
+        }
+
+        fn reopen(&mut self, end: usize) {
+            let id = self.fresh_id();
+            self.ends[end] = Session::new(id, self.now);
+            self.wires[end].clear();
+        }
+
+        fn torment(&mut self) {
+            let end = self.draw(2) as usize;
+            match self.draw(12) {
+                0 => self.reopen(end),
+                1 => {
+                    let id = self.fresh_id();
+                    let mut forger = Session::new(id, self.now);
+                    let hello = forger.take_hello(&identity(3), RailSeq(0)).unwrap();
+                    self.wires[end].push_back(Message::Hello(hello));
+                }
+                2 => drop(self.wires[end].pop_back()),
+                _ => {}
+            }
+        }
+
+        /// One end reads a message and says what it has to.
+        fn turn(&mut self, end: usize) {
+            match self.wires[end].pop_front() {
+                Some(Message::Hello(hello)) => {
+                    if self.ends[end].on_hello(&hello, self.now) == HelloOutcome::Reflected {
+                        self.reopen(end);
+                    }
+                }
+                Some(Message::Frame(theirs, ours)) => {
+                    let is_up = self.ends[end].phase() == Phase::Up;
+                    if is_up && self.ends[end].ids() == Some((ours, theirs)) {
+                        self.ends[end].on_frame();
+                    }
+                }
+                None => {}
+            }
+            self.ends[end].judge(self.now);
+            let stalled = self.ends[end]
+                .deadline()
+                .is_some_and(|deadline| self.now >= deadline);
+            if stalled {
+                self.reopen(end);
+            }
+            while let Some(hello) = self.ends[end].take_hello(&identity(1), RailSeq(0)) {
+                self.wires[1 - end].push_back(Message::Hello(hello));
+            }
+            if self.ends[end].phase() == Phase::Up && self.now >= self.probes[end] {
+                let (ours, theirs) = self.ends[end].ids().unwrap();
+                self.wires[1 - end].push_back(Message::Frame(ours, theirs));
+                self.ends[end].note_asked(self.now);
+                self.probes[end] = self.now.after(Duration::from_millis(25));
+            }
+        }
+
+        fn are_joined(&self) -> bool {
+            let [one, other] = [0, 1].map(|end| (self.ends[end].phase(), self.ends[end].ids()));
+            let reversed = other.1.map(|(ours, theirs)| (theirs, ours));
+            one.0 == Phase::Up && other.0 == Phase::Up && one.1 == reversed
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "takes too long")]
+    fn whatever_was_done_to_them_two_ends_find_each_other() {
+        for seed in 1..2_000 {
+            let mut ordeal = Ordeal::new(seed);
+            for _ in 0..200 {
+                ordeal.torment();
+                ordeal.now = ordeal.now.after(Duration(ordeal.draw(20_000_000)));
+                let end = ordeal.draw(2) as usize;
+                ordeal.turn(end);
+            }
+            let calm = ordeal.now;
+            // An end that is up and hears nothing is closed by other means: see the rail's endpoint.
+            let limit = calm.after(Duration::from_millis(12_000));
+            let mut deaf_since = [calm; 2];
+            while !ordeal.are_joined() {
+                assert!(ordeal.now < limit, "seed {seed}: {:?}", ordeal.ends);
+                ordeal.now = ordeal.now.after(Duration::from_millis(1));
+                for end in 0..2 {
+                    if !ordeal.wires[end].is_empty() || ordeal.ends[end].phase() != Phase::Up {
+                        deaf_since[end] = ordeal.now;
+                    }
+                    if ordeal.now.since(deaf_since[end]) >= Duration::from_millis(3_000) {
+                        ordeal.reopen(end);
+                    }
+                    ordeal.turn(end);
+                }
+            }
+        }
     }
 }

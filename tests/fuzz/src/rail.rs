@@ -24,7 +24,6 @@ use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
 use usb4_roce::transport::rail::hello::Step;
 use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
-use usb4_roce::transport::rail::rx::Reception;
 use usb4_roce::transport::rail::InFlight;
 
 use super::checksum::HostHash;
@@ -127,6 +126,7 @@ impl End {
                 self.now = self
                     .now
                     .after(Duration(input.int_in_range(0..=4_000_000_000)?));
+                self.endpoint.judge(self.now);
                 if self.endpoint.check(self.now).is_err() {
                     self.close();
                 }
@@ -189,15 +189,14 @@ impl End {
         if header.body == Body::Hello {
             return Ok(());
         }
-        match self.endpoint.on_header(&header, self.now) {
-            Ok(Incoming::Deliver) => {
-                let reception = if input.ratio(1, 4)? {
-                    Reception::Corrupt
-                } else {
-                    Reception::Intact
-                };
-                self.endpoint.finish(reception, self.now);
+        if input.ratio(1, 4)? {
+            if self.endpoint.on_corrupt(&header, self.now).is_err() {
+                self.close();
             }
+            return Ok(());
+        }
+        match self.endpoint.on_header(&header, self.now) {
+            Ok(Incoming::Deliver) => self.endpoint.finish(self.now),
             Ok(Incoming::Done) => {}
             Err(_) => self.close(),
         }

@@ -27,7 +27,7 @@ use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
 pub(super) enum Weather {
     /// No faults at all.
     Fair,
-    /// Nothing worse than bit errors.
+    /// Nothing worse than bit errors, and frames of the stream that get lost without a trace.
     BitErrors,
     /// Unplugged cables and closed streams, but one rail between any two hosts is spared.
     Outages,
@@ -86,7 +86,11 @@ impl World {
                         bandwidth: [100, 500, 1000, 5000][rng.random_range(0..4)],
                         latency: Duration::from_micros([1, 10, 100, 1000][rng.random_range(0..4)]),
                         depth: [4, 32, 256][rng.random_range(0..3)],
-                        loss: in_storm(loss),
+                        loss: match weather {
+                            Weather::Fair | Weather::Outages => 0,
+                            Weather::BitErrors => loss / 3,
+                            Weather::Storm => loss,
+                        },
                         corruption: match weather {
                             Weather::Fair | Weather::Outages => 0,
                             Weather::BitErrors => 20_000,
