@@ -12,7 +12,8 @@ use crate::transport::ids::Instant;
 /// Nanoseconds of a millisecond.
 const NSEC_PER_MSEC: u64 = 1_000_000;
 
-/// The time since boot, without time spent in suspend (`CLOCK_MONOTONIC`).
+/// The time since boot, without time spent in suspend (`CLOCK_MONOTONIC`): as timers stand still meanwhile, no
+/// retry is used up and no peer is given up while this host sleeps. Its peers' clocks go on.
 pub fn now() -> Instant {
     // SAFETY: The clock may be read from any context.
     Instant(unsafe { bindings::ktime_get() } as u64)

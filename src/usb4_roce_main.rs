@@ -23,6 +23,7 @@ mod ready_list;
 mod reboot;
 mod registration;
 pub mod route_slot;
+mod sleep;
 pub mod tables;
 pub mod transport;
 mod unbind;
@@ -39,6 +40,8 @@ use notifier::Observer;
 use reboot::GoesDown;
 use reboot::RebootChain;
 use registration::VerbsDevice;
+use sleep::Sleep;
+use sleep::SleepChain;
 use stream_adapter::gate::Gate;
 use stream_adapter::gate::StillOpen;
 use transport::rail::hello::PROTOCOL_VERSION;
@@ -65,6 +68,24 @@ impl Observer<RebootChain> for Gate {
     }
 }
 
+/// The stream driver stops its open streams when the host falls asleep without keeping their users out: all must be
+/// closed before, or the host stays awake.
+impl Observer<SleepChain> for Gate {
+    fn notify(&self, event: Sleep) -> Result {
+        match event {
+            Sleep::Begins => self.shut().map_err(|StillOpen { streams }| {
+                pr_err!("the host cannot sleep: {streams} streams cannot be closed\n");
+                self.open();
+                EBUSY
+            }),
+            Sleep::Over => {
+                self.open();
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Everything the module registers, torn down in the order of the fields: first no new rails, then no
 /// new users, then what both use.
 #[pin_data]
@@ -73,6 +94,8 @@ struct Usb4RoceModule {
     _config: config::Registration,
     #[pin]
     _on_reboot: Notifier<RebootChain, Gate>,
+    #[pin]
+    _on_sleep: Notifier<SleepChain, Gate>,
     #[pin]
     _on_unbind: Notifier<UnbindChain, UnbindGuard>,
     _device: VerbsDevice,
@@ -93,6 +116,7 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(gate.clone()),
+                _on_sleep <- Notifier::new(gate.clone()),
                 _on_unbind <- Notifier::new(guard),
                 _config <- config::register(fabric, hello, gate),
                 _device: device,

@@ -18,6 +18,7 @@
 #include <linux/poll.h>
 #include <linux/reboot.h>
 #include <linux/sched/signal.h>
+#include <linux/suspend.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
 #include <linux/xxhash.h>

@@ -23,6 +23,11 @@ struct Start<F> {
 /// also inside a stream's read or write, returns at once as if by a signal, and the drop waits until
 /// the thread has left its closure. A thread must therefore not drop its own handle.
 ///
+/// Threads cannot be frozen when the host goes to sleep: one that waits inside a stream's read or write would not
+/// come to the freezer, which then gives up. Those that touch a device must be stopped before, as a rail's
+/// reader and writer are. One that waits for its own events only, as a rail's supervisor then does, may stay: timers
+/// stand still, so not even its waits end.
+///
 /// # Invariants
 ///
 /// `task` is referenced. `start` came from `KBox<Start<F>>::into_raw`, `free` frees just that type, and
