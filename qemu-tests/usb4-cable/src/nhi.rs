@@ -173,13 +173,27 @@ impl Nhi {
 
     /// Back to the state after power-on, router included.
     pub fn reset(&mut self) {
+        self.reset_interface();
+        self.router.reset();
+    }
+
+    /// The guest's machine is reset, which also ends its sleep in S3: a router that was put to sleep before has kept
+    /// its state.
+    pub fn reset_by_machine(&mut self) {
+        if self.router.is_asleep() {
+            self.reset_interface();
+        } else {
+            self.reset();
+        }
+    }
+
+    fn reset_interface(&mut self) {
         self.tx = Default::default();
         self.rx = Default::default();
         self.interrupts = InterruptLatch::new();
         self.outbox.clear();
         self.registers.clear();
         self.set_capabilities();
-        self.router.reset();
         self.counters.resets += 1;
     }
 
@@ -287,6 +301,10 @@ impl Nhi {
         );
         if !ring.is_enabled() {
             self.interrupts.clear(source);
+        } else if source == Source::Tx(RingNumber::CONTROL) && self.router.is_asleep() {
+            // The driver is awake and about to talk to its router. What came before it slept is of no use any more.
+            self.outbox.clear();
+            self.router.wake();
         }
     }
 

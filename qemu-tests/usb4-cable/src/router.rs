@@ -92,9 +92,21 @@ impl Router {
         self.paths.fill_with(PathTable::new);
     }
 
+    /// Whether the connection manager has put it to sleep.
+    pub fn is_asleep(&self) -> bool {
+        self.space.is_asleep()
+    }
+
+    /// Wakes it, if it sleeps. It has kept everything.
+    pub fn wake(&mut self) {
+        self.space.wake();
+    }
+
     /// Whether the connection manager takes hotplug events of `port`.
     pub fn is_port_ready(&self, port: PortNumber) -> bool {
-        self.space.is_valid() && self.lane(port.lane_0()).is_hotplug_enabled()
+        self.space.is_valid()
+            && !self.space.is_asleep()
+            && self.lane(port.lane_0()).is_hotplug_enabled()
     }
 
     /// Shows the link of `port` up or down.

@@ -86,6 +86,17 @@ impl RouterSpace {
         self.registers[ROUTER_CS_3] & ROUTER_CS_3_VALID != 0
     }
 
+    /// Whether the connection manager has put the router to sleep.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.registers[ROUTER_CS_5] & ROUTER_CS_5_SLEEP != 0
+    }
+
+    /// The router is awake again, with everything as it was.
+    pub(super) fn wake(&mut self) {
+        self.registers[ROUTER_CS_5] &= !ROUTER_CS_5_SLEEP;
+        self.registers[ROUTER_CS_6] &= !ROUTER_CS_6_SLEEP_READY;
+    }
+
     pub(super) fn read(&self, offset: usize) -> Option<u32> {
         self.registers.get(offset).copied()
     }
@@ -160,5 +171,17 @@ mod tests {
         assert_ne!(ready(&space), 0);
         space.write(ROUTER_CS_5, 0);
         assert_eq!(ready(&space), 0);
+    }
+
+    #[test]
+    fn waking_ends_nothing_but_sleep() {
+        let mut space = RouterSpace::new(1);
+        space.write(ROUTER_CS_3, ROUTER_CS_3_VALID);
+        let before = space.registers;
+        space.write(ROUTER_CS_5, ROUTER_CS_5_SLEEP);
+        assert!(space.is_asleep());
+        space.wake();
+        assert!(!space.is_asleep());
+        assert_eq!(space.registers, before);
     }
 }

@@ -115,7 +115,7 @@ impl ServerBackend for Backend {
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        self.with_nhi(Nhi::reset);
+        self.with_nhi(Nhi::reset_by_machine);
         Ok(())
     }
 

@@ -53,6 +53,59 @@ fn a_host_that_reboots_is_unplugged_and_plugged() {
     assert_eq!(bodies(&events), [(PacketKind::Hotplug, 3)]);
 }
 
+/// As the driver on its way to sleep: sets the router's sleep bit and stops the control channel.
+fn sleep(guest: &mut FakeGuest, fabric: &mut Fabric) {
+    let answers = guest.config_write(fabric, ROUTER_SPACE, AdapterNumber(0), 5, &[1]);
+    assert_eq!(answers.len(), 1, "nothing but the answer: {answers:?}");
+    guest.stop(fabric, Side::Rx, 0);
+    guest.stop(fabric, Side::Tx, 0);
+}
+
+#[test]
+fn a_host_that_sleeps_is_unplugged_and_plugged() {
+    let mut pair = Pair::linked();
+    sleep(&mut pair.a, &mut pair.fabric);
+    pair.step();
+    assert_eq!(pair.link(), LinkState::Down);
+    let events = pair.b.control_received(&mut pair.fabric);
+    assert_eq!(bodies(&events), [(PacketKind::Hotplug, 3 | 1 << 31)]);
+    acknowledge(&mut pair.b, &mut pair.fabric, &events);
+    pair.a.start_control(&mut pair.fabric);
+    assert_eq!(pair.link(), LinkState::Up);
+    pair.step();
+    for (guest, plugged) in [(&mut pair.a, 1), (&mut pair.b, 3)] {
+        let events = guest.control_received(&mut pair.fabric);
+        assert_eq!(bodies(&events), [(PacketKind::Hotplug, plugged)]);
+    }
+}
+
+#[test]
+fn a_router_that_sleeps_survives_a_reset_of_the_machine() {
+    let mut pair = Pair::linked();
+    sleep(&mut pair.a, &mut pair.fabric);
+    pair.a.with(&mut pair.fabric, Nhi::reset_by_machine);
+    pair.a.start_control(&mut pair.fabric);
+    assert_eq!(pair.link(), LinkState::Up);
+    pair.a.with(&mut pair.fabric, Nhi::reset_by_machine);
+    pair.a.start_control(&mut pair.fabric);
+    assert_eq!(pair.link(), LinkState::Down, "it did not sleep");
+}
+
+#[test]
+fn a_cable_pulled_in_sleep_is_out_afterwards() {
+    let mut pair = Pair::linked();
+    sleep(&mut pair.a, &mut pair.fabric);
+    pair.plug(Plug::Unplugged);
+    pair.a.start_control(&mut pair.fabric);
+    pair.step();
+    assert_eq!(pair.link(), LinkState::Down);
+    assert_eq!(pair.a.control_received(&mut pair.fabric), []);
+    pair.plug(Plug::Plugged);
+    pair.step();
+    let events = pair.a.control_received(&mut pair.fabric);
+    assert_eq!(bodies(&events), [(PacketKind::Hotplug, 1)]);
+}
+
 #[test]
 fn xdomain_packets_reach_the_peer() {
     let mut pair = Pair::linked();
