@@ -117,7 +117,10 @@ impl Plan<'_> {
         // A host that is started again goes on writing.
         let console = format!("file,id=console,path={},append=on", console.display());
         add(&["-chardev", &console, "-serial", "chardev:console"]);
-        add(&["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]);
+        let mut slots = Slots::default();
+        for driver in ["virtio-rng-pci", "virtio-serial-pci"] {
+            add(&slots.device(driver).each_ref().map(String::as_str));
+        }
         for index in 0..PORTS {
             let socket = agent::socket(Path::new("/lab/run"), self.name, index);
             let socket = socket.display();
@@ -129,12 +132,12 @@ impl Plan<'_> {
         }
         let root = "local,id=root,path=/lab/guest,security_model=passthrough,readonly=on";
         add(&["-fsdev", root]);
-        let root = format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}");
-        add(&["-device", &root]);
+        let root = slots.device(&format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}"));
+        add(&root.each_ref().map(String::as_str));
         let share = "local,id=share,path=/lab/share,security_model=passthrough";
         add(&["-fsdev", share]);
-        let share = format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}");
-        add(&["-device", &share]);
+        let share = slots.device(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
+        add(&share.each_ref().map(String::as_str));
         for nhi in &self.nhis {
             let device = serde_json::json!({
                 "driver": "vfio-user-pci",
@@ -168,8 +171,12 @@ impl Plan<'_> {
             "ignore_loglevel".to_owned(),
             // With the level of each line.
             "console_msg_format=syslog".to_owned(),
+            // What happens on the way to sleep and back is said when it happens.
+            "no_console_suspend".to_owned(),
             // A crashed guest ends at once: QEMU runs with -no-reboot.
             "panic=-1".to_owned(),
+            // On a busy machine the timer may not tick in time for the check.
+            "no_timer_check".to_owned(),
             // Else the emulated TSC is declared unstable in mid-run.
             "tsc=nowatchdog".to_owned(),
             "mitigations=off".to_owned(),
@@ -218,6 +225,30 @@ impl Host {
         }
         self.qemu.kill();
         Ok(Ending::Killed)
+    }
+}
+
+/// The slots that virtio devices are plugged into, one after the other.
+///
+/// A device keeps its state while the host sleeps only if it is a PCI Express device, which needs a slot, and says
+/// that leaving D3 does not reset it. Without that the guest's driver resets it on waking, and 9p never recovers from
+/// that: the host's root would be gone.
+#[derive(Default)]
+struct Slots {
+    used: u32,
+}
+
+impl Slots {
+    /// QEMU's options for a slot with `device` in it.
+    fn device(&mut self, device: &str) -> [String; 4] {
+        self.used += 1;
+        let number = self.used;
+        [
+            "-device".to_owned(),
+            format!("pcie-root-port,id=slot{number},chassis={number}"),
+            "-device".to_owned(),
+            format!("{device},bus=slot{number},x-pcie-pm-no-soft-reset=on"),
+        ]
     }
 }
 
