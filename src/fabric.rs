@@ -97,7 +97,7 @@ impl RailState {
 ///
 /// # Locking
 ///
-/// `peers` is a mutex, taken alone. `device` is one, taken alone or inside `rails_up`. `rails` is a spinlock, taken
+/// `peers` is a mutex; the locks of peers are taken inside. `device` is one, taken alone or inside `rails_up`. `rails` is a spinlock, taken
 /// alone and for moments.
 #[pin_data]
 pub(crate) struct Fabric {
@@ -437,8 +437,16 @@ impl RailClient for Fabric {
             qp.on_lost(rail, seq, item, clock::now());
         }
         // It may have been of a QP that is gone, or of the life of this one before it was reset.
-        if let (InFlight::Ack { .. }, Some(peer)) = (item, self.peer_of(rail)) {
-            peer.on_lost_farewell(qpn);
+        if let InFlight::Ack { .. } = item {
+            match self.peer_of(rail) {
+                Some(peer) => peer.on_lost_farewell(qpn),
+                // The rail is down already. Numbers of QPs are this host's, so that only one peer has it.
+                None => self
+                    .peers
+                    .lock()
+                    .iter()
+                    .for_each(|peer| peer.on_lost_farewell(qpn)),
+            }
         }
     }
 
@@ -506,16 +514,25 @@ impl RailClient for Fabric {
             return Reception::Discarded;
         };
         let delivery = qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Gathered);
-        let Some(delivery) = delivery else {
-            return Reception::Discarded;
+        let reception = match delivery {
+            None => Reception::Discarded,
+            Some(delivery) => {
+                // The pages are as long as the payload.
+                let outcome = match pages.copy_from_slice_in_order(payload) {
+                    Ok(()) => Outcome::Placed,
+                    Err(_) => Outcome::Aborted,
+                };
+                // They may be gone when the delivery is.
+                pages.clear();
+                delivery.commit(outcome, Urgency::Gathered);
+                Reception::Taken
+            }
         };
-        // The pages are as long as the payload.
-        let outcome = match pages.copy_from_slice_in_order(payload) {
-            Ok(()) => Outcome::Placed,
-            Err(_) => Outcome::Aborted,
-        };
-        delivery.commit(outcome, Urgency::Gathered);
-        Reception::Taken
+        // If the rail went down meanwhile, nobody is going to ask for a flush of it.
+        if self.peer_of(rail).is_none() {
+            peer.flush();
+        }
+        reception
     }
 
     fn flush(&self, rail: RailId) {
