@@ -69,10 +69,7 @@ impl<E: Entry> PeerTable<E> {
     ///
     /// If too many hosts are needed.
     pub fn make_room(&mut self, reason: &NewPeer<'_, E::User>) -> Result<&mut Option<E>, Refusal> {
-        loop {
-            let Err(refusal) = self.check(reason) else {
-                break;
-            };
+        while let Err(refusal) = self.check(reason) {
             self.forget_one(reason, refusal)?;
         }
         self.slots

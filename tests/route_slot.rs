@@ -14,8 +14,11 @@ use usb4_roce::route_slot::Roster;
 use usb4_roce::route_slot::RosterId;
 use usb4_roce::route_slot::RouteSlot;
 
-/// The only QP.
-type Qp = ();
+#[derive(Clone, Copy, PartialEq)]
+struct Qp;
+
+/// The only one.
+const QP: Qp = Qp;
 
 /// The way to a host.
 #[derive(Default)]
@@ -77,7 +80,7 @@ impl World {
     fn new() -> Self {
         let routes = [Rc::new(Route::default()), Rc::new(Route::default())];
         let mut slot = RouteSlot::new();
-        assert!(slot.replace(&(), Some(routes[0].clone())).is_none());
+        assert!(slot.replace(&QP, Some(routes[0].clone())).is_none());
         Self {
             routes,
             slot,
@@ -95,7 +98,7 @@ impl World {
 
     fn schedule(&mut self) {
         if self.has_frame {
-            self.slot.enqueue(&(), ());
+            self.slot.enqueue(&QP, ());
         }
     }
 
@@ -111,19 +114,19 @@ impl World {
             }
             Step::Push => {
                 if let Some(route) = self.looked_up.take() {
-                    route.ready.borrow_mut().push_back(());
+                    route.ready.borrow_mut().push_back(QP);
                 }
             }
             Step::Change => {
                 if !self.is_destroyed {
-                    self.slot.replace(&(), Some(self.routes[1].clone()));
+                    self.slot.replace(&QP, Some(self.routes[1].clone()));
                     self.schedule();
                 }
             }
             Step::Destroy => {
                 self.is_destroyed = true;
                 self.has_frame = false;
-                self.slot.replace(&(), None);
+                self.slot.replace(&QP, None);
             }
             Step::Pop(route) => {
                 let qp = self.routes[route].ready.borrow_mut().pop_front();

@@ -160,8 +160,7 @@ impl Watched {
 /// Fails with the complaints about all hosts.
 fn complain_of(looked: impl Iterator<Item = Result<Option<String>>>) -> Result<()> {
     let complaints: Vec<String> = looked
-        .map(|complaint| complaint.unwrap_or_else(|error| Some(format!("{error:#}"))))
-        .flatten()
+        .filter_map(|complaint| complaint.unwrap_or_else(|error| Some(format!("{error:#}"))))
         .collect();
     if !complaints.is_empty() {
         bail!("{}", complaints.join("\n"));

@@ -595,7 +595,8 @@ mod tests {
         fn turn(&mut self, end: usize) {
             match self.wires[end].pop_front() {
                 Some(Message::Hello(hello)) => {
-                    if self.ends[end].on_hello(&hello, self.now) == HelloOutcome::Reflected {
+                    let outcome = self.ends[end].on_hello(&hello, self.now);
+                    if outcome == HelloOutcome::Reflected {
                         self.reopen(end);
                     }
                 }
@@ -650,11 +651,11 @@ mod tests {
             while !ordeal.are_joined() {
                 assert!(ordeal.now < limit, "seed {seed}: {:?}", ordeal.ends);
                 ordeal.now = ordeal.now.after(Duration::from_millis(1));
-                for end in 0..2 {
+                for (end, deaf_since) in deaf_since.iter_mut().enumerate() {
                     if !ordeal.wires[end].is_empty() || ordeal.ends[end].phase() != Phase::Up {
-                        deaf_since[end] = ordeal.now;
+                        *deaf_since = ordeal.now;
                     }
-                    if ordeal.now.since(deaf_since[end]) >= Duration::from_millis(3_000) {
+                    if ordeal.now.since(*deaf_since) >= Duration::from_millis(3_000) {
                         ordeal.reopen(end);
                     }
                     ordeal.turn(end);
