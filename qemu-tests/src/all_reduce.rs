@@ -14,7 +14,7 @@ use crate::roce::DEVICE;
 use crate::stage::Stage;
 
 /// Time limit of a rank. Under TCG some tens of MB move in a second.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(700);
 
 /// Port on which the ranks find each other.
 const PORT: u16 = 7000;

@@ -29,13 +29,13 @@ use crate::within::Program;
 use crate::within::View;
 
 /// Longest boot. Under TCG on a busy machine it takes tens of seconds.
-pub const BOOT_LIMIT: Duration = Duration::from_secs(180);
+pub const BOOT_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long a host may take to power off before it is killed.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long an agent of a running host may take to greet.
-const GREETING_LIMIT: Duration = Duration::from_secs(60);
+const GREETING_LIMIT: Duration = Duration::from_secs(240);
 
 /// What a host is made of.
 pub struct Plan<'a> {

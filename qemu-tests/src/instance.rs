@@ -53,7 +53,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// How long the drivers may take to load, and the links to come up after that. The debug kernel takes
 /// its time on a busy machine.
-const LINK_LIMIT: Duration = Duration::from_secs(180);
+const LINK_LIMIT: Duration = Duration::from_secs(400);
 
 /// Longest path of a Unix socket, without the terminating zero.
 const SOCKET_PATH: usize = 107;

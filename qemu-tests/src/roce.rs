@@ -18,7 +18,7 @@ pub const DEVICE: &str = "usb4_roce0";
 pub const INTERFACE: &str = "usb4r0";
 
 /// Time limit of a step. The debug kernel takes a minute to load the module on a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// Loads the module.
 const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roce.ko";

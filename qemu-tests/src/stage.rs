@@ -227,7 +227,7 @@ impl<'a> Stage<'a> {
 }
 
 /// How long a server may take to get ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_secs(240);
 
 /// How a server shows that its client may start.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::instance::Instance;
 
 /// Time limit of a host.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Makes a stream named `$1` for each stream service, that is, for each cable. Of two hosts, the one whose
 /// name comes first allocates the HopIDs; the other waits until they are announced and takes them over,

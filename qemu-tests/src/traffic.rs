@@ -23,7 +23,7 @@ use crate::stage::Stage;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// How long the server may take to listen.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Seconds that a round of the traffic may take, with whatever happens to the cables.
 const ROUND_LIMIT: u32 = 120;

@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// How long the two scans for leaks may take, with KASAN under TCG.
-const LEAK_LIMIT: Duration = Duration::from_secs(300);
+const LEAK_LIMIT: Duration = Duration::from_secs(900);
 
 /// Looks for leaked memory where the kernel can tell. An object is reported in the second scan. A kernel that cannot
 /// look any more refuses.

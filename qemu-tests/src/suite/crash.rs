@@ -23,7 +23,7 @@ use crate::traffic::Traffic;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(360);
 
 /// How long the survivor may take to notice.
 const NOTICE: Duration = Duration::from_secs(60);

@@ -38,10 +38,10 @@ use crate::traffic::Traffic;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(360);
 
 /// Time limit of a test.
-const TEST_LIMIT: Duration = Duration::from_secs(600);
+const TEST_LIMIT: Duration = Duration::from_secs(1500);
 
 /// How many spells of bad weather are endured.
 fn spells(extent: Extent) -> u64 {
@@ -58,7 +58,7 @@ const HITS: u64 = 30;
 const DELAYS: u64 = 1000;
 
 /// How long a spell may take.
-const SPELL_LIMIT: Duration = Duration::from_secs(60);
+const SPELL_LIMIT: Duration = Duration::from_secs(240);
 
 /// Pause between two looks at the cables.
 const POLL: Duration = Duration::from_millis(50);

@@ -19,7 +19,7 @@ use crate::stage::Stage;
 use crate::workbench::CPUS;
 
 /// Time limit.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// Fewer tests than this mean that some were lost: `#[kunit_tests]` vanishes silently when KUnit is off.
 const FLOOR: usize = 56;

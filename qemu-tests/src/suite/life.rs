@@ -28,10 +28,10 @@ use crate::traffic;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(360);
 
 /// How long something that was interrupted may take to notice.
-const NOTICE: Duration = Duration::from_secs(60);
+const NOTICE: Duration = Duration::from_secs(180);
 
 /// The suite.
 pub fn suite() -> Suite {

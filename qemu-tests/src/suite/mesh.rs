@@ -27,7 +27,7 @@ use crate::stage::Stage;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(360);
 
 /// All pairs of hosts.
 const PAIRS: [(&str, &str); 6] = [

@@ -25,7 +25,7 @@ use crate::tool::checkout;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(360);
 
 /// Time limit of depmod, which looks into each module of the distribution's kernel: a minute on an idle machine.
 const DEPMOD_LIMIT: Duration = Duration::from_secs(600);

@@ -30,7 +30,7 @@ use crate::stage::Stage;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(700);
 
 /// Time limit of making as many objects as there may be, twice.
 const LIMITS_LIMIT: Duration = Duration::from_secs(600);
