@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         flush_both_queues("err_flushes_both_queues", 8),
         // More than a device flushes in one go, or works on at a time.
-        flush_both_queues("err_flushes_deep_queues", 1500),
+        flush_both_queues("err_flushes_deep_queues", 400),
         flush_after_err(),
         unsignalled_failure_completes(),
         peer_gone("peer_destroyed", |end| Ok(end.qp.destroy()?)),
