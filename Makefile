@@ -75,7 +75,7 @@ endif
 
 # Fuzzing guided by coverage, SECONDS for each target; needs cargo-fuzz. Random input is part of `cargo test`.
 SECONDS ?= 60
-FUZZ_TARGETS := frame rail requester responder wqe
+FUZZ_TARGETS := frame deframer rail requester responder wqe
 
 fuzz:
 	@for target in $(FUZZ_TARGETS); do \

@@ -97,8 +97,8 @@ impl RailState {
 ///
 /// # Locking
 ///
-/// `peers` is a mutex; the locks of peers are taken inside. `device` is one, taken alone or inside `rails_up`. `rails` is a spinlock, taken
-/// alone and for moments.
+/// `peers` is a mutex; the locks of peers are taken inside. `device` is one, taken alone or inside `rails_up`. `rails`
+/// is a spinlock, taken alone and for moments.
 #[pin_data]
 pub(crate) struct Fabric {
     host: MacAddress,

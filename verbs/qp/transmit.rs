@@ -87,8 +87,8 @@ impl QueuePair {
     /// The next frame to go as number `seq` over `rail` of the route with the list `from`, which the QP was taken
     /// off. If there are more, the QP is in that list again.
     ///
-    /// The QP may have got another route meanwhile: it has no frames for the old one. Answers come before requests: the peer waits for them. Segments sent before come only if the sink has
-    /// room for any.
+    /// The QP may have got another route meanwhile: it has no frames for the old one. Answers come before requests: the
+    /// peer waits for them. Segments sent before come only if the sink has room for any.
     pub(crate) fn next_frame(
         self: &Arc<Self>,
         from: RosterId,
