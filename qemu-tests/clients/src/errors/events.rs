@@ -31,6 +31,7 @@ use super::case::Env;
 use super::case::Outcome;
 use super::end::request;
 use super::end::with_end;
+use super::end::End;
 use super::end::EndConfig;
 use super::end::ReceiveFrom;
 use super::end::FULL_ACCESS;
@@ -68,14 +69,28 @@ fn expect_event(env: &Env<'_>, kind: EventKind, subject: Subject) -> Result<()> 
     }
 }
 
+/// More requests than the smallest completion queue has entries.
+fn small_cq() -> EndConfig {
+    EndConfig {
+        send_wr: 256,
+        cq_depth: 4,
+        ..EndConfig::default()
+    }
+}
+
+/// Makes more completions than the queue holds.
+fn overflow(end: &End<'_>) -> Result<()> {
+    let sges = [end.mr.sge(0..64)];
+    for id in 0..end.cq.depth() as u64 + 2 {
+        end.qp.post_send(&[request(id, end.write(), &sges)])?;
+    }
+    Ok(())
+}
+
 /// More completions than the queue holds, and nobody takes them.
 fn cq_overflow() -> Case {
     Case::new("cq_overflow_event", |env, peer| {
-        let config = EndConfig {
-            send_wr: 256,
-            cq_depth: 4,
-            ..EndConfig::default()
-        };
+        let config = small_cq();
         with_end(env, peer, &config, |end, peer| {
             if env.side == Side::Client {
                 let room = end.cq.depth();
@@ -84,10 +99,7 @@ fn cq_overflow() -> Case {
                         "the smallest completion queue has {room} entries"
                     )));
                 }
-                let sges = [end.mr.sge(0..64)];
-                for id in 0..room as u64 + 2 {
-                    end.qp.post_send(&[request(id, end.write(), &sges)])?;
-                }
+                overflow(&end)?;
                 expect_event(env, EventKind::CQ_ERR, Subject::Cq(end.cq.id()))?;
             }
             peer.barrier("overflowed")?;
@@ -99,18 +111,10 @@ fn cq_overflow() -> Case {
 /// A completion that there is no room for is not lost in silence: the queue pair fails (11.6.3.2).
 fn cq_overflow_ends_qp() -> Case {
     Case::new("cq_overflow_ends_qp", |env, peer| {
-        let config = EndConfig {
-            send_wr: 256,
-            cq_depth: 4,
-            ..EndConfig::default()
-        };
-        with_end(env, peer, &config, |end, peer| {
+        with_end(env, peer, &small_cq(), |end, peer| {
             if env.side == Side::Client {
                 let room = end.cq.depth();
-                let sges = [end.mr.sge(0..64)];
-                for id in 0..room as u64 + 2 {
-                    end.qp.post_send(&[request(id, end.write(), &sges)])?;
-                }
+                overflow(&end)?;
                 expect_event(env, EventKind::QP_FATAL, Subject::Qp(end.qp.qpn()))?;
                 end.expect_state(QpState::Err)?;
                 for id in 0..room as u64 {
