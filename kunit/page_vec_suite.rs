@@ -204,10 +204,31 @@ mod tests {
         let mut to = Fixture::new(2)?;
         to.push(0, 1, PAGE_SIZE - 1)?;
         to.push(1, 0, PAGE_SIZE)?;
-        to.list.copy_from(3, &from.list)?;
+        to.list.copy_from_in_order(&from.list)?;
         let mut back = KVec::from_elem(0u8, bytes.len(), GFP_KERNEL)?;
-        to.list.copy_to_slice(3, &mut back)?;
+        to.list.copy_to_slice(0, &mut back)?;
         assert!(*back == *bytes);
+        Ok(())
+    }
+
+    #[test]
+    fn lists_shorter_than_an_ordered_end_copy_to_lists() -> Result {
+        let bytes = pattern(80)?;
+        let mut same = true;
+        for len in 0..bytes.len() {
+            let mut from = Fixture::new(2)?;
+            from.push(0, PAGE_SIZE - 33, 33.min(len))?;
+            from.push(1, 3, len - 33.min(len))?;
+            from.list.copy_from_slice(0, &bytes[..len])?;
+            let mut to = Fixture::new(2)?;
+            to.push(0, PAGE_SIZE - 17, 17)?;
+            to.push(1, 1, 100)?;
+            to.list.copy_from_in_order(&from.list)?;
+            let mut back = [0; 81];
+            to.list.copy_to_slice(0, &mut back[..len + 1])?;
+            same &= back[..len] == bytes[..len] && back[len] == 0;
+        }
+        assert!(same);
         Ok(())
     }
 

@@ -195,7 +195,7 @@ impl Buffers {
                 self.source.copy_to_slice(0, bytes)?;
                 self.target.copy_from_slice_in_order(bytes)
             }
-            FramePayload::Pages => self.target.copy_from(0, &self.source),
+            FramePayload::Pages => self.target.copy_from_in_order(&self.source),
         }
     }
 }

@@ -215,7 +215,7 @@ impl PageVec {
 
     /// Overwrites the first `src.len()` bytes, in address order: processes poll memory for the last bytes of an RDMA WRITE, and
     /// use the rest as soon as they see them. Of what fits one frame of the stream, and of the end of all else, aligned words
-    /// become visible at once and one after the other.
+    /// become visible at once and one after the other, and each is written once.
     ///
     /// Fails with `EINVAL`, without copying, when the list is shorter than that.
     pub fn copy_from_slice_in_order(&mut self, src: &[u8]) -> Result {
@@ -227,27 +227,20 @@ impl PageVec {
         let (bulk, end) = src.split_at(in_bulk);
         self.check_range(0, src.len())?;
         self.copy_from_slice(0, bulk)?;
-        // The end is visible after all before it.
-        // SAFETY: A barrier has no demands.
-        unsafe { bindings_shim::stream_shim_smp_wmb() };
-        let mut rest = end;
-        self.for_each_chunk(in_bulk, end.len(), |ptr, len| {
-            let (head, tail) = rest.split_at(len);
-            // SAFETY: `ptr` is writable for `len` bytes.
-            unsafe { store_in_order(ptr, head) };
-            rest = tail;
-        });
+        self.store_end(in_bulk, end);
         Ok(())
     }
 
-    /// Copies all bytes of `src`, page to page, to byte `offset` of the list and beyond.
+    /// Copies all bytes of `src`, page to page, to the first bytes of the list: its end, aligned words one after the other and
+    /// each once, is visible after all before it, as with [`PageVec::copy_from_slice_in_order`].
     ///
     /// The two may overlap in memory; then the result is as if copied span by span. Fails with
     /// `EINVAL`, without copying, when the list is too short.
-    pub fn copy_from(&mut self, offset: usize, src: &PageVec) -> Result {
-        self.check_range(offset, src.len)?;
-        let mut at = offset;
-        src.for_each_chunk(0, src.len, |from, len| {
+    pub fn copy_from_in_order(&mut self, src: &PageVec) -> Result {
+        self.check_range(0, src.len)?;
+        let in_bulk = src.len.saturating_sub(ORDERED_END);
+        let mut at = 0;
+        src.for_each_chunk(0, in_bulk, |from, len| {
             let mut from = from;
             self.for_each_chunk(at, len, |to, len| {
                 // SAFETY: Both sides are mapped for `len` bytes, and `memmove` allows overlap.
@@ -256,7 +249,26 @@ impl PageVec {
             });
             at += len;
         });
+        // `memmove` may write the last bytes of a piece first, last, or twice.
+        let mut end = [0; ORDERED_END];
+        let end = &mut end[..src.len - in_bulk];
+        src.copy_to_slice(in_bulk, end)?;
+        self.store_end(in_bulk, end);
         Ok(())
+    }
+
+    /// Stores `end` at byte `offset` of the list, in order and after all that was written before. The range must have been
+    /// checked.
+    fn store_end(&mut self, offset: usize, end: &[u8]) {
+        // SAFETY: A barrier has no demands.
+        unsafe { bindings_shim::stream_shim_smp_wmb() };
+        let mut rest = end;
+        self.for_each_chunk(offset, end.len(), |ptr, len| {
+            let (head, tail) = rest.split_at(len);
+            // SAFETY: `ptr` is writable for `len` bytes.
+            unsafe { store_in_order(ptr, head) };
+            rest = tail;
+        });
     }
 
     fn check_range(&self, offset: usize, len: usize) -> Result {
