@@ -7,7 +7,7 @@ PREFIX ?= /usr
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module install install-files dkms demo shell bench check sim fuzz miri test clean
+.PHONY: all module lab-module install install-files dkms demo shell bench check sim fuzz miri test test-all clean
 
 all: module
 
@@ -57,13 +57,14 @@ check:
 	@if cargo clippy --version > /dev/null 2>&1; then \
 		cargo clippy --workspace --all-targets -- -D warnings; \
 	else \
-		echo "skipped: cargo clippy is not installed"; \
+		echo "skipped: clippy (it is not installed)"; \
 		echo "0 passed, 0 failed, 1 skipped"; \
 	fi
 	@$(LAB) lint
 
 # The simulation of hosts and faulty cables: SEEDS of them from FIRST on, or a replay of SEED with all that happens.
 SEEDS ?= 2000
+MANY_SEEDS ?= 50000
 FIRST ?= 0
 
 sim:
@@ -92,6 +93,11 @@ miri:
 test: check
 	cargo test --workspace --no-fail-fast
 	@$(LAB) test
+
+# The same, with much more time for what could go on for ever.
+test-all: check
+	SIM_SEEDS=$(MANY_SEEDS) cargo test --workspace --no-fail-fast
+	@$(LAB) test --long
 
 clean:
 	cargo clean
