@@ -14,6 +14,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::kernel_tree::Kernel;
 use crate::within::Lifetime;
 use crate::within::Program;
 use crate::within::View;
@@ -44,19 +45,55 @@ pub enum CpuModel {
     Real,
 }
 
+impl CpuModel {
+    /// As QEMU calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "max,erms=off,fsrm=off,fsrs=off,fzrm=off,la57=off,sse4.2=off",
+            Self::Real => "max",
+        }
+    }
+}
+
+/// Which threads TCG executes a guest's processors in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// All in one, in turn.
+    One,
+    /// Each in its own.
+    Several,
+}
+
+impl Threads {
+    /// What suits guests with this kernel.
+    ///
+    /// A kernel with jump labels changes its code as it runs. One thread can then go on executing what another one has changed: a
+    /// breakpoint which is there while an instruction is being replaced is met when it is long gone, and the guest dies of it.
+    pub fn of(kernel: Kernel) -> Self {
+        match kernel {
+            Kernel::Stock => Self::One,
+            // It has none.
+            Kernel::Debug => Self::Several,
+        }
+    }
+
+    /// As QEMU calls them.
+    fn name(self) -> &'static str {
+        match self {
+            Self::One => "single",
+            Self::Several => "multi",
+        }
+    }
+}
+
 impl Accelerator {
     /// QEMU's options.
-    pub fn arguments(self, model: CpuModel) -> [&'static str; 4] {
-        match (self, model) {
-            (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
-            (Accelerator::Tcg, CpuModel::Fast) => [
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max,erms=off,fsrm=off,fsrs=off,fzrm=off,la57=off,sse4.2=off",
-            ],
-            (Accelerator::Tcg, CpuModel::Real) => ["-accel", "tcg,thread=multi", "-cpu", "max"],
-        }
+    pub fn arguments(self, model: CpuModel, threads: Threads) -> [String; 4] {
+        let (accelerator, processor) = match self {
+            Accelerator::Kvm => ("kvm".to_owned(), "host"),
+            Accelerator::Tcg => (format!("tcg,thread={}", threads.name()), model.name()),
+        };
+        ["-accel", &accelerator, "-cpu", processor].map(str::to_owned)
     }
 
     /// KVM if the processor has virtualisation extensions and a guest runs with them, else TCG.
@@ -78,11 +115,7 @@ impl Accelerator {
 /// Runs the firmware of an empty machine, which resets when it finds nothing to boot.
 fn runs_firmware(root: &Path) -> Result<bool> {
     let mut argv = vec!["qemu-system-x86_64".to_owned()];
-    argv.extend(
-        Accelerator::Kvm
-            .arguments(CpuModel::Fast)
-            .map(str::to_owned),
-    );
+    argv.extend(Accelerator::Kvm.arguments(CpuModel::Fast, Threads::One));
     for word in [
         "-nodefaults",
         "-display",

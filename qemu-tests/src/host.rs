@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::accelerator::Accelerator;
 use crate::accelerator::CpuModel;
+use crate::accelerator::Threads;
 use crate::agent;
 use crate::agent::Agent;
 use crate::daemon::Daemon;
@@ -61,6 +62,8 @@ pub struct Plan<'a> {
     pub nhis: Vec<String>,
     /// How the guest's instructions are executed.
     pub accelerator: Accelerator,
+    /// The threads which execute them, under TCG.
+    pub threads: Threads,
     /// The plugin which counts them, below `directory`; none if they are not counted.
     pub counter: Option<&'a str>,
     /// When it ends.
@@ -97,7 +100,8 @@ impl Plan<'_> {
         add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
         add(&["-display", "none", "-no-reboot"]);
         add(&["-name", self.name]);
-        add(&self.accelerator.arguments(self.processor));
+        let accelerator = self.accelerator.arguments(self.processor, self.threads);
+        add(&accelerator.each_ref().map(String::as_str));
         if let Some(counter) = self.counter {
             let socket = instructions::socket(Path::new("/lab/run"), self.name);
             let plugin = format!("file={},socket={}", run(counter), socket.display());

@@ -28,6 +28,7 @@ use usb4_cable::topology::Topology;
 
 use crate::accelerator::Accelerator;
 use crate::accelerator::CpuModel;
+use crate::accelerator::Threads;
 use crate::agent::command;
 use crate::agent::Agent;
 use crate::agent::Output;
@@ -84,6 +85,8 @@ pub struct Recipe<'a> {
     pub topology: Topology,
     /// The hosts' processor, under TCG.
     pub processor: CpuModel,
+    /// The threads which execute it, under TCG.
+    pub threads: Threads,
     /// Memory of each host in MiB.
     pub memory_mib: u32,
     /// CPUs of each host.
@@ -204,6 +207,7 @@ impl Instance {
                     .map(|nhi| nhi.socket(Path::new("")).display().to_string())
                     .collect(),
                 accelerator,
+                threads: recipe.threads,
                 counter: counted.map(|_| counter),
                 lifetime: recipe.lifetime,
             };
@@ -471,18 +475,18 @@ fn share_modules(recipe: &Recipe<'_>, share: &Path) -> Result<Option<String>> {
     )))
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file, or a directory with all that is in it.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+        return Ok(());
+    }
     fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
         let path = entry
             .with_context(|| format!("list {}", from.display()))?
             .path();
-        let target = to.join(path.file_name().unwrap_or_default());
-        if path.is_dir() {
-            copy_tree(&path, &target)?;
-        } else {
-            fs::copy(&path, &target).with_context(|| format!("copy {}", path.display()))?;
-        }
+        copy_tree(&path, &to.join(path.file_name().unwrap_or_default()))?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use anyhow::Result;
 
 mod allowed;
 mod expectation;
+mod health;
+mod line;
 mod scan;
 mod watch;
 

@@ -30,6 +30,7 @@ mod kernel_tree;
 mod lint;
 mod mirror_tree;
 mod module;
+mod package;
 mod programs;
 mod progress;
 mod record;

@@ -30,6 +30,7 @@ use crate::record::Tally;
 use crate::record::Verdict;
 use crate::stage::Skip;
 use crate::stage::Stage;
+use crate::suite::packaging::INSTALLED;
 use crate::suite::Outcome;
 use crate::suite::Subject;
 use crate::suite::Suite;
@@ -208,14 +209,15 @@ impl<'a> Run<'a> {
         };
         let prepared = (|| {
             let stage = self.stage(suite, BOOT, &running.instance)?;
-            for (source, name) in &provided {
-                stage.provide(source, name)?;
+            for source in &provided {
+                stage.provide(source, &shared_name(suite.subject, source))?;
             }
             (suite.prepare)(&stage)?;
             let told = stage.into_told();
             running
                 .watch
                 .look(&running.instance, BOOT, &told.expectations)?;
+            running.watch.check_checkers()?;
             Ok(told.skips)
         })();
         match prepared {
@@ -231,29 +233,23 @@ impl<'a> Run<'a> {
         Stage::new(instance, self.extent, &self.log_of(suite, test))
     }
 
-    /// Files for the share, and their names there.
-    fn provided(&self, suite: &Suite) -> Result<Vec<(PathBuf, String)>> {
-        match suite.subject {
-            Subject::Drivers => Ok(Vec::new()),
+    /// Files and directories for the share.
+    fn provided(&self, suite: &Suite) -> Result<Vec<PathBuf>> {
+        Ok(match suite.subject {
+            Subject::Drivers => Vec::new(),
             Subject::Module => {
                 let mut files = self.workbench.modules(suite.kernel)?.files()?;
                 files.extend(self.workbench.clients()?.files());
-                Ok(files
-                    .into_iter()
-                    .map(|path| {
-                        let name = path.file_name().unwrap_or_default();
-                        let name = name.to_string_lossy().into_owned();
-                        (path, name)
-                    })
-                    .collect())
+                files
             }
-        }
+            Subject::Package => vec![self.workbench.package()?.directory],
+        })
     }
 
     /// Runs one test; gives the lab back if it can serve the next one.
     fn test(&mut self, suite: &Suite, test: &Test, mut running: UnderTest) -> Option<UnderTest> {
         let began = self.begin(suite, test.name);
-        let ended = match self.stage(suite, test.name, &running.instance) {
+        let mut ended = match self.stage(suite, test.name, &running.instance) {
             Ok(stage) => {
                 let outcome = within_limit(test, &stage, &running.instance);
                 let told = stage.into_told();
@@ -267,7 +263,7 @@ impl<'a> Run<'a> {
             }
             Err(error) => Err(error).into(),
         };
-        self.judge_skips(suite, test.name, &ended);
+        self.judge_skips(suite, test.name, &mut ended);
         let left = match &ended.outcome {
             Ok(Outcome::Passed | Outcome::Skipped(_)) => Left::Fit,
             Ok(Outcome::PassedAndSpent) => Left::Spent,
@@ -283,8 +279,8 @@ impl<'a> Run<'a> {
         None
     }
 
-    /// A skip that is not allowed is told.
-    fn judge_skips(&mut self, suite: &Suite, test: &str, ended: &Ended) {
+    /// A skip that is not allowed is a failure.
+    fn judge_skips(&mut self, suite: &Suite, test: &str, ended: &mut Ended) {
         let mut forbidden = Vec::new();
         if let Ok(Outcome::Skipped(reason)) = &ended.outcome {
             if !self.contract.allows(suite.name, test) {
@@ -296,11 +292,10 @@ impl<'a> Run<'a> {
                 forbidden.push(format!("{test}/{part}: {reason}"));
             }
         }
-        if !forbidden.is_empty() {
-            println!(
-                "note  skipped, which is not allowed: {}",
-                forbidden.join("; ")
-            );
+        if ended.outcome.is_ok() && !forbidden.is_empty() {
+            let skips = forbidden.join("\n");
+            ended.outcome = Err(anyhow!("skipped, which is not allowed:\n{skips}"));
+            ended.skips.clear();
         }
     }
 
@@ -378,6 +373,17 @@ impl<'a> Run<'a> {
         }
         if let Err(error) = self.record.write(&self.directory.join(RESULTS)) {
             eprintln!("lab: {error:#}");
+        }
+    }
+}
+
+/// The name which `source` has in the share.
+fn shared_name(subject: Subject, source: &Path) -> String {
+    match subject {
+        Subject::Package => INSTALLED.to_owned(),
+        Subject::Drivers | Subject::Module => {
+            let name = source.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
         }
     }
 }

@@ -2,7 +2,6 @@
 
 //! What a test works with: a running lab, with everything it does written to a log.
 
-use std::fs;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -19,6 +18,7 @@ use lab_agent::protocol::JobId;
 use crate::agent::command;
 use crate::agent::Output;
 use crate::extent::Extent;
+use crate::instance::copy_tree;
 use crate::instance::Instance;
 use crate::kernel_log::Expectation;
 use crate::kernel_log::Presence;
@@ -129,12 +129,9 @@ impl<'a> Stage<'a> {
         let _ = writeln!(log, "{}", text.trim_end());
     }
 
-    /// Puts the file `source` into the share as `name`.
+    /// Puts the file or directory `source` into the share as `name`.
     pub fn provide(&self, source: &Path, name: &str) -> Result<()> {
-        let target = self.instance.share().join(name);
-        fs::copy(source, &target)
-            .with_context(|| format!("copy {} to the share", source.display()))?;
-        Ok(())
+        copy_tree(source, &self.instance.share().join(name))
     }
 
     fn report(&self, host: &str, line: &str, output: &Output) {

@@ -54,6 +54,8 @@ pub enum Subject {
     Drivers,
     /// The module of the checkout, and the verbs clients.
     Module,
+    /// What `make install` installs.
+    Package,
 }
 
 /// Tests which share a lab; the suites that follow share it too if they ask for the same.
@@ -119,4 +121,46 @@ pub fn all(_extent: Extent) -> Vec<Suite> {
 /// Preparation of a suite which needs none.
 pub fn as_booted(_: &Stage<'_>) -> Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_hosts_have_several_cpus() {
+        for suite in all(Extent::Short) {
+            let least = match suite.kernel {
+                Kernel::Stock => 2,
+                Kernel::Debug => 4,
+            };
+            assert!(suite.cpus >= least, "{}", suite.name);
+        }
+    }
+
+    #[test]
+    fn labs_are_shared() {
+        for names in [["plug", "network", "stream"], ["verbs", "crash", "life"]] {
+            let suites = all(Extent::Short);
+            let mut suites = suites.iter();
+            let first = suites.find(|suite| suite.name == names[0]).unwrap();
+            for name in &names[1..] {
+                let next = suites.next().unwrap();
+                assert_eq!(next.name, *name);
+                assert!(first.shares_lab(next), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let suites = all(Extent::Long);
+        let names = suites.iter().flat_map(|suite| {
+            let tests = suite.tests.iter();
+            tests.map(|test| format!("{}/{}", suite.name, test.name))
+        });
+        let names: Vec<String> = names.collect();
+        let unique: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+    }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::accelerator::CpuModel;
+use crate::accelerator::Threads;
 use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::fabric::Fabric;
@@ -19,6 +20,7 @@ use crate::kernel_tree::Kernel;
 use crate::kernel_tree::KernelTree;
 use crate::lint;
 use crate::module::Modules;
+use crate::package::Package;
 use crate::progress::Step;
 use crate::root::Root;
 use crate::tool::checkout;
@@ -28,8 +30,8 @@ use crate::within::Lifetime;
 /// Memory of a host in MiB, where nothing else is asked for.
 pub const MEMORY_MIB: u32 = 1024;
 
-/// CPUs of a host, where nothing else is asked for: under TCG, one is faster than two.
-pub const CPUS: u32 = 1;
+/// CPUs of a host, where nothing else is asked for: with one, nothing ever happens at the same time on a host.
+pub const CPUS: u32 = 2;
 
 /// The built things.
 pub struct Workbench {
@@ -177,6 +179,13 @@ impl Workbench {
         })
     }
 
+    /// What is installed of the checkout on a host with the stock kernel.
+    pub fn package(&self) -> Result<Package> {
+        let modules = self.modules(Kernel::Stock)?;
+        let release = self.tree(Kernel::Stock)?.boot.release();
+        Package::install(&self.cache, self.root()?, &release, modules, &self.source)
+    }
+
     /// Checks the formatting and the lints of the module's sources, built for `kernel`.
     pub fn lint(&self, kernel: Kernel) -> Result<()> {
         let (root, tree) = (self.root()?, self.tree(kernel)?);
@@ -192,6 +201,7 @@ impl Workbench {
             name: shape.name,
             topology: shape.fabric.topology()?,
             processor: shape.processor,
+            threads: Threads::of(shape.kernel),
             memory_mib: shape.memory_mib,
             cpus: shape.cpus,
             root: &self.root()?.path,

@@ -20,6 +20,7 @@ use super::figure::Verb;
 use super::target;
 use super::target::size;
 use super::target::Goal;
+use super::CPUS;
 
 /// Writes all measurements as JSON into `directory`.
 pub fn write(figures: &Figures, directory: &Path) -> Result<()> {
@@ -40,7 +41,7 @@ pub fn write(figures: &Figures, directory: &Path) -> Result<()> {
         })
         .collect();
     let figures: Vec<_> = figures.all().collect();
-    let report = json!({ "figures": figures, "targets": targets });
+    let report = json!({ "cpus": CPUS, "figures": figures, "targets": targets });
     let text = serde_json::to_string_pretty(&report).context("encode the results")?;
     let path = directory.join("results.json");
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))
@@ -56,7 +57,7 @@ pub fn tables(figures: &Figures) -> String {
             "Thousands of instructions per message, both hosts",
         ),
     ];
-    let mut text = String::new();
+    let mut text = format!("Two hosts, CPUs of each: {CPUS}\n\n");
     for (metric, title) in titles {
         text += &format!("{title}\n{}\n\n", by_size(figures, metric));
     }

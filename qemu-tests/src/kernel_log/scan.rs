@@ -5,6 +5,7 @@
 use super::allowed::is_allowed;
 use super::expectation::Expectation;
 use super::expectation::Presence;
+use super::line::is_error;
 
 /// What a kernel says when something is wrong with it, at whatever level.
 const TROUBLE: [&str; 53] = [
@@ -90,6 +91,7 @@ pub fn troubles(host: &str, log: &str, expectations: &[Expectation]) -> Vec<Stri
         let length = match () {
             () if is_known(line) => 1,
             () if is_trouble(line) => EXCERPT.min(lines.len() - next),
+            () if is_error(line) => 1,
             () => {
                 next += 1;
                 continue;
@@ -167,6 +169,12 @@ mod tests {
     }
 
     #[test]
+    fn every_error_of_the_kernel_is_found() {
+        let log = "<6>[    1.0] fine\n<3>[    2.0] usb4_roce: rail 0: no room\n<4>[    2.1] fine\n";
+        assert_eq!(unexpected(log), ["<3>[    2.0] usb4_roce: rail 0: no room"]);
+    }
+
+    #[test]
     fn a_healthy_boot_has_none() {
         let log = "[Firmware Bug]: x\n<6>[    1.0] rcu: Preemptible hierarchical RCU implementation.\n\
             <4>[    1.0] thunderbolt 0000:00:05.0: device links to tunneled native ports are missing!\n\
@@ -179,6 +187,23 @@ mod tests {
     fn the_first_troubles_are_enough() {
         let log = "BUG: x\n".repeat(1000);
         assert_eq!(unexpected(&log).len(), MOST);
+        let log = "<3>[    1.0] x\n".repeat(1000);
+        assert_eq!(unexpected(&log).len(), MOST);
+    }
+
+    #[test]
+    fn a_provoked_line_is_no_trouble() {
+        let log = "<3>[    1.0] usb4_roce: no rail\n<3>[    1.1] usb4_roce: no stream\n";
+        let expected = [
+            expectation("a", "no rail", Presence::Required),
+            expectation("a", "no rain", Presence::Possible),
+        ];
+        assert_eq!(
+            troubles("a", log, &expected),
+            ["<3>[    1.1] usb4_roce: no stream"]
+        );
+        // Elsewhere it is.
+        assert_eq!(troubles("b", log, &expected).len(), 2);
     }
 
     #[test]

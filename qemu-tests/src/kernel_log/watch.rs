@@ -11,6 +11,7 @@ use anyhow::Context;
 use anyhow::Result;
 
 use super::expectation::Expectation;
+use super::health;
 use super::scan::troubles;
 use super::KernelLog;
 use super::Mark;
@@ -73,10 +74,11 @@ impl Watch {
     ) -> Result<()> {
         self.looks += 1;
         let end = format!("lab: end of {what} ({})", self.looks);
+        let kernel = self.kernel;
         let looked = self.hosts.iter_mut().map(|watched| {
-            let answer = watched.ask(instance, &end);
+            let answer = watched.ask(instance, kernel, &end);
             let (log, complaints) = match answer {
-                Ok(log) => (log, Vec::new()),
+                Ok((log, complaints)) => (log, complaints),
                 // What a host that does not answer has said before says most.
                 Err(error) => (watched.log.since(watched.mark)?, vec![format!("{error:#}")]),
             };
@@ -92,6 +94,19 @@ impl Watch {
             Ok(watched.complain(&log, &[], Vec::new()))
         });
         complain_of(looked)
+    }
+
+    /// Fails if a kernel does not watch over itself as it is made to.
+    pub fn check_checkers(&self) -> Result<()> {
+        if self.kernel != Kernel::Debug {
+            return Ok(());
+        }
+        for Watched { host, log, .. } in &self.hosts {
+            if !log.since(KernelLog::start())?.text.contains(health::KASAN) {
+                bail!("KASAN does not watch over {host}");
+            }
+        }
+        Ok(())
     }
 
     /// Fails if a kernel that can tell finds that it has lost memory.
@@ -125,16 +140,23 @@ impl Watch {
 }
 
 impl Watched {
-    /// Waits until all that the kernel has said up to now, where `end` is put, is in the log; gives it.
-    fn ask(&self, instance: &Instance, end: &str) -> Result<Stretch> {
-        let script = format!("echo '{end}' > /dev/kmsg");
-        instance
+    /// Waits until all that the kernel has said up to now, where `end` is put, is in the log; gives it, and what is wrong
+    /// with the kernel by its own account.
+    fn ask(
+        &self,
+        instance: &Instance,
+        kernel: Kernel,
+        end: &str,
+    ) -> Result<(Stretch, Vec<String>)> {
+        let script = format!("{}\necho '{end}' > /dev/kmsg", health::ASK);
+        let answer = instance
             .shell(&self.host, &script, LIMIT)
             .with_context(|| format!("{} does not answer", self.host))?;
+        let complaints = health::complaints(kernel, &answer)?;
         let deadline = Instant::now() + LIMIT;
         loop {
             if let Some(log) = self.log.through(self.mark, end)? {
-                return Ok(log);
+                return Ok((log, complaints));
             }
             if Instant::now() >= deadline {
                 bail!("{end:?} does not reach the log of {}", self.host);

@@ -8,6 +8,7 @@ use anyhow::ensure;
 use anyhow::Result;
 
 use super::as_booted;
+use super::debug::CPUS;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -16,7 +17,6 @@ use crate::accelerator::CpuModel;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
-use crate::workbench::CPUS;
 
 /// Time limit.
 const LIMIT: Duration = Duration::from_secs(400);

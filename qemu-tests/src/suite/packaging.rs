@@ -3,11 +3,9 @@
 //! What is installed beside the module: the helper, the udev rule and the systemd unit. The hosts run neither
 //! udev nor systemd, so each is tried by itself.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
-use anyhow::Context;
 use anyhow::Result;
 
 use super::Outcome;
@@ -21,20 +19,16 @@ use crate::programs::Ping;
 use crate::roce;
 use crate::roce::INTERFACE;
 use crate::stage::Stage;
-use crate::tool::checkout;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(360);
 
-/// Time limit of depmod, which looks into each module of the distribution's kernel: a minute on an idle machine.
-const DEPMOD_LIMIT: Duration = Duration::from_secs(600);
-
 /// The helper where it is installed.
 const HELPER: &str = "/usr/libexec/usb4-roce-setup";
 
-/// What was installed, in the share.
-const INSTALLED: &str = "installed";
+/// What is installed, in the share.
+pub const INSTALLED: &str = "installed";
 
 /// The stream service at the other end of the cable.
 const SERVICE: &str = "0-1.0";
@@ -55,7 +49,7 @@ pub fn suite() -> Suite {
         kernel: Kernel::Stock,
         processor: CpuModel::Fast,
         cpus: CPUS,
-        subject: Subject::Module,
+        subject: Subject::Package,
         prepare,
         tests: vec![
             test("helper-makes-rails", helper_makes_rails),
@@ -68,30 +62,13 @@ pub fn suite() -> Suite {
     }
 }
 
-/// Installs everything on the hosts, as `make install` does, and the module where modprobe finds it.
+/// Installs everything on the hosts.
 fn prepare(stage: &Stage<'_>) -> Result<()> {
-    let destination = stage.instance().share().join(INSTALLED);
-    let output = Command::new("make")
-        .arg("--directory")
-        .arg(checkout()?)
-        .arg("install-files")
-        .arg(format!("DESTDIR={}", destination.display()))
-        .output()
-        .context("run make")?;
-    ensure!(
-        output.status.success(),
-        "`make install-files` fails:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let install = format!(
-        "cp -r /lab/share/{INSTALLED}/. / || exit
-        install -D -m 644 -t /lib/modules/$(uname -r)/updates /lab/share/usb4_roce.ko && depmod"
-    );
-    let jobs = ["a", "b"].map(|host| stage.start(host, &install, DEPMOD_LIMIT));
-    for job in jobs {
-        stage.finish(&job?, DEPMOD_LIMIT)?;
-    }
-    Ok(())
+    let install = format!("cp -r /lab/share/{INSTALLED}/. /");
+    stage.instance().on_each(|host| {
+        stage.shell(host, &install, LIMIT)?;
+        Ok(())
+    })
 }
 
 /// On both hosts at once, twice: what is there already stays.

@@ -70,10 +70,10 @@ fn reader() -> String {
     format!("head -c {BYTES} /dev/tbstream0 | sha256sum")
 }
 
-/// Makes random data and prints its checksum, then sends it.
-fn writer() -> String {
+/// Makes the data of the host `from`, of which no two parts are the same, and prints its checksum, then sends it.
+fn writer(from: &str) -> String {
     format!(
-        "head -c {BYTES} /dev/urandom > /tmp/data && sha256sum < /tmp/data && cat /tmp/data > /dev/tbstream0"
+        "seq -f '{from} %.0f' 1 {BYTES} | head -c {BYTES} > /tmp/data && sha256sum < /tmp/data && cat /tmp/data > /dev/tbstream0"
     )
 }
 
@@ -91,7 +91,7 @@ fn transfer(stage: &Stage<'_>, from: &str, to: &str) -> Result<Outcome> {
     make_stream(stage)?;
     let reader = stage.start(to, &reader(), LIMIT)?;
     wait_open(stage, to)?;
-    let sent = stage.shell(from, &writer(), LIMIT)?;
+    let sent = stage.shell(from, &writer(from), LIMIT)?;
     let received = stage.finish(&reader, LIMIT)?;
     ensure!(!sent.is_empty(), "the writer printed no checksum");
     ensure!(sent == received, "sent {sent}received {received}");
@@ -107,7 +107,7 @@ fn both_ways(stage: &Stage<'_>) -> Result<Outcome> {
     }
     let mut writers = Vec::new();
     for host in ["b", "a"] {
-        writers.push(stage.start(host, &writer(), LIMIT)?);
+        writers.push(stage.start(host, &writer(host), LIMIT)?);
     }
     for (reader, writer) in readers.iter().zip(&writers) {
         let sent = stage.finish(writer, LIMIT)?;
