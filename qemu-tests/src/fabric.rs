@@ -97,6 +97,16 @@ pub fn cables_of(topology: &Topology, host: &str) -> usize {
     ends.filter(|end| end.host == host).count()
 }
 
+/// How many cables there are between `host` and `others`.
+pub fn cables_between(topology: &Topology, host: &str, others: &[&str]) -> usize {
+    let joins =
+        |one: &PortRef, other: &PortRef| one.host == host && others.contains(&other.host.as_str());
+    let cables = topology.cables.iter();
+    cables
+        .filter(|cable| joins(&cable.a, &cable.b) || joins(&cable.b, &cable.a))
+        .count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

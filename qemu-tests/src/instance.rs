@@ -34,6 +34,7 @@ use crate::agent::Agent;
 use crate::agent::Output;
 use crate::boot_kernel::BootKernel;
 use crate::daemon::Daemon;
+use crate::fabric::cables_between;
 use crate::fabric::cables_of;
 use crate::host::Ending;
 use crate::host::Host;
@@ -69,6 +70,10 @@ for nhi in /sys/bus/pci/drivers/thunderbolt/*:*; do echo on > $nhi/power/control
 /// Waits until `$1` stream services are there.
 const AWAIT_STREAMS: &str = "\
 until [ \"$(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | wc -l)\" -ge $1 ]; do sleep 0.1; done";
+
+/// Waits until there are no more than `$1` other hosts.
+const AWAIT_FAREWELL: &str = "\
+while [ \"$(grep -lsx DEVTYPE=thunderbolt_xdomain /sys/bus/thunderbolt/devices/*/uevent | wc -l)\" -gt $1 ]; do sleep 0.1; done";
 
 /// Ends the uses of the NHIs that would make their driver complain when the guest powers off. `usb4_roce` stays,
 /// with its rails up: it has to end its use by itself. The core driver stays because 7.3 leaves a device behind
@@ -390,31 +395,49 @@ impl Instance {
         Client::connect(&path).context("connect to the cables' control socket")
     }
 
-    /// Powers the hosts off and ends the cable. An error says what did not end as it should; everything
-    /// has ended nevertheless.
+    /// Powers the hosts off, one after the other, and ends the cable. An error says what did not end as it should;
+    /// everything has ended nevertheless.
     pub fn power_off(&self) -> Result<()> {
         let mut complaints = Vec::new();
-        let hosts: Vec<_> = self.hosts().clone();
-        thread::scope(|scope| {
-            let endings: Vec<_> = hosts
-                .iter()
-                .map(|host| (host, scope.spawn(|| self.end_host(host))))
-                .collect();
-            for (host, ending) in endings {
-                match ending.join() {
-                    Ok(Ok(Ending::PoweredOff)) => {}
-                    Ok(Ok(Ending::Already)) => complaints.push(format!("{} had ended", host.name)),
-                    Ok(Ok(Ending::Killed)) => {
-                        complaints.push(format!("{} did not power off and was killed", host.name));
-                    }
-                    Ok(Err(error)) => complaints.push(format!("{error:#}")),
-                    Err(_) => complaints.push(format!("{}: powering off panicked", host.name)),
+        let mut hosts = self.hosts().clone();
+        hosts.reverse();
+        while let Some(host) = hosts.pop() {
+            match self.end_host(&host) {
+                Ok(Ending::PoweredOff) => {}
+                Ok(Ending::Already) => complaints.push(format!("{} had ended", host.name)),
+                Ok(Ending::Killed) => {
+                    complaints.push(format!("{} did not power off and was killed", host.name));
+                }
+                Err(error) => complaints.push(format!("{error:#}")),
+            }
+            let alive: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+            for name in &alive {
+                if let Err(error) = self.await_farewell(name, &alive) {
+                    complaints.push(format!("{error:#}"));
                 }
             }
-        });
+        }
         self.kill();
         if !complaints.is_empty() {
             bail!("{}", complaints.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Waits until the host `name` knows of no hosts but those `alive`.
+    ///
+    /// 7.3's core driver, powered off while it takes leave of another host, drops its reference on that one a second time:
+    /// tb_switch_remove() marks it as gone, whereupon the worker that is at it outside of the domain's lock unregisters it, and
+    /// tb_xdomain_remove() takes it for one that was never registered.
+    fn await_farewell(&self, name: &str, alive: &[&str]) -> Result<()> {
+        let most = cables_between(&self.state.topology, name, alive).to_string();
+        let argv = ["sh", "-c", AWAIT_FAREWELL, "sh", &most];
+        let output = self.run(name, &argv, LINK_LIMIT)?;
+        if !output.status.success() {
+            bail!(
+                "{name}: hosts that are off did not disappear: {}",
+                output.status
+            );
         }
         Ok(())
     }
@@ -432,16 +455,17 @@ impl Instance {
 
     /// Copies the logs of its hosts and cables into `directory`, with `prefix` before their names.
     pub fn keep_logs(&self, directory: &Path, prefix: &str) -> Result<()> {
-        let from = &self.directory;
-        for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
-            let path = entry.context("list the logs")?.path();
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                fs::copy(&path, directory.join(format!("{prefix}-{name}")))
-                    .with_context(|| format!("copy {}", path.display()))?;
-            }
-        }
-        Ok(())
+        copy_logs(&self.directory, directory, prefix)
+    }
+
+    /// As [`Instance::keep_logs`], of the lab named `name` that did not come up.
+    pub fn keep_logs_of(
+        instances: &Path,
+        name: &str,
+        directory: &Path,
+        prefix: &str,
+    ) -> Result<()> {
+        copy_logs(&self::directory(instances, name)?, directory, prefix)
     }
 
     /// Removes its files.
@@ -473,6 +497,19 @@ fn share_modules(recipe: &Recipe<'_>, share: &Path) -> Result<Option<String>> {
     Ok(Some(format!(
         "ln -s {SHARE}/modules/{release} /usr/lib/modules/"
     )))
+}
+
+/// Copies the logs in `from` into `to`, with `prefix` before their names.
+fn copy_logs(from: &Path, to: &Path, prefix: &str) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let path = entry.context("list the logs")?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            fs::copy(&path, to.join(format!("{prefix}-{name}")))
+                .with_context(|| format!("copy {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file, or a directory with all that is in it.

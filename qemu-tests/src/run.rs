@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
     fn try_boot(&self, suite: &Suite) -> Result<(UnderTest, Vec<Skip>)> {
         let name = format!("test-{}", std::process::id());
         let provided = self.provided(suite)?;
-        let instance = self.workbench.up(&Shape {
+        let shape = Shape {
             name: &name,
             fabric: suite.fabric,
             kernel: suite.kernel,
@@ -202,6 +202,12 @@ impl<'a> Run<'a> {
             cpus: suite.cpus,
             counting: Counting::Off,
             lifetime: Lifetime::WithTheLab,
+        };
+        let instance = self.workbench.up(&shape).inspect_err(|_| {
+            let instances = self.workbench.cache().instances();
+            let prefix = self.prefix(suite);
+            // Without logs there was nothing that could have come up.
+            let _ = Instance::keep_logs_of(&instances, &name, &self.directory, &prefix);
         })?;
         let mut running = UnderTest {
             watch: Watch::new(&instance, suite.kernel),
@@ -314,12 +320,17 @@ impl<'a> Run<'a> {
     /// Ends a lab, keeping its logs.
     fn discard(&self, suite: &Suite, running: UnderTest) {
         running.instance.kill();
-        let prefix = format!("{}-lab{}", suite.name, self.labs);
+        let prefix = self.prefix(suite);
         let kept = running.instance.keep_logs(&self.directory, &prefix);
         let removed = kept.and_then(|()| running.instance.remove());
         if let Err(error) = removed {
             eprintln!("lab: {error:#}");
         }
+    }
+
+    /// What the names of the logs of the present lab begin with.
+    fn prefix(&self, suite: &Suite) -> String {
+        format!("{}-lab{}", suite.name, self.labs)
     }
 
     fn log_of(&self, suite: &Suite, test: &str) -> PathBuf {
@@ -355,10 +366,9 @@ impl<'a> Run<'a> {
                     self.log_of(suite, test).display()
                 );
                 println!(
-                    "      logs of hosts and cables: {}/{}-lab{}-*.log",
+                    "      logs of hosts and cables: {}/{}-*.log",
                     self.directory.display(),
-                    suite.name,
-                    self.labs
+                    self.prefix(suite)
                 );
                 (Verdict::Fail, Some(reason))
             }
