@@ -62,18 +62,33 @@ const SOCKET_PATH: usize = 107;
 
 /// Loads the drivers under test. Runtime power management would suspend an NHI without a peer after
 /// 15 s, and an emulated NHI has no wake event.
+///
+/// The NHIs are probed when the stream driver is there: a core driver that learns of a peer's new service while it reads the
+/// peer's properties for the first time forgets it (tb_xdp_handle_request), and the cable would have to be plugged again.
 const LOAD_DRIVERS: &str = "\
+echo 0 > /sys/bus/pci/drivers_autoprobe || exit
 modprobe -a thunderbolt thunderbolt_stream configfs || exit
+echo 1 > /sys/bus/pci/drivers_autoprobe || exit
 grep -q configfs /proc/mounts || mount -t configfs none /sys/kernel/config || exit
-for nhi in /sys/bus/pci/drivers/thunderbolt/*:*; do echo on > $nhi/power/control || exit; done";
+for class in $(grep -lx 0x0c0340 /sys/bus/pci/devices/*/class); do
+	nhi=${class%/class}
+	echo ${nhi##*/} > /sys/bus/pci/drivers_probe && echo on > $nhi/power/control || exit
+done";
 
-/// Waits until `$1` stream services are there.
+/// Waits until `$1` stream services are there. Only a shell's own commands, and not too often: the host may be slow, and
+/// has the links to bring up.
 const AWAIT_STREAMS: &str = "\
-until [ \"$(grep -lsx stream /sys/bus/thunderbolt/devices/*/key | wc -l)\" -ge $1 ]; do sleep 0.1; done";
+while
+	count=0
+	for key in /sys/bus/thunderbolt/devices/*/key; do
+		if read -r name < $key && [ $name = stream ]; then count=$((count + 1)); fi
+	done 2> /dev/null
+	[ $count -lt $1 ]
+do sleep 0.5; done";
 
 /// Waits until there are no more than `$1` other hosts.
 const AWAIT_FAREWELL: &str = "\
-while [ \"$(grep -lsx DEVTYPE=thunderbolt_xdomain /sys/bus/thunderbolt/devices/*/uevent | wc -l)\" -gt $1 ]; do sleep 0.1; done";
+while [ $(grep -lsx DEVTYPE=thunderbolt_xdomain /sys/bus/thunderbolt/devices/*/uevent | wc -l) -gt $1 ]; do sleep 0.2; done";
 
 /// Ends the uses of the NHIs that would make their driver complain when the guest powers off. `usb4_roce` stays,
 /// with its rails up: it has to end its use by itself. The core driver stays because 7.3 leaves a device behind
