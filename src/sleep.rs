@@ -5,10 +5,17 @@
 use kernel::ffi::c_int;
 use kernel::ffi::c_ulong;
 use kernel::ffi::c_void;
+use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
 
 use crate::notifier::Chain;
+use crate::notifier::Observer;
 use crate::stream_adapter::bindings;
+use crate::stream_adapter::gate::Gate;
+use crate::stream_adapter::gate::StillOpen;
+use crate::stream_adapter::remote_hosts::RemoteHosts;
 
 /// Its chain: called before processes are frozen, and after they have been thawed.
 pub(crate) enum SleepChain {}
@@ -46,6 +53,55 @@ unsafe impl Chain for SleepChain {
             | bindings::PM_POST_HIBERNATION
             | bindings::PM_POST_RESTORE => Some(Sleep::Over),
             _ => None,
+        }
+    }
+}
+
+/// Prepares for sleep: the stream driver stops its open streams when the host falls asleep without keeping their users out, so
+/// all must be closed before, or the host stays awake.
+#[pin_data]
+pub(crate) struct SleepGuard {
+    gate: Arc<Gate>,
+    /// What was there when the host fell asleep.
+    #[pin]
+    hosts: Mutex<Option<RemoteHosts>>,
+}
+
+impl SleepGuard {
+    /// Guards what passes `gate`.
+    pub(crate) fn new(gate: Arc<Gate>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            gate,
+            hosts <- new_mutex!(None),
+        })
+    }
+
+    fn prepare(&self) -> Result {
+        let hosts = RemoteHosts::hold().inspect_err(|_| {
+            pr_err!("the host cannot sleep: there is no memory for a list of hosts\n");
+        })?;
+        self.gate.shut().map_err(|StillOpen { streams }| {
+            pr_err!("the host cannot sleep: {streams} streams cannot be closed\n");
+            self.gate.open();
+            EBUSY
+        })?;
+        *self.hosts.lock() = Some(hosts);
+        Ok(())
+    }
+}
+
+impl Observer<SleepChain> for SleepGuard {
+    fn notify(&self, event: Sleep) -> Result {
+        match event {
+            Sleep::Begins => self.prepare(),
+            Sleep::Over => {
+                let hosts = self.hosts.lock().take();
+                if let Some(hosts) = hosts {
+                    hosts.release();
+                }
+                self.gate.open();
+                Ok(())
+            }
         }
     }
 }

@@ -40,8 +40,8 @@ use notifier::Observer;
 use reboot::GoesDown;
 use reboot::RebootChain;
 use registration::VerbsDevice;
-use sleep::Sleep;
 use sleep::SleepChain;
+use sleep::SleepGuard;
 use stream_adapter::gate::Gate;
 use stream_adapter::gate::StillOpen;
 use transport::rail::hello::PROTOCOL_VERSION;
@@ -68,24 +68,6 @@ impl Observer<RebootChain> for Gate {
     }
 }
 
-/// The stream driver stops its open streams when the host falls asleep without keeping their users out: all must be
-/// closed before, or the host stays awake.
-impl Observer<SleepChain> for Gate {
-    fn notify(&self, event: Sleep) -> Result {
-        match event {
-            Sleep::Begins => self.shut().map_err(|StillOpen { streams }| {
-                pr_err!("the host cannot sleep: {streams} streams cannot be closed\n");
-                self.open();
-                EBUSY
-            }),
-            Sleep::Over => {
-                self.open();
-                Ok(())
-            }
-        }
-    }
-}
-
 /// Everything the module registers, torn down in the order of the fields: first no new rails, then no
 /// new users, then what both use.
 #[pin_data]
@@ -95,7 +77,7 @@ struct Usb4RoceModule {
     #[pin]
     _on_reboot: Notifier<RebootChain, Gate>,
     #[pin]
-    _on_sleep: Notifier<SleepChain, Gate>,
+    _on_sleep: Notifier<SleepChain, SleepGuard>,
     #[pin]
     _on_unbind: Notifier<UnbindChain, UnbindGuard>,
     _device: VerbsDevice,
@@ -113,10 +95,11 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let hello = identity.hello();
             let gate = Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?;
             let guard = Arc::pin_init(UnbindGuard::new(gate.clone()), GFP_KERNEL)?;
+            let sleep_guard = Arc::pin_init(SleepGuard::new(gate.clone()), GFP_KERNEL)?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(gate.clone()),
-                _on_sleep <- Notifier::new(gate.clone()),
+                _on_sleep <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
                 _config <- config::register(fabric, hello, gate),
                 _device: device,

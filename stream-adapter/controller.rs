@@ -114,7 +114,32 @@ impl Drop for Controllers {
 /// A referenced device.
 pub(super) struct DeviceRef(NonNull<bindings::device>);
 
+// SAFETY: References on devices may be used and put by any thread.
+unsafe impl Send for DeviceRef {}
+
 impl DeviceRef {
+    /// Takes a reference on `device`.
+    ///
+    /// # Safety
+    ///
+    /// The device must exist during the call.
+    pub(super) unsafe fn new(device: NonNull<bindings::device>) -> Self {
+        // SAFETY: The caller promises that the device exists.
+        unsafe { bindings::get_device(device.as_ptr()) };
+        Self(device)
+    }
+
+    /// The device. Valid as long as `self`.
+    pub(super) fn as_ptr(&self) -> *mut bindings::device {
+        self.0.as_ptr()
+    }
+
+    /// Whether it is another host.
+    pub(super) fn is_remote_host(&self) -> bool {
+        // SAFETY: The device is referenced.
+        unsafe { shim::stream_shim_is_xdomain(self.0.as_ptr().cast()) }
+    }
+
     /// The child of that name.
     pub(super) fn find_child(&self, name: &CStr) -> Option<Self> {
         Self::child(self.0, name)
@@ -177,6 +202,16 @@ fn router_uuid(pci: NonNull<bindings::pci_dev>) -> Option<RouterUuid> {
     let mut domains = 0..MAX_DOMAINS;
     let router = domains.find_map(|domain| router_below(pci, domain))?;
     router.attribute(c"unique_id", parse_uuid).map(RouterUuid)
+}
+
+/// Calls `f` with each host router.
+pub(super) fn for_each_host_router(mut f: impl FnMut(&DeviceRef)) {
+    let mut controllers = Controllers(core::ptr::null_mut());
+    while let Some(pci) = controllers.next() {
+        for router in (0..MAX_DOMAINS).filter_map(|domain| router_below(pci, domain)) {
+            f(&router);
+        }
+    }
 }
 
 /// The host router of that domain.

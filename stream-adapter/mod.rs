@@ -15,6 +15,7 @@ mod open_file;
 mod pen;
 pub mod rail;
 mod reader;
+pub(crate) mod remote_hosts;
 pub mod staging;
 pub mod stream_file;
 mod supervisor;

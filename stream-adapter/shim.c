@@ -5,6 +5,7 @@
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
+#include <linux/workqueue.h>
 
 #include "bindings_helper.h"
 #include "layout_generated.h"
@@ -47,6 +48,26 @@ u32 stream_shim_xdomain_rate(struct device *dev)
 	const struct tb_xdomain *xd = tb_to_xdomain(dev);
 
 	return xd ? xd->link_speed * lanes(xd->link_width) * 1000 : 0;
+}
+
+bool stream_shim_is_xdomain(struct device *dev)
+{
+	return tb_to_xdomain(dev);
+}
+
+/*
+ * Stops what another host that is not there any more still has to do; it would then do it in memory that is not its
+ * own any more.
+ */
+void stream_shim_xdomain_stop_if_gone(struct device *dev)
+{
+	struct tb_xdomain *xd = tb_to_xdomain(dev);
+
+	if (!xd || device_is_registered(dev))
+		return;
+	cancel_delayed_work_sync(&xd->state_work);
+	/* The one above begins it. */
+	cancel_delayed_work_sync(&xd->properties_changed_work);
 }
 
 /* Copies the UUID of another host's router, once it is known; it does not change then. */

@@ -22,6 +22,8 @@ ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *p
 bool stream_shim_is_driven_by(const struct device *dev, const char *name);
 u32 stream_shim_xdomain_rate(struct device *dev);
 bool stream_shim_xdomain_uuid(struct device *dev, u8 *uuid);
+bool stream_shim_is_xdomain(struct device *dev);
+void stream_shim_xdomain_stop_if_gone(struct device *dev);
 const char *stream_shim_machine_uuid(void);
 void stream_shim_host_name(char *name, size_t size);
 void stream_shim_smp_wmb(void);

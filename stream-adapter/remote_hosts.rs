@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Other hosts while this one sleeps.
+//!
+//! A cable that is pulled during sleep, or whose other end sleeps on, is given up early in resume, by taking leave of the host
+//! behind it. Linux 7.3 then resumes that host's device (`tb_xdomain_resume()`), which has a handshake begin in 100 ms, and
+//! frees it (`tb_complete()`): the handshake's timer goes off in freed memory. So hosts are held while this one
+//! sleeps, and those that have gone meanwhile are stopped before they are let go of. Where the core has done
+//! so itself, there is nothing left to stop.
+
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::ffi::c_int;
+use kernel::ffi::c_void;
+use kernel::prelude::*;
+
+use super::bindings as shim;
+use super::controller::for_each_host_router;
+use super::controller::DeviceRef;
+
+/// The hosts at the other ends of this host's cables.
+#[derive(Default)]
+pub(crate) struct RemoteHosts(KVec<DeviceRef>);
+
+impl RemoteHosts {
+    /// Holds all there are. Sleeps. Fails with `ENOMEM`.
+    pub(crate) fn hold() -> Result<Self> {
+        let mut hosts = Self::default();
+        let mut held = Ok(());
+        for_each_host_router(|router| {
+            // SAFETY: The router is referenced, and `add` is called with the list only during this call.
+            let ret = unsafe {
+                bindings::device_for_each_child(router.as_ptr(), (&raw mut hosts).cast(), Some(add))
+            };
+            if ret != 0 {
+                held = Err(Error::from_errno(ret));
+            }
+        });
+        held.map(|()| hosts)
+    }
+
+    /// Lets go of them, once this host is awake. Sleeps.
+    pub(crate) fn release(self) {
+        for host in &self.0 {
+            // SAFETY: The device is referenced.
+            unsafe { shim::stream_shim_xdomain_stop_if_gone(host.as_ptr().cast()) };
+        }
+    }
+}
+
+/// Adds `device` to the [`RemoteHosts`] at `hosts`, if it is one.
+///
+/// # Safety
+///
+/// `device` must exist, and `hosts` must be a list that nobody else uses during the call.
+unsafe extern "C" fn add(device: *mut bindings::device, hosts: *mut c_void) -> c_int {
+    // SAFETY: By the safety requirements.
+    let hosts = unsafe { &mut *hosts.cast::<RemoteHosts>() };
+    let Some(device) = NonNull::new(device) else {
+        return 0;
+    };
+    // SAFETY: The device exists.
+    let device = unsafe { DeviceRef::new(device) };
+    if !device.is_remote_host() {
+        return 0;
+    }
+    match hosts.0.push(device, GFP_KERNEL) {
+        Ok(()) => 0,
+        Err(error) => Error::from(error).to_errno(),
+    }
+}
