@@ -23,6 +23,7 @@ use crate::agent;
 use crate::agent::Agent;
 use crate::daemon::Daemon;
 use crate::instructions;
+use crate::qmp;
 use crate::within::Access;
 use crate::within::Bind;
 use crate::within::Lifetime;
@@ -121,6 +122,9 @@ impl Plan<'_> {
         // A host that is started again goes on writing.
         let console = format!("file,id=console,path={},append=on", console.display());
         add(&["-chardev", &console, "-serial", "chardev:console"]);
+        let qmp = qmp::socket(Path::new("/lab/run"), self.name);
+        let qmp = format!("socket,id=qmp,path={},server=on,wait=off", qmp.display());
+        add(&["-chardev", &qmp, "-mon", "chardev=qmp,mode=control"]);
         let mut slots = Slots::default();
         for driver in ["virtio-rng-pci", "virtio-serial-pci"] {
             add(&slots.device(driver).each_ref().map(String::as_str));

@@ -40,6 +40,7 @@ use crate::host::Ending;
 use crate::host::Host;
 use crate::host::Plan;
 use crate::instructions::Instructions;
+use crate::qmp;
 use crate::tool::Tools;
 use crate::within::Lifetime;
 use crate::within::Program;
@@ -277,6 +278,11 @@ impl Instance {
     pub fn crash(&self, name: &str) -> Result<()> {
         self.host(name)?.qemu.kill();
         Ok(())
+    }
+
+    /// Presses the power button of the host `name`.
+    pub fn press_power_button(&self, name: &str) -> Result<()> {
+        qmp::press_power_button(&self.directory, name)
     }
 
     /// Starts the host `name`, which has crashed, on the same cables, and waits for its links.

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::host::console_log;
+use crate::instance::Instance;
+
 mod allowed;
 mod expectation;
 mod health;
@@ -21,34 +24,41 @@ pub use watch::Watch;
 
 /// A place in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark(usize);
+pub struct Mark(usize);
 
 /// The log of one host: its console, on which each line has its level.
 #[derive(Clone, Debug)]
-struct KernelLog {
+pub struct KernelLog {
     path: PathBuf,
 }
 
 /// A stretch of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stretch {
-    text: String,
-    end: Mark,
+pub struct Stretch {
+    /// It.
+    pub text: String,
+    /// Where it ends.
+    pub end: Mark,
 }
 
 impl KernelLog {
+    /// The log of the host `name` of a lab.
+    pub fn of(instance: &Instance, name: &str) -> Self {
+        Self::new(console_log(instance.directory(), name))
+    }
+
     /// The log in the file `path`.
     fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
     /// The place where it begins.
-    fn start() -> Mark {
+    pub fn start() -> Mark {
         Mark(0)
     }
 
     /// What was written since `mark`.
-    fn since(&self, mark: Mark) -> Result<Stretch> {
+    pub fn since(&self, mark: Mark) -> Result<Stretch> {
         let content =
             fs::read(&self.path).with_context(|| format!("read {}", self.path.display()))?;
         Ok(stretch(&content, mark, content.len()))
@@ -56,7 +66,7 @@ impl KernelLog {
 
     /// What was written since `mark` up to the end of the line that contains `words`; `None` as long as there is no
     /// such line. The rest of the log is left for the next look.
-    fn through(&self, mark: Mark, words: &str) -> Result<Option<Stretch>> {
+    pub fn through(&self, mark: Mark, words: &str) -> Result<Option<Stretch>> {
         let content =
             fs::read(&self.path).with_context(|| format!("read {}", self.path.display()))?;
         let new = content.get(mark.0..).unwrap_or_default();

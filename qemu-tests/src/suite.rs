@@ -21,6 +21,7 @@ pub mod mesh;
 pub mod network;
 pub mod packaging;
 pub mod plug;
+pub mod power;
 pub mod speed;
 pub mod stream;
 pub mod tools;
@@ -103,15 +104,16 @@ pub fn all(_extent: Extent) -> Vec<Suite> {
         plug::suite(),
         network::suite(),
         stream::suite(),
+        kunit::suite(),
         verbs::suite(),
         crash::suite(),
+        power::suite(),
         life::suite(),
         verbs::striped(),
         faults::suite(),
         faults::checksum(),
         mesh::suite(),
         packaging::suite(),
-        kunit::suite(),
         debug::suite(),
     ];
     suites.extend(speed::suites());
@@ -126,14 +128,6 @@ pub fn as_booted(_: &Stage<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_debug_kernel_is_booted_once() {
-        let suites = all(Extent::Short);
-        let mut debug = suites.iter().filter(|suite| suite.kernel == Kernel::Debug);
-        let first = debug.next().unwrap();
-        assert!(debug.all(|suite| first.shares_lab(suite)));
-    }
 
     #[test]
     fn all_hosts_have_several_cpus() {

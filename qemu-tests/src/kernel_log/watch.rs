@@ -16,7 +16,6 @@ use super::scan::troubles;
 use super::KernelLog;
 use super::Mark;
 use super::Stretch;
-use crate::host::console_log;
 use crate::instance::Instance;
 use crate::kernel_tree::Kernel;
 
@@ -53,7 +52,7 @@ impl Watch {
     /// A watch over the lab `instance`, from its hosts' first lines on.
     pub fn new(instance: &Instance, kernel: Kernel) -> Self {
         let watched = instance.names().into_iter().map(|host| Watched {
-            log: KernelLog::new(console_log(instance.directory(), &host)),
+            log: KernelLog::of(instance, &host),
             host,
             mark: KernelLog::start(),
         });

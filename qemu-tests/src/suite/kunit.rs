@@ -7,10 +7,15 @@ use std::time::Duration;
 use anyhow::ensure;
 use anyhow::Result;
 
-use super::debug;
+use super::as_booted;
+use super::debug::CPUS;
 use super::Outcome;
+use super::Subject;
 use super::Suite;
 use super::Test;
+use crate::accelerator::CpuModel;
+use crate::fabric::Fabric;
+use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
 /// Time limit.
@@ -19,16 +24,25 @@ const LIMIT: Duration = Duration::from_secs(400);
 /// Fewer tests than this mean that some were lost: `#[kunit_tests]` vanishes silently when KUnit is off.
 const FLOOR: usize = 56;
 
-/// The suite, in the lab of the debug suite: a boot takes longer than everything else.
+/// The suite.
 pub fn suite() -> Suite {
     Suite {
         name: "kunit",
+        fabric: Fabric {
+            hosts: 1,
+            rails: 0,
+            ..Fabric::PAIR
+        },
+        kernel: Kernel::Debug,
+        processor: CpuModel::Fast,
+        cpus: CPUS,
+        subject: Subject::Module,
+        prepare: as_booted,
         tests: vec![Test {
             name: "all",
             limit: LIMIT,
             run: all,
         }],
-        ..debug::suite()
     }
 }
 
