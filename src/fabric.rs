@@ -79,7 +79,6 @@ struct RailState {
     peer: Option<Arc<Peer>>,
     /// Keeps the peer in mind.
     _handle: Option<RouteHandle>,
-    link: Option<Arc<dyn RailLink>>,
     /// Who is at the other end, as it says.
     claim: Option<Claim>,
 }
@@ -89,7 +88,6 @@ impl RailState {
         claim: None,
         peer: None,
         _handle: None,
-        link: None,
     };
 }
 
@@ -286,7 +284,7 @@ impl Fabric {
         if (tx.room() as usize) < MAX_FRAME {
             return None;
         }
-        let len = self.netdev.take_tx(peer.neighbour(), tx.staging())?;
+        let len = self.netdev.take_tx(peer.neighbour(), rail, tx.staging())?;
         self.turns[rail.index()].store(0, Relaxed);
         Some(Outgoing {
             body: Body::Datagram,
@@ -379,13 +377,16 @@ impl RailClient for Fabric {
                 RailState {
                     peer: Some(peer.clone()),
                     _handle: Some(handle),
-                    link: Some(link.clone()),
                     claim: Some(claim),
                 },
             )
         };
         drop(old);
-        if self.netdev.rail_up(peer.neighbour(), link.kick()).is_err() {
+        if self
+            .netdev
+            .rail_up(peer.neighbour(), rail, link.kick())
+            .is_err()
+        {
             pr_warn!(
                 "rail {}: too many rails for the network interface\n",
                 link.name()
@@ -400,7 +401,7 @@ impl RailClient for Fabric {
             let mut rails = self.rails.lock();
             core::mem::replace(&mut rails[rail.index()], RailState::DOWN)
         };
-        let (Some(peer), Some(link)) = (&old.peer, &old.link) else {
+        let Some(peer) = &old.peer else {
             return;
         };
         peer.rail_down(rail);
@@ -409,7 +410,7 @@ impl RailClient for Fabric {
             qp.on_rail_down(peer.id(), clock::now());
             number = found + 1;
         }
-        self.netdev.rail_down(peer.neighbour(), link.kick());
+        self.netdev.rail_down(peer.neighbour(), rail);
         self.set_rate(rail, Rate(0));
         self.recount(|rails| rails - 1);
     }

@@ -1,86 +1,92 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The events of several waiting threads, of which one is raised in turn from any context.
+//! The events of several rails' threads, to be raised from any context.
 
 use kernel::bindings;
 use kernel::prelude::*;
+use kernel::sync::atomic::Acquire;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Full;
 use kernel::sync::atomic::Relaxed;
+use kernel::sync::atomic::Release;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 
 use super::event::Event;
+use crate::transport::ids::RailId;
+use crate::transport::rail_set::RailSet;
 
-/// How many events a list holds: as many as there are rails.
-pub const CAPACITY: usize = 16;
-
-/// A set of events that may be raised where no lock may be taken, such as in a network device's
-/// transmit function.
+/// A set of rails, by what wakes each of them, which may be searched where no lock may be taken, such as in a
+/// network device's transmit function.
 ///
 /// # Locking
 ///
-/// [`WakeList::raise_next`] may be called from any context. Adding and removing sleep. Entries are read
-/// under RCU.
+/// Entries are read under RCU, in any context. Adding and removing sleep; whoever does it excludes others who do.
 ///
 /// # Invariants
 ///
 /// Each slot is NULL or came from `Arc::into_raw`, and then the list owns that reference.
 pub struct WakeList {
-    slots: [Atomic<*mut Event>; CAPACITY],
-    turn: Atomic<u32>,
+    slots: [Atomic<*mut Event>; RailId::COUNT],
+    /// The rails whose slot is not NULL, as bits.
+    rails: Atomic<u32>,
 }
 
 impl WakeList {
     /// Creates an empty list.
     pub const fn new() -> Self {
         Self {
-            slots: [const { Atomic::new(core::ptr::null_mut()) }; CAPACITY],
-            turn: Atomic::new(0),
+            slots: [const { Atomic::new(core::ptr::null_mut()) }; RailId::COUNT],
+            rails: Atomic::new(0),
         }
     }
 
-    /// Adds `event`. Fails with `ENOSPC` when there are [`CAPACITY`] events already.
-    pub fn add(&self, event: Arc<Event>) -> Result {
+    /// The rails in the list. Within an RCU section their events can be raised.
+    pub fn rails(&self) -> RailSet {
+        // A rail that is seen can be woken.
+        RailSet::from_bits(self.rails.load(Acquire) as u16)
+    }
+
+    /// Adds `rail`, which `event` wakes. Fails with `EEXIST` when it is in already.
+    pub fn add(&self, rail: RailId, event: Arc<Event>) -> Result {
+        let slot = &self.slots[rail.index()];
         let raw = Arc::into_raw(event).cast_mut();
-        for slot in &self.slots {
-            if slot.cmpxchg(core::ptr::null_mut(), raw, Full).is_ok() {
-                return Ok(());
-            }
+        if slot.cmpxchg(core::ptr::null_mut(), raw, Full).is_err() {
+            // SAFETY: `raw` came from `into_raw` above, and the slot did not take it.
+            drop(unsafe { Arc::from_raw(raw) });
+            return Err(EEXIST);
         }
-        // SAFETY: `raw` came from `into_raw` above, and no slot took it.
+        let mut rails = self.rails();
+        rails.insert(rail);
+        self.rails.store(rails.bits().into(), Release);
+        Ok(())
+    }
+
+    /// Takes `rail` out, and says whether it was in. Afterwards nobody sees it in the list any more, nor raises its event.
+    pub fn remove(&self, rail: RailId) -> bool {
+        let mut rails = self.rails();
+        rails.remove(rail);
+        self.rails.store(rails.bits().into(), Release);
+        let raw = self.slots[rail.index()].xchg(core::ptr::null_mut(), Full);
+        if raw.is_null() {
+            return false;
+        }
+        // SAFETY: The caller is a thread that may sleep.
+        unsafe { bindings::synchronize_rcu() };
+        // SAFETY: The slot owned a reference, and no reader can see it since the grace period.
         drop(unsafe { Arc::from_raw(raw) });
-        Err(ENOSPC)
+        true
     }
 
-    /// Takes `event` out, and says whether it was in. Afterwards the list does not touch it any more.
-    pub fn remove(&self, event: &Arc<Event>) -> bool {
-        let raw = Arc::as_ptr(event).cast_mut();
-        for slot in &self.slots {
-            if slot.cmpxchg(raw, core::ptr::null_mut(), Full).is_ok() {
-                // SAFETY: The caller is a thread that may sleep.
-                unsafe { bindings::synchronize_rcu() };
-                // SAFETY: The slot owned a reference, and no reader can see it since the grace period.
-                drop(unsafe { Arc::from_raw(raw) });
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Raises one event of the list, each in its turn.
-    pub fn raise_next(&self) {
+    /// Wakes `rail`, if it is in.
+    pub fn raise(&self, rail: RailId) {
         let _rcu = rcu::read_lock();
-        let start = self.turn.fetch_add(1, Relaxed) as usize;
-        for i in 0..CAPACITY {
-            // The address dependency orders this load against what `add` published.
-            let event = self.slots[start.wrapping_add(i) % CAPACITY].load(Relaxed);
-            // SAFETY: By the type's invariants a pointer that is not NULL is valid; `remove` waits for
-            // this RCU section before it gives the reference up.
-            if let Some(event) = unsafe { event.as_ref() } {
-                event.raise();
-                return;
-            }
+        // The address dependency orders this load against what `add` published.
+        let event = self.slots[rail.index()].load(Relaxed);
+        // SAFETY: By the type's invariants a pointer that is not NULL is valid; `remove` waits for this RCU
+        // section before it gives the reference up.
+        if let Some(event) = unsafe { event.as_ref() } {
+            event.raise();
         }
     }
 }

@@ -81,9 +81,9 @@ void verbs_shim_skb_queue_init(struct sk_buff_head *queue)
 	skb_queue_head_init(queue);
 }
 
-void verbs_shim_skb_queue_purge(struct sk_buff_head *queue)
+u32 verbs_shim_skb_hash(struct sk_buff *skb)
 {
-	skb_queue_purge(queue);
+	return skb_get_hash(skb);
 }
 
 void verbs_shim_skb_set_protocol(struct sk_buff *skb, struct net_device *dev)

@@ -21,7 +21,7 @@ void verbs_shim_netdev_count_tx_dropped(struct net_device *dev);
 void verbs_shim_netdev_count_rx_dropped(struct net_device *dev);
 void verbs_shim_smp_mb(void);
 void verbs_shim_skb_queue_init(struct sk_buff_head *queue);
-void verbs_shim_skb_queue_purge(struct sk_buff_head *queue);
+u32 verbs_shim_skb_hash(struct sk_buff *skb);
 void verbs_shim_skb_set_protocol(struct sk_buff *skb, struct net_device *dev);
 struct sk_buff *verbs_shim_skb_clone(struct sk_buff *skb);
 void verbs_shim_skb_consume(struct sk_buff *skb);

@@ -58,6 +58,28 @@ impl RailSet {
             .filter(move |&rail| self.contains(rail))
     }
 
+    /// How many there are.
+    pub const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// The rail for a flow with this hash: always the same as long as the set does not change.
+    pub fn of_flow(self, hash: u32) -> Option<RailId> {
+        // The upper half of the product is evenly spread below `len`.
+        let index = (u64::from(hash) * u64::from(self.len())) >> u32::BITS;
+        self.iter().nth(index as usize)
+    }
+
+    /// The rails whose numbers are the bits of `bits`.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// Its rails' numbers, as bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
     /// The first rail behind `rail` in a circle; that one itself comes last.
     pub fn next_after(self, rail: RailId) -> Option<RailId> {
         let behind = self.iter().find(|next| next.index() > rail.index());
@@ -90,6 +112,17 @@ mod tests {
         assert_eq!(rails.next_after(rail(15)), Some(rail(1)));
         assert_eq!(set(&[4]).next_after(rail(4)), Some(rail(4)));
         assert_eq!(RailSet::NONE.next_after(rail(4)), None);
+    }
+
+    #[test]
+    fn flows_are_spread_over_all_rails_and_keep_theirs() {
+        let rails = set(&[1, 4, 15]);
+        assert_eq!(rails.of_flow(0), Some(rail(1)));
+        assert_eq!(rails.of_flow(u32::MAX / 2), Some(rail(4)));
+        assert_eq!(rails.of_flow(u32::MAX), Some(rail(15)));
+        assert_eq!(set(&[4]).of_flow(u32::MAX), Some(rail(4)));
+        assert_eq!(RailSet::NONE.of_flow(7), None);
+        assert_eq!(RailSet::ALL.of_flow(u32::MAX), Some(RailId::LAST));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use kernel::sync::Arc;
 use super::bindings;
 use crate::stream_adapter::client::Rate;
 use crate::stream_adapter::event::Event;
+use crate::transport::ids::RailId;
 use neighbour::Neighbour;
 use neighbours::Neighbours;
 use neighbours::QUEUES;
@@ -165,47 +166,42 @@ impl Netdev {
         }
     }
 
-    /// Another rail leads to `neighbour`, and takes frames for it when `kick` is raised. Sleeps.
+    /// `rail` leads to `neighbour`, and takes frames for it when `kick` is raised. Sleeps.
     ///
-    /// Fails with `ENOSPC` when there are too many rails or hosts.
-    pub fn rail_up(&self, neighbour: &Arc<Neighbour>, kick: &Arc<Event>) -> Result {
-        let mut rails = neighbour.rails.lock();
-        neighbour.wake.add(kick.clone())?;
-        if *rails == 0 {
+    /// Fails with `ENOSPC` when there are too many hosts, and with `EEXIST` when the rail is known already.
+    pub fn rail_up(&self, neighbour: &Arc<Neighbour>, rail: RailId, kick: &Arc<Event>) -> Result {
+        let _change = neighbour.change.lock();
+        let is_first = !neighbour.has_rails();
+        neighbour.add_rail(rail, kick)?;
+        if is_first {
             self.shared
                 .neighbours
                 .add(neighbour)
-                .inspect_err(|_| _ = neighbour.wake.remove(kick))?;
+                .inspect_err(|_| _ = neighbour.remove_rail(rail))?;
         }
-        *rails += 1;
         Ok(())
     }
 
-    /// The rail that is woken by `kick` does not lead to `neighbour` any more. With the last rail, the
-    /// frames that wait are dropped. Sleeps.
-    pub fn rail_down(&self, neighbour: &Arc<Neighbour>, kick: &Arc<Event>) {
-        let mut rails = neighbour.rails.lock();
-        if !neighbour.wake.remove(kick) {
+    /// `rail` does not lead to `neighbour` any more. With the last rail, the frames that wait are dropped. Sleeps.
+    pub fn rail_down(&self, neighbour: &Arc<Neighbour>, rail: RailId) {
+        let _change = neighbour.change.lock();
+        if !neighbour.remove_rail(rail) || neighbour.has_rails() {
             return;
         }
-        *rails -= 1;
-        if *rails == 0 {
-            self.shared.neighbours.remove(neighbour);
-            neighbour.tx.purge();
-            // For the next host that gets this queue.
-            // SAFETY: The device is registered, and has had this queue all the time.
-            unsafe {
-                bindings::verbs_shim_netdev_wake_queue(self.device.as_ptr(), neighbour.queue().0)
-            };
-        }
+        self.shared.neighbours.remove(neighbour);
+        // For the next host that gets this queue.
+        // SAFETY: The device is registered, and has had this queue all the time.
+        unsafe {
+            bindings::verbs_shim_netdev_wake_queue(self.device.as_ptr(), neighbour.queue().0)
+        };
     }
 
-    /// Takes the next frame for `neighbour` into `out`, and returns its length.
+    /// Takes the next frame for `neighbour` that is to go over `rail` into `out`, and returns its length.
     ///
     /// `out` should hold [`MAX_FRAME`] bytes; a frame longer than `out` is dropped and counted.
-    pub fn take_tx(&self, neighbour: &Neighbour, out: &mut [u8]) -> Option<usize> {
+    pub fn take_tx(&self, neighbour: &Neighbour, rail: RailId, out: &mut [u8]) -> Option<usize> {
         loop {
-            let skb = neighbour.tx.pop(self.device, neighbour.queue())?;
+            let skb = neighbour.take(rail, self.device)?;
             // SAFETY: The queue gave us this socket buffer, which nobody else uses.
             let len = unsafe { (*skb.as_ptr()).len } as usize;
             let copied = match out.get_mut(..len) {

@@ -2,31 +2,41 @@
 
 //! Another host as the interface sees it: the frames that wait for it, and the rails that take them.
 
+use core::ptr::NonNull;
+
 use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
+use kernel::sync::rcu;
+use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
+use super::bindings;
 use super::tx_queue::QueueIndex;
 use super::tx_queue::TxQueue;
 use super::MacAddress;
+use crate::stream_adapter::event::Event;
 use crate::stream_adapter::wake_list::WakeList;
+use crate::transport::ids::RailId;
 
 /// Another host.
+///
+/// All frames of a flow go over the same rail, as long as the rails stay the same: over several, they would overtake
+/// each other, and TCP would take that for losses.
 #[pin_data]
 pub struct Neighbour {
     host: MacAddress,
     /// The queue of the stack for its frames, as long as it is known to the interface.
     queue: Atomic<u32>,
-    /// How many rails lead there. Held while the neighbour is made known to the interface or taken away
-    /// from it.
+    /// Held while a rail comes or goes, and while the neighbour is made known to the interface or taken away from it.
     #[pin]
-    pub(super) rails: Mutex<usize>,
-    /// The rails' events, of which one is raised for each frame.
-    pub(super) wake: WakeList,
+    pub(super) change: Mutex<()>,
+    /// The rails that lead there.
+    wake: WakeList,
+    /// What each of them is to take.
     #[pin]
-    pub(super) tx: TxQueue,
+    tx: TxQueue,
 }
 
 impl Neighbour {
@@ -35,7 +45,7 @@ impl Neighbour {
         pin_init!(Self {
             host,
             queue: Atomic::new(0),
-            rails <- new_mutex!(0),
+            change <- new_mutex!(()),
             wake: WakeList::new(),
             tx <- TxQueue::new(),
         })
@@ -54,5 +64,87 @@ impl Neighbour {
     /// Gives it another queue of the stack.
     pub(super) fn set_queue(&self, queue: QueueIndex) {
         self.queue.store(queue.0.into(), Relaxed);
+    }
+
+    /// Whether any rail leads there.
+    pub(super) fn has_rails(&self) -> bool {
+        !self.wake.rails().is_empty()
+    }
+
+    /// Another rail, which `kick` wakes, with `change` held. Sleeps. Fails with `EEXIST` when it is there already.
+    pub(super) fn add_rail(&self, rail: RailId, kick: &Arc<Event>) -> Result {
+        self.wake.add(rail, kick.clone())
+    }
+
+    /// A rail less, with `change` held; says whether it was there. What waits for it is left to another one, or dropped. Sleeps.
+    pub(super) fn remove_rail(&self, rail: RailId) -> bool {
+        if !self.wake.remove(rail) {
+            return false;
+        }
+        // Nothing comes into its lane any more.
+        match self.wake.rails().iter().next() {
+            Some(other) => {
+                self.tx.hand_over(rail, other);
+                self.wake.raise(other);
+            }
+            None => self.tx.purge(),
+        }
+        true
+    }
+
+    /// Queues a frame for the rail of its flow. In any context.
+    ///
+    /// # Safety
+    ///
+    /// `skb` must belong to the caller, who gives it up, and `device` must be the interface that knows this
+    /// neighbour.
+    pub(super) unsafe fn send(
+        &self,
+        skb: NonNull<bindings::sk_buff>,
+        device: NonNull<bindings::net_device>,
+    ) {
+        // A rail that is seen in the list stays in it, and so has its lane emptied later.
+        let _rcu = rcu::read_lock();
+        // SAFETY: The buffer is the caller's.
+        let hash = unsafe { bindings::verbs_shim_skb_hash(skb.as_ptr()) };
+        match self.wake.rails().of_flow(hash) {
+            Some(rail) => {
+                // SAFETY: By the safety requirements.
+                unsafe { self.tx.push(rail, skb, device, self.queue()) };
+                self.wake.raise(rail);
+            }
+            // SAFETY: By the safety requirements.
+            None => unsafe { drop_frame(skb, device) },
+        }
+    }
+
+    /// Drops what waits.
+    pub(super) fn purge(&self) {
+        self.tx.purge();
+    }
+
+    /// Takes the next frame for `rail`, which then belongs to the caller.
+    pub(super) fn take(
+        &self,
+        rail: RailId,
+        device: NonNull<bindings::net_device>,
+    ) -> Option<NonNull<bindings::sk_buff>> {
+        self.tx.pop(rail, device, self.queue())
+    }
+}
+
+/// Drops a frame that cannot be sent, and counts it.
+///
+/// # Safety
+///
+/// `skb` must belong to the caller, who gives it up, and `device` must exist.
+pub(super) unsafe fn drop_frame(
+    skb: NonNull<bindings::sk_buff>,
+    device: NonNull<bindings::net_device>,
+) {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr());
+        bindings::verbs_shim_skb_drop(skb.as_ptr());
     }
 }

@@ -63,7 +63,7 @@ unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         bindings::verbs_shim_netdev_stop_queues(dev);
         shared(dev)
             .neighbours
-            .for_each(|neighbour| neighbour.tx.purge());
+            .for_each(|neighbour| neighbour.purge());
     }
     0
 }
@@ -138,8 +138,7 @@ unsafe fn send(
 ) {
     let give = |neighbour: &Neighbour, skb| {
         // SAFETY: The caller promises that the device is alive; whoever calls gives the buffer up.
-        unsafe { neighbour.tx.push(skb, device, neighbour.queue()) };
-        neighbour.wake.raise_next();
+        unsafe { neighbour.send(skb, device) };
     };
     // SAFETY: The buffer is ours.
     let host = unsafe { destination(skb.as_ptr()) };

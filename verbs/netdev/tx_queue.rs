@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames of the network stack that wait for a rail to one host.
+//! Frames of the network stack that wait for the rails to one host.
 
 use core::ptr::NonNull;
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::types::Opaque;
 
 use super::bindings;
+use super::neighbour::drop_frame;
+use crate::transport::ids::RailId;
+use crate::transport::rail_set::RailSet;
 
 /// Frames that may wait before the stack is told to stop.
 const STOP_AT: u32 = 128;
@@ -28,44 +33,50 @@ impl QueueIndex {
     pub(super) const EVERYONE: Self = Self(0);
 }
 
-/// A bounded first-in-first-out queue of socket buffers.
+/// Bounded first-in-first-out queues of socket buffers, a lane for each rail, which are full together.
 ///
 /// # Locking
 ///
-/// The C queue's own lock, which disables interrupts, so that all methods work in any context.
+/// The C queues' own locks, which disable interrupts, so that all methods work in any context.
 ///
-/// Whether the stack is stopped and how long the queue is are two things; both sides change one and
-/// then, after a full barrier, look at the other, so that the stack never stays stopped over an empty
-/// queue.
+/// Whether the stack is stopped and how many frames wait are two things; both sides change one and
+/// then, after a full barrier, look at the other, so that the stack never stays stopped over empty
+/// lanes.
 ///
 /// # Invariants
 ///
-/// Each socket buffer in the queue belongs to it.
+/// Each socket buffer in a lane belongs to it.
 #[pin_data(PinnedDrop)]
 pub(super) struct TxQueue {
     #[pin]
-    queue: Opaque<bindings::sk_buff_head>,
+    lanes: Opaque<[bindings::sk_buff_head; RailId::COUNT]>,
+    /// Frames in all lanes together.
+    waiting: Atomic<u32>,
 }
 
 // SAFETY: Socket buffers belong to no thread.
 unsafe impl Send for TxQueue {}
 
-// SAFETY: The C queue has its own lock, which all methods take to change it.
+// SAFETY: The C queues have their own locks, which all methods take to change them.
 unsafe impl Sync for TxQueue {}
 
 impl TxQueue {
-    /// Creates an empty queue.
+    /// Creates empty lanes.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            queue <- Opaque::ffi_init(|slot: *mut bindings::sk_buff_head| {
-                // SAFETY: `slot` points to memory for a queue, which is pinned.
-                unsafe { bindings::verbs_shim_skb_queue_init(slot) };
+            lanes <- Opaque::ffi_init(|lanes: *mut [bindings::sk_buff_head; RailId::COUNT]| {
+                let first = lanes.cast::<bindings::sk_buff_head>();
+                for index in 0..RailId::COUNT {
+                    // SAFETY: `lanes` points to memory for so many queues, which is pinned.
+                    unsafe { bindings::verbs_shim_skb_queue_init(first.wrapping_add(index)) };
+                }
             }),
+            waiting: Atomic::new(0),
         })
     }
 
-    /// Appends a frame, and stops the stack's queue `index` if that fills this one. If it is full beyond
-    /// that, the frame is dropped and counted.
+    /// Appends a frame to the lane of `rail`, and stops the stack's queue `index` if that makes too many. If there are far
+    /// too many, the frame is dropped and counted.
     ///
     /// # Safety
     ///
@@ -73,65 +84,90 @@ impl TxQueue {
     /// through this queue.
     pub(super) unsafe fn push(
         &self,
+        rail: RailId,
         skb: NonNull<bindings::sk_buff>,
         device: NonNull<bindings::net_device>,
         index: QueueIndex,
     ) {
-        if self.len() >= LIMIT {
+        if self.waiting.load(Relaxed) >= LIMIT {
             // SAFETY: The caller promises that the device is alive, and gives the buffer up.
-            unsafe {
-                bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr());
-                bindings::verbs_shim_skb_drop(skb.as_ptr());
-            }
+            unsafe { drop_frame(skb, device) };
             return;
         }
-        // SAFETY: The queue was initialised; the caller gives the buffer up.
-        unsafe { bindings::skb_queue_tail(self.queue.get(), skb.as_ptr()) };
-        if self.len() >= STOP_AT {
+        // Counted before it can be taken.
+        let waiting = self.waiting.fetch_add(1, Relaxed) + 1;
+        // SAFETY: The lane was initialised; the caller gives the buffer up.
+        unsafe { bindings::skb_queue_tail(self.lane(rail), skb.as_ptr()) };
+        if waiting >= STOP_AT {
             // SAFETY: The caller promises that the device is alive; it has such a queue.
             unsafe { bindings::verbs_shim_netdev_stop_queue(device.as_ptr(), index.0) };
             full_barrier();
-            if self.len() <= WAKE_AT {
+            if self.waiting.load(Relaxed) <= WAKE_AT {
                 // SAFETY: As above.
                 unsafe { bindings::verbs_shim_netdev_wake_queue(device.as_ptr(), index.0) };
             }
         }
     }
 
-    /// Takes the oldest frame, which then belongs to the caller, and lets a stopped queue `index` of the
+    /// Takes the oldest frame for `rail`, which then belongs to the caller, and lets a stopped queue `index` of the
     /// stack go on.
     pub(super) fn pop(
         &self,
+        rail: RailId,
         device: NonNull<bindings::net_device>,
         index: QueueIndex,
     ) -> Option<NonNull<bindings::sk_buff>> {
-        if self.len() == 0 {
+        if self.waiting.load(Relaxed) == 0 {
             return None;
         }
-        // SAFETY: The queue was initialised.
-        let skb = NonNull::new(unsafe { bindings::skb_dequeue(self.queue.get()) });
+        let skb = self.dequeue(rail)?;
         full_barrier();
         // SAFETY: The owner of this queue keeps the device alive.
         unsafe {
-            if self.len() <= WAKE_AT
+            if self.waiting.load(Relaxed) <= WAKE_AT
                 && bindings::verbs_shim_netdev_queue_stopped(device.as_ptr(), index.0)
             {
                 bindings::verbs_shim_netdev_wake_queue(device.as_ptr(), index.0);
             }
         }
-        skb
+        Some(skb)
+    }
+
+    /// Moves what waits for `from`, whose lane nothing comes into any more, to the end of the lane of `to`.
+    pub(super) fn hand_over(&self, from: RailId, to: RailId) {
+        // SAFETY: The lane was initialised.
+        while let Some(skb) = NonNull::new(unsafe { bindings::skb_dequeue(self.lane(from)) }) {
+            // SAFETY: The lane was initialised; the buffer is ours, and given up.
+            unsafe { bindings::skb_queue_tail(self.lane(to), skb.as_ptr()) };
+        }
     }
 
     /// Drops all frames.
     pub(super) fn purge(&self) {
-        // SAFETY: The queue was initialised, and its buffers belong to it.
-        unsafe { bindings::verbs_shim_skb_queue_purge(self.queue.get()) };
+        for rail in RailSet::ALL.iter() {
+            while let Some(skb) = self.dequeue(rail) {
+                // SAFETY: The buffer is ours.
+                unsafe { bindings::verbs_shim_skb_drop(skb.as_ptr()) };
+            }
+        }
     }
 
-    fn len(&self) -> u32 {
-        // SAFETY: The queue was initialised; others may change the length meanwhile, as with the C
-        // function `skb_queue_len_lockless()`.
-        unsafe { core::ptr::read_volatile(&raw const (*self.queue.get()).qlen) }
+    fn dequeue(&self, rail: RailId) -> Option<NonNull<bindings::sk_buff>> {
+        let lane = self.lane(rail);
+        // SAFETY: The lane was initialised; others may change the length meanwhile, as with the C function
+        // `skb_queue_len_lockless()`.
+        if unsafe { core::ptr::read_volatile(&raw const (*lane).qlen) } == 0 {
+            return None;
+        }
+        // SAFETY: The lane was initialised.
+        let skb = NonNull::new(unsafe { bindings::skb_dequeue(lane) })?;
+        self.waiting.fetch_sub(1, Relaxed);
+        Some(skb)
+    }
+
+    fn lane(&self, rail: RailId) -> *mut bindings::sk_buff_head {
+        let first = self.lanes.get().cast::<bindings::sk_buff_head>();
+        first.wrapping_add(rail.index())
     }
 }
 
