@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// How often the other host is told.
 const TELL: Duration = Duration::from_millis(50);
 /// How long an epoch lasts.
-const EPOCH: Duration = Duration::from_millis(1500);
+const EPOCH: Duration = Duration::from_secs(4);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_secs(5);
 /// How long processes may take to end by themselves.

@@ -231,7 +231,13 @@ impl Worker<'_> {
     }
 
     fn pd(&mut self) -> nix::Result<Handle> {
-        let slot = &self.shared.objects.pds[self.dice.below(PDS)];
+        const SELDOM: usize = 32;
+        // Mostly the same one: what belongs to different ones does not work together.
+        let number = match self.dice.once_in(SELDOM) {
+            true => self.dice.below(PDS),
+            false => 0,
+        };
+        let slot = &self.shared.objects.pds[number];
         match slot.get() {
             Some(pd) => Ok(*pd),
             None => {
@@ -247,7 +253,7 @@ impl Worker<'_> {
         let count = self.dice.below(ELEMENTS as usize + 1);
         Ok((0..count)
             .map(|_| {
-                let most = self.dice.pick(&[64, 4096, mr.len / 4, mr.len]).max(1);
+                let most = self.dice.pick(&[64, 64, 1024, 4096, mr.len / 8]).max(1);
                 let length = self.dice.below(most.min(mr.len) + 1);
                 let offset = self.dice.below(mr.len - length + 1);
                 let key = match self.dice.once_in(400) {
@@ -261,6 +267,20 @@ impl Worker<'_> {
                 }
             })
             .collect())
+    }
+
+    /// Room for what comes: mostly all of a region.
+    fn room(&mut self) -> nix::Result<Vec<Element>> {
+        const SELDOM: usize = 16;
+        if self.dice.once_in(SELDOM) {
+            return self.elements();
+        }
+        let mr = self.mr()?;
+        Ok(vec![Element {
+            address: mr.memory.address() + mr.start as u64,
+            length: mr.len as u32,
+            key: mr.key,
+        }])
     }
 
     /// Which path the two ends of queue pair `qp` prefer at this time.
@@ -295,7 +315,7 @@ impl Worker<'_> {
                     opcode
                 },
                 flags,
-                address: target.address + self.dice.below(4096) as u64,
+                address: target.address + self.dice.below(256) as u64,
                 key: if self.dice.once_in(200) {
                     self.dice.word()
                 } else {
@@ -313,7 +333,7 @@ impl Worker<'_> {
     fn post_receive(&mut self) -> nix::Result<()> {
         let qp = self.qp()?;
         let queue = qp.receive.as_ref().ok_or(EMPTY)?;
-        let elements = self.elements()?;
+        let elements = self.room()?;
         let in_turn = !self.dice.once_in(50);
         let _turn = in_turn.then(|| lock(&qp.turn));
         for _ in 0..self.dice.below(16) {
@@ -324,7 +344,7 @@ impl Worker<'_> {
 
     fn post_shared_receive(&mut self) -> nix::Result<()> {
         let srq = self.srq()?;
-        let elements = self.elements()?;
+        let elements = self.room()?;
         let queue = srq.queue.get().ok_or(EMPTY)?;
         let in_turn = !self.dice.once_in(50);
         let _turn = in_turn.then(|| lock(&srq.turn));
@@ -516,7 +536,16 @@ impl Worker<'_> {
             flags,
             memory: (mr.memory.address() + mr.start as u64, mr.len as u64),
             pd: self.pd()?,
-            access: self.dice.pick(&[FULL_ACCESS, FULL_ACCESS, 1, 3, 5, 0]),
+            access: self.dice.pick(&[
+                FULL_ACCESS,
+                FULL_ACCESS,
+                FULL_ACCESS,
+                FULL_ACCESS,
+                1,
+                3,
+                5,
+                0,
+            ]),
         };
         self.shared.session.rereg_mr(mr.handle, &change)
     }

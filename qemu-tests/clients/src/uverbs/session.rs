@@ -435,11 +435,13 @@ impl Session {
     }
 
     fn modify(&self, qp: Handle, attributes: &Attributes) -> nix::Result<()> {
-        /// 17 ms, twice: ends that do not fit each other part soon.
-        const TIMEOUT: u8 = 12;
-        const RETRIES: u8 = 2;
+        /// 268 ms: longer than an emulated host takes to answer, mostly.
+        const TIMEOUT: u8 = 16;
+        /// Few: ends that do not fit each other part soon.
+        const RETRIES: u8 = 4;
         const RNR_RETRIES: u8 = 6;
-        const RNR_TIMER: u8 = 12;
+        /// 10 ms.
+        const RNR_TIMER: u8 = 20;
         const READS: u8 = 4;
         const MTU_4096: u8 = 5;
         const HOPS: u8 = 64;
