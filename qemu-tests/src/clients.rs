@@ -24,6 +24,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-flow",
     "verbs-stress",
     "verbs-placement",
+    "verbs-exhaust",
     "allreduce",
 ];
 

@@ -15,6 +15,7 @@ use crate::stage::Stage;
 pub mod crash;
 pub mod debug;
 pub mod faults;
+pub mod hostile;
 pub mod kunit;
 pub mod life;
 pub mod mesh;
@@ -109,6 +110,7 @@ pub fn all(_extent: Extent) -> Vec<Suite> {
         crash::suite(),
         power::suite(),
         life::suite(),
+        hostile::suite(),
         verbs::striped(),
         faults::suite(),
         faults::checksum(),
@@ -142,7 +144,11 @@ mod tests {
 
     #[test]
     fn labs_are_shared() {
-        for names in [["plug", "network", "stream"], ["verbs", "crash", "life"]] {
+        let shared: [&[&str]; 2] = [
+            &["plug", "network", "stream"],
+            &["verbs", "crash", "power", "life", "hostile"],
+        ];
+        for names in shared {
             let suites = all(Extent::Short);
             let mut suites = suites.iter();
             let first = suites.find(|suite| suite.name == names[0]).unwrap();

@@ -11,6 +11,7 @@ pub mod dice;
 pub mod endpoint;
 pub mod errors;
 pub mod flow;
+pub mod hostile;
 pub mod pattern;
 pub mod placement;
 pub mod stress;

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Makes verbs objects until there can be no more.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use anyhow::Context as _;
+use anyhow::Result;
+use clap::Parser;
+use nix::libc;
+use serde::Serialize;
+
+use verbs_clients::cli;
+use verbs_clients::cli::Output;
+use verbs_clients::hostile::exhaust::available_memory;
+use verbs_clients::hostile::exhaust::End;
+use verbs_clients::hostile::exhaust::Hoard;
+use verbs_clients::hostile::exhaust::Kind;
+use verbs_clients::hostile::limits;
+use verbs_clients::hostile::user::User;
+use verbs_clients::uverbs::gid_of;
+use verbs_clients::uverbs::index_of;
+use verbs_clients::uverbs::node_of;
+use verbs_clients::uverbs::Destination;
+use verbs_clients::uverbs::QpState;
+use verbs_clients::uverbs::Session;
+
+const PROGRAM: &str = "verbs-exhaust";
+
+/// How far the numbers of two rounds may be apart when memory was what ended them, as a part of the first.
+const TOLERANCE: usize = 5;
+
+/// Make as many verbs objects of each kind as there can be, twice: as many the second time, and destroying them gives
+/// back what they took.
+#[derive(Parser)]
+#[command(name = PROGRAM, version)]
+struct Args {
+    /// Verbs device
+    #[arg(long)]
+    device: String,
+
+    /// Address of this host on the device's interface
+    #[arg(long)]
+    local: IpAddr,
+
+    /// Kinds of objects [default: all]
+    #[arg(long, value_enum)]
+    kind: Vec<Kind>,
+
+    /// At most so many of each
+    #[arg(long, default_value_t = usize::MAX)]
+    most: usize,
+
+    /// Depth of queues
+    #[arg(long, default_value_t = 1)]
+    depth: u32,
+
+    /// Stop when the host has less memory left
+    #[arg(long, default_value = "192M", value_parser = cli::size)]
+    floor: usize,
+
+    /// Give up all rights first
+    #[arg(long)]
+    nobody: bool,
+
+    /// Say "full" and keep the objects of the first round until standard input ends; then end without destroying them
+    #[arg(long)]
+    hold: bool,
+
+    /// In place of all that, lead queue pairs to so many hosts that do not exist
+    #[arg(long, value_name = "HOSTS")]
+    strangers: Option<u32>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct KindReport {
+    kind: Kind,
+    counts: Vec<usize>,
+    ends: Vec<End>,
+    memory_before: u64,
+    memory_full: u64,
+    memory_after: u64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    program: &'static str,
+    ok: bool,
+    kinds: Vec<KindReport>,
+    /// How many of the strangers were accepted.
+    strangers: Option<u32>,
+}
+
+fn exhaust(args: &Args, node: &Path, kind: Kind, to: Destination) -> Result<KindReport> {
+    const ROUNDS: usize = 2;
+    let mut report = KindReport {
+        kind,
+        counts: Vec::new(),
+        ends: Vec::new(),
+        memory_before: available_memory(),
+        memory_full: 0,
+        memory_after: 0,
+    };
+    for _ in 0..ROUNDS {
+        let mut hoard = Hoard::new(node, kind, args.depth, to)
+            .with_context(|| format!("{kind:?}: the first objects"))?;
+        let end = hoard.fill(node, args.most, args.floor as u64);
+        report.counts.push(hoard.len());
+        report.ends.push(end);
+        report.memory_full = available_memory();
+        eprintln!("{PROGRAM}: {kind:?}: {} {:?}", hoard.len(), report.ends);
+        if args.hold {
+            println!("full");
+            // Whatever comes, and when nothing comes any more.
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            std::process::exit(0);
+        }
+        hoard
+            .empty()
+            .with_context(|| format!("{kind:?}: destroy them"))?;
+    }
+    report.memory_after = available_memory();
+    let (first, second) = (report.counts[0], report.counts[1]);
+    let slack = match report.ends.contains(&End::LittleMemory) {
+        true => first / TOLERANCE,
+        false => 0,
+    };
+    ensure!(
+        first.abs_diff(second) <= slack,
+        "{kind:?}: {first} objects, and {second} the second time"
+    );
+    Ok(report)
+}
+
+/// Leads a queue pair to one made-up host after the other, and says to how many it could.
+fn meet_strangers(node: &Path, count: u32, own: Destination) -> Result<u32> {
+    let session = Session::open(node)?;
+    let mut hoard = 0;
+    let pd = session.alloc_pd()?;
+    let cq = session.create_cq(1)?.handle;
+    let plan = verbs_clients::uverbs::QpPlan {
+        pd,
+        send_cq: cq,
+        recv_cq: cq,
+        srq: None,
+        depth: 1,
+        elements: 1,
+        inline: 0,
+    };
+    let qp = session.create_qp(&plan)?.handle;
+    for number in 0..count {
+        // Multicast and link-local addresses have their hardware address in them.
+        let mut gid = match number % 2 {
+            0 => [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0],
+            _ => [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0xff, 0xfe, 0, 0, 0],
+        };
+        gid[14..].copy_from_slice(&(number as u16 + 1).to_be_bytes());
+        let destination = Destination { gid, ..own };
+        session.to_state(qp, QpState::Reset)?;
+        session.to_init(qp)?;
+        match session.to_rtr(qp, destination) {
+            Ok(()) => hoard += 1,
+            Err(error) if number < 4 => eprintln!("{PROGRAM}: stranger {number}: {error}"),
+            Err(_) => {}
+        }
+    }
+    Ok(hoard)
+}
+
+fn run(args: &Args) -> Result<Report> {
+    let node = node_of(&args.device)?;
+    let to = Destination {
+        gid: gid_of(args.local),
+        source_index: index_of(&args.device, args.local)?,
+        number: 0,
+    };
+    if !args.nobody {
+        const MOST_FILES: u64 = 1 << 20;
+        limits::set(libc::RLIMIT_NOFILE, MOST_FILES).context("allow many files")?;
+        limits::set(libc::RLIMIT_MEMLOCK, libc::RLIM_INFINITY).context("allow much memory")?;
+    }
+    match args.nobody {
+        true => User::Nobody,
+        false => User::Unchanged,
+    }
+    .become_it()
+    .context("give up all rights")?;
+    if let Some(count) = args.strangers {
+        return Ok(Report {
+            program: PROGRAM,
+            ok: true,
+            kinds: Vec::new(),
+            strangers: Some(meet_strangers(&node, count, to)?),
+        });
+    }
+    let kinds = match args.kind.is_empty() {
+        true => &Kind::ALL[..],
+        false => &args.kind,
+    };
+    let reports = kinds.iter().map(|kind| exhaust(args, &node, *kind, to));
+    Ok(Report {
+        program: PROGRAM,
+        ok: true,
+        kinds: reports.collect::<Result<_>>()?,
+        strangers: None,
+    })
+}
+
+fn text(report: &Report) -> String {
+    let lines = report.kinds.iter().map(|kind| {
+        format!(
+            "{:?}: {:?} objects, {:?}; {} MiB free before, {} when full, {} after",
+            kind.kind,
+            kind.counts,
+            kind.ends,
+            kind.memory_before >> 20,
+            kind.memory_full >> 20,
+            kind.memory_after >> 20
+        )
+    });
+    let strangers = report
+        .strangers
+        .map(|count| format!("{count} strangers accepted"));
+    lines.chain(strangers).collect::<Vec<_>>().join("\n")
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = run(&args);
+    cli::finish(
+        PROGRAM,
+        Output::from_flag(args.json),
+        result,
+        |_| true,
+        text,
+    )
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Processes that mean harm: to the kernel, to other processes and to other hosts.
+
+pub mod exhaust;
+pub mod limits;
+pub mod user;
