@@ -234,16 +234,19 @@ impl Fabric {
         rail: RailId,
         claim: &Claim,
         identity: &Identity,
-        name: &str,
+        link: &dyn RailLink,
     ) -> Option<Standing> {
         let host = MacAddress(identity.mac);
+        let name = link.name();
         if !self.may_be_peer(host) || identity.mac != mac_of(claim.guid) {
-            pr_err!(
-                "rail {name}: {} says it has address {:02x?}, which it cannot have; the rail stays unused: see what \
-                 is at the other end of the cable\n",
-                identity.name(),
-                host.0
-            );
+            if let Some(left_out) = link.take_log_line() {
+                pr_err!(
+                    "rail {name}: {} says it has address {:02x?}, which it cannot have; the rail stays unused: see \
+                     what is at the other end of the cable{left_out}\n",
+                    identity.name(),
+                    host.0
+                );
+            }
             return None;
         }
         let checked = {
@@ -256,20 +259,28 @@ impl Fabric {
             checked
         };
         match checked {
-            Ok(Standing::Unvouched) => pr_info!(
-                "rail {name}: {} says it is host {:016x}, of which the cable leads to another controller; that \
-                 cannot be checked\n",
-                identity.name(),
-                claim.guid.0
-            ),
+            Ok(Standing::Unvouched) => {
+                if let Some(left_out) = link.take_log_line() {
+                    pr_info!(
+                        "rail {name}: {} says it is host {:016x}, of which the cable leads to another controller; \
+                         that cannot be checked{left_out}\n",
+                        identity.name(),
+                        claim.guid.0
+                    );
+                }
+            }
             Ok(Standing::Vouched | Standing::Unknown) => {}
-            Err(Contradiction { other }) => pr_err!(
-                "rail {name}: {} says it is host {:016x}, but over another stream of the same cable it is {:016x}; \
-                 the rail stays unused\n",
-                identity.name(),
-                claim.guid.0,
-                other.0
-            ),
+            Err(Contradiction { other }) => {
+                if let Some(left_out) = link.take_log_line() {
+                    pr_err!(
+                        "rail {name}: {} says it is host {:016x}, but over another stream of the same cable it is \
+                         {:016x}; the rail stays unused{left_out}\n",
+                        identity.name(),
+                        claim.guid.0,
+                        other.0
+                    );
+                }
+            }
         }
         checked.ok()
     }
@@ -346,28 +357,33 @@ impl RailClient for Fabric {
             guid: identity.node_guid,
             router,
         };
-        let Some(standing) = self.believe(rail, &claim, identity, link.name()) else {
+        let Some(standing) = self.believe(rail, &claim, identity, &**link) else {
             return;
         };
         let host = MacAddress(identity.mac);
         let (peer, handle) = match self.peer(host, &NewPeer::Rail) {
             Ok(peer) => peer,
             Err(error) => {
-                pr_err!(
-                    "rail {}: no room for peer {} ({error:?}); the rail stays unused until it is reconnected\n",
-                    link.name(),
-                    identity.name()
-                );
+                if let Some(left_out) = link.take_log_line() {
+                    pr_err!(
+                        "rail {}: no room for peer {} ({error:?}); the rail stays unused until it is \
+                         reconnected{left_out}\n",
+                        link.name(),
+                        identity.name()
+                    );
+                }
                 return;
             }
         };
         if peer.rail_up(rail, link, identity.limits, standing).is_err() {
-            pr_err!(
-                "rail {}: {} says other limits than over another cable; the rail stays unused until it is \
-                 reconnected\n",
-                link.name(),
-                identity.name()
-            );
+            if let Some(left_out) = link.take_log_line() {
+                pr_err!(
+                    "rail {}: {} says other limits than over another cable; the rail stays unused until it is \
+                     reconnected{left_out}\n",
+                    link.name(),
+                    identity.name()
+                );
+            }
             return;
         }
         let old = {
@@ -387,10 +403,12 @@ impl RailClient for Fabric {
             .rail_up(peer.neighbour(), rail, link.kick())
             .is_err()
         {
-            pr_warn!(
-                "rail {}: too many rails for the network interface\n",
-                link.name()
-            );
+            if let Some(left_out) = link.take_log_line() {
+                pr_warn!(
+                    "rail {}: too many rails for the network interface{left_out}\n",
+                    link.name()
+                );
+            }
         }
         self.set_rate(rail, link.rate());
         self.recount(|rails| rails + 1);

@@ -7,6 +7,7 @@
 #[path = "../verbs/abi/mod.rs"]
 pub mod abi;
 pub mod claim;
+pub mod log_limit;
 pub mod peer_table;
 pub mod route_slot;
 pub mod transport;

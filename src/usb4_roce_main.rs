@@ -14,6 +14,7 @@ mod config;
 mod delayed;
 mod fabric;
 pub mod identity;
+pub mod log_limit;
 mod loopback;
 mod notifier;
 pub mod page_vec;

@@ -2,6 +2,7 @@
 
 //! Who uses a rail: the seam between rails and what runs over them.
 
+use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -132,6 +133,18 @@ impl Rate {
     pub const LEAST: Self = Self(10_000);
 }
 
+/// Lines that the log does not have.
+pub struct LeftOut(pub(super) u32);
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " ({count} lines about this rail were left out)"),
+        }
+    }
+}
+
 /// What a client may do with a rail that is up.
 pub trait RailLink: Send + Sync {
     /// Wakes the rail's writing side; to be raised, from any context, when there is something to send.
@@ -156,6 +169,10 @@ pub trait RailLink: Send + Sync {
 
     /// Its name for log lines.
     fn name(&self) -> &str;
+
+    /// Asks for a line in the log about what the peer did, which it can do as often as it likes. Says how many such
+    /// lines have been left out before it; nothing if this one is to be.
+    fn take_log_line(&self) -> Option<LeftOut>;
 }
 
 /// The user of rails, shared by all of them.

@@ -15,6 +15,7 @@ use kernel::sync::SpinLock;
 
 use super::cable::Service;
 use super::client::Answers;
+use super::client::LeftOut;
 use super::client::RailClient;
 use super::client::RailLink;
 use super::client::Rate;
@@ -27,6 +28,8 @@ use super::pen::Progress;
 use super::stream_file::StreamPath;
 use super::supervisor;
 use crate::clock;
+use crate::log_limit::Allowance;
+use crate::log_limit::LogLimit;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::tables::KernelTables;
 use crate::transport::ids::Instant;
@@ -141,6 +144,7 @@ pub(super) struct Inner {
     pub(super) state: State,
     announced: Announced,
     fault: Option<Fault>,
+    log_limit: LogLimit,
 }
 
 /// What the threads of a rail share.
@@ -251,15 +255,17 @@ impl<C: RailClient> Shared<C> {
                 let known = this.service.as_ref().and_then(Service::rate);
                 let rate = known.unwrap_or(Rate::LEAST);
                 this.rate.store(rate.0, Relaxed);
-                pr_info!(
-                    "rail {}: up, peer {} ({:016x}), {}{} Mb/s, checksums are {}\n",
-                    this.name(),
-                    peer.name(),
-                    peer.node_guid.0,
-                    if known.is_some() { "" } else { "at least " },
-                    rate.0,
-                    seed.algorithm().name()
-                );
+                if let Some(left_out) = this.take_log_line() {
+                    pr_info!(
+                        "rail {}: up, peer {} ({:016x}), {}{} Mb/s, checksums are {}{left_out}\n",
+                        this.name(),
+                        peer.name(),
+                        peer.node_guid.0,
+                        if known.is_some() { "" } else { "at least " },
+                        rate.0,
+                        seed.algorithm().name()
+                    );
+                }
                 let link: Arc<dyn RailLink> = this.clone();
                 let router = this.service.as_ref().and_then(Service::router);
                 this.client.rail_up(this.id, &peer, router, &link);
@@ -377,6 +383,14 @@ impl<C: RailClient> RailLink for Shared<C> {
     fn name(&self) -> &str {
         self.name()
     }
+
+    fn take_log_line(&self) -> Option<LeftOut> {
+        let allowance = self.inner.lock().log_limit.ask(clock::now());
+        match allowance {
+            Allowance::Tell { left_out } => Some(LeftOut(left_out)),
+            Allowance::LeaveOut => None,
+        }
+    }
 }
 
 /// A configured rail. Dropping it says goodbye to the peer, stops its threads and closes the stream; that
@@ -427,6 +441,7 @@ impl<C: RailClient> Rail<C> {
                     state: State::Detached,
                     announced: Announced::Down,
                     fault: None,
+                    log_limit: LogLimit::new(),
                 }),
             }),
             GFP_KERNEL,

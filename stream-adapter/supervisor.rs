@@ -12,6 +12,7 @@ use kernel::time::Msecs;
 
 use super::client::Answers;
 use super::client::RailClient;
+use super::client::RailLink;
 use super::event::Wake;
 use super::kthread::should_stop;
 use super::kthread::Kthread;
@@ -116,21 +117,26 @@ fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
         State::Failed(error)
     };
     if shared.set_state(state) {
+        let Some(left_out) = shared.take_log_line() else {
+            return;
+        };
         match state {
             State::Removed => pr_warn!(
-                "rail {}: its stream was removed; write a new one to its `stream` attribute\n",
+                "rail {}: its stream was removed; write a new one to its `stream` attribute{left_out}\n",
                 shared.name()
             ),
             State::Failed(error) if error == EINVAL => pr_warn!(
-                "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying on\n",
+                "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying \
+                 on{left_out}\n",
                 shared.name()
             ),
             State::Failed(error) => pr_warn!(
-                "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not help\n",
+                "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not \
+                 help{left_out}\n",
                 shared.name()
             ),
             State::Detached | State::Greeting | State::Up | State::Closing => {
-                pr_info!("rail {}: waiting for a cable\n", shared.name());
+                pr_info!("rail {}: waiting for a cable{left_out}\n", shared.name());
             }
         }
     }
@@ -163,7 +169,9 @@ fn session<C: RailClient>(
     if let Some(fault) = fault {
         // A peer that is not there, time and again, is told once.
         if was_up || *last_fault != Some(fault) {
-            pr_info!("rail {}: down: {fault}\n", shared.name());
+            if let Some(left_out) = shared.take_log_line() {
+                pr_info!("rail {}: down: {fault}{left_out}\n", shared.name());
+            }
         }
         *last_fault = Some(fault);
     }
