@@ -514,6 +514,10 @@ impl RailClient for Fabric {
         payload: &[u8],
         pages: &mut PageVec,
     ) -> Reception {
+        // No rail without a peer is used, for whatever: who is at its other end is not who it says.
+        let Some(peer) = self.peer_of(rail) else {
+            return Reception::Discarded;
+        };
         let arrival = match &header.body {
             Body::Request(header) => Arrival::Request(header),
             Body::Response(header) => Arrival::Response(header),
@@ -525,9 +529,6 @@ impl RailClient for Fabric {
             Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye => {
                 return Reception::Discarded;
             }
-        };
-        let Some(peer) = self.peer_of(rail) else {
-            return Reception::Discarded;
         };
         let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
             return Reception::Discarded;
