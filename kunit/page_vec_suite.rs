@@ -233,6 +233,29 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_overlap_within_a_page_copy_to_each_other() -> Result {
+        const LEN: usize = 1000;
+        let bytes = pattern(LEN)?;
+        let mut same = true;
+        for (from, to) in [(0, 100), (100, 0), (0, 10), (10, 0)] {
+            let mut pages = Fixture::new(1)?;
+            pages.push(0, from, LEN)?;
+            pages.list.copy_from_slice(0, &bytes)?;
+            let mut source = KBox::new(PageVec::new(), GFP_KERNEL)?;
+            // SAFETY: The fixture outlives the use of `source` below.
+            unsafe { source.append(&pages.list, 0)? };
+            pages.list.clear();
+            pages.push(0, to, LEN)?;
+            pages.list.copy_from_in_order(&source)?;
+            let mut back = KVec::from_elem(0u8, LEN, GFP_KERNEL)?;
+            pages.list.copy_to_slice(0, &mut back)?;
+            same &= *back == *bytes;
+        }
+        assert!(same);
+        Ok(())
+    }
+
+    #[test]
     fn a_list_is_appended_from_a_byte_on() -> Result {
         let mut from = ragged()?;
         let bytes = pattern(from.list.len())?;

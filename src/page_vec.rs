@@ -234,11 +234,15 @@ impl PageVec {
     /// Copies all bytes of `src`, page to page, to the first bytes of the list: its end, aligned words one after the other and
     /// each once, is visible after all before it, as with [`PageVec::copy_from_slice_in_order`].
     ///
-    /// The two may overlap in memory; then the result is as if copied span by span. Fails with
-    /// `EINVAL`, without copying, when the list is too short.
+    /// The two may overlap in memory; then the result is as if copied page by page, but for the end, which is read first.
+    /// Fails with `EINVAL`, without copying, when the list is too short.
     pub fn copy_from_in_order(&mut self, src: &PageVec) -> Result {
         self.check_range(0, src.len)?;
         let in_bulk = src.len.saturating_sub(ORDERED_END);
+        // `memmove` may write the last bytes of a piece first, last, or twice.
+        let mut end = [0; ORDERED_END];
+        let end = &mut end[..src.len - in_bulk];
+        src.copy_to_slice(in_bulk, end)?;
         let mut at = 0;
         src.for_each_chunk(0, in_bulk, |from, len| {
             let mut from = from;
@@ -249,10 +253,6 @@ impl PageVec {
             });
             at += len;
         });
-        // `memmove` may write the last bytes of a piece first, last, or twice.
-        let mut end = [0; ORDERED_END];
-        let end = &mut end[..src.len - in_bulk];
-        src.copy_to_slice(in_bulk, end)?;
         self.store_end(in_bulk, end);
         Ok(())
     }
