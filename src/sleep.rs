@@ -77,16 +77,26 @@ impl SleepGuard {
     }
 
     fn prepare(&self) -> Result {
-        let hosts = RemoteHosts::hold().inspect_err(|_| {
-            pr_err!("the host cannot sleep: there is no memory for a list of hosts\n");
-        })?;
-        self.gate.shut().map_err(|StillOpen { streams }| {
+        let prepared = self.gate.shut().map_err(|StillOpen { streams }| {
             pr_err!("the host cannot sleep: {streams} streams cannot be closed\n");
-            self.gate.open();
             EBUSY
-        })?;
-        *self.hosts.lock() = Some(hosts);
-        Ok(())
+        });
+        // As late as possible: hosts that come afterwards are not held.
+        let prepared = prepared.and_then(|()| {
+            RemoteHosts::hold().inspect_err(|error| {
+                pr_err!("the host cannot sleep: the hosts it sees cannot be held ({error:?})\n");
+            })
+        });
+        match prepared {
+            Ok(hosts) => {
+                *self.hosts.lock() = Some(hosts);
+                Ok(())
+            }
+            Err(error) => {
+                self.gate.open();
+                Err(error)
+            }
+        }
     }
 }
 

@@ -112,6 +112,10 @@ impl Drop for Controllers {
 }
 
 /// A referenced device.
+///
+/// # Invariants
+///
+/// It owns a reference.
 pub(super) struct DeviceRef(NonNull<bindings::device>);
 
 // SAFETY: References on devices may be used and put by any thread.
@@ -126,6 +130,7 @@ impl DeviceRef {
     pub(super) unsafe fn new(device: NonNull<bindings::device>) -> Self {
         // SAFETY: The caller promises that the device exists.
         unsafe { bindings::get_device(device.as_ptr()) };
+        // INVARIANT: As just taken.
         Self(device)
     }
 
@@ -186,13 +191,14 @@ impl DeviceRef {
         // SAFETY: The parent is alive; the name is a C string.
         let child =
             unsafe { shim::stream_shim_find_child(parent.as_ptr().cast(), name.as_char_ptr()) };
+        // INVARIANT: The look-up has taken a reference.
         NonNull::new(child.cast()).map(Self)
     }
 }
 
 impl Drop for DeviceRef {
     fn drop(&mut self) {
-        // SAFETY: The look-up has taken a reference for us.
+        // SAFETY: By the type's invariants the reference is ours.
         unsafe { bindings::put_device(self.0.as_ptr()) };
     }
 }
@@ -204,14 +210,9 @@ fn router_uuid(pci: NonNull<bindings::pci_dev>) -> Option<RouterUuid> {
     router.attribute(c"unique_id", parse_uuid).map(RouterUuid)
 }
 
-/// Calls `f` with each host router.
-pub(super) fn for_each_host_router(mut f: impl FnMut(&DeviceRef)) {
-    let mut controllers = Controllers(core::ptr::null_mut());
-    while let Some(pci) = controllers.next() {
-        for router in (0..MAX_DOMAINS).filter_map(|domain| router_below(pci, domain)) {
-            f(&router);
-        }
-    }
+/// A host router.
+pub(super) fn any_host_router() -> Option<DeviceRef> {
+    (0..MAX_DOMAINS).find_map(host_router)
 }
 
 /// The host router of that domain.

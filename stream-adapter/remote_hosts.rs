@@ -3,20 +3,21 @@
 //! Other hosts while this one sleeps.
 //!
 //! A cable that is pulled during sleep, or whose other end sleeps on, is given up early in resume, by taking leave of the host
-//! behind it. Linux 7.3 then resumes that host's device (`tb_xdomain_resume()`), which has a handshake begin in 100 ms, and
-//! frees it (`tb_complete()`): the handshake's timer goes off in freed memory. So hosts are held while this one
+//! behind it. Linux 7.2 and 7.3 then resume that host's device (`tb_xdomain_resume()`), which has a handshake begin in
+//! 100 ms, and free it (`tb_complete()`): the handshake's timer goes off in freed memory. So hosts are held while this one
 //! sleeps, and those that have gone meanwhile are stopped before they are let go of. Where the core has done
 //! so itself, there is nothing left to stop.
 
 use core::ptr::NonNull;
 
 use kernel::bindings;
+use kernel::error::to_result;
 use kernel::ffi::c_int;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
 
 use super::bindings as shim;
-use super::controller::for_each_host_router;
+use super::controller::any_host_router;
 use super::controller::DeviceRef;
 
 /// The hosts at the other ends of this host's cables.
@@ -24,20 +25,21 @@ use super::controller::DeviceRef;
 pub(crate) struct RemoteHosts(KVec<DeviceRef>);
 
 impl RemoteHosts {
-    /// Holds all there are. Sleeps. Fails with `ENOMEM`.
+    /// Holds all there are, behind whatever routers. Sleeps. Fails with `ENOMEM`.
     pub(crate) fn hold() -> Result<Self> {
         let mut hosts = Self::default();
-        let mut held = Ok(());
-        for_each_host_router(|router| {
-            // SAFETY: The router is referenced, and `add` is called with the list only during this call.
-            let ret = unsafe {
-                bindings::device_for_each_child(router.as_ptr(), (&raw mut hosts).cast(), Some(add))
-            };
-            if ret != 0 {
-                held = Err(Error::from_errno(ret));
-            }
-        });
-        held.map(|()| hosts)
+        if let Some(router) = any_host_router() {
+            // SAFETY: The router is referenced, and so on its bus; `add` is called with the list only during this call.
+            to_result(unsafe {
+                bindings::bus_for_each_dev(
+                    (*router.as_ptr()).bus,
+                    core::ptr::null_mut(),
+                    (&raw mut hosts).cast(),
+                    Some(add),
+                )
+            })?;
+        }
+        Ok(hosts)
     }
 
     /// Lets go of them, once this host is awake. Sleeps.
