@@ -398,14 +398,11 @@ impl RailClient for Fabric {
             )
         };
         drop(old);
-        if self
-            .netdev
-            .rail_up(peer.neighbour(), rail, link.kick())
-            .is_err()
-        {
+        let announced = self.netdev.rail_up(peer.neighbour(), rail, link.kick());
+        if let Err(error) = announced {
             if let Some(left_out) = link.take_log_line() {
                 pr_warn!(
-                    "rail {}: too many rails for the network interface{left_out}\n",
+                    "rail {}: carries no IP ({error:?}){left_out}\n",
                     link.name()
                 );
             }
@@ -436,6 +433,7 @@ impl RailClient for Fabric {
     fn note_answers(&self, rail: RailId, answers: Answers) {
         if let Some(peer) = self.peer_of(rail) {
             peer.note_answers(rail, answers);
+            self.netdev.note_answers(peer.neighbour(), rail, answers);
         }
     }
 

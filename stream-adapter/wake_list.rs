@@ -28,7 +28,7 @@ use crate::transport::rail_set::RailSet;
 /// Each slot is NULL or came from `Arc::into_raw`, and then the list owns that reference.
 pub struct WakeList {
     slots: [Atomic<*mut Event>; RailId::COUNT],
-    /// The rails whose slot is not NULL, as bits.
+    /// The rails to be chosen from, as bits. Each is in its slot when it appears here.
     rails: Atomic<u32>,
 }
 
@@ -41,9 +41,8 @@ impl WakeList {
         }
     }
 
-    /// The rails in the list. Within an RCU section their events can be raised.
+    /// The rails to be chosen from. Who takes one of them out waits for the RCU sections that have seen it.
     pub fn rails(&self) -> RailSet {
-        // A rail that is seen can be woken.
         RailSet::from_bits(self.rails.load(Acquire) as u16)
     }
 
@@ -56,10 +55,36 @@ impl WakeList {
             drop(unsafe { Arc::from_raw(raw) });
             return Err(EEXIST);
         }
-        let mut rails = self.rails();
-        rails.insert(rail);
-        self.rails.store(rails.bits().into(), Release);
+        self.offer(rail);
         Ok(())
+    }
+
+    /// Has `rail` be chosen from again, if it is in the list.
+    pub fn offer(&self, rail: RailId) {
+        if !self.slots[rail.index()].load(Relaxed).is_null() {
+            let mut rails = self.rails();
+            rails.insert(rail);
+            self.rails.store(rails.bits().into(), Release);
+        }
+    }
+
+    /// Has `rail` not be chosen from any more, although it can still be woken. Says whether it was; nobody who has seen it
+    /// there is still at it then.
+    pub fn withdraw(&self, rail: RailId) -> bool {
+        let mut rails = self.rails();
+        if !rails.contains(rail) {
+            return false;
+        }
+        rails.remove(rail);
+        self.rails.store(rails.bits().into(), Release);
+        // SAFETY: The caller is a thread that may sleep.
+        unsafe { bindings::synchronize_rcu() };
+        true
+    }
+
+    /// Whether there is any rail, to be chosen from or not.
+    pub fn is_empty(&self) -> bool {
+        self.slots.iter().all(|slot| slot.load(Relaxed).is_null())
     }
 
     /// Takes `rail` out, and says whether it was in. Afterwards nobody sees it in the list any more, nor raises its event.

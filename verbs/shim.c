@@ -8,7 +8,13 @@
 struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name,
 					   unsigned int tx_queues)
 {
-	return alloc_netdev_mqs(priv_size, name, NET_NAME_PREDICTABLE, ether_setup, tx_queues, 1);
+	struct net_device *dev;
+
+	dev = alloc_netdev_mqs(priv_size, name, NET_NAME_PREDICTABLE, ether_setup, tx_queues, 1);
+	/* Frames wait in lists, which a frame can be in only once. */
+	if (dev)
+		dev->priv_flags &= ~IFF_TX_SKB_SHARING;
+	return dev;
 }
 
 void *verbs_shim_netdev_priv(struct net_device *dev)

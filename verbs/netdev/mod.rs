@@ -2,7 +2,7 @@
 
 //! The Ethernet interface that carries IP over the rails, beside the verbs traffic.
 //!
-//! Frames of the network stack wait in a bounded queue of the host they are for until a rail to it takes
+//! Frames of the network stack wait in a bounded queue of the host they are for until the rail of their flow takes
 //! them; frames from a host go to the stack at once. Which host has which address is known from the rails, so
 //! nothing is learnt from frames.
 
@@ -22,12 +22,14 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 use super::bindings;
+use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Rate;
 use crate::stream_adapter::event::Event;
 use crate::transport::ids::RailId;
 use neighbour::Neighbour;
 use neighbours::Neighbours;
 use neighbours::QUEUES;
+use tx_queue::drop_frame;
 
 /// Bytes of an Ethernet address.
 const ETH_ADDRESS: usize = 6;
@@ -196,6 +198,12 @@ impl Netdev {
         };
     }
 
+    /// Whether `neighbour` answers over `rail` may have changed. Sleeps.
+    pub fn note_answers(&self, neighbour: &Neighbour, rail: RailId, answers: Answers) {
+        let _change = neighbour.change.lock();
+        neighbour.note_answers(rail, answers);
+    }
+
     /// Takes the next frame for `neighbour` that is to go over `rail` into `out`, and returns its length.
     ///
     /// `out` should hold [`MAX_FRAME`] bytes; a frame longer than `out` is dropped and counted.
@@ -220,10 +228,7 @@ impl Netdev {
                 return Some(len);
             }
             // SAFETY: As above.
-            unsafe {
-                bindings::verbs_shim_netdev_count_tx_dropped(self.device.as_ptr());
-                bindings::verbs_shim_skb_drop(skb.as_ptr());
-            }
+            unsafe { drop_frame(skb, self.device) };
         }
     }
 

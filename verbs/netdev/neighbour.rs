@@ -13,17 +13,20 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
 use super::bindings;
+use super::tx_queue::drop_frame;
 use super::tx_queue::QueueIndex;
 use super::tx_queue::TxQueue;
 use super::MacAddress;
+use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::event::Event;
 use crate::stream_adapter::wake_list::WakeList;
 use crate::transport::ids::RailId;
+use crate::transport::rail_set::RailSet;
 
 /// Another host.
 ///
-/// All frames of a flow go over the same rail, as long as the rails stay the same: over several, they would overtake
-/// each other, and TCP would take that for losses.
+/// All frames of a flow go over the same rail, as long as the rails and the flow's hash stay the same: over several, they
+/// would overtake each other, and TCP would take that for losses.
 #[pin_data]
 pub struct Neighbour {
     host: MacAddress,
@@ -68,7 +71,7 @@ impl Neighbour {
 
     /// Whether any rail leads there.
     pub(super) fn has_rails(&self) -> bool {
-        !self.wake.rails().is_empty()
+        !self.wake.is_empty()
     }
 
     /// Another rail, which `kick` wakes, with `change` held. Sleeps. Fails with `EEXIST` when it is there already.
@@ -76,12 +79,35 @@ impl Neighbour {
         self.wake.add(rail, kick.clone())
     }
 
-    /// A rail less, with `change` held; says whether it was there. What waits for it is left to another one, or dropped. Sleeps.
+    /// A rail less, with `change` held; says whether it was there. Sleeps.
     pub(super) fn remove_rail(&self, rail: RailId) -> bool {
         if !self.wake.remove(rail) {
             return false;
         }
-        // Nothing comes into its lane any more.
+        if self.wake.rails().is_empty() {
+            // One that is not answered is better than none.
+            RailSet::ALL.iter().for_each(|rail| self.wake.offer(rail));
+        }
+        self.clear_lane(rail);
+        true
+    }
+
+    /// The host does not answer over `rail`, or does again, with `change` held. A rail that is not answered gets no new frames as
+    /// long as there is another, which takes over those that wait: they would hold up all others. Sleeps.
+    pub(super) fn note_answers(&self, rail: RailId, answers: Answers) {
+        match answers {
+            Answers::Come => self.wake.offer(rail),
+            Answers::Missing => {
+                let others = self.wake.rails().without(RailSet::only(rail));
+                if !others.is_empty() && self.wake.withdraw(rail) {
+                    self.clear_lane(rail);
+                }
+            }
+        }
+    }
+
+    /// Leaves what waits for `rail`, which gets nothing more, to another one. Without any it is dropped.
+    fn clear_lane(&self, rail: RailId) {
         match self.wake.rails().iter().next() {
             Some(other) => {
                 self.tx.hand_over(rail, other);
@@ -89,7 +115,6 @@ impl Neighbour {
             }
             None => self.tx.purge(),
         }
-        true
     }
 
     /// Queues a frame for the rail of its flow. In any context.
@@ -103,7 +128,7 @@ impl Neighbour {
         skb: NonNull<bindings::sk_buff>,
         device: NonNull<bindings::net_device>,
     ) {
-        // A rail that is seen in the list stays in it, and so has its lane emptied later.
+        // Who takes away a rail that is seen here waits for this section, and clears its lane afterwards.
         let _rcu = rcu::read_lock();
         // SAFETY: The buffer is the caller's.
         let hash = unsafe { bindings::verbs_shim_skb_hash(skb.as_ptr()) };
@@ -130,21 +155,5 @@ impl Neighbour {
         device: NonNull<bindings::net_device>,
     ) -> Option<NonNull<bindings::sk_buff>> {
         self.tx.pop(rail, device, self.queue())
-    }
-}
-
-/// Drops a frame that cannot be sent, and counts it.
-///
-/// # Safety
-///
-/// `skb` must belong to the caller, who gives it up, and `device` must exist.
-pub(super) unsafe fn drop_frame(
-    skb: NonNull<bindings::sk_buff>,
-    device: NonNull<bindings::net_device>,
-) {
-    // SAFETY: By the safety requirements.
-    unsafe {
-        bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr());
-        bindings::verbs_shim_skb_drop(skb.as_ptr());
     }
 }

@@ -10,7 +10,6 @@ use kernel::sync::atomic::Relaxed;
 use kernel::types::Opaque;
 
 use super::bindings;
-use super::neighbour::drop_frame;
 use crate::transport::ids::RailId;
 use crate::transport::rail_set::RailSet;
 
@@ -182,4 +181,20 @@ impl PinnedDrop for TxQueue {
 fn full_barrier() {
     // SAFETY: A barrier has no demands.
     unsafe { bindings::verbs_shim_smp_mb() };
+}
+
+/// Drops a frame that cannot be sent, and counts it.
+///
+/// # Safety
+///
+/// `skb` must belong to the caller, who gives it up, and `device` must exist.
+pub(super) unsafe fn drop_frame(
+    skb: NonNull<bindings::sk_buff>,
+    device: NonNull<bindings::net_device>,
+) {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr());
+        bindings::verbs_shim_skb_drop(skb.as_ptr());
+    }
 }
