@@ -17,17 +17,13 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::AtomicFlag;
 use kernel::sync::atomic::Full;
 use kernel::sync::atomic::Relaxed;
-use kernel::time::msecs_to_jiffies;
-use kernel::time::Msecs;
+use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
 use super::bindings;
 use super::event::Event;
 use super::event::Wake;
 use super::open_file::OpenFile;
-
-/// After so long without an arrival the stream is asked: it tells nobody of frames that have arrived damaged.
-const PATIENCE_MS: Msecs = 1_000;
 
 /// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
 const UNANNOUNCED_LIMIT: u32 = 3;
@@ -43,6 +39,8 @@ const MAX_QUEUES: usize = 4;
 /// the ear.
 #[pin_data(PinnedDrop)]
 pub(super) struct Ear {
+    /// After so long without an arrival the stream is asked.
+    patience: Jiffies,
     #[pin]
     arrival: Event,
     /// Something other than a frame has come, or may have come before anyone listened.
@@ -70,14 +68,16 @@ struct Enlisting<'a> {
 }
 
 impl Ear {
-    /// Listens to the stream of `file`. One that is polled busily tells nothing.
+    /// Listens to the stream of `file`. One that is polled busily tells nothing. After `patience` without an arrival the
+    /// stream is asked.
     ///
     /// # Safety
     ///
     /// `file` must stay open until the ear has been dropped.
-    pub(super) unsafe fn new(file: &OpenFile) -> Result<Pin<KBox<Self>>> {
+    pub(super) unsafe fn new(file: &OpenFile, patience: Jiffies) -> Result<Pin<KBox<Self>>> {
         let ear = KBox::pin_init(
             pin_init!(Self {
+                patience,
                 arrival <- Event::new(),
                 changed: AtomicFlag::new(true),
                 entries <- Opaque::ffi_init(|entries: *mut [bindings::wait_queue_entry; MAX_QUEUES]| {
@@ -131,7 +131,7 @@ impl Ear {
             }
             before_sleep();
             // Whatever has come since the stream was asked has raised the event.
-            woken_by = self.arrival.wait(msecs_to_jiffies(PATIENCE_MS));
+            woken_by = self.arrival.wait(self.patience);
             if woken_by == Wake::Interrupted {
                 return Err(EINTR);
             }
@@ -147,8 +147,7 @@ impl Ear {
         self.unannounced.store(unannounced, Relaxed);
         if unannounced == UNANNOUNCED_LIMIT {
             pr_warn_once!(
-                "the stream driver does not tell of what arrives: a rail finds it only {PATIENCE_MS} ms \
-                 later\n"
+                "the stream driver does not tell of what arrives: a rail finds it only when it asks\n"
             );
         }
     }

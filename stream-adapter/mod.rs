@@ -11,7 +11,7 @@ mod ear;
 pub mod event;
 pub mod gate;
 pub mod kthread;
-mod open_file;
+pub(crate) mod open_file;
 mod pen;
 pub mod rail;
 mod reader;

@@ -11,7 +11,7 @@ use kernel::bindings;
 /// # Invariants
 ///
 /// It is referenced and open for reading and writing.
-pub(super) struct OpenFile(NonNull<bindings::file>);
+pub(crate) struct OpenFile(NonNull<bindings::file>);
 
 // SAFETY: A reference on a file may be used and put by any thread.
 unsafe impl Send for OpenFile {}
@@ -25,13 +25,13 @@ impl OpenFile {
     /// # Safety
     ///
     /// The file must be open for reading and writing, and the caller must own a reference to it.
-    pub(super) unsafe fn from_raw(file: NonNull<bindings::file>) -> Self {
+    pub(crate) unsafe fn from_raw(file: NonNull<bindings::file>) -> Self {
         // INVARIANT: By the safety requirements.
         Self(file)
     }
 
     /// The file.
-    pub(super) fn as_ptr(&self) -> *mut bindings::file {
+    pub(crate) fn as_ptr(&self) -> *mut bindings::file {
         self.0.as_ptr()
     }
 
@@ -40,7 +40,7 @@ impl OpenFile {
     /// # Safety
     ///
     /// `table` must be NULL or valid, and the waiters it adds must be out before the file is closed.
-    pub(super) unsafe fn poll(&self, table: *mut bindings::poll_table) -> u32 {
+    pub(crate) unsafe fn poll(&self, table: *mut bindings::poll_table) -> u32 {
         // SAFETY: By the type's invariants the file is open, and its operations are set for as long as it is.
         let poll = unsafe { (*(*self.as_ptr()).f_op).poll };
         // SAFETY: As the file system layer would call it.

@@ -10,6 +10,9 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
+use kernel::time::msecs_to_jiffies;
+use kernel::time::Jiffies;
+use kernel::time::Msecs;
 
 use super::bindings;
 use super::ear::Ear;
@@ -25,6 +28,9 @@ const MINOR_BITS: u32 = 20;
 
 /// How the stream driver names its devices.
 const DEVICE_PREFIX: &[u8] = b"tbstream";
+
+/// After so long without an arrival a stream is asked: it tells nobody of frames that have arrived damaged.
+const PATIENCE_MS: Msecs = 1_000;
 
 /// A read that may wait.
 const READ_FLAGS_NONE: c_int = 0;
@@ -156,7 +162,7 @@ impl StreamPath {
         // needed.
         // SAFETY: As just said; the file is alive.
         unsafe { (*file.as_ptr()).f_flags &= !bindings::O_NONBLOCK };
-        StreamFile::new(file)
+        StreamFile::new(file, msecs_to_jiffies(PATIENCE_MS))
     }
 }
 
@@ -188,10 +194,11 @@ pub struct StreamFile {
 }
 
 impl StreamFile {
-    /// Takes over an open file that behaves as a stream does.
-    pub(super) fn new(file: OpenFile) -> Result<Self> {
+    /// Takes over an open file that behaves as a stream does. One that tells of what arrives, and has not for as long as
+    /// `patience`, is asked.
+    pub(crate) fn new(file: OpenFile, patience: Jiffies) -> Result<Self> {
         // SAFETY: `StreamFile` drops the file after the ear.
-        let ear = unsafe { Ear::new(&file) }?;
+        let ear = unsafe { Ear::new(&file, patience) }?;
         Ok(Self { ear, file })
     }
 
