@@ -25,7 +25,7 @@ use super::gate::Gate;
 use super::kthread::Kthread;
 use super::pen::Pen;
 use super::pen::Progress;
-use super::stream_file::StreamPath;
+use super::stream_source::StreamSource;
 use super::supervisor;
 use crate::clock;
 use crate::log_limit::Allowance;
@@ -162,7 +162,7 @@ pub(super) struct Shared<C: RailClient> {
     pub(super) id: RailId,
     pub(super) name: CString,
     pub(super) client: Arc<C>,
-    pub(super) path: StreamPath,
+    pub(super) source: Arc<dyn StreamSource>,
     service: Option<Service>,
     /// In Mb/s, as of when the rail last came up.
     rate: Atomic<u32>,
@@ -402,7 +402,7 @@ pub struct Rail<C: RailClient> {
 }
 
 impl<C: RailClient> Rail<C> {
-    /// Starts a rail over the stream at `path`.
+    /// Starts a rail over the stream of `source`.
     ///
     /// The stream is opened in the background, and again whenever it fails. `name` is for log lines,
     /// `identity` is what the peer is told about us, `service` tells which cable it is. The stream is only open
@@ -410,7 +410,7 @@ impl<C: RailClient> Rail<C> {
     pub fn start(
         id: RailId,
         name: CString,
-        path: StreamPath,
+        source: impl StreamSource + 'static,
         service: Option<Service>,
         identity: Identity,
         gate: Arc<Gate>,
@@ -419,13 +419,14 @@ impl<C: RailClient> Rail<C> {
         let table = KVVec::from_elem(Default::default(), WINDOW_FRAMES, GFP_KERNEL)?;
         let endpoint = RailEndpoint::new(identity, table, WINDOW_BYTES).map_err(|_| EINVAL)?;
         let kick = Arc::pin_init(Event::new(), GFP_KERNEL)?;
+        let source: Arc<dyn StreamSource> = Arc::new(source, GFP_KERNEL)?;
         let thread_name = CString::try_from_fmt(fmt!("usb4_roce/{}", id.index()))?;
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 id,
                 name,
                 client,
-                path,
+                source,
                 service,
                 rate: Atomic::new(Rate::LEAST.0),
                 gate,

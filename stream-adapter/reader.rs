@@ -10,9 +10,9 @@ use core::ops::Range;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::bindings;
 use super::client::RailClient;
 use super::client::Reception;
+use super::damaged_reads::DamagedReads;
 use super::kthread::should_stop;
 use super::rail::Fault;
 use super::rail::Shared;
@@ -27,8 +27,6 @@ use crate::transport::checksum::Seed;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
-use crate::transport::ids::Duration;
-use crate::transport::ids::Instant;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
 use crate::transport::rail::endpoint::Incoming;
@@ -43,37 +41,6 @@ const GATHERED_FRAMES: u32 = 16;
 
 /// The same in bytes of payload.
 const GATHERED_BYTES: u32 = 256 << 10;
-
-/// A stream that gives nothing but errors for so long has failed.
-const DAMAGE_LIMIT: Duration = Duration::from_millis(1_000);
-
-/// After so many errors in a row the reader rests for a tick after each: they may come for free.
-const RESTLESS_ERRORS: u32 = 64;
-
-/// Reads that met damage, without any good byte between them.
-#[derive(Default)]
-struct DamagedReads {
-    count: u32,
-    since: Option<Instant>,
-}
-
-impl DamagedReads {
-    /// Another one, which ended with `error`. It costs a frame of the stream, unless that is all there is.
-    fn bear(&mut self, error: Error) -> Result<(), Fault> {
-        let now = clock::now();
-        let since = *self.since.get_or_insert(now);
-        self.count = self.count.saturating_add(1);
-        // A few in a long time are what a silent peer's damaged hellos look like.
-        if now.since(since) >= DAMAGE_LIMIT && self.count > RESTLESS_ERRORS {
-            return Err(Fault::Stream(error));
-        }
-        if self.count > RESTLESS_ERRORS {
-            // SAFETY: We are a thread that may sleep.
-            unsafe { bindings::schedule_timeout_interruptible(1) };
-        }
-        Ok(())
-    }
-}
 
 /// Frames that the client knows of and was not asked to answer yet.
 #[derive(Default)]
@@ -191,13 +158,13 @@ impl<C: RailClient> Reader<C> {
         match read {
             Read::Bytes(n) => {
                 self.end += n;
-                self.damage = DamagedReads::default();
+                self.damage.forget();
                 Ok(())
             }
             Read::Damaged(error) => {
                 self.shared.counters.rx_read_errors.increment();
                 self.note_damage();
-                self.damage.bear(error)
+                self.damage.bear(error, clock::now()).map_err(Fault::Stream)
             }
         }
     }

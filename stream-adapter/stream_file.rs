@@ -18,6 +18,7 @@ use super::bindings;
 use super::ear::Ear;
 use super::kthread::should_stop;
 use super::open_file::OpenFile;
+use super::stream_source::StreamSource;
 use crate::page_vec::PageVec;
 
 /// Misc devices' major number (`include/linux/major.h`).
@@ -125,9 +126,11 @@ impl StreamPath {
         };
         name.starts_with(prefix)
     }
+}
 
+impl StreamSource for StreamPath {
     /// Whether the node was deleted: the stream's directory is gone and will not come back under it.
-    pub fn is_deleted(&self) -> bool {
+    fn is_deleted(&self) -> bool {
         // SAFETY: The dentry and its inode are alive; a torn read of the count is impossible.
         unsafe {
             core::ptr::read_volatile(
@@ -136,11 +139,8 @@ impl StreamPath {
         }
     }
 
-    /// Opens the stream for reading and writing, without waiting for a cable.
-    ///
-    /// Must be called from a thread that may sleep: the driver sets up its rings and the path to the
-    /// peer. Fails with `ENXIO` while no peer is attached and with `ENODEV` when the stream is gone.
-    pub fn open(&self) -> Result<StreamFile> {
+    /// The driver sets up its rings and the path to the peer.
+    fn open(&self) -> Result<StreamFile> {
         // A deleted node's number may by now be another misc device's.
         if self.is_deleted() {
             return Err(ENODEV);

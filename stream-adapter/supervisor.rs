@@ -89,7 +89,7 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
                 continue;
             };
             shared
-                .path
+                .source
                 .open()
                 .and_then(|file| session(&shared, file, &mut last_fault))
         };
@@ -109,7 +109,7 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
 
 /// Notes that the stream could not be opened, and says so once.
 fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
-    let state = if shared.path.is_deleted() {
+    let state = if shared.source.is_deleted() {
         State::Removed
     } else if error == ENXIO {
         State::Detached
