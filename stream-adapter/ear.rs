@@ -28,6 +28,13 @@ use super::open_file::OpenFile;
 /// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
 const UNANNOUNCED_LIMIT: u32 = 3;
 
+/// What a stream is woken with for a frame that was sent. Whatever else is told along with it is news.
+const SENT: u32 = bindings::stream_shim_epollout | bindings::stream_shim_epollwrnorm;
+
+/// What a read has something to tell of: data, or that the stream has come to an end.
+const READABLE: u32 =
+    bindings::stream_shim_epollin | bindings::stream_shim_epollerr | bindings::stream_shim_epollhup;
+
 /// Most wait queues of one stream that are listened to: one for each direction, and some to spare.
 const MAX_QUEUES: usize = 4;
 
@@ -125,7 +132,7 @@ impl Ear {
             }
             // SAFETY: A table is needed only to be woken later.
             let events = unsafe { file.poll(null_mut()) };
-            if events & (bindings::stream_shim_epollin | bindings::stream_shim_epollerr) != 0 {
+            if events & READABLE != 0 {
                 self.note_announcement(woken_by);
                 return Ok(());
             }
@@ -220,7 +227,7 @@ unsafe extern "C" fn on_wake(
     let events = key as usize as u32;
     if events & bindings::stream_shim_epollin != 0 {
         ear.arrival.raise();
-    } else if events & bindings::stream_shim_epollout == 0 {
+    } else if events == 0 || events & !SENT != 0 {
         ear.changed.store(true, Relaxed);
         ear.arrival.raise();
     }

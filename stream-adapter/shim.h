@@ -13,7 +13,9 @@
 static const unsigned int stream_shim_lookup_follow = LOOKUP_FOLLOW;
 static const unsigned int stream_shim_epollin = (__force unsigned int)EPOLLIN;
 static const unsigned int stream_shim_epollout = (__force unsigned int)EPOLLOUT;
+static const unsigned int stream_shim_epollwrnorm = (__force unsigned int)EPOLLWRNORM;
 static const unsigned int stream_shim_epollerr = (__force unsigned int)EPOLLERR;
+static const unsigned int stream_shim_epollhup = (__force unsigned int)EPOLLHUP;
 static const int stream_shim_rwf_nowait = (__force int)RWF_NOWAIT;
 
 bool stream_shim_is_stream(const struct file *file);
