@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whole rails, with their threads, over a cable in memory that damages frames so that reads fail.
+
+use kernel::c_str;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::task::MAX_SCHEDULE_TIMEOUT;
+use kernel::time::msecs_to_jiffies;
+use kernel::time::Jiffies;
+
+use crate::claim::RouterUuid;
+use crate::memory_cable::Cable;
+use crate::memory_cable::Damage;
+use crate::memory_cable::Manner;
+use crate::memory_cable::Side;
+use crate::page_vec::PageVec;
+use crate::stream_adapter::client::Answers;
+use crate::stream_adapter::client::Outgoing;
+use crate::stream_adapter::client::Payload;
+use crate::stream_adapter::client::RailClient;
+use crate::stream_adapter::client::RailLink;
+use crate::stream_adapter::client::Reception;
+use crate::stream_adapter::client::TxBuffer;
+use crate::stream_adapter::event::Event;
+use crate::stream_adapter::event::Wake;
+use crate::stream_adapter::gate::Gate;
+use crate::stream_adapter::rail::Rail;
+use crate::stream_adapter::stream_file::StreamFile;
+use crate::stream_adapter::stream_source::StreamSource;
+use crate::transport::frame::Body;
+use crate::transport::frame::Header;
+use crate::transport::frame::RequestHeader;
+use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::MAX_PAYLOAD;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Qpn;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::ids::Rkey;
+use crate::transport::ids::Rsn;
+use crate::transport::limits::Limits;
+use crate::transport::opcode::Opcode;
+use crate::transport::rail::hello::Features;
+use crate::transport::rail::hello::Identity;
+use crate::transport::rail::hello::NodeGuid;
+use crate::transport::rail::hello::NODE_NAME_LEN;
+use crate::transport::rail::InFlight;
+
+/// Longer than anything here takes on a slow machine: rails wait before they speak, and before they open their streams anew.
+const LONG_MS: u32 = 60_000;
+
+/// The queue pair that is told to have sent everything.
+const QPN: Qpn = Qpn::new(17);
+
+/// A payload that takes one frame of the stream.
+const SHORT_LEN: usize = 2_000;
+
+/// One that takes three.
+const LONG_LEN: usize = 10_000;
+
+/// What a rail of the tests opens: an end of a cable. It never asks by itself whether something has come.
+struct CableEnd {
+    cable: Arc<Cable>,
+    side: Side,
+}
+
+impl StreamSource for CableEnd {
+    fn open(&self) -> Result<StreamFile> {
+        StreamFile::new(
+            Cable::open(&self.cable, self.side)?,
+            MAX_SCHEDULE_TIMEOUT as Jiffies,
+        )
+    }
+
+    fn is_deleted(&self) -> bool {
+        false
+    }
+}
+
+/// A segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Segment {
+    psn: Psn,
+    len: usize,
+}
+
+impl Segment {
+    fn byte(&self, at: usize) -> u8 {
+        (at.wrapping_mul(167) >> 3) as u8 ^ self.psn.get() as u8
+    }
+
+    fn fill(&self, payload: &mut [u8]) {
+        for (at, byte) in payload.iter_mut().enumerate() {
+            *byte = self.byte(at);
+        }
+    }
+
+    fn is(&self, payload: &[u8]) -> bool {
+        let mut bytes = payload.iter().enumerate();
+        payload.len() == self.len && bytes.all(|(at, byte)| *byte == self.byte(at))
+    }
+
+    fn body(&self) -> Body {
+        Body::Request(RequestHeader {
+            dest_qpn: QPN,
+            src_qpn: QPN,
+            psn: self.psn,
+            opcode: Opcode::Write,
+            flags: SegmentFlags::FIRST.with(SegmentFlags::LAST),
+            rsn: Rsn(0),
+            rkey: Rkey(0),
+            va: 0,
+            offset: 0,
+            imm: 0,
+            response_psn: Psn::new(0),
+            payload_len: self.len as u32,
+        })
+    }
+}
+
+struct Post {
+    link: Option<Arc<dyn RailLink>>,
+    to_send: KVec<Segment>,
+    sent: KVec<Segment>,
+    lost: KVec<Psn>,
+    arrived: KVec<Psn>,
+}
+
+/// Sends segments, again if they get lost, and takes those that arrive.
+#[pin_data]
+struct Client {
+    #[pin]
+    post: Mutex<Post>,
+    #[pin]
+    up: Event,
+    #[pin]
+    down: Event,
+    #[pin]
+    arrival: Event,
+}
+
+impl Client {
+    fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                post <- new_mutex!(Post {
+                    link: None,
+                    to_send: KVec::new(),
+                    sent: KVec::new(),
+                    lost: KVec::new(),
+                    arrived: KVec::new(),
+                }),
+                up <- Event::new(),
+                down <- Event::new(),
+                arrival <- Event::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn send(&self, segment: Segment) -> Result {
+        let mut post = self.post.lock();
+        post.to_send.push(segment, GFP_KERNEL)?;
+        if let Some(link) = &post.link {
+            link.kick().raise();
+        }
+        Ok(())
+    }
+
+    /// Waits until so many segments in all have arrived.
+    fn await_arrivals(&self, count: usize) -> Result {
+        while self.post.lock().arrived.len() < count {
+            await_raised(&self.arrival)?;
+        }
+        Ok(())
+    }
+}
+
+impl RailClient for Client {
+    type Ticket = ();
+
+    fn rail_up(
+        &self,
+        _rail: RailId,
+        _peer: &Identity,
+        _router: Option<RouterUuid>,
+        link: &Arc<dyn RailLink>,
+    ) {
+        self.post.lock().link = Some(link.clone());
+        self.up.raise();
+    }
+
+    fn rail_down(&self, _rail: RailId) {
+        let link = self.post.lock().link.take();
+        drop(link);
+        self.down.raise();
+    }
+
+    fn note_answers(&self, _rail: RailId, _answers: Answers) {}
+
+    fn busy(&self, _rail: RailId) {}
+
+    fn lost(&self, _rail: RailId, _seq: RailSeq, item: InFlight) {
+        let InFlight::Request { psn, .. } = item else {
+            return;
+        };
+        let mut post = self.post.lock();
+        let found = post.sent.iter().find(|sent| sent.psn == psn).copied();
+        let Some(segment) = found else {
+            return;
+        };
+        // A segment that finds no memory is missed at the other end.
+        let _ = post.lost.push(psn, GFP_KERNEL);
+        drop(post);
+        let _ = self.send(segment);
+    }
+
+    fn next(&self, _rail: RailId, _seq: RailSeq, tx: &mut TxBuffer<'_>) -> Option<Outgoing<()>> {
+        let mut post = self.post.lock();
+        let segment = *post.to_send.first()?;
+        if segment.len > tx.room() as usize {
+            return None;
+        }
+        post.sent.push(segment, GFP_KERNEL).ok()?;
+        let _ = post.to_send.remove(0);
+        drop(post);
+        segment.fill(&mut tx.staging()[..segment.len]);
+        Some(Outgoing {
+            body: segment.body(),
+            item: InFlight::Request {
+                qpn: QPN,
+                psn: segment.psn,
+            },
+            payload: Payload::Staged(segment.len),
+            ticket: (),
+        })
+    }
+
+    fn deliver(
+        &self,
+        _rail: RailId,
+        header: &Header,
+        payload: &[u8],
+        _pages: &mut PageVec,
+    ) -> Reception {
+        let Body::Request(request) = header.body else {
+            return Reception::Discarded;
+        };
+        let segment = Segment {
+            psn: request.psn,
+            len: request.payload_len as usize,
+        };
+        if !segment.is(payload) {
+            return Reception::Discarded;
+        }
+        let _ = self.post.lock().arrived.push(segment.psn, GFP_KERNEL);
+        self.arrival.raise();
+        Reception::Taken
+    }
+
+    fn flush(&self, _rail: RailId) {}
+}
+
+/// A host: a rail and its client.
+struct Host {
+    // Before the rest, so that its threads are stopped first.
+    rail: Rail<Client>,
+    client: Arc<Client>,
+}
+
+impl Host {
+    fn start(cable: &Arc<Cable>, side: Side, number: u8) -> Result<Self> {
+        let client = Client::new()?;
+        let identity = Identity {
+            node_guid: NodeGuid(number.into()),
+            mac: [2, 0, 0, 0, 0, number],
+            features: Features::FAST_CRC32C,
+            limits: Limits {
+                max_payload: MAX_PAYLOAD,
+                window: 256,
+                max_rd_atomic: 16,
+            },
+            name: [0; NODE_NAME_LEN],
+        };
+        let source = CableEnd {
+            cable: cable.clone(),
+            side,
+        };
+        let rail = Rail::start(
+            RailId::new(number).ok_or(EINVAL)?,
+            CString::try_from(c_str!("kunit"))?,
+            source,
+            None,
+            identity,
+            Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?,
+            client.clone(),
+        )?;
+        Ok(Self { rail, client })
+    }
+
+    fn ups(&self) -> u64 {
+        self.rail.counters().ups.get()
+    }
+
+    fn read_errors(&self) -> u64 {
+        self.rail.counters().rx_read_errors.get()
+    }
+}
+
+/// Two hosts whose rail is up.
+struct Pair {
+    sender: Host,
+    receiver: Host,
+    cable: Arc<Cable>,
+}
+
+/// Where the receiver is.
+const RECEIVER: Side = Side::Right;
+
+impl Pair {
+    fn new() -> Result<Self> {
+        let cable = Cable::new(Manner::SPLIT)?;
+        let pair = Self {
+            sender: Host::start(&cable, Side::Left, 1)?,
+            receiver: Host::start(&cable, RECEIVER, 2)?,
+            cable,
+        };
+        pair.await_up()?;
+        Ok(pair)
+    }
+
+    fn await_up(&self) -> Result {
+        await_raised(&self.sender.client.up)?;
+        await_raised(&self.receiver.client.up)
+    }
+
+    /// Sends these segments, which all have `len` bytes, and waits until they have arrived.
+    fn send(&self, psns: core::ops::Range<u32>, len: usize) -> Result {
+        let count = self.receiver.client.post.lock().arrived.len() + psns.len();
+        for psn in psns {
+            self.sender.client.send(Segment {
+                psn: Psn::new(psn),
+                len,
+            })?;
+        }
+        self.receiver.client.await_arrivals(count)
+    }
+}
+
+/// Threads of a test that fails are stopped only by what unwinds it: an error, no assertion.
+fn await_raised(event: &Event) -> Result {
+    match event.wait(msecs_to_jiffies(LONG_MS)) {
+        Wake::Raised => Ok(()),
+        Wake::Timeout | Wake::Interrupted => Err(ETIMEDOUT),
+    }
+}
+
+/// What a test has seen by the time that all threads have been stopped.
+struct Seen {
+    sender: Arc<Client>,
+    receiver: Arc<Client>,
+    ups: (u64, u64),
+    read_errors: (u64, u64),
+    tx_lost: u64,
+}
+
+impl Seen {
+    fn when_over(pair: Pair) -> Self {
+        let Pair {
+            sender, receiver, ..
+        } = pair;
+        Self {
+            ups: (sender.ups(), receiver.ups()),
+            read_errors: (sender.read_errors(), receiver.read_errors()),
+            tx_lost: sender.rail.counters().tx_lost.get(),
+            sender: sender.client.clone(),
+            receiver: receiver.client.clone(),
+        }
+    }
+
+    fn lost(&self) -> usize {
+        self.sender.post.lock().lost.len()
+    }
+
+    /// Whether each of these has arrived, and once.
+    fn has_arrived_once(&self, psns: core::ops::Range<u32>) -> bool {
+        let post = self.receiver.post.lock();
+        let mut psns = psns.map(Psn::new);
+        psns.all(|psn| {
+            post.arrived
+                .iter()
+                .filter(|arrived| **arrived == psn)
+                .count()
+                == 1
+        })
+    }
+}
+
+#[kunit_tests(usb4_roce_rail_threads)]
+mod tests {
+    use super::*;
+
+    /// An error that the kernel crate has no name for.
+    const DAMAGED: i32 = -(kernel::bindings::EBADMSG as i32);
+
+    #[test]
+    fn a_frame_that_reads_as_an_error_is_sent_again() -> Result {
+        let pair = Pair::new()?;
+        let ups = (pair.sender.ups(), pair.receiver.ups());
+        pair.cable.damage(
+            RECEIVER,
+            Damage {
+                skip: 0,
+                count: 1,
+                error: Error::from_errno(DAMAGED),
+            },
+        );
+        pair.send(0..1, SHORT_LEN)?;
+        let seen = Seen::when_over(pair);
+        assert_eq!(seen.read_errors, (0, 1));
+        assert_eq!(seen.lost(), 1);
+        assert_eq!(seen.tx_lost, 1);
+        assert!(seen.has_arrived_once(0..1));
+        assert_eq!(seen.ups, ups);
+        Ok(())
+    }
+
+    #[test]
+    fn so_is_one_that_misses_its_middle() -> Result {
+        let pair = Pair::new()?;
+        let ups = (pair.sender.ups(), pair.receiver.ups());
+        pair.cable.damage(
+            RECEIVER,
+            Damage {
+                skip: 1,
+                count: 1,
+                error: EIO,
+            },
+        );
+        pair.send(0..1, LONG_LEN)?;
+        let seen = Seen::when_over(pair);
+        assert_eq!(seen.read_errors, (0, 1));
+        assert_eq!(seen.lost(), 1);
+        assert!(seen.has_arrived_once(0..1));
+        assert_eq!(seen.ups, ups);
+        Ok(())
+    }
+
+    #[test]
+    fn a_row_of_errors_costs_what_it_hits() -> Result {
+        const FRAMES: u32 = 20;
+        const LOST: u32 = 7;
+        let pair = Pair::new()?;
+        let ups = (pair.sender.ups(), pair.receiver.ups());
+        pair.cable.damage(
+            RECEIVER,
+            Damage {
+                skip: 5,
+                count: LOST,
+                error: EIO,
+            },
+        );
+        pair.send(0..FRAMES, SHORT_LEN)?;
+        let seen = Seen::when_over(pair);
+        assert_eq!(seen.read_errors, (0, LOST.into()));
+        assert!(seen.lost() > 0);
+        assert!(seen.has_arrived_once(0..FRAMES));
+        assert_eq!(seen.ups, ups);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stream_of_errors_alone_is_opened_anew() -> Result {
+        let pair = Pair::new()?;
+        let (opens, ups) = (
+            pair.receiver.rail.counters().opens.get(),
+            pair.receiver.ups(),
+        );
+        pair.cable.break_down(RECEIVER, EIO);
+        await_raised(&pair.receiver.client.down)?;
+        pair.cable.repair(RECEIVER);
+        pair.await_up()?;
+        pair.send(0..1, SHORT_LEN)?;
+        let opened = pair.receiver.rail.counters().opens.get() - opens;
+        let seen = Seen::when_over(pair);
+        assert!(opened > 0);
+        assert!(seen.ups.1 > ups);
+        assert!(seen.read_errors.1 > 0);
+        assert!(seen.has_arrived_once(0..1));
+        Ok(())
+    }
+}
