@@ -26,6 +26,8 @@ mod delayed;
 mod fabric;
 #[path = "../src/identity.rs"]
 pub mod identity;
+#[path = "../src/log_limit.rs"]
+pub mod log_limit;
 #[path = "../src/loopback.rs"]
 mod loopback;
 #[path = "../src/notifier.rs"]
