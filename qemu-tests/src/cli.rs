@@ -172,8 +172,8 @@ struct Up {
 
 #[derive(Args)]
 struct Test {
-    /// Run only tests whose suite/name contains this
-    filter: Option<String>,
+    /// Run only tests whose suite/name contains one of these
+    filters: Vec<String>,
     /// Show the tests and run none
     #[arg(long)]
     list: bool,
@@ -438,7 +438,7 @@ impl Test {
         }
         let run = Run::new(workbench, extent)?;
         println!("logs: {}", run.directory().display());
-        let tally = run.suites(&suites, self.filter.as_deref().unwrap_or_default())?;
+        let tally = run.suites(&suites, &self.filters)?;
         println!("{tally}");
         Ok(match tally.failed {
             0 => ExitCode::SUCCESS,

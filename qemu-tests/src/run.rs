@@ -116,18 +116,21 @@ impl<'a> Run<'a> {
         &self.directory
     }
 
-    /// Runs the tests of `suites` whose `suite/name` contains `filter`.
-    pub fn suites(mut self, suites: &[Suite], filter: &str) -> Result<Tally> {
+    /// Runs the tests of `suites` whose `suite/name` contains one of `filters`, or all if there is none.
+    pub fn suites(mut self, suites: &[Suite], filters: &[String]) -> Result<Tally> {
         let mut chosen = Vec::new();
         for suite in suites {
-            let wanted = |test: &&Test| format!("{}/{}", suite.name, test.name).contains(filter);
+            let wanted = |test: &&Test| {
+                let name = format!("{}/{}", suite.name, test.name);
+                filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+            };
             let tests: Vec<&Test> = suite.tests.iter().filter(wanted).collect();
             if !tests.is_empty() {
                 chosen.push((suite, tests));
             }
         }
         if chosen.is_empty() {
-            bail!("no test matches {filter:?}; `lab test --list` shows all");
+            bail!("no test matches any of {filters:?}; `lab test --list` shows all");
         }
         let mut lab = None;
         for (number, (suite, tests)) in chosen.iter().enumerate() {
