@@ -105,7 +105,6 @@ pub fn all(_extent: Extent) -> Vec<Suite> {
         plug::suite(),
         network::suite(),
         stream::suite(),
-        kunit::suite(),
         verbs::suite(),
         crash::suite(),
         power::suite(),
@@ -116,6 +115,7 @@ pub fn all(_extent: Extent) -> Vec<Suite> {
         faults::checksum(),
         mesh::suite(),
         packaging::suite(),
+        kunit::suite(),
         debug::suite(),
     ];
     suites.extend(speed::suites());
@@ -130,6 +130,14 @@ pub fn as_booted(_: &Stage<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_debug_kernel_is_booted_once() {
+        let suites = all(Extent::Short);
+        let mut debug = suites.iter().filter(|suite| suite.kernel == Kernel::Debug);
+        let first = debug.next().unwrap();
+        assert!(debug.all(|suite| first.shares_lab(suite)));
+    }
 
     #[test]
     fn all_hosts_have_several_cpus() {

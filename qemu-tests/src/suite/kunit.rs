@@ -7,15 +7,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use anyhow::Result;
 
-use super::as_booted;
-use super::debug::CPUS;
+use super::debug;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 
 /// Time limit.
@@ -24,25 +19,16 @@ const LIMIT: Duration = Duration::from_secs(400);
 /// Fewer tests than this mean that some were lost: `#[kunit_tests]` vanishes silently when KUnit is off.
 const FLOOR: usize = 81;
 
-/// The suite.
+/// The suite, in the lab of the debug suite: a boot takes longer than everything else.
 pub fn suite() -> Suite {
     Suite {
         name: "kunit",
-        fabric: Fabric {
-            hosts: 1,
-            rails: 0,
-            ..Fabric::PAIR
-        },
-        kernel: Kernel::Debug,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: as_booted,
         tests: vec![Test {
             name: "all",
             limit: LIMIT,
             run: all,
         }],
+        ..debug::suite()
     }
 }
 
