@@ -12,14 +12,10 @@ struct Allowed {
 }
 
 /// All of them.
-const ALLOWED: [Allowed; 4] = [
+const ALLOWED: [Allowed; 3] = [
     Allowed {
         part: "Kernel compiled without mitigations",
         why: "the debug kernel has none that the command line could switch off",
-    },
-    Allowed {
-        part: "reboot: Power down",
-        why: "how kernel_power_off takes its leave, with the level of an emergency",
     },
     Allowed {
         part: "failed to send properties changed notification",
