@@ -44,12 +44,13 @@ impl LogLimit {
 
     /// Asks for a line.
     pub fn ask(&mut self, now: Instant) -> Allowance {
-        if self.lines >= BURST {
-            self.refilled_at = now;
-        }
         while self.lines < BURST && now >= self.refilled_at.after(REFILL) {
             self.lines += 1;
             self.refilled_at = self.refilled_at.after(REFILL);
+        }
+        if self.lines >= BURST {
+            // A longer calm earns nothing more.
+            self.refilled_at = now;
         }
         match self.lines.checked_sub(1) {
             Some(rest) => {
