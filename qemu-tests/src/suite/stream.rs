@@ -17,13 +17,16 @@ use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::stage::Stage;
 use crate::streams;
-use crate::workbench::CPUS;
 
 /// Bytes sent each way.
 const BYTES: u32 = 16 << 20;
 
 /// Time limit of a command. The stream moves some tens of MB a second under TCG.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// With two CPUs a host's writer was left waiting in the driver, after its peer had closed the stream, when both hosts wrote at
+/// once and one was done before the other. Apparently, who does not read is not told; `usb4_roce` always reads.
+const CPUS: u32 = 1;
 
 /// The suite.
 pub fn suite() -> Suite {
