@@ -52,6 +52,16 @@ pub struct Watch {
     looks: u32,
 }
 
+/// The lines before the one that says so.
+fn until_off(log: &str) -> &str {
+    let before = log.find(OFF).map_or(log, |off| &log[..off]);
+    match (before.len() < log.len(), before.rfind('\n')) {
+        (false, _) => log,
+        (true, Some(end)) => &log[..=end],
+        (true, None) => "",
+    }
+}
+
 impl Watch {
     /// A watch over the lab `instance`, from its hosts' first lines on.
     pub fn new(instance: &Instance, kernel: Kernel) -> Self {
@@ -94,9 +104,8 @@ impl Watch {
     pub fn look_at_end(&mut self) -> Result<()> {
         let looked = self.hosts.iter_mut().map(|watched| {
             let mut log = watched.log.since(watched.mark)?;
-            if let Some(off) = log.text.find(OFF) {
-                log.text.truncate(off);
-            }
+            let length = until_off(&log.text).len();
+            log.text.truncate(length);
             Ok(watched.complain(&log, &[], Vec::new()))
         });
         complain_of(looked)
@@ -194,4 +203,17 @@ fn complain_of(looked: impl Iterator<Item = Result<Option<String>>>) -> Result<(
         bail!("{}", complaints.join("\n"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_behind_the_last_word_is_left_out() {
+        let log = "<6>[    1.0] a\n<0>[    2.0] reboot: Power down\n<4>[    2.1] WARNING: b\n";
+        assert_eq!(until_off(log), "<6>[    1.0] a\n");
+        assert_eq!(until_off("<0>[    2.0] reboot: Power down\n"), "");
+        assert_eq!(until_off("<6>[    1.0] a\n"), "<6>[    1.0] a\n");
+    }
 }
