@@ -34,7 +34,7 @@ use nix::unistd::Pid;
 /// How long output is still collected after the process ended: what it left behind may hold its pipes open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// All programs give way to the kernel's threads. Hosts have one CPU as a rule, on which a program that polls
+/// All programs give way to the kernel's threads. Hosts have few CPUs, on which a program that polls
 /// would delay each of them by up to a tick of the clock; a real host has idle CPUs for them.
 const GIVE_WAY: [&str; 3] = ["nice", "-n", "19"];
 
