@@ -9,21 +9,17 @@ use anyhow::Context;
 use anyhow::Result;
 use usb4_cable::control::LinkState;
 
+use super::life;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
 use crate::extent::Extent;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::sleep::Sleep;
 use crate::stage::Stage;
 use crate::traffic;
 use crate::traffic::Traffic;
-use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -45,7 +41,7 @@ const fn cycles(extent: Extent) -> usize {
 /// The cable.
 const CABLE: &str = "c0";
 
-/// The suite.
+/// The suite, in the lab of the life suite.
 pub fn suite() -> Suite {
     let test = |name, run| Test {
         name,
@@ -54,12 +50,6 @@ pub fn suite() -> Suite {
     };
     Suite {
         name: "power",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
         tests: vec![
             test("attempts-to-sleep-that-fail", failed_attempts),
             test("one-host-sleeps", one_sleeps),
@@ -75,6 +65,7 @@ pub fn suite() -> Suite {
             test("peer-loses-power-in-sleep", peer_crashes),
             test("sleep-in-turn", sleep_in_turn),
         ],
+        ..life::suite()
     }
 }
 
