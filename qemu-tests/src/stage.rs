@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::bail;
 use anyhow::Context;
@@ -28,6 +29,7 @@ pub struct Stage<'a> {
     instance: &'a Instance,
     extent: Extent,
     log: Mutex<File>,
+    begin: Instant,
     told: Mutex<Told>,
 }
 
@@ -65,6 +67,7 @@ impl<'a> Stage<'a> {
             instance,
             extent,
             log: Mutex::new(file.with_context(|| format!("create {}", log.display()))?),
+            begin: Instant::now(),
             told: Mutex::default(),
         })
     }
@@ -122,11 +125,12 @@ impl<'a> Stage<'a> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line to the test's log.
+    /// Writes a line to the test's log, with the time since the test began.
     pub fn note(&self, text: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.begin.elapsed().as_secs_f64();
         // A log that cannot be written must not fail the test.
-        let _ = writeln!(log, "{}", text.trim_end());
+        let _ = writeln!(log, "[{seconds:6.1} s] {}", text.trim_end());
     }
 
     /// Puts the file or directory `source` into the share as `name`.
