@@ -34,15 +34,16 @@ for index in /sys/kernel/config/thunderbolt/stream/*/roce/index; do
   stream=${index%/index}
   service=${stream%/*}
   if [ $number -lt $1 ] && ! [ -d $rail ]; then
-    mkdir $rail && echo ${service##*/} > $rail/service && cat $index > $rail/stream || exit
+    mkdir $rail && echo ${service##*/} > $rail/service && read -r device < $index && echo $device > $rail/stream || exit
   fi
   number=$((number + 1))
 done";
 
-/// Waits until every rail and the port are up.
+/// Waits until every rail and the port are up. It takes a slow host longer to start a program than to read a file.
 const AWAIT_UP: &str = "\
-for state in /sys/kernel/config/usb4_roce/*/state; do until grep -qx up $state; do sleep 0.1; done; done
-until grep -q ACTIVE /sys/class/infiniband/usb4_roce0/ports/1/state; do sleep 0.1; done";
+await() { until read -r found < $1 && [ \"$found\" = \"$2\" ]; do sleep 0.1; done; }
+for state in /sys/kernel/config/usb4_roce/*/state; do await $state up; done
+await /sys/class/infiniband/usb4_roce0/ports/1/state '4: ACTIVE'";
 
 /// Takes the rails away and unloads the module.
 const UNLOAD: &str = "\
@@ -54,8 +55,10 @@ rmdir /sys/kernel/config/thunderbolt/stream/*/roce 2>/dev/null || :";
 pub const FIND_GID: &str = "\
 port=/sys/class/infiniband/${device:-usb4_roce0}/ports/1
 gid=
-for index in $(seq 0 31); do
-  case $(cat $port/gid_attrs/types/$index 2>/dev/null),$(cat $port/gids/$index 2>/dev/null) in
+for entry in $port/gids/*; do
+  index=${entry##*/}
+  { read -r type < $port/gid_attrs/types/$index && read -r value < $entry; } 2>/dev/null || continue
+  case $type,$value in
     'RoCE v2,0000:0000:0000:0000:0000:ffff:'*) gid=$index; break ;;
   esac
 done

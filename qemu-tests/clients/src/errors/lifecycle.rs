@@ -391,6 +391,8 @@ fn quiet_when_done(
     /// Small enough to be overwritten while a segment is placed.
     const SIZE: usize = 256 << 10;
     const ROUNDS: u64 = 20;
+    /// After so long, it was the last round.
+    const ENOUGH: Duration = Duration::from_secs(20);
     const WRITES: u64 = 16;
     /// 67 ms: nobody waits long for a peer that has been reset.
     const TIMEOUT: u8 = 14;
@@ -401,7 +403,9 @@ fn quiet_when_done(
             retry_cnt: 2,
             ..EndConfig::default()
         };
+        let begin = Instant::now();
         for round in 0..ROUNDS {
+            let mut more = true;
             with_end(env, peer, &config, |end, peer| {
                 match env.side {
                     Side::Server => {
@@ -417,6 +421,8 @@ fn quiet_when_done(
                             end.buffer.first_difference(0, &marks).is_none(),
                             "memory changed afterwards, in round {round}"
                         );
+                        more = begin.elapsed() < ENOUGH;
+                        peer.send(&more)?;
                         peer.barrier("ended")?;
                     }
                     Side::Client => {
@@ -432,11 +438,15 @@ fn quiet_when_done(
                                 || [Status::SUCCESS, Status::WR_FLUSH_ERR].contains(&status);
                             ensure!(is_expected, "a WRITE ended with {status}");
                         }
+                        more = peer.recv()?;
                         peer.barrier("ended")?;
                     }
                 }
                 Ok(Outcome::Pass)
             })?;
+            if !more {
+                break;
+            }
         }
         Ok(Outcome::Pass)
     })
