@@ -7,10 +7,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use anyhow::ensure;
 use anyhow::Context as _;
 use anyhow::Result;
 use clap::Parser;
+use nix::errno::Errno;
 use nix::libc;
 use serde::Serialize;
 
@@ -26,7 +28,7 @@ use verbs_clients::uverbs::gid_of;
 use verbs_clients::uverbs::index_of;
 use verbs_clients::uverbs::node_of;
 use verbs_clients::uverbs::Destination;
-use verbs_clients::uverbs::QpState;
+use verbs_clients::uverbs::QpPlan;
 use verbs_clients::uverbs::Session;
 
 const PROGRAM: &str = "verbs-exhaust";
@@ -67,13 +69,14 @@ struct Args {
     #[arg(long)]
     nobody: bool,
 
-    /// Say "full" and keep the objects of the first round until standard input ends; then end without destroying them
+    /// Say "full", or how many strangers were accepted, and keep the objects of the first round until standard input ends; then end without destroying them
     #[arg(long)]
     hold: bool,
 
-    /// In place of all that, lead queue pairs to so many hosts that do not exist
+    /// In place of all that, lead a queue pair each to so many hosts that do not exist, from the last address of the network on down: their
+    /// hardware addresses have to be known
     #[arg(long, value_name = "HOSTS")]
-    strangers: Option<u32>,
+    strangers: Option<u8>,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -116,12 +119,14 @@ fn exhaust(args: &Args, node: &Path, kind: Kind, to: Destination) -> Result<Kind
         report.counts.push(hoard.len());
         report.ends.push(end);
         report.memory_full = available_memory();
+        ensure!(
+            hoard.len() > 0,
+            "{kind:?}: none could be made: {:?}",
+            report.ends
+        );
         eprintln!("{PROGRAM}: {kind:?}: {} {:?}", hoard.len(), report.ends);
         if args.hold {
-            println!("full");
-            // Whatever comes, and when nothing comes any more.
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            std::process::exit(0);
+            hold("full");
         }
         hoard
             .empty()
@@ -140,13 +145,18 @@ fn exhaust(args: &Args, node: &Path, kind: Kind, to: Destination) -> Result<Kind
     Ok(report)
 }
 
-/// Leads a queue pair to one made-up host after the other, and says to how many it could.
-fn meet_strangers(node: &Path, count: u32, own: Destination) -> Result<u32> {
+/// Queue pairs that were led to hosts, as far as that was allowed.
+struct Strangers {
+    _session: Session,
+    accepted: u32,
+}
+
+/// Leads a queue pair each to `count` hosts of the network that do not exist, but whose hardware addresses are known.
+fn meet_strangers(node: &Path, count: u8, own: Destination) -> Result<Strangers> {
     let session = Session::open(node)?;
-    let mut hoard = 0;
     let pd = session.alloc_pd()?;
     let cq = session.create_cq(1)?.handle;
-    let plan = verbs_clients::uverbs::QpPlan {
+    let plan = QpPlan {
         pd,
         send_cq: cq,
         recv_cq: cq,
@@ -155,24 +165,31 @@ fn meet_strangers(node: &Path, count: u32, own: Destination) -> Result<u32> {
         elements: 1,
         inline: 0,
     };
-    let qp = session.create_qp(&plan)?.handle;
+    let mut accepted = 0;
     for number in 0..count {
-        // Multicast and link-local addresses have their hardware address in them.
-        let mut gid = match number % 2 {
-            0 => [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0],
-            _ => [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0xff, 0xfe, 0, 0, 0],
-        };
-        gid[14..].copy_from_slice(&(number as u16 + 1).to_be_bytes());
-        let destination = Destination { gid, ..own };
-        session.to_state(qp, QpState::Reset)?;
+        let mut gid = own.gid;
+        gid[15] = u8::MAX - 1 - number;
+        let qp = session.create_qp(&plan)?.handle;
         session.to_init(qp)?;
-        match session.to_rtr(qp, destination) {
-            Ok(()) => hoard += 1,
-            Err(error) if number < 4 => eprintln!("{PROGRAM}: stranger {number}: {error}"),
-            Err(_) => {}
+        match session.to_rtr(qp, Destination { gid, ..own }) {
+            Ok(()) => accepted += 1,
+            // As it should be, some time.
+            Err(Errno::ENXIO) => {}
+            Err(other) => bail!("stranger {number}: {other}"),
         }
     }
-    Ok(hoard)
+    Ok(Strangers {
+        _session: session,
+        accepted,
+    })
+}
+
+/// Tells whoever waits that all is there, and keeps it until there is nothing more to be read. Then ends without destroying it.
+fn hold(what: &str) -> ! {
+    println!("{what}");
+    // Whatever comes, and when nothing comes any more.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    std::process::exit(0);
 }
 
 fn run(args: &Args) -> Result<Report> {
@@ -194,11 +211,15 @@ fn run(args: &Args) -> Result<Report> {
     .become_it()
     .context("give up all rights")?;
     if let Some(count) = args.strangers {
+        let strangers = meet_strangers(&node, count, to)?;
+        if args.hold {
+            hold(&strangers.accepted.to_string());
+        }
         return Ok(Report {
             program: PROGRAM,
             ok: true,
             kinds: Vec::new(),
-            strangers: Some(meet_strangers(&node, count, to)?),
+            strangers: Some(strangers.accepted),
         });
     }
     let kinds = match args.kind.is_empty() {
