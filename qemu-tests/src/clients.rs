@@ -24,7 +24,9 @@ const PROGRAMS: &[&str] = &[
     "verbs-flow",
     "verbs-stress",
     "verbs-placement",
+    "uverbs-fuzz",
     "verbs-exhaust",
+    "verbs-faults",
     "allreduce",
 ];
 

@@ -46,7 +46,7 @@ for state in /sys/kernel/config/usb4_roce/*/state; do await $state up; done
 await /sys/class/infiniband/usb4_roce0/ports/1/state '4: ACTIVE'";
 
 /// Takes the rails away and unloads the module.
-const UNLOAD: &str = "\
+pub const UNLOAD: &str = "\
 rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
 rmmod usb4_roce || exit
 rmdir /sys/kernel/config/thunderbolt/stream/*/roce 2>/dev/null || :";

@@ -89,7 +89,6 @@ impl<'a> Stage<'a> {
     }
 
     /// The test may provoke a line with `part` in the kernel log of `host`.
-    #[allow(dead_code, reason = "so far, no test is that undecided")]
     pub fn allow_line(&self, host: &str, part: &str) {
         self.expect(host, part, Presence::Possible);
     }

@@ -25,6 +25,7 @@ pub mod plug;
 pub mod power;
 pub mod speed;
 pub mod stream;
+pub mod stress;
 pub mod tools;
 pub mod verbs;
 
@@ -100,7 +101,7 @@ impl Suite {
 }
 
 /// All suites, in the order in which they run: those that can share a lab one after the other, with all the tests of that extent.
-pub fn all(_extent: Extent) -> Vec<Suite> {
+pub fn all(extent: Extent) -> Vec<Suite> {
     let mut suites = vec![
         plug::suite(),
         network::suite(),
@@ -112,12 +113,17 @@ pub fn all(_extent: Extent) -> Vec<Suite> {
         hostile::suite(),
         verbs::striped(),
         faults::suite(),
+        stress::suite(),
         faults::checksum(),
         mesh::suite(),
         packaging::suite(),
         kunit::suite(),
         debug::suite(),
+        stress::on_debug(),
     ];
+    if extent == Extent::Long {
+        suites.push(hostile::failing_allocations());
+    }
     suites.extend(speed::suites());
     suites
 }
@@ -154,9 +160,10 @@ mod tests {
 
     #[test]
     fn labs_are_shared() {
-        let shared: [&[&str]; 2] = [
-            &["plug", "network"],
+        let shared: [&[&str]; 3] = [
+            &["plug", "network", "stream"],
             &["verbs", "crash", "power", "life", "hostile"],
+            &["faults", "stress"],
         ];
         for names in shared {
             let suites = all(Extent::Short);

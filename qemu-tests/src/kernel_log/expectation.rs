@@ -8,7 +8,6 @@ pub enum Presence {
     /// Without it the test fails.
     Required,
     /// It may come or not.
-    #[allow(dead_code, reason = "so far, no test is that undecided")]
     Possible,
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Processes that mean harm: they write over what they share with the kernel, and take all there is. Whoever means well goes
-//! on, and afterwards everything is as it was.
+//! Processes that mean harm: they say anything to the device, write over what they share with the kernel, and take all
+//! there is. Whoever means well goes on, and afterwards everything is as it was. On the debug kernel also: memory that
+//! cannot be had, one allocation after the other.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use anyhow::Context;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::debug;
 use super::life;
 use super::Outcome;
 use super::Suite;
@@ -18,14 +20,22 @@ use crate::extent::Extent;
 use crate::programs::pingpong;
 use crate::roce;
 use crate::roce::DEVICE;
+use crate::roce::INTERFACE;
+use crate::stage::Job;
 use crate::stage::Stage;
 use crate::traffic::Traffic;
 
-/// How long a random attack lasts in a run of everything.
-const SHORT: Duration = Duration::from_secs(20);
+/// How long random attacks last, each, in a run of everything.
+const SHORT: Duration = Duration::from_secs(15);
 
-/// How long it lasts when there is time.
-const LONG: Duration = Duration::from_secs(300);
+/// How long they last when there is time.
+const LONG: Duration = Duration::from_secs(400);
+
+/// Seconds for the allocations of one call of a process that sets something up.
+const PER_CALL: u32 = 30;
+
+/// Seconds for the allocations of a rail, or of the module.
+const PER_BIG_CALL: u32 = 600;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -38,11 +48,26 @@ pub fn suite() -> Suite {
     Suite {
         name: "hostile",
         tests: vec![
+            test("random-arguments", random_arguments),
             test("queues-written-over", queues_written_over),
+            test("strangers-take-no-place", strangers),
             test("as-many-objects-as-there-can-be", exhaustion),
             test("somebody-holds-all-there-is", hoarder),
         ],
         ..life::suite()
+    }
+}
+
+/// What needs the debug kernel, in the lab of the debug suite.
+pub fn failing_allocations() -> Suite {
+    Suite {
+        name: "failing-allocations",
+        tests: vec![
+            test("of-verbs", failing_verbs),
+            test("of-rails", failing_rails),
+            test("of-the-module", failing_module),
+        ],
+        ..debug::suite()
     }
 }
 
@@ -74,7 +99,28 @@ fn report(stage: &Stage<'_>, host: &str, script: &str) -> Result<Value> {
     serde_json::from_str(&output).context("the report")
 }
 
-/// All mapped queues are written over while they are in use, beside traffic that is verified.
+fn random_arguments(stage: &Stage<'_>) -> Result<Outcome> {
+    // Children write to descriptors of their parents.
+    stage.allow_line(
+        "a",
+        "changed security contexts after opening file descriptor",
+    );
+    for (seed, user) in [(1, ""), (2, "--nobody")] {
+        let traffic = Traffic::start(stage, "a", "b", "--late-receives 0")?;
+        let seconds = spell(stage).as_secs();
+        let script = format!(
+            "/lab/share/uverbs-fuzz --device {DEVICE} --seed {seed} --seconds {seconds} {user} --json"
+        );
+        let report = report(stage, "a", &script)?;
+        for what in ["accepted", "refused"] {
+            ensure!(report[what].as_u64() > Some(0), "{what}: nothing: {report}");
+        }
+        traffic.stop(stage)?;
+    }
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
 fn queues_written_over(stage: &Stage<'_>) -> Result<Outcome> {
     let traffic = Traffic::start(stage, "a", "b", "--late-receives 0")?;
     let seconds = spell(stage).as_secs();
@@ -98,6 +144,49 @@ fn queues_written_over(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// Whoever has queue pairs led to hosts that do not exist keeps nobody from being heard: neither those that come later,
+/// nor those that others want to speak to.
+fn strangers(stage: &Stage<'_>) -> Result<Outcome> {
+    /// More than there is room for.
+    const HOSTS: u32 = 100;
+    /// Room for those of one user.
+    const MOST: u32 = 12;
+    for host in ["a", "b"] {
+        stage.shell(host, roce::UNLOAD, LIMIT)?;
+        roce::load(stage.instance(), host)?;
+    }
+    let local = roce::address("a");
+    let script = format!(
+        "ip link set {INTERFACE} up && ip address replace {local}/24 dev {INTERFACE} || exit
+        for host in $(seq $((255 - {HOSTS})) 254); do
+          ip neighbour replace ${{local%.*}}.$host lladdr 02:00:00:00:01:$(printf %02x $host) nud permanent dev {INTERFACE} || exit
+        done
+        until ({}) 2> /dev/null; do sleep 0.1; done",
+        roce::FIND_GID,
+    );
+    stage.shell("a", &format!("local={local}\n{script}"), LIMIT)?;
+    let job = hoard(stage, &format!("--strangers {HOSTS}"))?;
+    let accepted: u32 = stage
+        .shell("a", &format!("cat {FULL}"), LIMIT)?
+        .trim()
+        .parse()?;
+    ensure!(
+        (1..=MOST).contains(&accepted),
+        "{accepted} of {HOSTS} strangers were accepted"
+    );
+    roce::make_streams(stage.instance())?;
+    roce::use_rails(stage.instance(), 1)?;
+    still_works(stage)?;
+    stage.kill(&job)?;
+    stage.wait(&job, LIMIT)?;
+    stage.shell(
+        "a",
+        &format!("ip neighbour flush nud permanent dev {INTERFACE}"),
+        LIMIT,
+    )?;
+    Ok(Outcome::Passed)
+}
+
 fn available_memory(stage: &Stage<'_>, host: &str) -> Result<u64> {
     const KIB: u64 = 1 << 10;
     let script = "sync; echo 3 > /proc/sys/vm/drop_caches; sed -n 's/^MemAvailable: *\\([0-9]*\\).*/\\1/p' /proc/meminfo";
@@ -105,10 +194,10 @@ fn available_memory(stage: &Stage<'_>, host: &str) -> Result<u64> {
     Ok(text.trim().parse::<u64>().context("MemAvailable")? * KIB)
 }
 
-/// As many objects of each kind as there may be, or thousands, twice.
 fn exhaustion(stage: &Stage<'_>) -> Result<Outcome> {
     let before = available_memory(stage, "a")?;
     let local = roce::address("a");
+    // Emulated kernels with checkers take long for tens of thousands.
     let script =
         format!("/lab/share/verbs-exhaust --device {DEVICE} --local {local} --most 6000 --json");
     let report = report(stage, "a", &script)?;
@@ -122,22 +211,100 @@ fn exhaustion(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// A process without rights has thousands of objects, and others get theirs.
-fn hoarder(stage: &Stage<'_>) -> Result<Outcome> {
-    const FULL: &str = "/tmp/full";
+/// Where somebody says on host a that it has all it gets.
+const FULL: &str = "/tmp/full";
+
+/// Has somebody without rights on host a take what `options` say, and keep it.
+fn hoard(stage: &Stage<'_>, options: &str) -> Result<Job> {
     let local = roce::address("a");
+    let script = format!(
+        "sleep 1000 | /lab/share/verbs-exhaust --device {DEVICE} --local {local} --nobody --hold {options} > {FULL}; \
+         echo over >> {FULL}"
+    );
+    stage.shell("a", &format!("rm -f {FULL}"), LIMIT)?;
+    let job = stage.start("a", &script, LIMIT)?;
+    let full = format!("until grep -qs . {FULL}; do sleep 0.2; done; ! grep over {FULL}");
+    stage.shell("a", &full, LIMIT)?;
+    Ok(job)
+}
+
+/// A process without rights has as many objects as it gets, and others get theirs.
+fn hoarder(stage: &Stage<'_>) -> Result<Outcome> {
+    /// A few less than there may be.
+    const MOST: u32 = 4000;
     for kind in ["qp", "cq", "srq", "mr", "ah"] {
-        let script = format!(
-            "sleep 1000 | /lab/share/verbs-exhaust --device {DEVICE} --local {local} \
-             --nobody --kind {kind} --most 4000 --hold > {FULL}"
-        );
-        stage.shell("a", &format!("rm -f {FULL}"), LIMIT)?;
-        let job = stage.start("a", &script, LIMIT)?;
-        let full = format!("until grep -qs full {FULL}; do sleep 0.2; done");
-        stage.shell("a", &full, LIMIT)?;
+        let job = hoard(stage, &format!("--kind {kind} --most {MOST}"))?;
         still_works(stage).with_context(|| format!("while somebody has every {kind}"))?;
         stage.kill(&job)?;
         stage.wait(&job, LIMIT)?;
     }
+    Ok(Outcome::Passed)
+}
+
+/// Makes the kernel let any allocation fail, silently, where it is told which.
+const MAY_FAIL: &str = "\
+mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
+for kind in failslab fail_page_alloc; do
+  cd /sys/kernel/debug/$kind || exit
+  echo N > ignore-gfp-wait && echo 0 > verbose && echo -1 > times || exit
+done
+[ -e min-order ] && echo 0 > min-order && echo N > ignore-gfp-highmem";
+
+/// Allocations did fail, and calls because of them.
+fn check_faults(report: &Value) -> Result<()> {
+    let steps = report["steps"].as_array().context("no steps")?;
+    for step in steps {
+        let none = step["allocations"].as_u64() == Some(0);
+        ensure!(
+            none || step["failed"].as_u64() > Some(0),
+            "no allocation failed: {step}"
+        );
+    }
+    ensure!(
+        steps.iter().any(|step| step["refused"].as_u64() > Some(0)),
+        "no call failed: {report}"
+    );
+    Ok(())
+}
+
+fn failing_verbs(stage: &Stage<'_>) -> Result<Outcome> {
+    let local = roce::address("a");
+    let script = format!(
+        "{MAY_FAIL}\n/lab/share/verbs-faults --device {DEVICE} --local {local} --seconds {PER_CALL} --json"
+    );
+    check_faults(&report(stage, "a", &script)?)?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+/// A rail that is taken away leaves its stream to the one whose making fails.
+fn failing_rails(stage: &Stage<'_>) -> Result<Outcome> {
+    // The path of the stream is looked up, too.
+    stage.allow_line("a", "is no USB4 stream device (ENOMEM)");
+    const RAIL: &str = "/sys/kernel/config/usb4_roce/rail0";
+    let script = format!(
+        "{MAY_FAIL}
+        stream=$(cat {RAIL}/stream) && rmdir {RAIL} && \
+        /lab/share/verbs-faults --stream $stream --seconds {PER_BIG_CALL} --json"
+    );
+    check_faults(&report(stage, "a", &script)?)?;
+    roce::use_rails(stage.instance(), 1)?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
+fn failing_module(stage: &Stage<'_>) -> Result<Outcome> {
+    // The kernel's own words for memory that it could not have. What is really wrong has a headline of its own.
+    for part in ["vmalloc error: ", "Call Trace:", "(error: -12"] {
+        stage.allow_line("a", part);
+    }
+    let script = format!(
+        "{MAY_FAIL}\n{}\n/lab/share/verbs-faults --module /lab/share/usb4_roce.ko --seconds {PER_BIG_CALL} --json",
+        roce::UNLOAD
+    );
+    check_faults(&report(stage, "a", &script)?)?;
+    stage.shell("b", roce::UNLOAD, LIMIT)?;
+    roce::start(stage.instance())?;
+    still_works(stage)?;
     Ok(Outcome::Passed)
 }

@@ -75,7 +75,7 @@ fn still_works(stage: &Stage<'_>) -> Result<()> {
 }
 
 /// Number of queue pairs of user processes on `host`.
-fn queue_pairs(stage: &Stage<'_>, host: &str) -> Result<usize> {
+pub fn queue_pairs(stage: &Stage<'_>, host: &str) -> Result<usize> {
     let script = format!("rdma resource show qp link {DEVICE} | grep -c ' pid ' || :");
     let count = stage.shell(host, &script, LIMIT)?;
     Ok(count.trim().parse()?)
@@ -154,7 +154,7 @@ fn killed_process(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 /// Where the rails are.
-const RAILS: &str = "/sys/kernel/config/usb4_roce";
+pub const RAILS: &str = "/sys/kernel/config/usb4_roce";
 
 /// The cable.
 const CABLE: &str = "c0";
