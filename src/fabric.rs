@@ -521,7 +521,7 @@ impl RailClient for Fabric {
             Body::Response(header) => Arrival::Response(header),
             Body::Ack(header) => Arrival::Ack(header),
             Body::Datagram => {
-                self.netdev.receive(payload);
+                self.netdev.receive(peer.host(), payload);
                 return Reception::Taken;
             }
             Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye => {

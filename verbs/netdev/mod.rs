@@ -232,11 +232,15 @@ impl Netdev {
         }
     }
 
-    /// Hands a frame from a peer to the network stack.
+    /// Hands a frame from the host `from` to the network stack.
     ///
-    /// A frame that is no Ethernet frame of an acceptable length, or comes while the interface is down or
-    /// memory is short, is dropped and counted.
-    pub fn receive(&self, frame: &[u8]) {
+    /// A frame that is no Ethernet frame of an acceptable length, says it is from another host that we know, or
+    /// comes while the interface is down or memory is short, is dropped and counted.
+    pub fn receive(&self, from: MacAddress, frame: &[u8]) {
+        if self.is_forged(from, frame) {
+            self.count_rx_dropped();
+            return;
+        }
         let dev = self.device.as_ptr();
         // SAFETY: The device is registered.
         let (running, mtu) = unsafe { (bindings::verbs_shim_netdev_running(dev), (*dev).mtu) };
@@ -280,6 +284,17 @@ impl Netdev {
     /// The C device, for the RDMA core, which takes a reference of its own.
     pub fn as_ptr(&self) -> NonNull<bindings::net_device> {
         self.device
+    }
+
+    /// Whether a frame of the host `from` has the address of another one. Addresses of no host may be anybody's: there
+    /// are bridges and virtual machines behind hosts.
+    fn is_forged(&self, from: MacAddress, frame: &[u8]) -> bool {
+        const SOURCE: core::ops::Range<usize> = ETH_ADDRESS..2 * ETH_ADDRESS;
+        let Some(source) = frame.get(SOURCE).and_then(|bytes| bytes.try_into().ok()) else {
+            return false;
+        };
+        let source = MacAddress(source);
+        source != from && self.shared.neighbours.with(source, |_| ()).is_some()
     }
 
     fn count_rx_dropped(&self) {
