@@ -23,6 +23,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-limits",
     "verbs-flow",
     "verbs-stress",
+    "verbs-victim",
     "verbs-placement",
     "uverbs-fuzz",
     "verbs-exhaust",

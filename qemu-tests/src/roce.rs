@@ -117,7 +117,7 @@ pub fn load(instance: &Instance, host: &str) -> Result<()> {
 }
 
 /// Gives the first `count` streams of a host to its loaded module, and the interface its address.
-fn connect(instance: &Instance, host: &str, count: usize) -> Result<()> {
+pub fn connect(instance: &Instance, host: &str, count: usize) -> Result<()> {
     instance
         .shell(host, &format!("set -- {count}\n{ADD_RAILS}"), LIMIT)
         .context("make the rails")?;

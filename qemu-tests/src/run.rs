@@ -249,6 +249,7 @@ impl<'a> Run<'a> {
             Subject::Module => {
                 let mut files = self.workbench.modules(suite.kernel)?.files()?;
                 files.extend(self.workbench.clients()?.files());
+                files.push(self.workbench.tools()?.hostile_peer.clone());
                 files
             }
             Subject::Package => vec![self.workbench.package()?.directory],

@@ -21,6 +21,7 @@ pub mod life;
 pub mod mesh;
 pub mod network;
 pub mod packaging;
+pub mod peer;
 pub mod plug;
 pub mod power;
 pub mod speed;
@@ -116,6 +117,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         stress::suite(),
         faults::checksum(),
         mesh::suite(),
+        peer::suite(),
         packaging::suite(),
         kunit::suite(),
         debug::suite(),
@@ -123,6 +125,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     ];
     if extent == Extent::Long {
         suites.push(hostile::failing_allocations());
+        suites.push(peer::debug());
     }
     suites.extend(speed::suites());
     suites

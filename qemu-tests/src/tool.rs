@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs of this workspace which the lab runs: the agent, the cable, and the meter.
+//! Programs of this workspace which the lab runs: the agent, the cable, the meter, and the hostile peer.
 //!
 //! They are linked statically: the agent runs in an initramfs, with nothing beside it.
 
@@ -24,6 +24,8 @@ pub struct Tools {
     pub cable: PathBuf,
     /// The meter.
     pub meter: PathBuf,
+    /// The hostile peer.
+    pub hostile_peer: PathBuf,
 }
 
 /// The checkout this lab was built from.
@@ -45,7 +47,7 @@ impl Tools {
             .current_dir(checkout()?)
             .args(["build", "--quiet", "--locked", "--release"])
             .args(["--package", "lab-agent", "--package", "usb4-cable"])
-            .args(["--package", "lab-meter"])
+            .args(["--package", "lab-meter", "--package", "hostile-peer"])
             .args(["--target", TARGET])
             .arg("--target-dir")
             .arg(target)
@@ -63,6 +65,7 @@ impl Tools {
             agent: directory.join("lab-agent"),
             cable: directory.join("usb4-cable"),
             meter: directory.join("lab-meter"),
+            hostile_peer: directory.join("hostile-peer"),
         })
     }
 }

@@ -61,6 +61,16 @@ pub struct PathOffer {
     mtu: Mtu,
 }
 
+impl PathOffer {
+    /// Of an end that has this address only.
+    pub fn of(gid: Gid, mtu: Mtu) -> Self {
+        Self {
+            gids: vec![gid],
+            mtu,
+        }
+    }
+}
+
 /// What a queue pair's peer has to know of it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct QpAddress {

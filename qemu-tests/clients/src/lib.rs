@@ -18,3 +18,4 @@ pub mod stress;
 pub mod uverbs;
 pub mod verbs;
 pub mod verify;
+pub mod victim;
