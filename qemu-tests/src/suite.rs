@@ -117,15 +117,15 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         stress::suite(),
         faults::checksum(),
         mesh::suite(),
-        peer::suite(),
+        peer::suite(extent),
         packaging::suite(),
         kunit::suite(),
-        debug::suite(),
+        debug::suite(extent),
         stress::on_debug(),
     ];
     if extent == Extent::Long {
         suites.push(hostile::failing_allocations());
-        suites.push(peer::debug());
+        suites.push(peer::debug(extent));
     }
     suites.extend(speed::suites());
     suites

@@ -8,6 +8,7 @@ use super::life;
 use super::verbs;
 use super::Suite;
 use super::Test;
+use crate::extent::Extent;
 use crate::kernel_tree::Kernel;
 
 /// CPUs of each host of the debug suites: where the checkers look, as much as possible is to happen at once.
@@ -16,25 +17,52 @@ const CPUS: u32 = 4;
 /// How much more time a test gets here.
 const SLOWNESS: u32 = 2;
 
-/// Traffic, bad weather, mistakes, ends in the middle of it, coming and going, over one cable.
-pub fn suite() -> Suite {
-    let life = life::suite();
-    let traffic = ["ping", "verify", "errors", "all-reduce"];
-    let ends = [
+/// What is chosen of other suites.
+struct Choice {
+    traffic: &'static [&'static str],
+    weather: &'static [&'static str],
+    ends: &'static [&'static str],
+}
+
+/// Traffic, mistakes, an end in the middle of it, coming and going.
+const SHORT: Choice = Choice {
+    traffic: &["verify", "errors"],
+    weather: &[],
+    ends: &["killed-process-leaves-nothing", "unload-and-load-again"],
+};
+
+/// Bad weather and a pulled cable, too.
+const LONG: Choice = Choice {
+    traffic: &["ping", "verify", "errors", "all-reduce"],
+    weather: &["everything-at-once"],
+    ends: &[
         "killed-process-leaves-nothing",
         "unplugged-with-queue-pairs-open",
         "unload-and-load-again",
-    ];
-    let mut tests = chosen(verbs::suite().tests, &traffic);
-    tests.extend(chosen(faults::suite().tests, &["everything-at-once"]));
-    tests.extend(chosen(life.tests, &ends));
+    ],
+};
+
+/// A lab with the debug kernel, one cable, and no tests yet.
+pub fn lab() -> Suite {
     Suite {
         name: "debug",
         kernel: Kernel::Debug,
         cpus: CPUS,
-        tests,
-        ..life
+        tests: Vec::new(),
+        ..life::suite()
     }
+}
+
+/// The suite.
+pub fn suite(extent: Extent) -> Suite {
+    let choice = match extent {
+        Extent::Short => SHORT,
+        Extent::Long => LONG,
+    };
+    let mut tests = chosen(verbs::suite().tests, choice.traffic);
+    tests.extend(chosen(faults::suite().tests, choice.weather));
+    tests.extend(chosen(life::suite().tests, choice.ends));
+    Suite { tests, ..lab() }
 }
 
 /// Those of `tests` with these names.

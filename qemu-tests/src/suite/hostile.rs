@@ -67,7 +67,7 @@ pub fn failing_allocations() -> Suite {
             test("of-rails", failing_rails),
             test("of-the-module", failing_module),
         ],
-        ..debug::suite()
+        ..debug::lab()
     }
 }
 

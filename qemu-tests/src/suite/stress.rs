@@ -58,7 +58,7 @@ pub fn on_debug() -> Suite {
     Suite {
         name: "stress-debug",
         tests: vec![test("races", races)],
-        ..debug::suite()
+        ..debug::lab()
     }
 }
 

@@ -392,7 +392,7 @@ fn quiet_when_done(
     const SIZE: usize = 256 << 10;
     const ROUNDS: u64 = 20;
     /// After so long, it was the last round.
-    const ENOUGH: Duration = Duration::from_secs(20);
+    const ENOUGH: Duration = Duration::from_secs(10);
     const WRITES: u64 = 16;
     /// 67 ms: nobody waits long for a peer that has been reset.
     const TIMEOUT: u8 = 14;
