@@ -121,9 +121,9 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         packaging::suite(),
         kunit::suite(),
         debug::suite(extent),
-        stress::on_debug(),
     ];
     if extent == Extent::Long {
+        suites.push(stress::on_debug());
         suites.push(hostile::failing_allocations());
         suites.push(peer::debug(extent));
     }

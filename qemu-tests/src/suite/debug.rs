@@ -24,14 +24,14 @@ struct Choice {
     ends: &'static [&'static str],
 }
 
-/// Traffic, mistakes, an end in the middle of it, coming and going.
+/// Traffic, mistakes, an end in the middle of it.
 const SHORT: Choice = Choice {
     traffic: &["verify", "errors"],
     weather: &[],
-    ends: &["killed-process-leaves-nothing", "unload-and-load-again"],
+    ends: &["killed-process-leaves-nothing"],
 };
 
-/// Bad weather and a pulled cable, too.
+/// Bad weather, a pulled cable, coming and going, too.
 const LONG: Choice = Choice {
     traffic: &["ping", "verify", "errors", "all-reduce"],
     weather: &["everything-at-once"],
