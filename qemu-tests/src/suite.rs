@@ -125,7 +125,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     if extent == Extent::Long {
         suites.push(stress::on_debug());
         suites.push(hostile::failing_allocations());
-        suites.push(peer::debug(extent));
+        suites.push(peer::on_debug(extent));
     }
     suites.extend(speed::suites());
     suites

@@ -12,7 +12,7 @@ use crate::extent::Extent;
 use crate::kernel_tree::Kernel;
 
 /// CPUs of each host of the debug suites: where the checkers look, as much as possible is to happen at once.
-const CPUS: u32 = 4;
+pub const CPUS: u32 = 4;
 
 /// How much more time a test gets here.
 const SLOWNESS: u32 = 2;

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::debug;
 use super::life;
+use super::life::still_works;
 use super::Outcome;
 use super::Suite;
 use super::Test;
 use crate::extent::Extent;
-use crate::programs::pingpong;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
@@ -87,18 +87,13 @@ fn spell(stage: &Stage<'_>) -> Duration {
     }
 }
 
-fn still_works(stage: &Stage<'_>) -> Result<()> {
-    const PORT: u16 = 18800;
-    pingpong("-n 100 -c", PORT).run(stage, "b", LIMIT)?;
-    Ok(())
-}
-
 /// Runs a program that reports in JSON.
 fn report(stage: &Stage<'_>, host: &str, script: &str) -> Result<Value> {
     let output = stage.shell(host, script, LIMIT)?;
     serde_json::from_str(&output).context("the report")
 }
 
+/// Anything is said to the device, beside traffic that is verified.
 fn random_arguments(stage: &Stage<'_>) -> Result<Outcome> {
     // Children write to descriptors of their parents.
     stage.allow_line(
@@ -121,6 +116,7 @@ fn random_arguments(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// All mapped queues are written over while they are in use, beside traffic that is verified.
 fn queues_written_over(stage: &Stage<'_>) -> Result<Outcome> {
     let traffic = Traffic::start(stage, "a", "b", "--late-receives 0")?;
     let seconds = spell(stage).as_secs();
@@ -194,10 +190,10 @@ fn available_memory(stage: &Stage<'_>, host: &str) -> Result<u64> {
     Ok(text.trim().parse::<u64>().context("MemAvailable")? * KIB)
 }
 
+/// As many objects of each kind as there may be, or thousands, twice.
 fn exhaustion(stage: &Stage<'_>) -> Result<Outcome> {
     let before = available_memory(stage, "a")?;
     let local = roce::address("a");
-    // Emulated kernels with checkers take long for tens of thousands.
     let script =
         format!("/lab/share/verbs-exhaust --device {DEVICE} --local {local} --most 6000 --json");
     let report = report(stage, "a", &script)?;
@@ -267,6 +263,7 @@ fn check_faults(report: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Allocations of verbs calls fail.
 fn failing_verbs(stage: &Stage<'_>) -> Result<Outcome> {
     let local = roce::address("a");
     let script = format!(
@@ -293,6 +290,7 @@ fn failing_rails(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// Allocations fail while the module is being loaded.
 fn failing_module(stage: &Stage<'_>) -> Result<Outcome> {
     // The kernel's own words for memory that it could not have. What is really wrong has a headline of its own.
     for part in ["vmalloc error: ", "Call Trace:", "(error: -12"] {

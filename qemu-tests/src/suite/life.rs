@@ -68,7 +68,7 @@ pub fn suite() -> Suite {
 }
 
 /// Checks that the two hosts can still talk.
-fn still_works(stage: &Stage<'_>) -> Result<()> {
+pub fn still_works(stage: &Stage<'_>) -> Result<()> {
     const PORT: u16 = 18600;
     pingpong("-n 100 -c", PORT).run(stage, "b", LIMIT)?;
     Ok(())

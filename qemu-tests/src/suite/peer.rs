@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::debug;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -27,9 +28,6 @@ use crate::stage::Stage;
 use crate::streams;
 use crate::traffic::Traffic;
 use crate::workbench::CPUS;
-
-/// CPUs of each host under the debug kernel, whose checkers take some of their time.
-const DEBUG_CPUS: u32 = 4;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -77,7 +75,7 @@ pub fn suite(extent: Extent) -> Suite {
 }
 
 /// The same on the debug kernel.
-pub fn debug(extent: Extent) -> Suite {
+pub fn on_debug(extent: Extent) -> Suite {
     with("peer-debug", Kernel::Debug, extent)
 }
 
@@ -114,7 +112,7 @@ fn with(name: &'static str, kernel: Kernel, extent: Extent) -> Suite {
         processor: CpuModel::Fast,
         cpus: match kernel {
             Kernel::Stock => CPUS,
-            Kernel::Debug => DEBUG_CPUS,
+            Kernel::Debug => debug::CPUS,
         },
         subject: Subject::Module,
         prepare,

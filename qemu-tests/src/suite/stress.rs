@@ -16,12 +16,12 @@ use serde_json::Value;
 use super::debug;
 use super::faults;
 use super::life::queue_pairs;
+use super::life::still_works;
 use super::life::RAILS;
 use super::Outcome;
 use super::Suite;
 use super::Test;
 use crate::extent::Extent;
-use crate::programs::pingpong;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
@@ -132,14 +132,12 @@ fn command(host: &str, peer: &str, seed: u32, time: Duration) -> String {
 
 /// Nothing is left of the processes, and hosts reach each other.
 fn as_before(stage: &Stage<'_>) -> Result<()> {
-    const PORT: u16 = 18700;
     roce::await_up(stage.instance())?;
     for host in ["a", "b"] {
         let left = queue_pairs(stage, host)?;
         ensure!(left == 0, "{host}: {left} queue pairs are left");
     }
-    pingpong("-n 100 -c", PORT).run(stage, "b", LIMIT)?;
-    Ok(())
+    still_works(stage)
 }
 
 fn races(stage: &Stage<'_>) -> Result<Outcome> {

@@ -14,6 +14,7 @@ use crate::uverbs::Handle;
 use crate::uverbs::Mapping;
 use crate::uverbs::QpPlan;
 use crate::uverbs::Session;
+use crate::uverbs::FULL_ACCESS;
 
 /// What there can be many of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -69,8 +70,6 @@ pub struct Hoard {
 
 /// A page: what regions are made of.
 const PAGE: u64 = 4096;
-/// Local write, remote write, remote read.
-const FULL_ACCESS: u32 = 7;
 
 impl Hoard {
     /// An empty one; queues are to be of that depth.

@@ -21,6 +21,7 @@ use crate::uverbs::Queue;
 use crate::uverbs::Region;
 use crate::uverbs::Reregistration;
 use crate::uverbs::Session;
+use crate::uverbs::FULL_ACCESS;
 
 /// Something that is set up.
 pub struct Step<'s> {
@@ -32,8 +33,6 @@ pub struct Step<'s> {
     pub undo: Box<dyn FnMut() -> nix::Result<()> + 's>,
 }
 
-/// Local write, remote write, remote read.
-const FULL_ACCESS: u32 = 7;
 /// Bytes of regions: more pages than one list of them has room for.
 const MEMORY: usize = 8 << 20;
 /// Depth of queues.

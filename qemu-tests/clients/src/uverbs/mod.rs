@@ -32,3 +32,4 @@ pub use session::QpState;
 pub use session::Region;
 pub use session::Reregistration;
 pub use session::Session;
+pub use session::FULL_ACCESS;

@@ -27,6 +27,9 @@ pub struct Region {
     pub key: u32,
 }
 
+/// Local write, remote write, remote read (`enum ib_uverbs_access_flags`).
+pub const FULL_ACCESS: u32 = 7;
+
 /// A new completion queue.
 #[derive(Clone, Copy, Debug)]
 pub struct NewCq {

@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::endpoint::Device;
 use crate::endpoint::PathOffer;
 use crate::verbs::Buffer;
+use crate::verbs::Completion;
 use crate::verbs::Cq;
 use crate::verbs::Gid;
 use crate::verbs::Pd;
@@ -158,15 +159,7 @@ pub fn run(device: &Device, job: &Job) -> Result<Tally> {
         for connection in &mut connections {
             connection.fill(&zones, &mut tally)?;
         }
-        found.clear();
-        cq.poll(&mut found, DEPTH)?;
-        for completion in &found {
-            let connection = connections
-                .iter_mut()
-                .find(|connection| connection.qpn() == completion.qpn)
-                .with_context(|| format!("a completion of no queue pair: {completion:?}"))?;
-            connection.complete(completion, &mut tally)?;
-        }
+        take(&cq, &mut found, &mut connections, &mut tally)?;
         for connection in &mut connections {
             connection.settle(job.limit, &mut tally)?;
         }
@@ -191,6 +184,25 @@ pub fn run(device: &Device, job: &Job) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Takes what has completed, as far as `found` has room, and tells the queue pairs.
+fn take(
+    cq: &Cq<'_>,
+    found: &mut Vec<Completion>,
+    connections: &mut [Connection<'_>],
+    tally: &mut Tally,
+) -> Result<()> {
+    found.clear();
+    cq.poll(found, DEPTH)?;
+    for completion in &*found {
+        let connection = connections
+            .iter_mut()
+            .find(|connection| connection.qpn() == completion.qpn)
+            .with_context(|| format!("a completion of no queue pair: {completion:?}"))?;
+        connection.complete(completion, tally)?;
+    }
+    Ok(())
+}
+
 /// Fails all queue pairs; everything that was posted must complete.
 fn end(
     connections: &mut [Connection<'_>],
@@ -208,15 +220,7 @@ fn end(
             Instant::now() < deadline,
             "requests of queue pairs in the error state do not complete"
         );
-        found.clear();
-        cq.poll(&mut found, DEPTH)?;
-        for completion in &found {
-            let connection = connections
-                .iter_mut()
-                .find(|connection| connection.qpn() == completion.qpn)
-                .with_context(|| format!("a completion of no queue pair: {completion:?}"))?;
-            connection.complete(completion, tally)?;
-        }
+        take(cq, &mut found, connections, tally)?;
         thread::sleep(PAUSE);
     }
     Ok(())
