@@ -212,11 +212,11 @@ proptest! {
 
     #[test]
     fn another_session_s_header_is_refused(header in header(), algorithm in algorithm()) {
-        let bytes = header.encode::<HostHash>(seed(7, algorithm));
-        prop_assert_eq!(
-            Header::decode::<HostHash>(&bytes, seed(8, algorithm)),
-            Err(FrameError::Checksum)
-        );
+        let mut bytes = header.encode::<HostHash>(seed(7, algorithm));
+        let other = seed(8, algorithm);
+        prop_assert_eq!(Header::decode::<HostHash>(&bytes, other), Err(FrameError::SyncWord));
+        bytes[0..4].copy_from_slice(&other.sync_word().to_le_bytes());
+        prop_assert_eq!(Header::decode::<HostHash>(&bytes, other), Err(FrameError::Checksum));
     }
 
     /// A peer that knows the session's seed can sign anything: what comes out is in range all the same.
@@ -229,7 +229,7 @@ proptest! {
         small in any::<bool>(),
         algorithm in algorithm(),
     ) {
-        bytes[0..4].copy_from_slice(&0x4534_5255u32.to_le_bytes());
+        bytes[0..4].copy_from_slice(&seed(7, algorithm).sync_word().to_le_bytes());
         bytes[16] = kind;
         bytes[17] = opcode;
         bytes[18..20].copy_from_slice(&flags.to_le_bytes());
@@ -300,6 +300,28 @@ proptest! {
         let hello = Hello::decode(&bytes).unwrap();
         prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         prop_assert!(!hello.identity.name().contains(char::is_control));
+    }
+}
+
+#[test]
+fn the_checksum_alone_makes_no_header_of_a_session() {
+    for algorithm in [Algorithm::Xxh64, Algorithm::Crc32c] {
+        let seed = seed(7, algorithm);
+        let header = Header {
+            seq: RailSeq(1),
+            ack: RailSeq(1),
+            payload_len: 0,
+            payload_checksum: 0,
+            body: Body::Goodbye,
+        };
+        let mut bytes = header.encode::<HostHash>(seed);
+        assert_eq!(Header::decode::<HostHash>(&bytes, seed), Ok(header));
+        // What everybody knows, who tries all checksums.
+        bytes[0..4].copy_from_slice(&Seed::HANDSHAKE.sync_word().to_le_bytes());
+        assert_eq!(
+            Header::decode::<HostHash>(&bytes, seed),
+            Err(FrameError::SyncWord)
+        );
     }
 }
 

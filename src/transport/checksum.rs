@@ -46,12 +46,15 @@ impl Algorithm {
     }
 }
 
-/// Key of all checksums of one session, known only to its two ends, and what they are.
+/// Key of all checksums of one session, known only to its two ends, and what they are; and the word that its headers begin
+/// with.
 ///
 /// It keeps frames of an earlier session, and headers forged inside a payload, from being taken
-/// for frames.
+/// for frames. A checksum has 32 bits, so few that a process can try them all in minutes; to hit the word as well it would
+/// need longer than cables last.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Seed {
+    sync_word: u32,
     key: u64,
     algorithm: Algorithm,
 }
@@ -59,6 +62,8 @@ pub struct Seed {
 impl Seed {
     /// The seed of frames that are exchanged before a session exists: the handshake's.
     pub const HANDSHAKE: Self = Self {
+        // "UR4E"
+        sync_word: 0x4534_5255,
         key: 0x5542_3452,
         algorithm: Algorithm::Xxh64,
     };
@@ -73,10 +78,18 @@ impl Seed {
         let mut ids = [0; 16];
         ids[..8].copy_from_slice(&low.to_le_bytes());
         ids[8..].copy_from_slice(&high.to_le_bytes());
+        let key = C::xxh64(Self::HANDSHAKE.key, &ids);
         Self {
-            key: C::xxh64(Self::HANDSHAKE.key, &ids),
+            // Of the key's halves that which no CRC-32C begins with.
+            sync_word: (key >> 32) as u32,
+            key,
             algorithm,
         }
+    }
+
+    /// The first word of every header.
+    pub const fn sync_word(self) -> u32 {
+        self.sync_word
     }
 
     /// What the checksums are.

@@ -29,9 +29,6 @@ pub const SMALL_PAYLOAD: u32 = (STREAM_FRAME - HEADER_LEN) as u32;
 /// Largest payload of any frame: header and payload are 16 full frames of the stream.
 pub const MAX_PAYLOAD: u32 = (16 * STREAM_FRAME - HEADER_LEN) as u32;
 
-/// First word of every header.
-const MAGIC: u32 = 0x4534_5255;
-
 /// Where the checksummed part of a header begins.
 const CHECKSUM_START: usize = 8;
 
@@ -225,8 +222,8 @@ pub struct Header {
 pub enum FrameError {
     /// Fewer than 64 bytes.
     Short,
-    /// The first word is wrong.
-    Magic,
+    /// The first word is not that of the session.
+    SyncWord,
     /// The checksum is wrong.
     Checksum,
     /// The checksum is right, but a field has a value that is not defined.
@@ -273,9 +270,9 @@ struct Raw {
 }
 
 impl Raw {
+    /// All but the first two words, which depend on the session.
     fn write(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
-        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[8..12].copy_from_slice(&self.seq.to_le_bytes());
         out[12..16].copy_from_slice(&self.ack.to_le_bytes());
         out[16] = self.kind;
@@ -319,9 +316,10 @@ impl Raw {
 }
 
 impl Header {
-    /// Encodes the header; the checksum is computed from `seed`.
+    /// Encodes the header for the session with this seed.
     pub fn encode<C: Checksum>(&self, seed: Seed) -> [u8; HEADER_LEN] {
         let mut bytes = self.to_raw().write();
+        bytes[0..4].copy_from_slice(&seed.sync_word().to_le_bytes());
         let checksum = seed.checksum::<C>(&bytes[CHECKSUM_START..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -337,8 +335,8 @@ impl Header {
             .get(..HEADER_LEN)
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or(FrameError::Short)?;
-        if bytes[0..4] != MAGIC.to_le_bytes() {
-            return Err(FrameError::Magic);
+        if bytes[0..4] != seed.sync_word().to_le_bytes() {
+            return Err(FrameError::SyncWord);
         }
         let checksum = seed.checksum::<C>(&bytes[CHECKSUM_START..]);
         if bytes[4..8] != checksum.to_le_bytes() {

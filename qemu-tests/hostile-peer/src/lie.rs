@@ -15,9 +15,6 @@ use usb4_roce::transport::ids::RailSeq;
 use crate::checksum::HostHash;
 use crate::target::Victim;
 
-/// First word of every header.
-const MAGIC: u32 = 0x4534_5255;
-
 /// A field of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -133,7 +130,7 @@ impl Lie {
 
     /// Signs the header: its checksum is right.
     pub fn sign(&mut self, seed: Seed) {
-        self.0[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        self.0[0..4].copy_from_slice(&seed.sync_word().to_le_bytes());
         let checksum = seed.checksum::<HostHash>(&self.0[8..]);
         self.0[4..8].copy_from_slice(&checksum.to_le_bytes());
     }
@@ -249,7 +246,7 @@ pub fn noise(rng: &mut ChaCha8Rng, len: usize) -> Vec<u8> {
     rng.fill(bytes.as_mut_slice());
     for unit in bytes.chunks_mut(HEADER_LEN) {
         if unit.len() == HEADER_LEN && rng.random_ratio(1, 4) {
-            unit[..4].copy_from_slice(&MAGIC.to_le_bytes());
+            unit[..4].copy_from_slice(&Seed::HANDSHAKE.sync_word().to_le_bytes());
         }
     }
     bytes

@@ -3,7 +3,7 @@
 //! Finds frames in the bytes of a stream, and checks them before anyone else sees them.
 //!
 //! The bytes are not to be trusted: frames of the stream get lost or damaged, and payloads are written by processes, which may
-//! imitate what they like. What they cannot imitate is the checksum of a session, whose seed they do not know. The handshake's seed
+//! imitate what they like. What they cannot imitate is the headers of a session, whose seed they do not know. The handshake's seed
 //! is known to everyone. So a hello counts only where a frame may begin; inside a payload nothing does but a header of the session.
 
 use core::ops::Range;
@@ -215,7 +215,7 @@ fn decode_header<C: Checksum>(
                 body: Body::Hello, ..
             }) => return Err(FrameError::Field),
             Ok(header) => return Ok((header, seed)),
-            Err(FrameError::Checksum) => {}
+            Err(FrameError::SyncWord | FrameError::Checksum) => {}
             Err(error) => return Err(error),
         }
     }

@@ -7,7 +7,7 @@ use super::super::ids::RailSeq;
 use super::super::limits::Limits;
 
 /// Version of the protocol. Both ends must speak the same.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// Length of a hello on the wire.
 pub const HELLO_LEN: usize = 128;

@@ -12,11 +12,9 @@ use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
 
 use super::checksum::HostHash;
 
-const MAGIC: u32 = 0x4534_5255;
-
-/// Makes any bytes pass for a header as far as magic and checksum go.
+/// Makes any bytes pass for a header as far as sync word and checksum go.
 pub fn sign(bytes: &mut [u8; HEADER_LEN], seed: Seed) {
-    bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+    bytes[0..4].copy_from_slice(&seed.sync_word().to_le_bytes());
     let checksum = seed.checksum::<HostHash>(&bytes[8..]);
     bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
 }
