@@ -20,6 +20,7 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::rail::deframer::Deframer;
 use usb4_roce::transport::rail::deframer::Found;
+use usb4_roce::transport::rail::endpoint::Answers;
 use usb4_roce::transport::rail::endpoint::HelloEffect;
 use usb4_roce::transport::rail::endpoint::Incoming;
 use usb4_roce::transport::rail::endpoint::RailEndpoint;
@@ -158,6 +159,33 @@ fn the_loss_of_the_last_frame_is_noticed_by_a_nudge() {
     assert_eq!(rail.handed_back, [0, 0]);
     rail.run(Duration::from_millis(2));
     assert_eq!(rail.handed_back, [1, 0]);
+}
+
+#[test]
+fn damage_is_asked_about_at_once() {
+    let mut rail = Rail::new();
+    let seed = rail.ends[0].seed().unwrap();
+    let checksum = seed.checksum::<HostHash>(&[]);
+    let header = rail.ends[0]
+        .stamp(Body::Datagram, 0, checksum, InFlight::Datagram, rail.now)
+        .unwrap();
+    let mut bytes = header.encode::<HostHash>(seed);
+    bytes[20] ^= 1;
+    rail.carry(1, &bytes);
+    rail.run(Duration::from_millis(6));
+    assert_eq!(rail.handed_back, [1, 0]);
+}
+
+#[test]
+fn an_idle_peer_is_not_suspected_when_something_is_sent() {
+    let mut rail = Rail::new();
+    // Shortly before it would say something by itself.
+    rail.run(Duration::from_millis(900));
+    rail.lose[1] = 1;
+    rail.send(0);
+    assert_eq!(rail.ends[0].answers(rail.now), Answers::Come);
+    let later = rail.now.after(Duration::from_millis(400));
+    assert_eq!(rail.ends[0].answers(later), Answers::Missing);
 }
 
 #[test]

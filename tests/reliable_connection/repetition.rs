@@ -27,6 +27,7 @@ use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::CompletionStatus::Success;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::AckTimeout;
+use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
 
 /// An acknowledgement of the pair's responder that processed nothing yet.
@@ -242,4 +243,65 @@ fn repetition_over_one_rail_changes_over_when_that_is_gone() {
     assert!(pair.pull().is_some());
     assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
     assert!(pair.requester.has_work(rail(1), pair.now, &FirstIsGone));
+}
+
+/// A pair whose timer never helps: a small WRITE has been delivered, and was not to be acknowledged; of the longer one behind it,
+/// whose segments are given, the last has been.
+fn delivered_before_a_longer_one() -> (Pair, [(RailSeq, Psn); 2]) {
+    let mut pair = Pair::with(|config| config.timeout = AckTimeout::new(0));
+    pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
+    pair.post(Opcode::Write, 3 * SMALL_PAYLOAD);
+    let [small, first, second, last] = pair.pull_all()[..] else {
+        panic!();
+    };
+    assert!(!small.flags.contains(SegmentFlags::ACK_REQUEST));
+    pair.deliver(&small);
+    pair.deliver(&last);
+    let seq = |before_last| RailSeq(pair.seq - 2 - before_last);
+    let lost = [(seq(2), first.psn), (seq(1), second.psn)];
+    (pair, lost)
+}
+
+/// The longer message fails when it is to be sent again: its memory is gone.
+fn fail_when_sent_again(pair: &mut Pair) {
+    let again = pair
+        .requester
+        .next_segment(rail(0), RailSeq(pair.seq), pair.now, &SETTLED)
+        .unwrap();
+    pair.requester
+        .fail_message(again.source.slot, CompletionStatus::LocalProtectionError);
+    pair.exchange();
+    assert_eq!(
+        pair.completions(),
+        [(0, Success), (1, CompletionStatus::LocalProtectionError)]
+    );
+}
+
+#[test]
+fn what_was_delivered_before_a_message_that_fails_is_asked_for() {
+    let (mut pair, [(seq, psn), _]) = delivered_before_a_longer_one();
+    pair.requester.on_lost(psn, rail(0), seq);
+    fail_when_sent_again(&mut pair);
+}
+
+#[test]
+fn the_rest_of_a_message_that_fails_is_in_nobody_s_way() {
+    let (mut pair, lost) = delivered_before_a_longer_one();
+    for (seq, psn) in lost {
+        pair.requester.on_lost(psn, rail(0), seq);
+    }
+    fail_when_sent_again(&mut pair);
+}
+
+#[test]
+fn a_peer_that_owes_nothing_costs_no_retries() {
+    let mut pair = Pair::with(|config| config.retry = RetryLimit::from_retry_count(0));
+    pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
+    pair.post(Opcode::Write, 8);
+    let first = pair.pull().unwrap();
+    pair.deliver(&first);
+    // The other has to take the same rail, which has no room for long.
+    pair.wait(Duration::from_millis(1_000));
+    pair.exchange();
+    assert_eq!(pair.completions(), [(0, Success), (1, Success)]);
 }

@@ -536,9 +536,9 @@ impl<S: Storage> RailEndpoint<S> {
 
     /// Whether the peer answers.
     pub fn answers(&self, now: Instant) -> Answers {
+        // Not by when it was heard last: an idle peer says little, and answers all the same.
         let missing = self.open.as_ref().is_some_and(|open| {
-            let heard_at = open.heard_at.min(open.waiting_since);
-            !self.tx.is_idle() && now.since(heard_at) >= SUSPECT_AFTER
+            !self.tx.is_idle() && now.since(open.waiting_since) >= SUSPECT_AFTER
         });
         if missing {
             Answers::Missing

@@ -637,6 +637,9 @@ impl<S: Storage> Requester<S> {
     /// The message with running number `message` fails with `status`, unless an earlier one does.
     fn fail(&mut self, message: u32, status: CompletionStatus) {
         let failure = Failure { message, status };
+        // The segment that asked for an acknowledgement of what is before the failed message may be one of that message,
+        // and the responder may never get to it.
+        self.ack_requested = self.una;
         match self.state {
             State::Running => self.state = State::Failing(failure),
             State::Failing(known) => {

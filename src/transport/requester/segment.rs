@@ -190,11 +190,15 @@ impl<S: Storage> Requester<S> {
         if let Some(number) = self.due_reread() {
             return Some(Candidate::Reread(number));
         }
-        if let Some(psn) = self.resend.first_from(self.una) {
-            let number = self.segments.at(psn.get()).message;
-            let may_go = self.may_send(number)
-                && (!self.is_ordered(self.messages.at(number))
-                    || self.all_before_on(psn, rail, rails));
+        let again = self
+            .resend
+            .first_from(self.una)
+            .map(|psn| (psn, self.segments.at(psn.get()).message))
+            // What is to be sent again of a message that fails is not in the way of those before it.
+            .filter(|&(_, number)| self.may_send(number));
+        if let Some((psn, number)) = again {
+            let may_go =
+                !self.is_ordered(self.messages.at(number)) || self.all_before_on(psn, rail, rails);
             return may_go.then_some(Candidate::Resend(psn));
         }
         if self.may_admit(rail, rails) {

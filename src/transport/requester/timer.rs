@@ -109,10 +109,9 @@ impl<S: Storage> Requester<S> {
     }
 
     /// Whether nothing but a free rail is waited for: rails are up, and nothing has been sent that is
-    /// not answered.
+    /// not answered, or that an answer was asked for.
     fn is_only_queued(&self, rails: &impl Rails) -> bool {
-        self.sent == 0
-            && self.reads_outstanding() == 0
-            && rails.reachability() == Reachability::Reachable
+        let is_owed = self.sent > 0 && self.una.is_before(self.ack_requested);
+        !is_owed && self.reads_outstanding() == 0 && rails.reachability() == Reachability::Reachable
     }
 }
