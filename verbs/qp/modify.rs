@@ -11,6 +11,7 @@ use super::super::rdma::QpType;
 use super::super::rdma::Transition;
 use super::super::route::Urgency;
 use super::attributes::Attributes;
+use super::attributes::DrainedEvent;
 use super::Agreement;
 use super::EarlyRequest;
 use super::QueuePair;
@@ -50,8 +51,8 @@ impl QueuePair {
             (state.state, state.attributes)
         };
         change.transition(now, QpType::Rc)?;
-        let attributes = attributes.with(change)?;
-        let route = match (change.path(), attributes.host()) {
+        let host = attributes.with(change)?.host();
+        let route = match (change.path(), host) {
             (Some(_), Some(host)) => Some(self.router.route(host)?),
             (Some(_) | None, _) => None,
         };
@@ -63,14 +64,18 @@ impl QueuePair {
         let now = clock::now();
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        // The QP may have failed meanwhile.
+        // The QP may have failed meanwhile, or its send queue may have drained.
         let transition = change.transition(state.state, QpType::Rc)?;
+        let attributes = state.attributes.with(change)?;
         let (farewell, old_route) = match (transition.to, route) {
             (QpState::Reset, _) => (
                 Farewell::take(&mut state.requester, &mut state.responder),
                 state.route.replace(self, None),
             ),
-            (_, Some(route)) => (None, state.route.replace(self, Some(route))),
+            (_, Some(route)) => {
+                state.agreement = Agreement::Pending;
+                (None, state.route.replace(self, Some(route)))
+            }
             (_, None) => (None, None),
         };
         state.attributes = attributes;
@@ -94,6 +99,9 @@ impl QueuePair {
             QpState::Err => self.fail(state),
             QpState::Init | QpState::Sqe => state.state = to,
             QpState::Sqd => {
+                if from == QpState::Sqd {
+                    Self::tune(state);
+                }
                 state.requester.drain();
                 state.state = to;
             }
@@ -109,22 +117,36 @@ impl QueuePair {
                 state.state = to;
             }
             QpState::Rts => {
-                let config = self.requester_config(&state.attributes);
                 if from == QpState::Rtr {
+                    let config = self.requester_config(&state.attributes);
                     state.requester.start(config);
-                    state.agreement = Agreement::Pending;
-                } else {
-                    state
-                        .requester
-                        .set_timing(config.timeout, config.retry, config.rnr_retry);
-                    state.requester.resume(now);
                 }
-                state
-                    .responder
-                    .set_rnr_timer(RnrTimer::new(state.attributes.min_rnr_timer));
+                Self::tune(state);
+                state.requester.resume(now);
+                // Whoever does not wait until the queue has drained is not told that it has.
+                state.attributes.drained_event = DrainedEvent::Unwanted;
                 state.state = to;
             }
         }
+    }
+
+    /// Has the attributes that a connected QP may change take effect.
+    fn tune(state: &mut State) {
+        let attributes = &state.attributes;
+        state.requester.set_timing(
+            AckTimeout::new(attributes.timeout),
+            RetryLimit::from_retry_count(attributes.retry_count),
+            RetryLimit::from_rnr_retry(attributes.rnr_retry),
+        );
+        state.requester.set_max_rd_atomic(attributes.max_rd_atomic);
+        state
+            .responder
+            .set_rnr_timer(RnrTimer::new(attributes.min_rnr_timer));
+        state
+            .responder
+            .set_max_dest_rd_atomic(attributes.max_dest_rd_atomic);
+        // What the peer can take bounds some of that.
+        state.agreement = Agreement::Pending;
     }
 
     /// Forgets everything but what the QP was created with.

@@ -428,7 +428,8 @@ impl<S: Storage> Requester<S> {
     }
 
     /// The peer's limits are known: from now on neither they nor our own are exceeded. To be called
-    /// before the first segment is asked for; a peer does not change its limits while it has queue pairs.
+    /// before the first segment is asked for, and again when [`Self::set_max_rd_atomic`] has been called or the peer is
+    /// another one.
     pub fn agree(&mut self, peer: &Limits) {
         let window = u32::from(peer.window).clamp(1, self.window);
         self.window = power_of_two_up_to(window);
@@ -473,6 +474,12 @@ impl<S: Storage> Requester<S> {
         self.config.rnr_retry = rnr_retry;
         self.retry_left = retry;
         self.rnr_retry_left = rnr_retry;
+    }
+
+    /// Changes how many READs may be outstanding, as may be done in state SQD: at most as many as the table has entries for.
+    /// Afterwards call [`Self::agree`] again.
+    pub fn set_max_rd_atomic(&mut self, max_rd_atomic: u8) {
+        self.config.max_rd_atomic = max_rd_atomic;
     }
 
     /// Posts a request. After a failure it will be flushed.

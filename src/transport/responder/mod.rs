@@ -328,6 +328,12 @@ impl<S: Storage> Responder<S> {
         self.config.rnr_timer = rnr_timer;
     }
 
+    /// Changes how many READs the peer may have outstanding, as may be done in state SQD: at most as many as the table has
+    /// entries for.
+    pub fn set_max_dest_rd_atomic(&mut self, max_dest_rd_atomic: u8) {
+        self.config.max_dest_rd_atomic = max_dest_rd_atomic;
+    }
+
     /// Segments arrived before the queue pair was connected and had to be dropped: makes the peer send
     /// them again now rather than after its timeout. Harmless if there were none.
     pub fn announce_ready(&mut self) {

@@ -92,6 +92,8 @@ pub struct EndConfig {
     pub inline: u32,
     /// Elements in a send request.
     pub send_sge: u32,
+    /// As [`Tuning::rd_atomic`].
+    pub rd_atomic: u8,
 }
 
 impl Default for EndConfig {
@@ -110,6 +112,7 @@ impl Default for EndConfig {
             posting: Posting::Lists,
             inline: 0,
             send_sge: 1,
+            rd_atomic: 1,
         }
     }
 }
@@ -194,7 +197,7 @@ pub fn with_end(
         retry_cnt: config.retry_cnt,
         rnr_retry: config.rnr_retry,
         min_rnr_timer: 12,
-        rd_atomic: 1,
+        rd_atomic: config.rd_atomic,
     };
     endpoint::connect(&qp, env.path, &tuning, FIRST_PSN, theirs.qp)?;
     peer.barrier("connected")?;

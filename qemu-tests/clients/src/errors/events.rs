@@ -47,6 +47,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         cq_overflow(),
         cq_overflow_ends_qp(),
+        cq_overflow_by_receives_ends_qp(),
         srq_limit(),
         last_wqe_reached(),
         last_wqe_reached_in_init(),
@@ -119,6 +120,48 @@ fn cq_overflow_ends_qp() -> Case {
                 end.expect_state(QpState::Err)?;
                 for id in 0..room as u64 {
                     end.expect(id, &[Status::SUCCESS])?;
+                }
+            }
+            peer.barrier("overflowed")?;
+            Ok(Outcome::Pass)
+        })
+    })
+}
+
+/// Nor is that of a receive.
+fn cq_overflow_by_receives_ends_qp() -> Case {
+    Case::new("cq_overflow_by_receives_ends_qp", |env, peer| {
+        let config = EndConfig {
+            recv_wr: 256,
+            send_wr: 256,
+            cq_depth: match env.side {
+                Side::Server => 4,
+                Side::Client => 256,
+            },
+            ..EndConfig::default()
+        };
+        with_end(env, peer, &config, |end, peer| {
+            let sges = [end.mr.sge(0..64)];
+            match env.side {
+                Side::Server => {
+                    let room = end.cq.depth() as u64;
+                    peer.exchange(&room)?;
+                    for id in 0..room + 2 {
+                        end.post_recv(id, &sges)?;
+                    }
+                    peer.barrier("posted")?;
+                    expect_event(env, EventKind::QP_FATAL, Subject::Qp(end.qp.qpn()))?;
+                    end.expect_state(QpState::Err)?;
+                    for id in 0..room {
+                        end.expect(id, &[Status::SUCCESS])?;
+                    }
+                }
+                Side::Client => {
+                    let room: u64 = peer.exchange(&0u64)?;
+                    peer.barrier("posted")?;
+                    for id in 0..room + 2 {
+                        end.qp.post_send(&[request(id, SEND, &sges)])?;
+                    }
                 }
             }
             peer.barrier("overflowed")?;

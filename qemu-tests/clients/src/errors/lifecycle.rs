@@ -65,6 +65,7 @@ pub fn cases() -> Vec<Case> {
         reset_and_reuse(),
         query_tells_next_psns(),
         sqd_drains(),
+        sqd_changes_reads(),
         destroy_with_work_in_flight(),
         remote_dereg_in_flight(),
         local_dereg_in_flight(),
@@ -293,6 +294,65 @@ fn sqd_drains() -> Case {
                 }
             }
             peer.barrier("done")?;
+            Ok(Outcome::Pass)
+        })
+    })
+}
+
+/// What may be changed in SQD takes effect: how many READs may be outstanding, at who sends them and at who answers.
+fn sqd_changes_reads() -> Case {
+    /// How many READs the peer may have outstanding, first and afterwards.
+    const FEW: u8 = 1;
+    const MANY: u8 = IN_FLIGHT as u8;
+    Case::new("sqd_changes_reads", |env, peer| {
+        let config = EndConfig {
+            rd_atomic: match env.side {
+                Side::Server => FEW,
+                Side::Client => MANY,
+            },
+            ..large()
+        };
+        with_end(env, peer, &config, |end, peer| {
+            let change = |attr: QpAttr| -> Result<()> {
+                end.qp.modify(QpAttr::to_state(QpState::Sqd))?;
+                end.qp.modify(QpAttr {
+                    state: Some(QpState::Sqd),
+                    ..attr
+                })?;
+                Ok(end.qp.modify(QpAttr::to_state(QpState::Rts))?)
+            };
+            let allow = |count| {
+                change(QpAttr {
+                    max_dest_rd_atomic: Some(count),
+                    ..QpAttr::default()
+                })
+            };
+            let begin = |count| {
+                change(QpAttr {
+                    max_rd_atomic: Some(count),
+                    ..QpAttr::default()
+                })
+            };
+            for count in [MANY, FEW] {
+                match env.side {
+                    Side::Server => allow(count)?,
+                    Side::Client => begin(count)?,
+                }
+                peer.barrier("changed")?;
+                if env.side == Side::Client {
+                    let sges = [end.mr.sge(0..LARGE)];
+                    for id in 0..IN_FLIGHT {
+                        let read = Operation::Read {
+                            remote: end.peer_memory,
+                        };
+                        end.qp.post_send(&[request(id, read, &sges)])?;
+                    }
+                    for id in 0..IN_FLIGHT {
+                        end.expect(id, &[Status::SUCCESS])?;
+                    }
+                }
+                peer.barrier("read")?;
+            }
             Ok(Outcome::Pass)
         })
     })

@@ -3,6 +3,8 @@
 //! State transitions that must be refused, and requests posted in the wrong state
 //! (ibv_modify_qp(3), IBTA vol. 1, 10.3.1 and 11.2.5).
 
+use std::net::Ipv6Addr;
+
 use anyhow::ensure;
 use anyhow::Context as _;
 use anyhow::Result;
@@ -15,9 +17,11 @@ use crate::endpoint::RNR_RETRY_FOREVER;
 use crate::verbs::Access;
 use crate::verbs::Buffer;
 use crate::verbs::Cq;
+use crate::verbs::Gid;
 use crate::verbs::GidIndex;
 use crate::verbs::Mr;
 use crate::verbs::Operation;
+use crate::verbs::PathMigration;
 use crate::verbs::Payload;
 use crate::verbs::Pd;
 use crate::verbs::PortNum;
@@ -97,6 +101,14 @@ pub fn cases() -> Vec<Case> {
                 }
             })
         }),
+        Case::local("rtr_group_address", |env| {
+            bad_rtr(env, |attr| {
+                if let Some(address) = &mut attr.address {
+                    // All hosts of the link (RFC 4291).
+                    address.dgid = Gid(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets());
+                }
+            })
+        }),
         Case::local("rtr_too_many_dest_rd_atomic", |env| {
             if env.device.limits.max_qp_rd_atom == u8::MAX {
                 return Ok(Outcome::Skip("any number is allowed".into()));
@@ -108,6 +120,11 @@ pub fn cases() -> Vec<Case> {
                 return Ok(Outcome::Skip("any number is allowed".into()));
             }
             bad_rts(env, |attr| attr.max_rd_atomic = Some(u8::MAX))
+        }),
+        Case::local("rts_migration_armed", |env| {
+            bad_rts(env, |attr| {
+                attr.path_migration = Some(PathMigration::Rearm);
+            })
         }),
         Case::local("rts_without_psn", |env| {
             bad_rts(env, |attr| attr.sq_psn = None)

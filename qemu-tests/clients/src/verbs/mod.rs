@@ -66,6 +66,7 @@ pub use qp::QpInit;
 pub use qp::QpReport;
 pub use qp_attr::AddressVector;
 pub use qp_attr::Mtu;
+pub use qp_attr::PathMigration;
 pub use qp_attr::QpAttr;
 pub use qp_attr::QpState;
 pub use srq::Srq;

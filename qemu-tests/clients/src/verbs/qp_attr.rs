@@ -91,6 +91,13 @@ pub struct AddressVector {
     pub port: PortNum,
 }
 
+/// How far a connection is on the way to another path (IBTA vol. 1, 17.2.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathMigration {
+    /// It may go there once both ends are ready.
+    Rearm,
+}
+
 /// Hops that a packet may take: one cable needs one, a switched network more.
 const HOP_LIMIT: u8 = 64;
 
@@ -140,6 +147,8 @@ pub struct QpAttr {
     pub rnr_retry: Option<u8>,
     /// Where the peer is.
     pub address: Option<AddressVector>,
+    /// Whether the connection may move to another path.
+    pub path_migration: Option<PathMigration>,
 }
 
 impl QpAttr {
@@ -215,6 +224,12 @@ impl QpAttr {
         if let Some(address) = self.address {
             set(sys::IBV_QP_AV);
             raw.ah_attr = address.to_raw();
+        }
+        if let Some(migration) = self.path_migration {
+            set(sys::IBV_QP_PATH_MIG_STATE);
+            raw.path_mig_state = match migration {
+                PathMigration::Rearm => sys::IBV_MIG_REARM,
+            };
         }
         (raw, mask as i32)
     }
