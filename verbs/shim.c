@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/build_bug.h>
+#include <linux/sched.h>
 
 #include "bindings_helper.h"
 #include "layout_generated.h"
@@ -115,4 +116,10 @@ void verbs_shim_skb_drop(struct sk_buff *skb)
 struct sk_buff *verbs_shim_skb_alloc(struct net_device *dev, unsigned int len)
 {
 	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL);
+}
+
+/* Whether others run before the calling thread as a rule: it is nicer than usual, or runs when nobody else wants to. */
+bool verbs_shim_current_is_background(void)
+{
+	return current->policy == SCHED_IDLE || task_nice(current) > 0;
 }

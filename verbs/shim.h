@@ -19,6 +19,7 @@ void verbs_shim_netdev_count_tx(struct net_device *dev, unsigned int len);
 void verbs_shim_netdev_count_rx(struct net_device *dev, unsigned int len);
 void verbs_shim_netdev_count_tx_dropped(struct net_device *dev);
 void verbs_shim_netdev_count_rx_dropped(struct net_device *dev);
+bool verbs_shim_current_is_background(void);
 void verbs_shim_smp_mb(void);
 void verbs_shim_skb_queue_init(struct sk_buff_head *queue);
 u32 verbs_shim_skb_hash(struct sk_buff *skb);

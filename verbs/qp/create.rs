@@ -15,6 +15,7 @@ use super::super::abi::limits::MAX_QUEUE_WR;
 use super::super::abi::limits::MAX_SGE;
 use super::super::abi::response;
 use super::super::abi::response::MmapInfo;
+use super::super::bindings;
 use super::super::counters::Counted;
 use super::super::device::RoceDevice;
 use super::super::mmap_offer::OfferedQueue;
@@ -252,7 +253,10 @@ impl QpOps<RoceDevice> for UserQueuePair {
             QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
         }
         let rails = self.qp.settle(state, clock::now());
-        let urgency = if state.requester.outstanding() <= INLINE_DEPTH {
+        let urgency = if is_background_thread() {
+            // With the locks that sending takes it could be kept from running for long, and everybody else from sending.
+            Urgency::Deferred
+        } else if state.requester.outstanding() <= INLINE_DEPTH {
             Urgency::Inline
         } else {
             Urgency::Batched
@@ -286,4 +290,10 @@ impl QueuePair {
         // Memory of the process must not change any more when this returns.
         self.await_deliveries();
     }
+}
+
+/// Whether the calling thread runs when others leave it time only.
+fn is_background_thread() -> bool {
+    // SAFETY: The function only looks at the calling thread.
+    unsafe { bindings::verbs_shim_current_is_background() }
 }
