@@ -147,9 +147,16 @@ impl Fabric {
         &self.objects
     }
 
-    /// The verbs device to be told of changes of the port; `None` when it goes away.
+    /// The verbs device to be told of changes of the port, and how it is now; `None` when it goes away.
     pub(crate) fn set_device(&self, device: Option<DeviceHandle<RoceDevice>>) {
+        let rails_up = self.rails_up.lock();
         let old = core::mem::replace(&mut *self.device.lock(), device);
+        // Since it was registered the first rail may have come up, or the last gone.
+        self.dispatch(match *rails_up {
+            0 => PortEvent::Error,
+            1.. => PortEvent::Active,
+        });
+        drop(rails_up);
         drop(old);
     }
 

@@ -35,8 +35,16 @@ unsafe impl Chain for SleepChain {
     type Answer = Result;
 
     unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
-        // SAFETY: As required from the caller.
-        unsafe { bindings::register_pm_notifier(block) }
+        // Not on the way to sleep: whoever listens from then on would not know that the host falls asleep, but hear that
+        // it is awake.
+        // SAFETY: The functions may be called by any thread that may sleep, and are balanced. As for the block, as required
+        // from the caller.
+        unsafe {
+            let flags = bindings::stream_shim_lock_system_sleep();
+            let result = bindings::register_pm_notifier(block);
+            bindings::stream_shim_unlock_system_sleep(flags);
+            result
+        }
     }
 
     unsafe fn unregister(block: *mut bindings::notifier_block) {

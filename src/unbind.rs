@@ -136,7 +136,7 @@ unsafe impl Chain for UnbindChain {
         let device: *const kernel_bindings::device = data.cast();
         let id = DeviceId::new(device);
         match action {
-            // SAFETY: The device exists during the call, and still has its driver.
+            // SAFETY: The device exists during the call.
             BEGINS => unsafe { is_driven_by(device, DRIVER) }.then_some(Unbind::Begins(id)),
             DONE => Some(Unbind::Done(id)),
             _ => None,

@@ -71,11 +71,11 @@ impl Drop for Controller {
     }
 }
 
-/// Whether the device has the driver of that name.
+/// Whether the device has the driver of that name. If its driver may change meanwhile, so may the answer.
 ///
 /// # Safety
 ///
-/// The device must exist. If its driver may change meanwhile, so may the answer, and the driver must not go away.
+/// The device must exist.
 pub(crate) unsafe fn is_driven_by(device: *const bindings::device, name: &CStr) -> bool {
     // SAFETY: The caller promises it; the name of a driver is a C string.
     unsafe { shim::stream_shim_is_driven_by(device.cast(), name.as_char_ptr()) }

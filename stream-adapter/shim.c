@@ -3,7 +3,9 @@
 #include <linux/build_bug.h>
 #include <linux/kconfig.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/string.h>
+#include <linux/suspend.h>
 #include <linux/utsname.h>
 #include <linux/workqueue.h>
 
@@ -29,11 +31,20 @@ struct device *stream_shim_find_child(struct device *parent, const char *name)
 	return device_find_child_by_name(parent, name);
 }
 
+/*
+ * The driver may leave the device at any time. Its name stays until an RCU grace period after that, in which its module
+ * is freed. The lock of the device would do as well, but who holds that may be waiting for us.
+ */
 bool stream_shim_is_driven_by(const struct device *dev, const char *name)
 {
-	const struct device_driver *driver = READ_ONCE(dev->driver);
+	const struct device_driver *driver;
+	bool is_driven;
 
-	return driver && !strcmp(driver->name, name);
+	rcu_read_lock();
+	driver = READ_ONCE(dev->driver);
+	is_driven = driver && !strcmp(driver->name, name);
+	rcu_read_unlock();
+	return is_driven;
 }
 
 /* Lanes of the direction that has fewer. */
@@ -129,4 +140,15 @@ void stream_shim_smp_wmb(void)
 bool stream_shim_has_fast_crc32c(void)
 {
 	return crc32_optimizations() & CRC32C_OPTIMIZATION;
+}
+
+/* Without CONFIG_PM_SLEEP these are inline. */
+unsigned int stream_shim_lock_system_sleep(void)
+{
+	return lock_system_sleep();
+}
+
+void stream_shim_unlock_system_sleep(unsigned int flags)
+{
+	unlock_system_sleep(flags);
 }

@@ -30,5 +30,7 @@ const char *stream_shim_machine_uuid(void);
 void stream_shim_host_name(char *name, size_t size);
 void stream_shim_smp_wmb(void);
 bool stream_shim_has_fast_crc32c(void);
+unsigned int stream_shim_lock_system_sleep(void);
+void stream_shim_unlock_system_sleep(unsigned int flags);
 
 #endif

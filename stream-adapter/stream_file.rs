@@ -318,7 +318,11 @@ impl StreamFile {
                     0,
                 )
             })?;
-            left -= n;
+            // A driver that takes nothing, or more than there is, would be asked for ever.
+            left = match n {
+                0 => return Err(EIO),
+                n => left.checked_sub(n).ok_or(EIO)?,
+            };
         }
         Ok(())
     }
