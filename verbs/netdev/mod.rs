@@ -86,6 +86,7 @@ struct Shared {
 /// `device` is registered, and its private area points to `shared`.
 pub struct Netdev {
     device: NonNull<bindings::net_device>,
+    mac: MacAddress,
     shared: KBox<Shared>,
 }
 
@@ -147,7 +148,11 @@ impl Netdev {
             return Err(e);
         }
         // INVARIANT: Both were done above.
-        Ok(Self { device, shared })
+        Ok(Self {
+            device,
+            mac,
+            shared,
+        })
     }
 
     /// Moves the interface in sysfs to where interfaces without hardware are. Takes the lock of rtnetlink.
@@ -234,7 +239,7 @@ impl Netdev {
 
     /// Hands a frame from the host `from` to the network stack.
     ///
-    /// A frame that is no Ethernet frame of an acceptable length, says it is from another host that we know, or
+    /// A frame that is no Ethernet frame of an acceptable length, says it is from us or another host that we know, or
     /// comes while the interface is down or memory is short, is dropped and counted.
     pub fn receive(&self, from: MacAddress, frame: &[u8]) {
         if self.is_forged(from, frame) {
@@ -286,7 +291,7 @@ impl Netdev {
         self.device
     }
 
-    /// Whether a frame of the host `from` has the address of another one. Addresses of no host may be anybody's: there
+    /// Whether a frame of the host `from` has the address of another one, or ours. Addresses of no host may be anybody's: there
     /// are bridges and virtual machines behind hosts.
     fn is_forged(&self, from: MacAddress, frame: &[u8]) -> bool {
         const SOURCE: core::ops::Range<usize> = ETH_ADDRESS..2 * ETH_ADDRESS;
@@ -294,7 +299,8 @@ impl Netdev {
             return false;
         };
         let source = MacAddress(source);
-        source != from && self.shared.neighbours.with(source, |_| ()).is_some()
+        source == self.mac
+            || source != from && self.shared.neighbours.with(source, |_| ()).is_some()
     }
 
     fn count_rx_dropped(&self) {
