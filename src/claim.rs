@@ -43,6 +43,28 @@ pub enum Standing {
     Unknown,
 }
 
+impl Standing {
+    /// Whether a rail that comes up may say what its host can take. Others to the host may be up already: then only who is
+    /// vouched for may say anything `other` than them.
+    pub fn may_say(self, other: Hearsay) -> bool {
+        match other {
+            Hearsay::First | Hearsay::Same => true,
+            Hearsay::Different => self == Self::Vouched,
+        }
+    }
+}
+
+/// What a rail says of its host, beside the other rails to it that are up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearsay {
+    /// There are no others.
+    First,
+    /// As they.
+    Same,
+    /// Not as they.
+    Different,
+}
+
 /// The same router calls itself by two names, over two rails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contradiction {
@@ -112,6 +134,16 @@ mod tests {
         assert_eq!(lie.check([&own]), Err(Contradiction { other }));
         // The true name is not kept out by the false one.
         assert_eq!(own.check([&lie]), Ok(Standing::Vouched));
+    }
+
+    #[test]
+    fn only_who_is_vouched_for_says_other_things_than_the_other_rails() {
+        for standing in [Standing::Vouched, Standing::Unvouched, Standing::Unknown] {
+            assert!(standing.may_say(Hearsay::First));
+            assert!(standing.may_say(Hearsay::Same));
+            let is_vouched = standing == Standing::Vouched;
+            assert_eq!(standing.may_say(Hearsay::Different), is_vouched);
+        }
     }
 
     #[test]

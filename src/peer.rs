@@ -15,6 +15,7 @@ use kernel::task::Kuid;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 
+use crate::claim::Hearsay;
 use crate::claim::Standing;
 use crate::clock;
 use crate::peer_table::Entry;
@@ -143,9 +144,14 @@ impl Peer {
     ) -> Result {
         let old = {
             let mut state = self.state.lock();
-            let is_first = state.scheduler.up().is_empty();
-            let is_same = state.limits == Some(limits);
-            if !is_first && !is_same && standing != Standing::Vouched {
+            let hearsay = if state.scheduler.up().is_empty() {
+                Hearsay::First
+            } else if state.limits == Some(limits) {
+                Hearsay::Same
+            } else {
+                Hearsay::Different
+            };
+            if !standing.may_say(hearsay) {
                 return Err(EEXIST);
             }
             state.limits = Some(limits);
