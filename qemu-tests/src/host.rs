@@ -87,6 +87,13 @@ pub fn console_log(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}-console.log"))
 }
 
+/// The UUID of the machine that is host `name`, as its firmware tells it: as real machines', it is not blank, and no other's in
+/// the lab.
+fn machine_uuid(name: &str) -> String {
+    let letter = name.bytes().next().unwrap_or_default();
+    format!("6c616200-0000-4000-8000-0000000000{letter:02x}")
+}
+
 /// Log of the QEMU of the host `name` below `directory`.
 fn qemu_log(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}-qemu.log"))
@@ -101,6 +108,7 @@ impl Plan<'_> {
         add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
         add(&["-display", "none", "-no-reboot"]);
         add(&["-name", self.name]);
+        add(&["-uuid", &machine_uuid(self.name)]);
         let accelerator = self.accelerator.arguments(self.processor, self.threads);
         add(&accelerator.each_ref().map(String::as_str));
         if let Some(counter) = self.counter {

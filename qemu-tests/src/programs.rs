@@ -154,19 +154,50 @@ fn all_answered(text: &str, count: u32) -> bool {
 /// core.
 const IPERF_FLOOR: f64 = 5e5;
 
-/// A TCP transfer of some seconds from host `b` to host `a`, which has that address.
-pub fn iperf(stage: &Stage<'_>, address: &str, limit: Duration) -> Result<()> {
-    const PORT: u16 = 5201;
-    let (_, report) = stage.pair(&Pair {
-        server_host: SERVER,
-        server: &format!("iperf3 -s -1 -p {PORT}"),
-        ready: Ready::Port(PORT),
-        client_host: "b",
-        client: &format!("iperf3 -c {address} -p {PORT} -t 3 -J"),
-        limit,
-    })?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
-    check_iperf(&report)
+/// TCP transfers from host `b` to host `a`.
+pub struct Iperf<'a> {
+    /// The address of host `a`.
+    pub to: &'a str,
+    /// How long they take, in seconds.
+    pub seconds: u32,
+    /// How many there are at once.
+    pub flows: u32,
+}
+
+impl<'a> Iperf<'a> {
+    /// One, of some seconds.
+    pub fn brief(to: &'a str) -> Self {
+        Self {
+            to,
+            seconds: 3,
+            flows: 1,
+        }
+    }
+
+    /// Runs them. Fails unless each moves something, and all together [`IPERF_FLOOR`].
+    pub fn run(&self, stage: &Stage<'_>, limit: Duration) -> Result<()> {
+        self.run_during(stage, limit, || Ok(()))
+    }
+
+    /// The same, with `event` happening meanwhile.
+    pub fn run_during(
+        &self,
+        stage: &Stage<'_>,
+        limit: Duration,
+        event: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        const PORT: u16 = 5201;
+        let Self { to, seconds, flows } = self;
+        let server = format!("iperf3 -s -1 -p {PORT}");
+        let server = stage.serve(SERVER, &server, Ready::Port(PORT), limit)?;
+        let client = format!("iperf3 -c {to} -p {PORT} -t {seconds} -P {flows} -J");
+        let client = stage.start("b", &client, limit)?;
+        event()?;
+        let report = stage.finish(&client, limit)?;
+        stage.finish(&server, limit)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
+        check_iperf(&report)
+    }
 }
 
 fn check_iperf(report: &serde_json::Value) -> Result<()> {
@@ -179,6 +210,13 @@ fn check_iperf(report: &serde_json::Value) -> Result<()> {
         received >= IPERF_FLOOR,
         "no more than {received} bytes arrived"
     );
+    let flows = report["end"]["streams"].as_array();
+    for flow in flows.context("iperf3 reports no flows")? {
+        ensure!(
+            flow["receiver"]["bytes"].as_f64() > Some(0.0),
+            "nothing of a flow arrived: {flow}"
+        );
+    }
     Ok(())
 }
 
@@ -204,12 +242,21 @@ mod tests {
 
     #[test]
     fn a_transfer_has_to_move_data() {
-        let report =
-            |bytes: f64| serde_json::json!({ "end": { "sum_received": { "bytes": bytes } } });
-        assert!(check_iperf(&report(1e8)).is_ok());
-        assert!(check_iperf(&report(1.0)).is_err());
+        let report = |flows: &[f64]| {
+            let received: f64 = flows.iter().sum();
+            let flows: Vec<_> = flows
+                .iter()
+                .map(|bytes| serde_json::json!({ "receiver": { "bytes": bytes } }))
+                .collect();
+            serde_json::json!({
+                "end": { "sum_received": { "bytes": received }, "streams": flows }
+            })
+        };
+        assert!(check_iperf(&report(&[1e8])).is_ok());
+        assert!(check_iperf(&report(&[1.0])).is_err());
+        assert!(check_iperf(&report(&[1e8, 0.0])).is_err());
         assert!(check_iperf(&serde_json::json!({})).is_err());
-        let mut broken = report(1e8);
+        let mut broken = report(&[1e8]);
         broken["error"] = "control socket has closed unexpectedly".into();
         assert!(check_iperf(&broken).is_err());
     }

@@ -123,6 +123,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         debug::suite(extent),
     ];
     if extent == Extent::Long {
+        suites.push(power::on_debug());
         suites.push(stress::on_debug());
         suites.push(hostile::failing_allocations());
         suites.push(peer::on_debug(extent));
@@ -150,9 +151,7 @@ mod tests {
 
     #[test]
     fn all_hosts_have_several_cpus() {
-        // The exception says why.
-        let suites = all(Extent::Short);
-        for suite in suites.iter().filter(|suite| suite.name != "stream") {
+        for suite in all(Extent::Short) {
             let least = match suite.kernel {
                 Kernel::Stock => 2,
                 Kernel::Debug => 4,

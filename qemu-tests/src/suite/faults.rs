@@ -29,6 +29,7 @@ use crate::extent::Extent;
 use crate::fabric::Fabric;
 use crate::kernel_tree::Kernel;
 use crate::programs::pingpong;
+use crate::programs::Iperf;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::stage::Ready;
@@ -77,6 +78,13 @@ enum Stall {
 /// A short stall.
 const SHORT_STALL: Duration = Duration::from_secs(1);
 
+/// Enough flows that both rails get some of them, for longer than it takes to give a rail up.
+const TCP: Iperf<'_> = Iperf {
+    to: "10.55.0.1",
+    seconds: 10,
+    flows: 8,
+};
+
 /// How long both cables are out.
 const OUTAGE: Duration = Duration::from_secs(2);
 
@@ -119,6 +127,8 @@ pub fn suite() -> Suite {
             test("latency", latency),
             test("everything-at-once", everything),
             test("all-reduce-in-bad-weather", all_reduce),
+            test("tcp", tcp),
+            test("tcp-beside-a-stalled-rail", tcp_stalled),
             test("stalled-rail", stalled),
             test("stalled-one-way", stalled_one_way),
             test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
@@ -338,6 +348,44 @@ fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
         crate::all_reduce::run(stage, 8 << 20, options)?;
         Ok(())
     })?;
+    Ok(Outcome::Passed)
+}
+
+/// Flows of TCP over both rails: none overtakes itself.
+fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
+    const OVERTAKEN: &str = "nstat -asz TcpExtTCPOFOQueue | awk '/OFO/ { print $2 }'";
+    let overtaken = || -> Result<u64> {
+        let text = stage.shell("a", OVERTAKEN, LIMIT)?;
+        text.trim().parse().context("a number of segments")
+    };
+    let before = overtaken()?;
+    TCP.run(stage, LIMIT)?;
+    let overtaken = overtaken()? - before;
+    ensure!(overtaken == 0, "{overtaken} segments were overtaken");
+    Ok(Outcome::Passed)
+}
+
+/// Those of the flows that went over a rail which moves nothing any more go on over the other.
+fn tcp_stalled(stage: &Stage<'_>) -> Result<Outcome> {
+    let [stalled, other] = CABLES;
+    let mut cables = stage.instance().cables()?;
+    let mut set_flow = |flow| {
+        let faults = Faults {
+            flow,
+            ..Faults::default()
+        };
+        cables.set_faults(stalled, &faults)
+    };
+    TCP.run_during(stage, LIMIT, || {
+        traffic::await_in_use(stage, stalled, NOTICE)?;
+        set_flow(Flow::Stalled)?;
+        for host in ["a", "b"] {
+            stage.shell(host, AWAIT_DOWN, NOTICE)?;
+        }
+        traffic::await_in_use(stage, other, NOTICE)
+    })?;
+    set_flow(Flow::Moving)?;
+    roce::await_up(stage.instance())?;
     Ok(Outcome::Passed)
 }
 

@@ -25,6 +25,7 @@ use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
 use crate::stage::Stage;
 use crate::traffic;
+use crate::traffic::Traffic;
 use crate::workbench::CPUS;
 
 /// Time limit of a command.
@@ -54,6 +55,8 @@ pub fn suite() -> Suite {
             test("killed-process-leaves-nothing", killed_process),
             test("unplugged-with-queue-pairs-open", unplugged),
             test("drivers-stay-while-in-use", drivers_stay),
+            test("another-driver-unbound", another_driver_unbound),
+            test("streams-without-interrupts", without_interrupts),
             test("stream-removed-with-queue-pairs-open", stream_removed),
             test("service-unbound-with-queue-pairs-open", service_unbound),
             test("beside-rxe", beside_rxe),
@@ -114,11 +117,16 @@ fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
         let output = stage.attempt("a", &format!("printf %s '{input}' > {RAIL}/stream"), LIMIT)?;
         ensure!(!output.status.success(), "the stream {input:?} was taken");
     }
-    stage.shell(
-        "a",
-        &format!("grep -qx stopped {RAIL}/state && rmdir {RAIL}"),
-        LIMIT,
-    )?;
+    let stopped = format!("grep -qx stopped {RAIL}/state");
+    stage.shell("a", &stopped, LIMIT)?;
+    // Another misc device by the name of a stream is only found out by opening it; this one does nothing then.
+    let disguised = format!(
+        "minor=$(awk '$2 == \"cpu_dma_latency\" {{ print $1 }}' /proc/misc)
+        mknod /tmp/tbstream0 c 10 $minor && echo /tmp/tbstream0 > {RAIL}/stream || exit
+        until grep -q ^failed {RAIL}/state; do sleep 0.1; done
+        rmdir {RAIL} && rm /tmp/tbstream0"
+    );
+    stage.shell("a", &disguised, NOTICE)?;
     let name = "n".repeat(200);
     let output = stage.attempt(
         "a",
@@ -207,6 +215,71 @@ fn drivers_stay(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// It takes nothing but the device of that driver away.
+fn another_driver_unbound(stage: &Stage<'_>) -> Result<Outcome> {
+    let opens = format!("grep ^opens {RAILS}/*/counters");
+    let before = stage.shell("a", &opens, LIMIT)?;
+    // Its number among virtio devices: the source of random numbers.
+    let rebind = "\
+        for device in /sys/bus/virtio/devices/*; do
+          [ $(($(cat $device/device))) = 4 ] && function=$(readlink -f $device/..)
+        done
+        function=${function##*/}
+        cd /sys/bus/pci/drivers/virtio-pci && echo $function > unbind && echo $function > bind";
+    stage.shell("a", rebind, LIMIT)?;
+    still_works(stage)?;
+    let after = stage.shell("a", &opens, LIMIT)?;
+    ensure!(
+        before == after,
+        "streams were opened again: {before}, now {after}"
+    );
+    Ok(Outcome::Passed)
+}
+
+/// A stream that has to be asked whether anything has come (`busy_poll`, from Linux 7.3 on) works, and no processor is kept
+/// busy by asking when there is nothing.
+fn without_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
+    const STREAM: &str = "/sys/kernel/config/thunderbolt/stream/*/roce";
+    /// Ticks of 10 ms that the threads of a rail may run in the time below, half of it.
+    const MOST_TICKS: u64 = 250;
+    let set = |value| -> Result<()> {
+        for host in ["a", "b"] {
+            let script = format!(
+                "cd {RAILS}/*/ && stream=$(cat stream) && echo > stream || exit
+                echo {value} > $(echo {STREAM})/busy_poll && echo $stream > stream"
+            );
+            stage.shell(host, &script, LIMIT)?;
+        }
+        roce::await_up(stage.instance())
+    };
+    set(1)?;
+    still_works(stage)?;
+    let traffic = Traffic::start(stage, "a", "b", "--variant event-rq")?;
+    traffic::await_in_use(stage, CABLE, NOTICE)?;
+    traffic.stop(stage)?;
+    // User and system time of kernel threads, by proc(5).
+    let used = "\
+        ticks() {
+          sum=0
+          for stat in /proc/[0-9]*/stat; do
+            read -r line < $stat || continue
+            case $line in *'(usb4_roce/'*) set -- ${line##*) }; sum=$((sum + ${12} + ${13})) ;; esac
+          done 2> /dev/null
+          echo $sum
+        }
+        before=$(ticks); sleep 5; echo $(($(ticks) - before))";
+    let ticks = stage.shell("a", used, LIMIT)?;
+    let ticks: u64 = ticks.trim().parse().context("a number of ticks")?;
+    stage.note(&format!("{ticks} ticks in 5 s without anything to do"));
+    ensure!(
+        ticks <= MOST_TICKS,
+        "an idle rail has run for {ticks} ticks of 500"
+    );
+    set(0)?;
+    still_works(stage)?;
+    Ok(Outcome::Passed)
+}
+
 /// The stream's directory goes away; with a new one the rail has to be configured anew.
 fn stream_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
@@ -250,7 +323,7 @@ driver=$(readlink -f .)";
     Ok(Outcome::Passed)
 }
 
-/// The PCI function of the controller goes away. It ends the lab: when it comes back, the thunderbolt core of Linux 7.3 may not
+/// The PCI function of the controller goes away; without it, the host has the name of its machine. It ends the lab: when it comes back, the thunderbolt core of Linux 7.3 may not
 /// find the other host again, because it has not forgotten the device which it made for it before.
 fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const PCI: &str = "/sys/bus/pci";
@@ -269,7 +342,18 @@ fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
     stage.shell("a", &devices, NOTICE)?;
     await_down(stage, "a")?;
     end_all(stage, &ends)?;
-    stage.shell("a", &format!("rmdir {RAILS}/*/ && rmmod usb4_roce"), LIMIT)?;
+    let named_anew = format!(
+        "rmdir {RAILS}/*/ && rmmod usb4_roce && insmod /lab/share/usb4_roce.ko || exit
+        tr -d : < /sys/class/infiniband/{DEVICE}/node_guid
+        /lab/share/hostile-peer identity --uuid $(cat /sys/class/dmi/id/product_uuid)
+        rmmod usb4_roce"
+    );
+    let names = stage.shell("a", &named_anew, LIMIT)?;
+    let (guid, expected) = names.split_once('\n').context("two names")?;
+    ensure!(
+        expected.contains(guid),
+        "without a controller the GUID is {guid}, not as in {expected}"
+    );
     Ok(Outcome::PassedAndSpent)
 }
 

@@ -83,6 +83,6 @@ fn ping(stage: &Stage<'_>) -> Result<Outcome> {
 
 fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
     configure(stage)?;
-    programs::iperf(stage, "10.0.0.1", LIMIT)?;
+    programs::Iperf::brief("10.0.0.1").run(stage, LIMIT)?;
     Ok(Outcome::Passed)
 }

@@ -137,18 +137,23 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
 }
 
 /// Who a host says it is.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Names {
     guid: String,
     mac: String,
 }
 
-/// Who host b would say it is with the module.
-fn true_names(stage: &Stage<'_>) -> Result<Names> {
+/// Who a host says it is with the module, by the UUID of its router.
+fn expected_names(stage: &Stage<'_>, host: &str) -> Result<Names> {
     let script =
         "/lab/share/hostile-peer identity --uuid $(cat /sys/bus/thunderbolt/devices/0-0/unique_id)";
-    let line = stage.shell("b", script, LIMIT)?;
-    serde_json::from_str(&line).context("the names of host b")
+    let line = stage.shell(host, script, LIMIT)?;
+    serde_json::from_str(&line).with_context(|| format!("the names of host {host}"))
+}
+
+/// Who host b would say it is.
+fn true_names(stage: &Stage<'_>) -> Result<Names> {
+    expected_names(stage, "b")
 }
 
 /// Who a host with the module says it is.
@@ -158,7 +163,7 @@ fn names_of(stage: &Stage<'_>, host: &str) -> Result<Names> {
         Ok(text.trim().to_owned())
     };
     Ok(Names {
-        guid: read(&format!("/sys/class/infiniband/{DEVICE}/node_guid"))?,
+        guid: read(&format!("/sys/class/infiniband/{DEVICE}/node_guid"))?.replace(':', ""),
         mac: read(&format!("/sys/class/net/{INTERFACE}/address"))?,
     })
 }
@@ -293,18 +298,27 @@ fn dropped(stage: &Stage<'_>) -> Result<u64> {
 }
 
 /// Host b says it is somebody else. Names that cannot be are refused: nothing that comes over such a rail reaches the
-/// interface, nor does a frame with the address of host c over one that is used; and traffic with host c does not suffer. The name of host c can be, as host c might have another controller;
-/// once that is over, traffic flows as before.
+/// interface, nor does a frame with the address of host a or c over one that is used; and traffic with host c does not
+/// suffer. The name of host c can be, as host c might have another controller; once that is over, traffic flows as
+/// before.
 fn false_names(stage: &Stage<'_>) -> Result<Outcome> {
     stage.expect_line("a", "which it cannot have; the rail stays unused");
     let own = true_names(stage)?;
-    let other = names_of(stage, "c")?;
+    let [victim, other] = ["a", "c"].map(|host| names_of(stage, host));
+    let (victim, other) = (victim?, other?);
+    for (host, names) in [("a", &victim), ("c", &other)] {
+        let expected = expected_names(stage, host)?;
+        ensure!(
+            *names == expected,
+            "{host} has the names {names:?}, its router makes it {expected:?}"
+        );
+    }
     let with_mac = |mac: &str| Names {
         mac: mac.to_owned(),
         ..own.clone()
     };
     let impossible = [
-        names_of(stage, "a")?,
+        victim.clone(),
         with_mac(&other.mac),
         with_mac("03:00:00:00:00:01"),
         with_mac("ff:ff:ff:ff:ff:ff"),
@@ -317,11 +331,13 @@ fn false_names(stage: &Stage<'_>) -> Result<Outcome> {
             "{names:?}: {reached} frames over the unused rail have reached the interface"
         );
     }
-    let forged = format!("--only ethernet --source {}", other.mac);
-    ensure!(
-        ethernet(stage, &own, &forged)? > 0,
-        "frames with the address of host c were not dropped"
-    );
+    for source in [&victim.mac, &other.mac] {
+        let forged = format!("--only ethernet --source {source}");
+        ensure!(
+            ethernet(stage, &own, &forged)? > 0,
+            "frames with the address {source} were not dropped"
+        );
+    }
     let honest = ethernet(stage, &own, "--only ethernet")?;
     ensure!(honest == 0, "{honest} frames of host b were dropped");
     traffic.stop(stage)?;

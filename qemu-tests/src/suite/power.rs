@@ -9,6 +9,7 @@ use anyhow::Context;
 use anyhow::Result;
 use usb4_cable::control::LinkState;
 
+use super::debug;
 use super::life;
 use super::Outcome;
 use super::Suite;
@@ -66,6 +67,17 @@ pub fn suite() -> Suite {
             test("sleep-in-turn", sleep_in_turn),
         ],
         ..life::suite()
+    }
+}
+
+/// The same on the debug kernel, with its CPUs.
+pub fn on_debug() -> Suite {
+    let Suite { kernel, cpus, .. } = debug::lab();
+    Suite {
+        name: "power-debug",
+        kernel,
+        cpus,
+        ..suite()
     }
 }
 

@@ -53,12 +53,14 @@ pub fn suite() -> Suite {
     }
 }
 
-/// The same races in the lab of the debug suite.
+/// The same on the debug kernel, with its CPUs.
 pub fn on_debug() -> Suite {
+    let Suite { kernel, cpus, .. } = debug::lab();
     Suite {
         name: "stress-debug",
-        tests: vec![test("races", races)],
-        ..debug::lab()
+        kernel,
+        cpus,
+        ..suite()
     }
 }
 
@@ -127,13 +129,17 @@ fn report(text: &str) -> Result<Value> {
 fn command(host: &str, peer: &str, seed: u32, time: Duration) -> String {
     let (local, peer) = (roce::address(host), roce::address(peer));
     let seconds = time.as_secs();
-    format!("/lab/share/verbs-stress --device {DEVICE} --local {local} --peer {peer} --seed {seed} --seconds {seconds} --kill-every 0.5 --json")
+    format!("/lab/share/verbs-stress --device {DEVICE} --local {local} --peer {peer} --seed {seed} --seconds {seconds} --kill-every 0.5 --strangers --json")
 }
 
 /// Nothing is left of the processes, and hosts reach each other.
 fn as_before(stage: &Stage<'_>) -> Result<()> {
     roce::await_up(stage.instance())?;
     for host in ["a", "b"] {
+        let carrier = format!("grep -qx 1 /sys/class/net/{INTERFACE}/carrier");
+        stage
+            .shell(host, &carrier, LIMIT)
+            .context("the interface's carrier, with all rails up")?;
         let left = queue_pairs(stage, host)?;
         ensure!(left == 0, "{host}: {left} queue pairs are left");
     }

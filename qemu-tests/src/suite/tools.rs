@@ -169,5 +169,9 @@ fn ethtool_and_ip(stage: &Stage<'_>) -> Result<Outcome> {
             expect(host, &command, &text, parts)?;
         }
     }
+    // Peers know the interface by the address that it has.
+    let change = format!("ip link set {INTERFACE} address 02:00:00:00:00:77");
+    let output = stage.attempt("a", &change, LIMIT)?;
+    ensure!(!output.status.success(), "the address was changed");
     Ok(Outcome::Passed)
 }

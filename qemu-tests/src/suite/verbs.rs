@@ -121,7 +121,8 @@ pub fn suite() -> Suite {
             test("placement", |s| placement(s, Path::Cable)),
             test("placement-loopback", |s| placement(s, Path::Loopback)),
             test("forged-frames", forged_frames),
-            test("errors", errors),
+            test("errors", |s| errors(s, Path::Cable)),
+            test("errors-loopback", |s| errors(s, Path::Loopback)),
             Test {
                 limit: LIMITS_LIMIT,
                 ..test("limits", limits)
@@ -196,7 +197,7 @@ fn ping(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
-    programs::iperf(stage, &roce::address("a"), LIMIT)?;
+    programs::Iperf::brief(&roce::address("a")).run(stage, LIMIT)?;
     Ok(Outcome::Passed)
 }
 
@@ -299,8 +300,8 @@ fn longest_messages(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn errors(stage: &Stage<'_>) -> Result<Outcome> {
-    let report = client_program(stage, Path::Cable, "verbs-errors", "")?;
+fn errors(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    let report = client_program(stage, path, "verbs-errors", "")?;
     client_report::no_errors(stage, &report)?;
     Ok(Outcome::Passed)
 }
