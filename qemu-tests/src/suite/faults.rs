@@ -81,7 +81,7 @@ const SHORT_STALL: Duration = Duration::from_secs(1);
 /// Enough flows that both rails get some of them, for longer than it takes to give a rail up.
 const TCP: Iperf<'_> = Iperf {
     to: "10.55.0.1",
-    seconds: 10,
+    seconds: 15,
     flows: 8,
 };
 
@@ -377,12 +377,14 @@ fn tcp_stalled(stage: &Stage<'_>) -> Result<Outcome> {
         cables.set_faults(stalled, &faults)
     };
     TCP.run_during(stage, LIMIT, || {
-        traffic::await_in_use(stage, stalled, NOTICE)?;
+        // The other way there are acknowledgements only.
+        let ways = [Direction::BToA];
+        traffic::await_moving(stage, stalled, &ways, NOTICE)?;
         set_flow(Flow::Stalled)?;
         for host in ["a", "b"] {
             stage.shell(host, AWAIT_DOWN, NOTICE)?;
         }
-        traffic::await_in_use(stage, other, NOTICE)
+        traffic::await_moving(stage, other, &ways, NOTICE)
     })?;
     set_flow(Flow::Moving)?;
     roce::await_up(stage.instance())?;
