@@ -425,6 +425,8 @@ fn no_more_reads_than_agreed_are_outstanding() {
 fn read_without_permission_to_read_fails_at_once() {
     let mut pair = Pair::with(|config| config.max_rd_atomic = 0);
     pair.post(Opcode::Read, 10);
+    // Nobody would ask for a segment otherwise.
+    assert!(pair.requester.has_work(rail(0), pair.now, &SETTLED));
     assert_eq!(pair.pull(), None);
     assert_eq!(
         pair.completions(),

@@ -305,3 +305,40 @@ fn a_peer_that_owes_nothing_costs_no_retries() {
     pair.exchange();
     assert_eq!(pair.completions(), [(0, Success), (1, Success)]);
 }
+
+#[test]
+fn what_was_sent_is_asked_about_when_its_rail_has_no_room_for_what_follows() {
+    let mut pair = Pair::with(|config| config.retry = RetryLimit::from_retry_count(0));
+    pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
+    pair.post(Opcode::Write, 8);
+    let first = pair.pull().unwrap();
+    pair.deliver(&first);
+    // The other may overtake it on another rail.
+    assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
+    pair.wait(Duration::from_millis(1_000));
+    let again = pair
+        .requester
+        .next_segment(rail(1), RailSeq(0), pair.now, &SETTLED)
+        .unwrap();
+    assert_eq!(again.header.psn, first.psn);
+    pair.deliver(&again.header);
+    pair.acknowledge();
+    assert!(pair.requester.has_work(rail(1), pair.now, &SETTLED));
+    pair.exchange();
+    assert_eq!(pair.completions(), [(0, Success), (1, Success)]);
+}
+
+#[test]
+fn a_new_timeout_counts_at_once() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Write, 8);
+    pair.pull_all();
+    let (times, now) = (RetryLimit::Times(0), pair.now);
+    let mut set = |timeout| {
+        let timeout = AckTimeout::new(timeout);
+        pair.requester.set_timing(timeout, times, times, now);
+        pair.requester.deadline()
+    };
+    assert_eq!(set(0), None);
+    assert!(set(14) < set(20));
+}

@@ -100,7 +100,7 @@ impl QueuePair {
             QpState::Init | QpState::Sqe => state.state = to,
             QpState::Sqd => {
                 if from == QpState::Sqd {
-                    Self::tune(state);
+                    Self::tune(state, now);
                 }
                 state.requester.drain();
                 state.state = to;
@@ -121,7 +121,7 @@ impl QueuePair {
                     let config = self.requester_config(&state.attributes);
                     state.requester.start(config);
                 }
-                Self::tune(state);
+                Self::tune(state, now);
                 state.requester.resume(now);
                 // Whoever does not wait until the queue has drained is not told that it has.
                 state.attributes.drained_event = DrainedEvent::Unwanted;
@@ -131,12 +131,13 @@ impl QueuePair {
     }
 
     /// Has the attributes that a connected QP may change take effect.
-    fn tune(state: &mut State) {
+    fn tune(state: &mut State, now: Instant) {
         let attributes = &state.attributes;
         state.requester.set_timing(
             AckTimeout::new(attributes.timeout),
             RetryLimit::from_retry_count(attributes.retry_count),
             RetryLimit::from_rnr_retry(attributes.rnr_retry),
+            now,
         );
         state.requester.set_max_rd_atomic(attributes.max_rd_atomic);
         state

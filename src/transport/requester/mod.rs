@@ -467,13 +467,22 @@ impl<S: Storage> Requester<S> {
         self.event = None;
     }
 
-    /// Changes attributes of a connected queue pair that may change in state RTS.
-    pub fn set_timing(&mut self, timeout: AckTimeout, retry: RetryLimit, rnr_retry: RetryLimit) {
+    /// Changes attributes of a connected queue pair that may change in state SQD. The timer starts anew.
+    pub fn set_timing(
+        &mut self,
+        timeout: AckTimeout,
+        retry: RetryLimit,
+        rnr_retry: RetryLimit,
+        now: Instant,
+    ) {
         self.config.timeout = timeout;
         self.config.retry = retry;
         self.config.rnr_retry = rnr_retry;
         self.retry_left = retry;
         self.rnr_retry_left = rnr_retry;
+        if self.rnr_until.is_none() && self.is_waiting() {
+            self.arm(now);
+        }
     }
 
     /// Changes how many READs may be outstanding, as may be done in state SQD: at most as many as the table has entries for.

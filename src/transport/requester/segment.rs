@@ -134,6 +134,18 @@ impl<S: Storage> Requester<S> {
         }
     }
 
+    /// Something of what was sent without asking for an acknowledgement is to be sent again, and to ask for one: the last.
+    pub(super) fn ask(&mut self) {
+        let mut psn = self.next;
+        while psn != self.una {
+            psn = psn.previous();
+            if self.segments.at(psn.get()).state == SegmentState::Sent {
+                self.unsend(psn);
+                return;
+            }
+        }
+    }
+
     /// A segment is acknowledged and leaves the window.
     pub(super) fn retire(&mut self, psn: Psn) -> SegmentSlot {
         let slot = *self.segments.at(psn.get());
@@ -259,6 +271,8 @@ impl<S: Storage> Requester<S> {
             return false;
         }
         match message.request.opcode {
+            // Where none is allowed, whoever asks for a segment has it fail.
+            Opcode::Read if self.config.max_rd_atomic == 0 => true,
             Opcode::Read => {
                 reads < u32::from(self.config.max_rd_atomic)
                     && reads < self.reads.len()
@@ -272,7 +286,10 @@ impl<S: Storage> Requester<S> {
 
     /// A READ on a queue pair that allows none would wait for ever: it fails.
     fn refuse_impossible_read(&mut self) {
-        let is_next = self.admitted != self.posted && self.may_send(self.admitted);
+        let is_next = self.admitted != self.posted
+            && self.admitted_segments == 0
+            && self.admission == Admission::Open
+            && self.may_send(self.admitted);
         if is_next
             && self.config.max_rd_atomic == 0
             && self.messages.at(self.admitted).request.opcode == Opcode::Read

@@ -69,7 +69,13 @@ impl<S: Storage> Requester<S> {
         }
         // What is still on a rail will either arrive or come back as lost: the peer cannot be blamed
         // yet.
-        if self.is_on_a_rail(rails) || self.is_only_queued(rails) {
+        if self.is_on_a_rail(rails) {
+            self.arm(now);
+            return;
+        }
+        // Nor can it for a rail that has no room. With what was sent acknowledged, another one may do.
+        if self.is_only_queued(rails) {
+            self.ask();
             self.arm(now);
             return;
         }

@@ -66,6 +66,7 @@ pub fn cases() -> Vec<Case> {
         query_tells_next_psns(),
         sqd_drains(),
         sqd_changes_reads(),
+        read_where_none_may_be_outstanding(),
         destroy_with_work_in_flight(),
         remote_dereg_in_flight(),
         local_dereg_in_flight(),
@@ -294,6 +295,29 @@ fn sqd_drains() -> Case {
                 }
             }
             peer.barrier("done")?;
+            Ok(Outcome::Pass)
+        })
+    })
+}
+
+/// A READ that could never begin does not wait for ever.
+fn read_where_none_may_be_outstanding() -> Case {
+    Case::new("read_where_none_may_be_outstanding", |env, peer| {
+        let config = EndConfig {
+            rd_atomic: 0,
+            ..EndConfig::default()
+        };
+        with_end(env, peer, &config, |end, peer| {
+            if env.side == Side::Client {
+                let read = Operation::Read {
+                    remote: end.peer_memory,
+                };
+                end.qp
+                    .post_send(&[request(1, read, &[end.mr.sge(MESSAGE)])])?;
+                end.expect(1, &[Status::LOC_QP_OP_ERR])?;
+                end.expect_state(QpState::Err)?;
+            }
+            peer.barrier("refused")?;
             Ok(Outcome::Pass)
         })
     })
