@@ -70,9 +70,10 @@ unsafe impl Chain for SleepChain {
 #[pin_data]
 pub(crate) struct SleepGuard {
     gate: Arc<Gate>,
-    /// What was there when the host fell asleep.
+    /// What was there when the host fell asleep, for each time that it was told to and has not been told that it is over:
+    /// a process may hold a hibernation open (`/dev/snapshot`) while others have the host sleep. Each keeps the gate shut.
     #[pin]
-    hosts: Mutex<Option<RemoteHosts>>,
+    asleep: Mutex<KVec<RemoteHosts>>,
 }
 
 impl SleepGuard {
@@ -80,7 +81,7 @@ impl SleepGuard {
     pub(crate) fn new(gate: Arc<Gate>) -> impl PinInit<Self> {
         pin_init!(Self {
             gate,
-            hosts <- new_mutex!(None),
+            asleep <- new_mutex!(KVec::new()),
         })
     }
 
@@ -95,16 +96,8 @@ impl SleepGuard {
                 pr_err!("the host cannot sleep: the hosts it sees cannot be held ({error:?})\n");
             })
         });
-        match prepared {
-            Ok(hosts) => {
-                *self.hosts.lock() = Some(hosts);
-                Ok(())
-            }
-            Err(error) => {
-                self.gate.open();
-                Err(error)
-            }
-        }
+        let prepared = prepared.and_then(|hosts| Ok(self.asleep.lock().push(hosts, GFP_KERNEL)?));
+        prepared.inspect_err(|_| self.gate.open())
     }
 }
 
@@ -113,11 +106,12 @@ impl Observer<SleepChain> for SleepGuard {
         match event {
             Sleep::Begins => self.prepare(),
             Sleep::Over => {
-                let hosts = self.hosts.lock().take();
+                let hosts = self.asleep.lock().pop();
+                // Nothing to whoever has not heard that it began.
                 if let Some(hosts) = hosts {
                     hosts.release();
+                    self.gate.open();
                 }
-                self.gate.open();
                 Ok(())
             }
         }

@@ -116,8 +116,7 @@ impl Gate {
         let _ = self.left.wait_uninterruptible(timeout);
     }
 
-    /// Takes one reason of [`Gate::shut`] away, if there is any. Whoever began to listen in between may come to
-    /// hear of an end alone.
+    /// Takes one reason of [`Gate::shut`] away, if there is any.
     pub fn open(&self) {
         let mut state = self.state.lock();
         state.reasons = state.reasons.saturating_sub(1);
