@@ -4,11 +4,9 @@
 
 use std::fs::File;
 use std::io;
-use std::io::Read;
-use std::io::Seek;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 
-/// The thread's counter.
+/// The thread's counter. Its file can be read and written at an offset, but has no position that could be set.
 pub struct FailNth {
     file: File,
 }
@@ -46,14 +44,12 @@ impl FailNth {
     }
 
     fn set(&mut self, value: u64) -> io::Result<()> {
-        self.file.rewind()?;
-        self.file.write_all(value.to_string().as_bytes())
+        self.file.write_all_at(value.to_string().as_bytes(), 0)
     }
 
     fn get(&mut self) -> io::Result<u64> {
         let mut text = [0; 32];
-        self.file.rewind()?;
-        let len = self.file.read(&mut text)?;
+        let len = self.file.read_at(&mut text, 0)?;
         let text = String::from_utf8_lossy(&text[..len]);
         text.trim().parse().map_err(io::Error::other)
     }
