@@ -89,12 +89,12 @@ miri:
 	MIRIFLAGS=-Zmiri-disable-isolation \
 		cargo +nightly miri test --lib --test rail_endpoint --test reliable_connection
 
-# Everything: formatting, lints, the host's tests, and the lab's.
+# Formatting, lints, the host's tests, and the lab's but for what takes hours.
 test: check
 	cargo test --workspace --no-fail-fast
 	@$(LAB) test
 
-# The same, with much more time for what could go on for ever.
+# The same, with much more time for what could go on for ever, and with what takes hours.
 test-all: check
 	SIM_SEEDS=$(MANY_SEEDS) cargo test --workspace --no-fail-fast
 	@$(LAB) test --long

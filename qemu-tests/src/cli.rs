@@ -177,7 +177,8 @@ struct Test {
     /// Show the tests and run none
     #[arg(long)]
     list: bool,
-    /// Give tests that could go on for ever much more time
+    /// Give tests that could go on for ever much more time, and add what takes too long otherwise: on the debug kernel the races,
+    /// sleep, hostile processes and peers, and allocations that fail
     #[arg(long)]
     long: bool,
 }

@@ -8,6 +8,7 @@ use anyhow::bail;
 use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::roce;
 use crate::roce::DEVICE;
@@ -154,6 +155,9 @@ fn all_answered(text: &str, count: u32) -> bool {
 /// core.
 const IPERF_FLOOR: f64 = 5e5;
 
+/// In so many of the last seconds each flow moves something.
+const IPERF_END: usize = 6;
+
 /// TCP transfers from host `b` to host `a`.
 pub struct Iperf<'a> {
     /// The address of host `a`.
@@ -195,12 +199,12 @@ impl<'a> Iperf<'a> {
         event()?;
         let report = stage.finish(&client, limit)?;
         stage.finish(&server, limit)?;
-        let report: serde_json::Value = serde_json::from_str(&report).context("iperf3's report")?;
+        let report: Value = serde_json::from_str(&report).context("iperf3's report")?;
         check_iperf(&report)
     }
 }
 
-fn check_iperf(report: &serde_json::Value) -> Result<()> {
+fn check_iperf(report: &Value) -> Result<()> {
     if let Some(error) = report["error"].as_str() {
         bail!("iperf3: {error}");
     }
@@ -210,12 +214,18 @@ fn check_iperf(report: &serde_json::Value) -> Result<()> {
         received >= IPERF_FLOOR,
         "no more than {received} bytes arrived"
     );
+    // Each of them, and to the end: one that has stopped has filled its buffers by then.
+    let intervals = report["intervals"].as_array();
+    let intervals = intervals.context("iperf3 reports no intervals")?;
+    let last = &intervals[intervals.len().saturating_sub(IPERF_END)..];
     let flows = report["end"]["streams"].as_array();
-    for flow in flows.context("iperf3 reports no flows")? {
-        ensure!(
-            flow["receiver"]["bytes"].as_f64() > Some(0.0),
-            "nothing of a flow arrived: {flow}"
-        );
+    let flows = flows.context("iperf3 reports no flows")?.len();
+    for flow in 0..flows {
+        let sent = last
+            .iter()
+            .map(|interval| &interval["streams"][flow]["bytes"]);
+        let sent: f64 = sent.filter_map(Value::as_f64).sum();
+        ensure!(sent > 0.0, "flow {flow} stands still at the end: {last:?}");
     }
     Ok(())
 }
@@ -244,12 +254,13 @@ mod tests {
     fn a_transfer_has_to_move_data() {
         let report = |flows: &[f64]| {
             let received: f64 = flows.iter().sum();
-            let flows: Vec<_> = flows
+            let streams: Vec<_> = flows
                 .iter()
-                .map(|bytes| serde_json::json!({ "receiver": { "bytes": bytes } }))
+                .map(|bytes| serde_json::json!({ "bytes": bytes }))
                 .collect();
             serde_json::json!({
-                "end": { "sum_received": { "bytes": received }, "streams": flows }
+                "intervals": [{ "streams": streams }],
+                "end": { "sum_received": { "bytes": received }, "streams": streams }
             })
         };
         assert!(check_iperf(&report(&[1e8])).is_ok());

@@ -125,6 +125,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     if extent == Extent::Long {
         suites.push(power::on_debug());
         suites.push(stress::on_debug());
+        suites.push(hostile::on_debug());
         suites.push(hostile::failing_allocations());
         suites.push(peer::on_debug(extent));
     }

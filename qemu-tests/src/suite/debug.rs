@@ -65,16 +65,33 @@ pub fn suite(extent: Extent) -> Suite {
     Suite { tests, ..lab() }
 }
 
-/// Those of `tests` with these names.
-fn chosen(tests: Vec<Test>, names: &[&str]) -> Vec<Test> {
+/// Another suite on the debug kernel, with its CPUs and more time.
+pub fn watched(name: &'static str, suite: Suite) -> Suite {
+    Suite {
+        name,
+        kernel: Kernel::Debug,
+        cpus: CPUS,
+        tests: slowed(suite.tests),
+        ..suite
+    }
+}
+
+/// Those of `tests` with these names, with more time.
+pub fn chosen(tests: Vec<Test>, names: &[&str]) -> Vec<Test> {
     let chosen: Vec<Test> = tests
         .into_iter()
         .filter(|test| names.contains(&test.name))
+        .collect();
+    assert_eq!(chosen.len(), names.len(), "not all of {names:?} exist");
+    slowed(chosen)
+}
+
+fn slowed(tests: Vec<Test>) -> Vec<Test> {
+    tests
+        .into_iter()
         .map(|test| Test {
             limit: test.limit * SLOWNESS,
             ..test
         })
-        .collect();
-    assert_eq!(chosen.len(), names.len(), "not all of {names:?} exist");
-    chosen
+        .collect()
 }

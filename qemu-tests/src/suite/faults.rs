@@ -81,8 +81,8 @@ const SHORT_STALL: Duration = Duration::from_secs(1);
 /// Enough flows that both rails get some of them, for longer than it takes to give a rail up.
 const TCP: Iperf<'_> = Iperf {
     to: "10.55.0.1",
-    seconds: 15,
-    flows: 8,
+    seconds: 20,
+    flows: 12,
 };
 
 /// How long both cables are out.
@@ -351,17 +351,31 @@ fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Flows of TCP over both rails: none overtakes itself.
+/// Flows of TCP over both rails: none overtakes itself. (A segment that is lost, in a queue of the stack, is overtaken, too.)
 fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
-    const OVERTAKEN: &str = "nstat -asz TcpExtTCPOFOQueue | awk '/OFO/ { print $2 }'";
-    let overtaken = || -> Result<u64> {
-        let text = stage.shell("a", OVERTAKEN, LIMIT)?;
+    /// Of so many segments one may be overtaken. With one frame here and the next there, it would be every other.
+    const RARELY: u64 = 20;
+    let count = |name: &str| -> Result<u64> {
+        let script = format!("nstat -asz {name} | awk '/^{name}/ {{ print $2 }}'");
+        let text = stage.shell("a", &script, LIMIT)?;
         text.trim().parse().context("a number of segments")
     };
-    let before = overtaken()?;
-    TCP.run(stage, LIMIT)?;
-    let overtaken = overtaken()? - before;
-    ensure!(overtaken == 0, "{overtaken} segments were overtaken");
+    let [before, overtaken_before] = [count("TcpInSegs")?, count("TcpExtTCPOFOQueue")?];
+    TCP.run_during(stage, LIMIT, || {
+        for cable in CABLES {
+            traffic::await_moving(stage, cable, &[Direction::BToA], NOTICE)?;
+        }
+        Ok(())
+    })?;
+    let segments = count("TcpInSegs")? - before;
+    let overtaken = count("TcpExtTCPOFOQueue")? - overtaken_before;
+    stage.note(&format!(
+        "{overtaken} of {segments} segments were overtaken"
+    ));
+    ensure!(
+        overtaken * RARELY <= segments,
+        "{overtaken} of {segments} segments were overtaken"
+    );
     Ok(Outcome::Passed)
 }
 

@@ -52,9 +52,19 @@ pub fn suite() -> Suite {
             test("queues-written-over", queues_written_over),
             test("strangers-take-no-place", strangers),
             test("as-many-objects-as-there-can-be", exhaustion),
-            test("somebody-holds-all-there-is", hoarder),
+            test("somebody-holds-nearly-all-there-is", hoarder),
         ],
         ..life::suite()
+    }
+}
+
+/// The attacks by chance, with the checkers watching.
+pub fn on_debug() -> Suite {
+    let tests = suite().tests;
+    Suite {
+        name: "hostile-debug",
+        tests: debug::chosen(tests, &["random-arguments", "queues-written-over"]),
+        ..debug::lab()
     }
 }
 

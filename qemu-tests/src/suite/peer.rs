@@ -71,23 +71,6 @@ done";
 
 /// The suite.
 pub fn suite(extent: Extent) -> Suite {
-    with("peer", Kernel::Stock, extent)
-}
-
-/// The same on the debug kernel.
-pub fn on_debug(extent: Extent) -> Suite {
-    with("peer-debug", Kernel::Debug, extent)
-}
-
-/// How long the peer keeps no rule.
-fn span(extent: Extent) -> Duration {
-    Duration::from_secs(match extent {
-        Extent::Short => 40,
-        Extent::Long => 400,
-    })
-}
-
-fn with(name: &'static str, kernel: Kernel, extent: Extent) -> Suite {
     let test = |name, run| Test {
         name,
         limit: TEST_LIMIT,
@@ -103,21 +86,31 @@ fn with(name: &'static str, kernel: Kernel, extent: Extent) -> Suite {
         tests.insert(2, test("floods", floods));
     }
     Suite {
-        name,
+        name: "peer",
         fabric: Fabric {
             hosts: 3,
             ..Fabric::PAIR
         },
-        kernel,
+        kernel: Kernel::Stock,
         processor: CpuModel::Fast,
-        cpus: match kernel {
-            Kernel::Stock => CPUS,
-            Kernel::Debug => debug::CPUS,
-        },
+        cpus: CPUS,
         subject: Subject::Module,
         prepare,
         tests,
     }
+}
+
+/// The same with the checkers watching.
+pub fn on_debug(extent: Extent) -> Suite {
+    debug::watched("peer-debug", suite(extent))
+}
+
+/// How long the peer keeps no rule.
+fn span(extent: Extent) -> Duration {
+    Duration::from_secs(match extent {
+        Extent::Short => 40,
+        Extent::Long => 400,
+    })
 }
 
 /// Hosts a and c get to work; host b has streams, and no module.

@@ -70,15 +70,9 @@ pub fn suite() -> Suite {
     }
 }
 
-/// The same on the debug kernel, with its CPUs.
+/// The same with the checkers watching.
 pub fn on_debug() -> Suite {
-    let Suite { kernel, cpus, .. } = debug::lab();
-    Suite {
-        name: "power-debug",
-        kernel,
-        cpus,
-        ..suite()
-    }
+    debug::watched("power-debug", suite())
 }
 
 /// Traffic, of which some has arrived.
@@ -106,6 +100,7 @@ fn put_to_sleep(stage: &Stage<'_>, host: &str) -> Result<Sleep> {
 /// sleep as in S3, and but one processor is online.
 fn failed_attempts(stage: &Stage<'_>) -> Result<Outcome> {
     const SECONDS: u32 = 1;
+    let hibernates = stage.attempt("a", "grep -qw disk /sys/power/state", LIMIT)?;
     let traffic = traffic(stage)?;
     for (attempt, state) in [
         ("freezer", "freeze"),
@@ -115,6 +110,10 @@ fn failed_attempts(stage: &Stage<'_>) -> Result<Outcome> {
         ("core", "mem"),
         ("freezer", "disk"),
     ] {
+        if state == "disk" && !hibernates.status.success() {
+            stage.skip("hibernation", "this kernel cannot hibernate");
+            continue;
+        }
         let script = format!(
             "cd /sys/power && echo {SECONDS} > /sys/module/suspend/parameters/pm_test_delay &&
             echo {attempt} > pm_test && echo {state} > state; result=$?; echo none > pm_test; exit $result"

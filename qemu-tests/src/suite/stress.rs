@@ -53,15 +53,9 @@ pub fn suite() -> Suite {
     }
 }
 
-/// The same on the debug kernel, with its CPUs.
+/// The same with the checkers watching.
 pub fn on_debug() -> Suite {
-    let Suite { kernel, cpus, .. } = debug::lab();
-    Suite {
-        name: "stress-debug",
-        kernel,
-        cpus,
-        ..suite()
-    }
+    debug::watched("stress-debug", suite())
 }
 
 fn test(name: &'static str, run: fn(&Stage<'_>) -> Result<Outcome>) -> Test {

@@ -170,8 +170,14 @@ fn ethtool_and_ip(stage: &Stage<'_>) -> Result<Outcome> {
         }
     }
     // Peers know the interface by the address that it has.
+    let address = format!("cat /sys/class/net/{INTERFACE}/address");
+    let before = stage.shell("a", &address, LIMIT)?;
     let change = format!("ip link set {INTERFACE} address 02:00:00:00:00:77");
     let output = stage.attempt("a", &change, LIMIT)?;
-    ensure!(!output.status.success(), "the address was changed");
+    ensure!(!output.status.success(), "the address could be changed");
+    ensure!(
+        before == stage.shell("a", &address, LIMIT)?,
+        "the address was changed"
+    );
     Ok(Outcome::Passed)
 }
