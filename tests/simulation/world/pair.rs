@@ -454,8 +454,11 @@ impl World {
         let pair = &self.pairs[index];
         let [own, peer] = &self.ledger.connections[pair.life].streams;
         let is_last_seen = peer.messages.last().is_some_and(|message| message.received);
-        let are_reads_done = peer.messages.iter().all(|message| {
-            message.opcode != Opcode::Read || message.placed_bytes == message.length
+        // An empty one is answered as well, which only its completion shows.
+        let are_reads_done = peer.messages.iter().all(|message| match message.length {
+            _ if message.opcode != Opcode::Read => true,
+            0 => message.completed.is_some(),
+            length => message.placed_bytes == length,
         });
         pair.senders.iter().all(|sender| sender.left == 0)
             && own.completed == own.messages.len()

@@ -300,7 +300,14 @@ impl World {
                         Poison::WriteKey | Poison::ReadKey | Poison::LongSend | Poison::NoReceives
                     )
                 );
-                if self.keeps_order(pair) && is_refused && side == 0 {
+                // What was dropped because of another request, which lacked a receive or was damaged, comes late.
+                let own_naks = match pair.ordeal {
+                    Ordeal::Poison(Poison::NoReceives) => u64::from(pair.config.rnr_retry) + 1,
+                    _ => 0,
+                };
+                let counters = qp.requester.counters();
+                let has_waited = counters.rnr_naks > own_naks || counters.sequence_naks > 0;
+                if self.keeps_order(pair) && is_refused && !has_waited && side == 0 {
                     let placed: u32 = stream
                         .messages
                         .iter()
