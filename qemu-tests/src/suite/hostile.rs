@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(400);
 /// Seconds for the allocations of one call of a process that sets something up.
 const PER_CALL: u32 = 30;
 
-/// Seconds for the allocations of a rail, or of the module.
+/// Seconds for the allocations of a rail.
 const PER_BIG_CALL: u32 = 600;
 
 /// Time limit of a command.
@@ -75,7 +75,6 @@ pub fn failing_allocations() -> Suite {
         tests: vec![
             test("of-verbs", failing_verbs),
             test("of-rails", failing_rails),
-            test("of-the-module", failing_module),
         ],
         ..debug::lab()
     }
@@ -296,23 +295,6 @@ fn failing_rails(stage: &Stage<'_>) -> Result<Outcome> {
     );
     check_faults(&report(stage, "a", &script)?)?;
     roce::use_rails(stage.instance(), 1)?;
-    still_works(stage)?;
-    Ok(Outcome::Passed)
-}
-
-/// Allocations fail while the module is being loaded.
-fn failing_module(stage: &Stage<'_>) -> Result<Outcome> {
-    // The kernel's own words for memory that it could not have. What is really wrong has a headline of its own.
-    for part in ["vmalloc error: ", "Call Trace:", "(error: -12"] {
-        stage.allow_line("a", part);
-    }
-    let script = format!(
-        "{MAY_FAIL}\n{}\n/lab/share/verbs-faults --module /lab/share/usb4_roce.ko --seconds {PER_BIG_CALL} --json",
-        roce::UNLOAD
-    );
-    check_faults(&report(stage, "a", &script)?)?;
-    stage.shell("b", roce::UNLOAD, LIMIT)?;
-    roce::start(stage.instance())?;
     still_works(stage)?;
     Ok(Outcome::Passed)
 }
