@@ -50,8 +50,8 @@ impl Algorithm {
 /// with.
 ///
 /// It keeps frames of an earlier session, and headers forged inside a payload, from being taken
-/// for frames. A checksum has 32 bits, so few that a process can try them all in minutes; to hit the word as well it would
-/// need longer than cables last.
+/// for frames. A checksum has 32 bits, so few that a process can try them all in minutes; to hit the word as well takes
+/// thousands of years.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Seed {
     sync_word: u32,

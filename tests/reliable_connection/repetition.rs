@@ -4,6 +4,7 @@
 
 use crate::pair::rail;
 use crate::pair::Pair;
+use crate::pair::FIRST;
 use crate::pair::SETTLED;
 use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::frame::AckHeader;
@@ -20,6 +21,7 @@ use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Reachability;
+use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
@@ -113,7 +115,7 @@ fn a_response_that_was_dropped_is_given_again_before_the_fault_behind_it_is_told
 
 #[test]
 fn a_copy_dropped_before_another_is_cut_off_is_asked_for_again() {
-    let mut pair = Pair::with(|config| config.timeout = AckTimeout::new(0));
+    let mut pair = Pair::with(no_timer);
     pair.post(Opcode::Write, 10);
     pair.post(Opcode::Send, 10);
     pair.post(Opcode::Write, 2 * SMALL_PAYLOAD);
@@ -189,10 +191,9 @@ impl Rails for FirstIsGone {
     }
 }
 
-/// A pair whose timer never helps, with two small WRITEs of which the first has been delivered over rail 0, and was not to
-/// be acknowledged.
-fn two_small_writes() -> Pair {
-    let mut pair = Pair::with(|config| config.timeout = AckTimeout::new(0));
+/// A pair with two small WRITEs of which the first has been delivered over rail 0, and was not to be acknowledged.
+fn two_small_writes(change: impl FnOnce(&mut RequesterConfig)) -> Pair {
+    let mut pair = Pair::with(change);
     pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
     pair.post(Opcode::Write, 8);
     let first = pair.pull().unwrap();
@@ -200,6 +201,16 @@ fn two_small_writes() -> Pair {
     pair.deliver(&first);
     assert!(!pair.responder.ack_due());
     pair
+}
+
+/// The timer never helps.
+fn no_timer(config: &mut RequesterConfig) {
+    config.timeout = AckTimeout::new(0);
+}
+
+/// The first timeout is the last.
+fn no_retry(config: &mut RequesterConfig) {
+    config.retry = RetryLimit::from_retry_count(0);
 }
 
 /// Sends over rail 1 what is left, and says how the WRITEs end.
@@ -215,7 +226,7 @@ fn finish(pair: &mut Pair) -> Vec<(u64, CompletionStatus)> {
 
 #[test]
 fn a_small_write_is_sent_again_over_another_rail_when_its_own_is_gone() {
-    let mut pair = two_small_writes();
+    let mut pair = two_small_writes(no_timer);
     let second = pair.pull().unwrap();
     pair.requester
         .on_lost(second.psn, rail(0), RailSeq(pair.seq - 1));
@@ -226,7 +237,7 @@ fn a_small_write_is_sent_again_over_another_rail_when_its_own_is_gone() {
 
 #[test]
 fn a_small_write_begins_on_another_rail_when_that_of_those_before_it_is_gone() {
-    let mut pair = two_small_writes();
+    let mut pair = two_small_writes(no_timer);
     assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
     assert_eq!(finish(&mut pair), [(0, Success), (1, Success)]);
 }
@@ -248,7 +259,7 @@ fn repetition_over_one_rail_changes_over_when_that_is_gone() {
 /// A pair whose timer never helps: a small WRITE has been delivered, and was not to be acknowledged; of the longer one behind it,
 /// whose segments are given, the last has been.
 fn delivered_before_a_longer_one() -> (Pair, [(RailSeq, Psn); 2]) {
-    let mut pair = Pair::with(|config| config.timeout = AckTimeout::new(0));
+    let mut pair = Pair::with(no_timer);
     pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
     pair.post(Opcode::Write, 3 * SMALL_PAYLOAD);
     let [small, first, second, last] = pair.pull_all()[..] else {
@@ -295,11 +306,7 @@ fn the_rest_of_a_message_that_fails_is_in_nobody_s_way() {
 
 #[test]
 fn a_peer_that_owes_nothing_costs_no_retries() {
-    let mut pair = Pair::with(|config| config.retry = RetryLimit::from_retry_count(0));
-    pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
-    pair.post(Opcode::Write, 8);
-    let first = pair.pull().unwrap();
-    pair.deliver(&first);
+    let mut pair = two_small_writes(no_retry);
     // The other has to take the same rail, which has no room for long.
     pair.wait(Duration::from_millis(1_000));
     pair.exchange();
@@ -308,11 +315,7 @@ fn a_peer_that_owes_nothing_costs_no_retries() {
 
 #[test]
 fn what_was_sent_is_asked_about_when_its_rail_has_no_room_for_what_follows() {
-    let mut pair = Pair::with(|config| config.retry = RetryLimit::from_retry_count(0));
-    pair.post_as(Opcode::Write, 8, Signalling::Unsignalled);
-    pair.post(Opcode::Write, 8);
-    let first = pair.pull().unwrap();
-    pair.deliver(&first);
+    let mut pair = two_small_writes(no_retry);
     // The other may overtake it on another rail.
     assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
     pair.wait(Duration::from_millis(1_000));
@@ -320,7 +323,7 @@ fn what_was_sent_is_asked_about_when_its_rail_has_no_room_for_what_follows() {
         .requester
         .next_segment(rail(1), RailSeq(0), pair.now, &SETTLED)
         .unwrap();
-    assert_eq!(again.header.psn, first.psn);
+    assert_eq!(again.header.psn, Psn::new(FIRST));
     pair.deliver(&again.header);
     pair.acknowledge();
     assert!(pair.requester.has_work(rail(1), pair.now, &SETTLED));

@@ -242,6 +242,8 @@ impl QpOps<RoceDevice> for UserQueuePair {
     }
 
     fn ring_doorbell(&self) -> Result {
+        // With the locks that sending takes such a thread could be kept from running for long, and everybody else from sending.
+        let leaves_sending_to_others = is_background_thread();
         let mut guard = self.qp.state.lock();
         let state = &mut *guard;
         match state.state {
@@ -253,8 +255,7 @@ impl QpOps<RoceDevice> for UserQueuePair {
             QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
         }
         let rails = self.qp.settle(state, clock::now());
-        let urgency = if is_background_thread() {
-            // With the locks that sending takes it could be kept from running for long, and everybody else from sending.
+        let urgency = if leaves_sending_to_others {
             Urgency::Deferred
         } else if state.requester.outstanding() <= INLINE_DEPTH {
             Urgency::Inline

@@ -240,13 +240,13 @@ pub fn payload(rng: &mut ChaCha8Rng, len: u64) -> Vec<u8> {
     vec![rng.random(); len]
 }
 
-/// Bytes without any sense; some of them look as if a header began there.
-pub fn noise(rng: &mut ChaCha8Rng, len: usize) -> Vec<u8> {
+/// Bytes without any sense; some of them look as if a header of the session with this seed began there.
+pub fn noise(rng: &mut ChaCha8Rng, len: usize, seed: Seed) -> Vec<u8> {
     let mut bytes = vec![0; len];
     rng.fill(bytes.as_mut_slice());
     for unit in bytes.chunks_mut(HEADER_LEN) {
         if unit.len() == HEADER_LEN && rng.random_ratio(1, 4) {
-            unit[..4].copy_from_slice(&Seed::HANDSHAKE.sync_word().to_le_bytes());
+            unit[..4].copy_from_slice(&seed.sync_word().to_le_bytes());
         }
     }
     bytes

@@ -355,7 +355,8 @@ impl Peer<'_> {
 
     fn make_noise(&mut self) {
         let len = self.rng.random_range(0..5_000);
-        let mut bytes = lie::noise(&mut self.rng, len);
+        let seed = self.link.sender().seed().unwrap_or(Seed::HANDSHAKE);
+        let mut bytes = lie::noise(&mut self.rng, len, seed);
         match self.rng.random_range(0..4) {
             // A frame of another session.
             0 => {

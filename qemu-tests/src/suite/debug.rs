@@ -44,13 +44,11 @@ const LONG: Choice = Choice {
 
 /// A lab with the debug kernel, one cable, and no tests yet.
 pub fn lab() -> Suite {
-    Suite {
-        name: "debug",
-        kernel: Kernel::Debug,
-        cpus: CPUS,
+    let empty = Suite {
         tests: Vec::new(),
         ..life::suite()
-    }
+    };
+    watched("debug", empty)
 }
 
 /// The suite.
