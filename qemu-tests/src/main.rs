@@ -23,6 +23,7 @@ mod extent;
 mod fabric;
 mod forged;
 mod host;
+mod inquest;
 mod instance;
 mod instructions;
 mod kernel_log;

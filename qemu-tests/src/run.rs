@@ -23,6 +23,7 @@ use rustix::fs::FlockOperation;
 use crate::cache::Cache;
 use crate::contract::Contract;
 use crate::extent::Extent;
+use crate::inquest;
 use crate::instance::Instance;
 use crate::kernel_log::Watch;
 use crate::record::Record;
@@ -261,7 +262,8 @@ impl<'a> Run<'a> {
         let began = self.begin(suite, test.name);
         let mut ended = match self.stage(suite, test.name, &running.instance) {
             Ok(stage) => {
-                let outcome = within_limit(test, &stage, &running.instance);
+                let outcome = within_limit(test, &stage, &running.instance)
+                    .inspect_err(|_| inquest::hold(&stage));
                 let told = stage.into_told();
                 let looked = running
                     .watch
