@@ -223,12 +223,9 @@ impl<C: RailClient> Shared<C> {
         self.counters.opens.increment();
     }
 
-    /// Notes where the rail stands; says whether that is news.
-    pub(super) fn set_state(&self, state: State) -> bool {
-        let mut inner = self.inner.lock();
-        let is_news = inner.state != state;
-        inner.state = state;
-        is_news
+    /// Notes where the rail stands.
+    pub(super) fn set_state(&self, state: State) {
+        self.inner.lock().state = state;
     }
 
     /// Tells the client what the handshake brought.

@@ -69,6 +69,13 @@ impl Backoff {
     }
 }
 
+/// What the log has been told of a rail that does not come up: each thing once, and what there was no room for, later.
+#[derive(Default)]
+struct Told {
+    fault: Option<Fault>,
+    failure: Option<State>,
+}
+
 /// How a session went.
 enum SessionEnd {
     /// The rail was up at some time.
@@ -80,7 +87,7 @@ enum SessionEnd {
 /// The thread's body.
 pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
     let mut backoff = Backoff::new();
-    let mut last_fault = None;
+    let mut told = Told::default();
     while !should_stop() {
         let end = {
             let Some(_passage) = shared.gate.pass() else {
@@ -91,13 +98,13 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
             shared
                 .source
                 .open()
-                .and_then(|file| session(&shared, file, &mut last_fault))
+                .and_then(|file| session(&shared, file, &mut told))
         };
         match end {
             Ok(SessionEnd::WasUp) => backoff.reset(),
             Ok(SessionEnd::NeverUp) => {}
             Err(error) => {
-                note_failure(&shared, error);
+                note_failure(&shared, error, &mut told);
                 backoff.reset();
                 pause(&shared, PAUSE_DETACHED_MS);
                 continue;
@@ -108,7 +115,7 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
 }
 
 /// Notes that the stream could not be opened, and says so once.
-fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
+fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error, told: &mut Told) {
     let state = if shared.source.is_deleted() {
         State::Removed
     } else if error == ENXIO {
@@ -116,28 +123,31 @@ fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error) {
     } else {
         State::Failed(error)
     };
-    if shared.set_state(state) {
-        let Some(left_out) = shared.take_log_line() else {
-            return;
-        };
-        match state {
-            State::Removed => pr_warn!(
-                "rail {}: its stream was removed; write a new one to its `stream` attribute{left_out}\n",
-                shared.name()
-            ),
-            State::Failed(error) if error == EINVAL => pr_warn!(
-                "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying \
-                 on{left_out}\n",
-                shared.name()
-            ),
-            State::Failed(error) => pr_warn!(
-                "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not \
-                 help{left_out}\n",
-                shared.name()
-            ),
-            State::Detached | State::Greeting | State::Up | State::Closing => {
-                pr_info!("rail {}: waiting for a cable{left_out}\n", shared.name());
-            }
+    shared.set_state(state);
+    if told.failure == Some(state) {
+        return;
+    }
+    let Some(left_out) = shared.take_log_line() else {
+        return;
+    };
+    told.failure = Some(state);
+    match state {
+        State::Removed => pr_warn!(
+            "rail {}: its stream was removed; write a new one to its `stream` attribute{left_out}\n",
+            shared.name()
+        ),
+        State::Failed(error) if error == EINVAL => pr_warn!(
+            "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying \
+             on{left_out}\n",
+            shared.name()
+        ),
+        State::Failed(error) => pr_warn!(
+            "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not \
+             help{left_out}\n",
+            shared.name()
+        ),
+        State::Detached | State::Greeting | State::Up | State::Closing => {
+            pr_info!("rail {}: waiting for a cable{left_out}\n", shared.name());
         }
     }
 }
@@ -152,10 +162,11 @@ fn pause<C: RailClient>(shared: &Shared<C>, ms: Msecs) {
 fn session<C: RailClient>(
     shared: &Arc<Shared<C>>,
     file: StreamFile,
-    last_fault: &mut Option<Fault>,
+    told: &mut Told,
 ) -> Result<SessionEnd> {
     let file = Arc::new(file, GFP_KERNEL)?;
     let ups = shared.counters.ups.get();
+    told.failure = None;
     // SAFETY: Random numbers may be drawn anywhere.
     shared.begin(unsafe { bindings::get_random_u64() });
 
@@ -167,13 +178,16 @@ fn session<C: RailClient>(
 
     let was_up = shared.counters.ups.get() != ups;
     if let Some(fault) = fault {
+        if was_up {
+            told.fault = None;
+        }
         // A peer that is not there, time and again, is told once.
-        if was_up || *last_fault != Some(fault) {
+        if told.fault != Some(fault) {
             if let Some(left_out) = shared.take_log_line() {
                 pr_info!("rail {}: down: {fault}{left_out}\n", shared.name());
+                told.fault = Some(fault);
             }
         }
-        *last_fault = Some(fault);
     }
 
     if !matches!(fault, Some(Fault::Stream(_) | Fault::Write(_))) {
