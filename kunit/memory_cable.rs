@@ -17,7 +17,9 @@ use kernel::prelude::*;
 use kernel::sync::static_lock_class;
 use kernel::sync::Arc;
 use kernel::sync::CondVar;
+use kernel::sync::CondVarTimeoutResult;
 use kernel::sync::Mutex;
+use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
 use crate::stream_adapter::bindings as adapter_bindings;
@@ -187,8 +189,30 @@ impl Side {
     }
 }
 
+/// Whether an end has a peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// It has.
+    Attached,
+    /// It has none, as behind a cable that was pulled.
+    Gone,
+}
+
+/// What happened to an end while it had no peer.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct WithoutPeer {
+    /// How often it was opened.
+    pub opened: u32,
+    /// How often it was asked what it is ready for.
+    pub polled: u32,
+    /// How often it was closed.
+    pub closed: u32,
+}
+
 struct EndState {
     is_open: bool,
+    peer: Peer,
+    without_peer: WithoutPeer,
     outcomes: KVec<Outcome>,
     /// Bytes of the first outcome that have been read.
     taken: usize,
@@ -201,6 +225,9 @@ struct EndState {
 impl EndState {
     /// What the next read gives, if there is anything to be read.
     fn take(&mut self, into: &mut IovIterDest<'_>) -> Option<Result<usize>> {
+        if self.peer == Peer::Gone {
+            return Some(Err(ENXIO));
+        }
         if let Some(error) = self.broken {
             return Some(Err(error));
         }
@@ -259,6 +286,8 @@ impl End {
         pin_init!(Self {
             state <- new_mutex!(EndState {
                 is_open: false,
+                peer: Peer::Attached,
+                without_peer: WithoutPeer::default(),
                 outcomes: KVec::new(),
                 taken: 0,
                 damage: None,
@@ -313,7 +342,7 @@ impl End {
     /// A frame has been sent to this end, which nobody hears of if it is not open.
     fn arrive(&self, frame: KVec<u8>) -> Result {
         let mut state = self.state.lock();
-        if !state.is_open {
+        if !state.is_open || state.peer == Peer::Gone {
             return Ok(());
         }
         let lost = state.is_lost(frame.len());
@@ -343,7 +372,12 @@ impl End {
     }
 
     fn ready(&self, at_the_end: Events) -> Events {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        if state.peer == Peer::Gone {
+            state.without_peer.polled += 1;
+            self.arrival.notify_all();
+            return Events::ERROR.with(Events::HANG_UP);
+        }
         if state.broken.is_some() {
             return Events::IN.with(Events::OUT);
         }
@@ -417,6 +451,9 @@ impl Cable {
         state.is_open = true;
         state.outcomes.clear();
         state.taken = 0;
+        if state.peer == Peer::Gone {
+            state.without_peer.opened += 1;
+        }
         drop(state);
         // SAFETY: The file is open for reading and writing, and its one reference is ours.
         Ok(unsafe { OpenFile::from_raw(file) })
@@ -462,8 +499,43 @@ impl Cable {
         self.end(side).state.lock().broken = None;
     }
 
+    /// Takes the peer from an end: it can be opened as in the moment in which a cable is pulled.
+    pub(crate) fn lose_peer(&self, side: Side) {
+        self.end(side).state.lock().peer = Peer::Gone;
+    }
+
+    /// Gives it back.
+    pub(crate) fn return_peer(&self, side: Side) {
+        self.end(side).state.lock().peer = Peer::Attached;
+    }
+
+    /// Waits until an end without a peer has been polled so many times. Fails with `ETIMEDOUT` if that takes longer than
+    /// `limit`.
+    pub(crate) fn await_polls(&self, side: Side, polls: u32, limit: Jiffies) -> Result {
+        let end = self.end(side);
+        let mut state = end.state.lock();
+        let mut left = limit;
+        while state.without_peer.polled < polls {
+            match end.arrival.wait_interruptible_timeout(&mut state, left) {
+                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
+                CondVarTimeoutResult::Timeout | CondVarTimeoutResult::Signal { .. } => {
+                    return Err(ETIMEDOUT);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What has happened to an end without a peer.
+    pub(crate) fn without_peer(&self, side: Side) -> WithoutPeer {
+        self.end(side).state.lock().without_peer
+    }
+
     fn close(&self, side: Side) {
         let mut state = self.end(side).state.lock();
+        if state.peer == Peer::Gone {
+            state.without_peer.closed += 1;
+        }
         state.is_open = false;
         state.outcomes.clear();
         drop(state);

@@ -407,6 +407,9 @@ mod tests {
     /// An error that the kernel crate has no name for.
     const DAMAGED: i32 = -(kernel::bindings::EBADMSG as i32);
 
+    /// A rail polls a stream without a peer so often before it waits for one: for its ear, and to see that there is none.
+    const POLLS: u32 = 3;
+
     #[test]
     fn a_frame_that_reads_as_an_error_is_sent_again() -> Result {
         let pair = Pair::new()?;
@@ -470,6 +473,39 @@ mod tests {
         assert!(seen.lost() > 0);
         assert!(seen.has_arrived_once(0..FRAMES));
         assert_eq!(seen.ups, ups);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stream_that_loses_its_peer_while_it_is_opened_is_closed_when_one_is_back() -> Result {
+        let cable = Cable::new(Manner::SPLIT)?;
+        cable.lose_peer(RECEIVER);
+        let receiver = Host::start(&cable, RECEIVER, 2)?;
+        cable.await_polls(RECEIVER, POLLS, msecs_to_jiffies(LONG_MS))?;
+        cable.return_peer(RECEIVER);
+        let pair = Pair {
+            sender: Host::start(&cable, Side::Left, 1)?,
+            receiver,
+            cable,
+        };
+        pair.await_up()?;
+        pair.send(0..1, SHORT_LEN)?;
+        let without_peer = pair.cable.without_peer(RECEIVER);
+        let seen = Seen::when_over(pair);
+        assert_eq!(without_peer.opened, 1);
+        assert_eq!(without_peer.closed, 0);
+        assert!(seen.has_arrived_once(0..1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_rail_can_be_stopped_that_waits_for_a_peer_so() -> Result {
+        let cable = Cable::new(Manner::SPLIT)?;
+        cable.lose_peer(RECEIVER);
+        let receiver = Host::start(&cable, RECEIVER, 2)?;
+        cable.await_polls(RECEIVER, POLLS, msecs_to_jiffies(LONG_MS))?;
+        drop(receiver);
+        assert_eq!(cable.without_peer(RECEIVER).closed, 1);
         Ok(())
     }
 

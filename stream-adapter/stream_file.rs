@@ -202,6 +202,13 @@ impl StreamFile {
         Ok(Self { ear, file })
     }
 
+    /// Whether no peer is attached to the stream: what is read and written then fails with `ENXIO`.
+    pub(super) fn is_cut_off(&self) -> bool {
+        // SAFETY: No waiter is added.
+        let events = unsafe { self.file.poll(core::ptr::null_mut()) };
+        events & bindings::stream_shim_epollhup != 0
+    }
+
     /// Reads what has arrived, at least a byte, and waits until there is something. Before it sleeps, `before_sleep` is called.
     ///
     /// Fails with `EPIPE` when the peer has closed the stream or its directory was removed, `ENXIO` when

@@ -95,10 +95,14 @@ pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
                 pause(&shared, PAUSE_DETACHED_MS);
                 continue;
             };
-            shared
-                .source
-                .open()
-                .and_then(|file| session(&shared, file, &mut told))
+            shared.source.open().and_then(|file| {
+                if file.is_cut_off() {
+                    note_failure(&shared, ENXIO, &mut told);
+                    outlast(&shared, file);
+                    return Ok(SessionEnd::NeverUp);
+                }
+                session(&shared, file, &mut told)
+            })
         };
         match end {
             Ok(SessionEnd::WasUp) => backoff.reset(),
@@ -141,6 +145,11 @@ fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error, told: &mut Told
              on{left_out}\n",
             shared.name()
         ),
+        State::Failed(error) if error == ENOMEM => pr_warn!(
+            "rail {}: the stream gets no ring or no path; trying on, unload thunderbolt_net or replug the cable if \
+             that does not help{left_out}\n",
+            shared.name()
+        ),
         State::Failed(error) => pr_warn!(
             "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not \
              help{left_out}\n",
@@ -156,6 +165,22 @@ fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error, told: &mut Told
 fn pause<C: RailClient>(shared: &Shared<C>, ms: Msecs) {
     // Faults of the session that has just ended may still wake us; the pause may be short then.
     let _ = shared.life.wait(msecs_to_jiffies(ms));
+}
+
+/// Keeps a stream open that has lost its peer while it was being opened, until a peer is there again.
+///
+/// Linux 7.2 and 7.3 may have set up its paths when those to the lost peer had been taken down already
+/// (`tb_approve_xdomain_paths()` waits for the end of `tb_handle_hotplug()`), and take down no paths to a peer that is
+/// lost (`tb_disconnect_xdomain_paths()`). Closed now, the stream would leave them behind, and could not be opened
+/// again before the cable is replugged once more: `ENOMEM`. Closed with a peer at the other end, it takes them down.
+fn outlast<C: RailClient>(shared: &Shared<C>, file: StreamFile) {
+    while file.is_cut_off()
+        && !should_stop()
+        && !shared.gate.is_shut()
+        && !shared.source.is_deleted()
+    {
+        pause(shared, CHECK_INTERVAL_MS);
+    }
 }
 
 /// Works on an open stream until it fails or the rail is stopped, and closes it.
