@@ -12,7 +12,6 @@ use kernel::task::MAX_SCHEDULE_TIMEOUT;
 use kernel::time::msecs_to_jiffies;
 use kernel::time::Jiffies;
 
-use crate::claim::RouterUuid;
 use crate::memory_cable::Cable;
 use crate::memory_cable::Damage;
 use crate::memory_cable::Manner;
@@ -48,6 +47,7 @@ use crate::transport::rail::hello::Features;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::NodeGuid;
 use crate::transport::rail::hello::NODE_NAME_LEN;
+use crate::transport::rail::router_uuid::RouterUuid;
 use crate::transport::rail::InFlight;
 
 /// Longer than anything here takes on a slow machine: rails wait before they speak, and before they open their streams anew.

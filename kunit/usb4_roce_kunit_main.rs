@@ -24,6 +24,8 @@ pub mod clock;
 mod delayed;
 #[path = "../src/fabric.rs"]
 mod fabric;
+#[path = "../src/host_address.rs"]
+pub mod host_address;
 #[path = "../src/identity.rs"]
 pub mod identity;
 #[path = "../src/log_limit.rs"]

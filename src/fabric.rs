@@ -14,11 +14,9 @@ use kernel::task::Kuid;
 
 use crate::claim::Claim;
 use crate::claim::Contradiction;
-use crate::claim::RouterUuid;
 use crate::claim::Standing;
 use crate::clock;
-use crate::identity::mac_of;
-use crate::identity::HostIdentity;
+use crate::host_address::address_of;
 use crate::loopback::Loopback;
 use crate::page_vec::PageVec;
 use crate::peer::Peer;
@@ -40,6 +38,7 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::outcome::Outcome;
 use crate::transport::rail::hello::Identity;
+use crate::transport::rail::router_uuid::RouterUuid;
 use crate::transport::rail::InFlight;
 use crate::verbs::device::RoceDevice;
 use crate::verbs::mr::Regions;
@@ -121,8 +120,7 @@ pub(crate) struct Fabric {
 
 impl Fabric {
     /// A fabric of this host alone.
-    pub(crate) fn new(identity: &HostIdentity, netdev: Arc<Netdev>) -> Result<Arc<Self>> {
-        let host = MacAddress(identity.mac());
+    pub(crate) fn new(host: MacAddress, netdev: Arc<Netdev>) -> Result<Arc<Self>> {
         let objects = Arc::pin_init(Objects::new(), GFP_KERNEL)?;
         let loopback = Loopback::new(host, objects.clone())?;
         Arc::pin_init(
@@ -245,7 +243,7 @@ impl Fabric {
     ) -> Option<Standing> {
         let host = MacAddress(identity.mac);
         let name = link.name();
-        if !self.may_be_peer(host) || identity.mac != mac_of(claim.guid) {
+        if !self.may_be_peer(host) || host != address_of(claim.guid) {
             if let Some(left_out) = link.take_log_line() {
                 pr_err!(
                     "rail {name}: {} says it has address {:02x?}, which it cannot have; the rail stays unused: see \

@@ -7,20 +7,17 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 
-use crate::checksum::KernelHash;
-use crate::claim::RouterUuid;
+use crate::host_address::address_of;
 use crate::stream_adapter::bindings as shim;
 use crate::stream_adapter::controller::parse_uuid;
 use crate::stream_adapter::controller::Controller;
-use crate::transport::checksum::Checksum;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::NodeGuid;
 use crate::transport::rail::hello::NODE_NAME_LEN;
+use crate::transport::rail::router_uuid::RouterUuid;
+use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::LIMITS;
-
-/// First byte of an Ethernet address that is unicast and locally administered (IEEE 802).
-const MAC_LOCAL: u8 = 0x02;
 
 /// This host.
 pub struct HostIdentity {
@@ -65,8 +62,8 @@ impl HostIdentity {
     }
 
     /// The Ethernet address of the network interface, from the GUID.
-    pub fn mac(&self) -> [u8; 6] {
-        mac_of(self.node_guid)
+    pub fn mac(&self) -> MacAddress {
+        address_of(self.node_guid)
     }
 
     /// The USB4 controller's PCI function, as parent of our devices. Valid as long as `self`.
@@ -81,7 +78,7 @@ impl HostIdentity {
         unsafe { shim::stream_shim_host_name(name.as_mut_ptr().cast(), name.len()) };
         Identity {
             node_guid: self.node_guid,
-            mac: self.mac(),
+            mac: self.mac().0,
             features: features(),
             limits: LIMITS,
             name,
@@ -97,13 +94,6 @@ fn features() -> Features {
     } else {
         Features::NONE
     }
-}
-
-/// The Ethernet address of the host with that GUID.
-pub fn mac_of(guid: NodeGuid) -> [u8; 6] {
-    let guid = guid.0.to_le_bytes();
-    let [a, b, c, d, e, ..] = KernelHash::xxh64(0, &guid).to_be_bytes();
-    [MAC_LOCAL, a, b, c, d, e]
 }
 
 /// What the firmware calls the machine, unless it has left that blank.

@@ -25,6 +25,7 @@ use crate::notifier::Observer;
 use crate::unbind::DeviceId;
 use crate::unbind::Unbind;
 use crate::unbind::UnbindChain;
+use crate::verbs::device::Registrant;
 use crate::verbs::device::RoceDevice;
 use crate::verbs::device::NODE_DESCRIPTION;
 use crate::verbs::netdev::Netdev;
@@ -54,7 +55,7 @@ enum State {
 /// # Locking
 ///
 /// `state` is never held while a device is registered or unregistered: that waits for
-/// [`Keeper::unregistered`], which takes it. `parent` is: a controller that goes away waits until the device is
+/// [`Registrant::unregistered`], which takes it. `parent` is: a controller that goes away waits until the device is
 /// registered, so that it finds it. It is taken first.
 #[pin_data]
 pub(crate) struct Keeper {
@@ -88,9 +89,12 @@ impl WorkItem for Keeper {
     }
 }
 
-impl Keeper {
-    /// The device is gone. Called with the lock of unregistration held.
-    pub(crate) fn unregistered(this: &Arc<Self>) {
+/// Tells the keeper of a device's end.
+struct KeptBy(Arc<Keeper>);
+
+impl Registrant for KeptBy {
+    fn unregistered(&self) {
+        let this = &self.0;
         this.fabric.set_device(None);
 
         let state = this.state.lock();
@@ -100,14 +104,16 @@ impl Keeper {
             delayed::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY));
         }
     }
+}
 
+impl Keeper {
     fn register(this: &Arc<Self>) -> Result {
         let device = RoceDevice::new(
             this.node_guid,
             this.fabric.objects().clone(),
             this.fabric.clone(),
             this.netdev.clone(),
-            this.clone(),
+            Arc::new(KeptBy(this.clone()), GFP_KERNEL)?,
         )?;
         let parent = this.parent.lock();
         let registration = Registration::new(
@@ -153,7 +159,7 @@ impl Observer<UnbindChain> for Keeper {
             State::Open(slot) => slot.take(),
             State::Closed => None,
         };
-        // This calls `Keeper::unregistered`.
+        // This calls `Registrant::unregistered`.
         drop(registration);
         drop(old_parent);
     }

@@ -13,6 +13,7 @@ pub mod clock;
 mod config;
 mod delayed;
 mod fabric;
+pub mod host_address;
 pub mod identity;
 pub mod log_limit;
 mod loopback;
@@ -49,7 +50,6 @@ use transport::rail::hello::PROTOCOL_VERSION;
 use unbind::UnbindChain;
 use unbind::UnbindGuard;
 use verbs::device::VERSION;
-use verbs::netdev::MacAddress;
 use verbs::netdev::Netdev;
 
 module! {
@@ -89,9 +89,9 @@ impl kernel::InPlaceModule for Usb4RoceModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let identity = HostIdentity::find();
-            let netdev = Netdev::register(MacAddress(identity.mac()), identity.parent())?;
+            let netdev = Netdev::register(identity.mac(), identity.parent())?;
             let netdev = Arc::new(netdev, GFP_KERNEL)?;
-            let fabric = Fabric::new(&identity, netdev.clone())?;
+            let fabric = Fabric::new(identity.mac(), netdev.clone())?;
             let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;
             let hello = identity.hello();
             let gate = Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?;

@@ -8,7 +8,7 @@ use kernel::str::CString;
 use super::client::Rate;
 use super::controller::host_router;
 use super::controller::DeviceRef;
-use crate::claim::RouterUuid;
+use crate::transport::rail::router_uuid::RouterUuid;
 
 /// The stream service of a cable: `<domain>-<route>.<number>`, such as `0-1.0`.
 ///

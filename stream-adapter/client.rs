@@ -8,7 +8,6 @@ use kernel::sync::Arc;
 
 use super::event::Event;
 use super::staging::Staging;
-use crate::claim::RouterUuid;
 use crate::page_vec::PageVec;
 use crate::page_vec::MAX_PAYLOAD;
 use crate::transport::frame::Body;
@@ -19,6 +18,7 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 pub use crate::transport::rail::endpoint::Answers;
 use crate::transport::rail::hello::Identity;
+use crate::transport::rail::router_uuid::RouterUuid;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::rail::InFlight;
 pub use crate::transport::scheduler::Afterwards;

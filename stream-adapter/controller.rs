@@ -11,7 +11,7 @@ use kernel::str::CString;
 
 use super::bindings as shim;
 use super::staging::Staging;
-use crate::claim::RouterUuid;
+use crate::transport::rail::router_uuid::RouterUuid;
 
 /// The driver of controllers. Those before USB4 have no PCI class of their own to find them by.
 pub(crate) const DRIVER: &CStr = c"thunderbolt";

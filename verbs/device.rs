@@ -43,7 +43,6 @@ use super::rdma::PortState;
 use super::route::Router;
 use super::srq::SharedReceiveQueue;
 use super::user_context::ProcessContext;
-use crate::registration::Keeper;
 
 /// Shown by ibv_devinfo, beside the name: what this is, and what it is not.
 pub(crate) const NODE_DESCRIPTION: &CStr = c"usb4_roce: verbs over USB4 cables (not rxe)";
@@ -74,31 +73,37 @@ const SPEED_UNIT: u32 = 100;
 /// Encoding of the time within which requests are acknowledged: 4.096 us * 2^15.
 const ACK_DELAY: u8 = 15;
 
+/// Who has registered the device.
+pub(crate) trait Registrant: Send + Sync {
+    /// The device has been unregistered, by whomever. Called with the lock of unregistration held.
+    fn unregistered(&self);
+}
+
 /// State of the verbs device.
 pub(crate) struct RoceDevice {
     node_guid: u64,
     objects: Arc<Objects>,
     router: Arc<dyn Router>,
     netdev: Arc<Netdev>,
-    keeper: Arc<Keeper>,
+    registrant: Arc<dyn Registrant>,
 }
 
 impl RoceDevice {
     /// A device whose QPs find their way by `router`. `objects` must be the tables that whoever
-    /// delivers frames looks into. `keeper` is told when the device has been unregistered.
+    /// delivers frames looks into. `registrant` is told when the device has been unregistered.
     pub(crate) fn new(
         node_guid: u64,
         objects: Arc<Objects>,
         router: Arc<dyn Router>,
         netdev: Arc<Netdev>,
-        keeper: Arc<Keeper>,
+        registrant: Arc<dyn Registrant>,
     ) -> Result<Arc<Self>> {
         let device = Self {
             node_guid,
             objects,
             router,
             netdev,
-            keeper,
+            registrant,
         };
         Ok(Arc::new(device, GFP_KERNEL)?)
     }
@@ -206,6 +211,6 @@ impl Driver for RoceDevice {
     }
 
     fn unregistered(&self) {
-        Keeper::unregistered(&self.keeper);
+        self.registrant.unregistered();
     }
 }

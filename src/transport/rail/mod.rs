@@ -6,6 +6,7 @@
 pub mod deframer;
 pub mod endpoint;
 pub mod hello;
+pub mod router_uuid;
 pub mod rx;
 pub mod session;
 pub mod tx;
