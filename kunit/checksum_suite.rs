@@ -6,8 +6,8 @@ use kernel::prelude::*;
 
 #[kunit_tests(usb4_roce_checksum)]
 mod tests {
-    use crate::checksum::KernelHash;
-    use crate::checksum::PiecewiseHash;
+    use crate::base::checksum::KernelHash;
+    use crate::base::checksum::PiecewiseHash;
     use crate::transport::checksum::Algorithm;
     use crate::transport::checksum::Checksum;
     use crate::transport::checksum::RunningChecksum;

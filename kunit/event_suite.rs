@@ -8,10 +8,10 @@ use kernel::sync::Arc;
 #[kunit_tests(usb4_roce_event)]
 mod tests {
     use super::*;
-    use crate::stream_adapter::event::Event;
-    use crate::stream_adapter::event::Wake;
-    use crate::stream_adapter::kthread;
-    use crate::stream_adapter::kthread::Kthread;
+    use crate::base::event::Event;
+    use crate::base::event::Wake;
+    use crate::base::kthread;
+    use crate::base::kthread::Kthread;
     use kernel::time::msecs_to_jiffies;
 
     /// Longer than anything here takes on a slow machine.

@@ -8,12 +8,12 @@ use kernel::sync::Arc;
 #[kunit_tests(usb4_roce_gate)]
 mod tests {
     use super::*;
-    use crate::clock;
-    use crate::stream_adapter::event::Event;
-    use crate::stream_adapter::event::Wake;
-    use crate::stream_adapter::gate::Gate;
-    use crate::stream_adapter::gate::StillOpen;
-    use crate::stream_adapter::kthread::Kthread;
+    use crate::base::clock;
+    use crate::base::event::Event;
+    use crate::base::event::Wake;
+    use crate::base::gate::Gate;
+    use crate::base::gate::StillOpen;
+    use crate::base::kthread::Kthread;
     use crate::transport::ids::Duration;
     use kernel::time::msecs_to_jiffies;
 

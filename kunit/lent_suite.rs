@@ -7,7 +7,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-use crate::stream_adapter::event::Event;
+use crate::base::event::Event;
 
 /// Sleeps when it is dropped, and tells so.
 #[pin_data(PinnedDrop)]
@@ -38,11 +38,11 @@ fn sleeper(dropped: &Arc<Event>) -> Result<Pin<KBox<Sleeper>>> {
 #[kunit_tests(usb4_roce_lent)]
 mod tests {
     use super::*;
-    use crate::stream_adapter::event::Wake;
-    use crate::stream_adapter::kthread::Kthread;
-    use crate::verbs::lent::Lent;
-    use crate::verbs::lent::Loan;
-    use crate::verbs::number_table::NumberTable;
+    use crate::base::event::Wake;
+    use crate::base::kthread::Kthread;
+    use crate::base::lent::Lent;
+    use crate::base::lent::Loan;
+    use crate::base::number_table::NumberTable;
     use kernel::new_spinlock;
     use kernel::sync::SpinLock;
     use kernel::time::msecs_to_jiffies;

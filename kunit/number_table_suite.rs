@@ -8,7 +8,7 @@ use kernel::sync::Arc;
 #[kunit_tests(usb4_roce_number_table)]
 mod tests {
     use super::*;
-    use crate::verbs::number_table::NumberTable;
+    use crate::base::number_table::NumberTable;
 
     fn table(capacity: usize) -> Result<Pin<KBox<NumberTable<u32>>>> {
         KBox::pin_init(NumberTable::new(1..1 << 24, capacity), GFP_KERNEL)

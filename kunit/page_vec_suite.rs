@@ -8,7 +8,7 @@ use kernel::page::Page;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
-use crate::page_vec::PageVec;
+use crate::base::page_vec::PageVec;
 
 /// Pages and a list that names spans of them.
 struct Fixture {
@@ -50,8 +50,8 @@ fn pattern(len: usize) -> Result<KVec<u8>> {
 #[kunit_tests(usb4_roce_page_vec)]
 mod tests {
     use super::*;
-    use crate::checksum::KernelHash;
-    use crate::page_vec::MAX_SPANS;
+    use crate::base::checksum::KernelHash;
+    use crate::base::page_vec::MAX_SPANS;
     use crate::transport::checksum::Seed;
 
     /// Three spans with odd borders, in three pages.

@@ -4,8 +4,8 @@
 
 use kernel::prelude::*;
 
-use crate::checksum::KernelHash;
-use crate::tables::KernelTables;
+use crate::base::checksum::KernelHash;
+use crate::base::kernel_tables::KernelTables;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::MAX_PAYLOAD;

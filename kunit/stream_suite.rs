@@ -12,14 +12,14 @@ use kernel::task::MAX_SCHEDULE_TIMEOUT;
 use kernel::time::msecs_to_jiffies;
 use kernel::time::Jiffies;
 
+use crate::base::event::Event;
+use crate::base::event::Wake;
+use crate::base::kthread::Kthread;
 use crate::memory_cable::Cable;
 use crate::memory_cable::Events;
 use crate::memory_cable::Manner;
 use crate::memory_cable::Outcome;
 use crate::memory_cable::Side;
-use crate::stream_adapter::event::Event;
-use crate::stream_adapter::event::Wake;
-use crate::stream_adapter::kthread::Kthread;
 use crate::stream_adapter::stream_file::Read;
 use crate::stream_adapter::stream_file::StreamFile;
 

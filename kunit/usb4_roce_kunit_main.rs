@@ -3,7 +3,7 @@
 //! KUnit suites of `usb4_roce`: everything that leans on the kernel and can be tried without a cable.
 //!
 //! A module of its own, which is never installed: it is the same source as the driver, built without
-//! the driver's life cycle and with the suites. They run when it is loaded, on a kernel with
+//! the fabric and the life cycle and with the suites. They run when it is loaded, on a kernel with
 //! `CONFIG_KUNIT=y`; the results are in the kernel log as KTAP.
 
 #![crate_name = "usb4_roce_kunit"]
@@ -14,44 +14,10 @@
 
 use kernel::prelude::*;
 
-#[path = "../src/checksum.rs"]
-pub mod checksum;
-#[path = "../src/claim.rs"]
-pub mod claim;
-#[path = "../src/clock.rs"]
-pub mod clock;
-#[path = "../src/delayed.rs"]
-mod delayed;
-#[path = "../src/fabric.rs"]
-mod fabric;
-#[path = "../src/host_address.rs"]
-pub mod host_address;
-#[path = "../src/identity.rs"]
-pub mod identity;
-#[path = "../src/log_limit.rs"]
-pub mod log_limit;
-#[path = "../src/loopback.rs"]
-mod loopback;
-#[path = "../src/notifier.rs"]
-mod notifier;
-#[path = "../src/page_vec.rs"]
-pub mod page_vec;
-#[path = "../src/peer.rs"]
-mod peer;
-#[path = "../src/peer_table.rs"]
-pub mod peer_table;
-#[path = "../src/ready_list.rs"]
-mod ready_list;
-#[path = "../src/registration.rs"]
-mod registration;
-#[path = "../src/route_slot.rs"]
-pub mod route_slot;
-#[path = "../src/tables.rs"]
-pub mod tables;
+#[path = "../src/base/mod.rs"]
+pub mod base;
 #[path = "../src/transport/mod.rs"]
 pub mod transport;
-#[path = "../src/unbind.rs"]
-mod unbind;
 
 #[path = "../stream-adapter/mod.rs"]
 pub mod stream_adapter;

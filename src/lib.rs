@@ -4,10 +4,22 @@
 
 #![cfg_attr(not(test), no_std)]
 
-#[path = "../verbs/abi/mod.rs"]
-pub mod abi;
-pub mod claim;
-pub mod log_limit;
-pub mod peer_table;
-pub mod route_slot;
 pub mod transport;
+
+/// What of the base needs no kernel.
+pub mod base {
+    pub mod log_limit;
+}
+
+/// What of the fabric needs no kernel.
+pub mod fabric {
+    pub mod claim;
+    pub mod peer_table;
+}
+
+/// What of the verbs layer needs no kernel.
+#[path = "../verbs"]
+pub mod verbs {
+    pub mod abi;
+    pub mod route_slot;
+}

@@ -7,48 +7,31 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-pub mod checksum;
-pub mod claim;
-pub mod clock;
-mod config;
-mod delayed;
+pub mod base;
 mod fabric;
-pub mod host_address;
-pub mod identity;
-pub mod log_limit;
-mod loopback;
-mod notifier;
-pub mod page_vec;
-mod peer;
-pub mod peer_table;
-mod ready_list;
-mod reboot;
-mod registration;
-pub mod route_slot;
-mod sleep;
-pub mod tables;
+mod lifecycle;
 pub mod transport;
-mod unbind;
 
 #[path = "../stream-adapter/mod.rs"]
 pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
 pub mod verbs;
 
+use base::gate::Gate;
+use base::gate::StillOpen;
+use base::notifier::Notifier;
+use base::notifier::Observer;
 use fabric::Fabric;
-use identity::HostIdentity;
-use notifier::Notifier;
-use notifier::Observer;
-use reboot::GoesDown;
-use reboot::RebootChain;
-use registration::VerbsDevice;
-use sleep::SleepChain;
-use sleep::SleepGuard;
-use stream_adapter::gate::Gate;
-use stream_adapter::gate::StillOpen;
+use lifecycle::configfs;
+use lifecycle::identity::HostIdentity;
+use lifecycle::power::SleepChain;
+use lifecycle::power::SleepGuard;
+use lifecycle::reboot::GoesDown;
+use lifecycle::reboot::RebootChain;
+use lifecycle::registration::VerbsDevice;
+use lifecycle::unbind::UnbindChain;
+use lifecycle::unbind::UnbindGuard;
 use transport::rail::hello::PROTOCOL_VERSION;
-use unbind::UnbindChain;
-use unbind::UnbindGuard;
 use verbs::device::VERSION;
 use verbs::netdev::Netdev;
 
@@ -74,7 +57,7 @@ impl Observer<RebootChain> for Gate {
 #[pin_data]
 struct Usb4RoceModule {
     #[pin]
-    _config: config::Registration,
+    _config: configfs::Registration,
     #[pin]
     _on_reboot: Notifier<RebootChain, Gate>,
     #[pin]
@@ -102,7 +85,7 @@ impl kernel::InPlaceModule for Usb4RoceModule {
                 _on_reboot <- Notifier::new(gate.clone()),
                 _on_sleep <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
-                _config <- config::register(fabric, hello, gate),
+                _config <- configfs::register(fabric, hello, gate),
                 _device: device,
                 _identity: identity,
             }? Error))

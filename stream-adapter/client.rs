@@ -6,10 +6,10 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::event::Event;
-use super::staging::Staging;
-use crate::page_vec::PageVec;
-use crate::page_vec::MAX_PAYLOAD;
+use crate::base::event::Event;
+use crate::base::page_vec::PageVec;
+use crate::base::page_vec::MAX_PAYLOAD;
+use crate::base::staging::Staging;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;

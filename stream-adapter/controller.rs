@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 
 use super::bindings as shim;
-use super::staging::Staging;
+use crate::base::staging::Staging;
 use crate::transport::rail::router_uuid::RouterUuid;
 
 /// The driver of controllers. Those before USB4 have no PCI class of their own to find them by.

@@ -21,9 +21,9 @@ use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
 use super::bindings;
-use super::event::Event;
-use super::event::Wake;
 use super::open_file::OpenFile;
+use crate::base::event::Event;
+use crate::base::event::Wake;
 
 /// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
 const UNANNOUNCED_LIMIT: u32 = 3;

@@ -9,12 +9,9 @@
 #define RUST_LAYOUT_SIZE(type) SIZE_##type = sizeof(struct type)
 
 enum rust_layout {
-	RUST_LAYOUT_SIZE(bio_vec),
 	RUST_LAYOUT_SIZE(file),
 	RUST_LAYOUT_SIZE(iov_iter),
 	RUST_LAYOUT_SIZE(kvec),
-	RUST_LAYOUT_SIZE(notifier_block),
-	RUST_LAYOUT_SIZE(page),
 	RUST_LAYOUT_SIZE(path),
 	RUST_LAYOUT_SIZE(poll_table_struct),
 	RUST_LAYOUT_SIZE(wait_queue_entry),

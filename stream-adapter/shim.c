@@ -5,16 +5,10 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
-#include <linux/suspend.h>
-#include <linux/utsname.h>
 #include <linux/workqueue.h>
 
 #include "bindings_helper.h"
 #include "layout_generated.h"
-
-#if !defined(CONFIG_SPARSEMEM_VMEMMAP) && !defined(CONFIG_FLATMEM)
-#error "lists of pages take neighbouring struct pages for neighbouring memory: SPARSEMEM_VMEMMAP or FLATMEM is needed"
-#endif
 
 /* Whether the stream driver has opened the file. */
 bool stream_shim_is_stream(const struct file *file)
@@ -92,11 +86,6 @@ bool stream_shim_xdomain_uuid(struct device *dev, u8 *uuid)
 	return remote;
 }
 
-const char *stream_shim_machine_uuid(void)
-{
-	return dmi_get_system_info(DMI_PRODUCT_UUID);
-}
-
 static ssize_t show_of(const struct attribute_group *const *group, struct device *dev,
 		       const char *name, char *page)
 {
@@ -124,31 +113,4 @@ ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *p
 	if (len == -ENOENT && dev->bus)
 		len = show_of(dev->bus->dev_groups, dev, name, page);
 	return len;
-}
-
-void stream_shim_host_name(char *name, size_t size)
-{
-	/* Not locked: uts_sem is not exported. A name that is just being changed may come out mixed. */
-	strscpy_pad(name, init_uts_ns.name.nodename, size);
-}
-
-void stream_shim_smp_wmb(void)
-{
-	smp_wmb();
-}
-
-bool stream_shim_has_fast_crc32c(void)
-{
-	return crc32_optimizations() & CRC32C_OPTIMIZATION;
-}
-
-/* Without CONFIG_PM_SLEEP these are inline. */
-unsigned int stream_shim_lock_system_sleep(void)
-{
-	return lock_system_sleep();
-}
-
-void stream_shim_unlock_system_sleep(unsigned int flags)
-{
-	unlock_system_sleep(flags);
 }

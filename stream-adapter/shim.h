@@ -4,7 +4,6 @@
 #define _USB4_ROCE_STREAM_ADAPTER_SHIM_H
 
 #include <linux/device.h>
-#include <linux/dmi.h>
 #include <linux/eventpoll.h>
 #include <linux/fs.h>
 #include <linux/namei.h>
@@ -26,11 +25,5 @@ u32 stream_shim_xdomain_rate(struct device *dev);
 bool stream_shim_xdomain_uuid(struct device *dev, u8 *uuid);
 bool stream_shim_is_xdomain(struct device *dev);
 void stream_shim_xdomain_stop_if_gone(struct device *dev);
-const char *stream_shim_machine_uuid(void);
-void stream_shim_host_name(char *name, size_t size);
-void stream_shim_smp_wmb(void);
-bool stream_shim_has_fast_crc32c(void);
-unsigned int stream_shim_lock_system_sleep(void);
-void stream_shim_unlock_system_sleep(unsigned int flags);
 
 #endif

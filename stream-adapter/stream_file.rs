@@ -16,10 +16,10 @@ use kernel::time::Msecs;
 
 use super::bindings;
 use super::ear::Ear;
-use super::kthread::should_stop;
 use super::open_file::OpenFile;
 use super::stream_source::StreamSource;
-use crate::page_vec::PageVec;
+use crate::base::kthread::should_stop;
+use crate::base::page_vec::PageVec;
 
 /// Misc devices' major number (`include/linux/major.h`).
 const MISC_MAJOR: u32 = 10;

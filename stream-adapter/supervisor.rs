@@ -13,9 +13,6 @@ use kernel::time::Msecs;
 use super::client::Answers;
 use super::client::RailClient;
 use super::client::RailLink;
-use super::event::Wake;
-use super::kthread::should_stop;
-use super::kthread::Kthread;
 use super::pen::Pen;
 use super::rail::Fault;
 use super::rail::Shared;
@@ -23,6 +20,9 @@ use super::rail::State;
 use super::reader;
 use super::stream_file::StreamFile;
 use super::writer;
+use crate::base::event::Wake;
+use crate::base::kthread::should_stop;
+use crate::base::kthread::Kthread;
 
 /// How often the clock of an open rail is checked.
 const CHECK_INTERVAL_MS: Msecs = 250;

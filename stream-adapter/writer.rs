@@ -8,13 +8,13 @@ use kernel::time::msecs_to_jiffies;
 use kernel::time::Jiffies;
 
 use super::client::RailClient;
-use super::kthread::should_stop;
 use super::pen::Pen;
 use super::pen::Progress;
 use super::rail::Fault;
 use super::rail::Shared;
 use super::rail::State;
-use crate::clock;
+use crate::base::clock;
+use crate::base::kthread::should_stop;
 use crate::transport::ids::Instant;
 
 /// How long a stream that was just opened is left alone, unless the peer speaks first. A frame that is under

@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use usb4_roce::route_slot::Attached;
-use usb4_roce::route_slot::Roster;
-use usb4_roce::route_slot::RosterId;
-use usb4_roce::route_slot::RouteSlot;
+use usb4_roce::verbs::route_slot::Attached;
+use usb4_roce::verbs::route_slot::Roster;
+use usb4_roce::verbs::route_slot::RosterId;
+use usb4_roce::verbs::route_slot::RouteSlot;
 
 #[derive(Clone, Copy, PartialEq)]
 struct Qp;

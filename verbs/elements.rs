@@ -8,7 +8,7 @@ use super::mr::Key;
 use super::mr::Needs;
 use super::mr::RegionTable;
 use super::mr::Regions;
-use crate::page_vec::PageVec;
+use crate::base::page_vec::PageVec;
 
 /// A checked copy of the elements of a work request.
 pub(crate) struct Elements<'a>(&'a [u8]);

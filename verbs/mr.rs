@@ -12,13 +12,9 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
 use super::device::RoceDevice;
-use super::lent::Lent;
-use super::lent::Loan;
-use super::number_table::NumberTable;
 use super::objects::Objects;
 use super::objects::MAX_REGIONS;
 use super::pd::PdId;
-use super::random::random;
 use super::rdma::unsupported;
 use super::rdma::Access;
 use super::rdma::AccessFlags;
@@ -29,8 +25,12 @@ use super::rdma::MrRequest;
 use super::rdma::Pd;
 use super::rdma::Umem;
 use super::rdma::UserData;
-use crate::page_vec::PageVec;
-use crate::page_vec::MAX_SGE;
+use crate::base::lent::Lent;
+use crate::base::lent::Loan;
+use crate::base::number_table::NumberTable;
+use crate::base::page_vec::PageVec;
+use crate::base::page_vec::MAX_SGE;
+use crate::base::random::random;
 
 /// Bits of a key that say nothing about which region it is; the rest is its number.
 const VARIANT_BITS: u32 = 8;

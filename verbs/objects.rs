@@ -7,10 +7,10 @@ use kernel::sync::Arc;
 
 use super::counters::Counters;
 use super::mr::RegionTable;
-use super::number_table::NumberTable;
 use super::qp::QueuePair;
 use super::quota::Quota;
 use super::srq::SharedReceiveQueue;
+use crate::base::number_table::NumberTable;
 
 // What is told to processes is kept to. The limits are far beyond what programs on hosts with a few cables
 // between them use, and small enough for a host with 1 GiB of memory to hold as many objects, so that tests can

@@ -9,16 +9,16 @@ use kernel::sync::Arc;
 
 use super::netdev::MacAddress;
 use super::qp::QueuePair;
-use crate::page_vec::PageVec;
-use crate::route_slot::Roster;
+use crate::base::event::Event;
+use crate::base::page_vec::PageVec;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
-use crate::stream_adapter::event::Event;
 use crate::transport::farewells::Farewell;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
+use crate::verbs::route_slot::Roster;
 
 /// What a QP has to send.
 #[derive(Clone, Copy, Debug)]

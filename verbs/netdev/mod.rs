@@ -11,6 +11,7 @@ pub mod neighbour;
 mod neighbours;
 mod ops;
 mod tx_queue;
+mod wake_list;
 
 use core::ptr::NonNull;
 
@@ -22,9 +23,9 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 use super::bindings;
+use crate::base::event::Event;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Rate;
-use crate::stream_adapter::event::Event;
 use crate::transport::ids::RailId;
 use neighbour::Neighbour;
 use neighbours::Neighbours;
@@ -52,7 +53,7 @@ const MTU_MIN: u32 = 68;
 /// The longest frame that [`Netdev::take_tx`] hands out, in bytes.
 pub const MAX_FRAME: usize = MTU_MAX as usize + ETH_HEADER + VLAN_TAG;
 
-const _: () = assert!(MAX_FRAME <= crate::page_vec::MAX_PAYLOAD);
+const _: () = assert!(MAX_FRAME <= crate::base::page_vec::MAX_PAYLOAD);
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,11 +17,11 @@ use super::tx_queue::drop_frame;
 use super::tx_queue::QueueIndex;
 use super::tx_queue::TxQueue;
 use super::MacAddress;
+use crate::base::event::Event;
 use crate::stream_adapter::client::Answers;
-use crate::stream_adapter::event::Event;
-use crate::stream_adapter::wake_list::WakeList;
 use crate::transport::ids::RailId;
 use crate::transport::rail_set::RailSet;
+use crate::verbs::netdev::wake_list::WakeList;
 
 /// Another host.
 ///

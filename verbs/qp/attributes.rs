@@ -4,22 +4,22 @@
 
 use kernel::prelude::*;
 
-use super::super::netdev::MacAddress;
-use super::super::rdma::unsupported;
-use super::super::rdma::Access;
-use super::super::rdma::AccessFlags;
-use super::super::rdma::AhAttributes;
-use super::super::rdma::GidType;
-use super::super::rdma::Mtu;
-use super::super::rdma::PathMigration;
-use super::super::rdma::PortNumber;
-use super::super::rdma::QpAttributes;
-use super::super::rdma::QpCap;
-use super::super::rdma::QpModify;
-use super::super::rdma::QpState;
 use super::MAX_RD_ATOMIC;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
+use crate::verbs::netdev::MacAddress;
+use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::Access;
+use crate::verbs::rdma::AccessFlags;
+use crate::verbs::rdma::AhAttributes;
+use crate::verbs::rdma::GidType;
+use crate::verbs::rdma::Mtu;
+use crate::verbs::rdma::PathMigration;
+use crate::verbs::rdma::PortNumber;
+use crate::verbs::rdma::QpAttributes;
+use crate::verbs::rdma::QpCap;
+use crate::verbs::rdma::QpModify;
+use crate::verbs::rdma::QpState;
 
 /// Largest encoding of the Local ACK timeout and of the RNR NAK timer: five bits.
 const MAX_TIMER: u8 = 31;

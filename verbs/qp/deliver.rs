@@ -4,21 +4,12 @@
 
 use kernel::sync::Arc;
 
-use super::super::counters::Counter;
-use super::super::mr::AccessDenied;
-use super::super::mr::Key;
-use super::super::mr::Needs;
-use super::super::mr::Regions;
-use super::super::netdev::MacAddress;
-use super::super::rdma::Access;
-use super::super::rdma::QpState;
-use super::super::route::Urgency;
 use super::send_queue::Buffers;
 use super::EarlyRequest;
 use super::QueuePair;
 use super::State;
-use crate::clock;
-use crate::page_vec::PageVec;
+use crate::base::clock;
+use crate::base::page_vec::PageVec;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
@@ -31,6 +22,15 @@ use crate::transport::requester::ResponseToken;
 use crate::transport::responder::Disposition;
 use crate::transport::responder::RequestToken;
 use crate::transport::status::NakCode;
+use crate::verbs::counters::Counter;
+use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::Key;
+use crate::verbs::mr::Needs;
+use crate::verbs::mr::Regions;
+use crate::verbs::netdev::MacAddress;
+use crate::verbs::rdma::Access;
+use crate::verbs::rdma::QpState;
+use crate::verbs::route::Urgency;
 
 /// Which payload is on its way into memory.
 #[derive(Clone, Copy)]

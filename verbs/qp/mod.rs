@@ -39,14 +39,14 @@ use super::rdma::QpState;
 use super::rdma::Signalling;
 use super::route::RouteHandle;
 use super::route::Router;
-use crate::route_slot::RouteSlot;
-use crate::tables::KernelTables;
+use crate::base::kernel_tables::KernelTables;
 use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::requester::Requester;
 use crate::transport::responder::Responder;
+use crate::verbs::route_slot::RouteSlot;
 
 pub(crate) use create::UserQueuePair;
 pub(crate) use deliver::Arrival;

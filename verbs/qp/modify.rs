@@ -5,11 +5,6 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::super::rdma::QpModify;
-use super::super::rdma::QpState;
-use super::super::rdma::QpType;
-use super::super::rdma::Transition;
-use super::super::route::Urgency;
 use super::attributes::Attributes;
 use super::attributes::DrainedEvent;
 use super::Agreement;
@@ -17,7 +12,7 @@ use super::EarlyRequest;
 use super::QueuePair;
 use super::State;
 use super::LIMITS;
-use crate::clock;
+use crate::base::clock;
 use crate::transport::farewells::Farewell;
 use crate::transport::ids::Instant;
 use crate::transport::requester::RequesterConfig;
@@ -25,6 +20,11 @@ use crate::transport::responder::ResponderConfig;
 use crate::transport::timing::AckTimeout;
 use crate::transport::timing::RetryLimit;
 use crate::transport::timing::RnrTimer;
+use crate::verbs::rdma::QpModify;
+use crate::verbs::rdma::QpState;
+use crate::verbs::rdma::QpType;
+use crate::verbs::rdma::Transition;
+use crate::verbs::route::Urgency;
 
 impl State {
     /// Keeps to the peer's limits, as soon as they are known. A rail that asks for a frame is up, so they

@@ -5,24 +5,24 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::super::mr::AccessDenied;
-use super::super::mr::Needs;
-use super::super::mr::RegionTable;
-use super::super::mr::Regions;
-use super::super::pd::PdId;
-use super::super::queue::WorkQueue;
-use super::super::rdma::Access;
-use super::super::rdma::MmapBuffer;
-use super::super::rdma::QpCap;
-use super::super::receive;
-use super::super::receive::Posted;
-use super::super::receive::ReceiveStore;
-use super::super::srq::SharedReceiveQueue;
 use super::WINDOW;
-use crate::page_vec::PageVec;
+use crate::base::page_vec::PageVec;
 use crate::transport::ids::ReceiveSlot;
 use crate::transport::responder;
 use crate::transport::responder::Receive;
+use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::Needs;
+use crate::verbs::mr::RegionTable;
+use crate::verbs::mr::Regions;
+use crate::verbs::pd::PdId;
+use crate::verbs::queue::WorkQueue;
+use crate::verbs::rdma::Access;
+use crate::verbs::rdma::MmapBuffer;
+use crate::verbs::rdma::QpCap;
+use crate::verbs::receive;
+use crate::verbs::receive::Posted;
+use crate::verbs::receive::ReceiveStore;
+use crate::verbs::srq::SharedReceiveQueue;
 
 /// The queue receives are taken from.
 enum Source {

@@ -6,17 +6,6 @@ use kernel::sync::lock::spinlock::SpinLockBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
 
-use super::super::abi::completion::Completion;
-use super::super::abi::completion::Opcode as CqeOpcode;
-use super::super::abi::send_wqe::Immediate;
-use super::super::counters::Counted;
-use super::super::counters::Counter;
-use super::super::queue::Overflow;
-use super::super::rdma;
-use super::super::rdma::QpState;
-use super::super::route::Errand;
-use super::super::route::Urgency;
-use super::super::route::Work;
 use super::attributes::DrainedEvent;
 use super::timer::RailsOf;
 use super::QueuePair;
@@ -36,6 +25,17 @@ use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::transport::timing::AckTimeout;
 use crate::transport::timing::RetryLimit;
+use crate::verbs::abi::completion::Completion;
+use crate::verbs::abi::completion::Opcode as CqeOpcode;
+use crate::verbs::abi::send_wqe::Immediate;
+use crate::verbs::counters::Counted;
+use crate::verbs::counters::Counter;
+use crate::verbs::queue::Overflow;
+use crate::verbs::rdma;
+use crate::verbs::rdma::QpState;
+use crate::verbs::route::Errand;
+use crate::verbs::route::Urgency;
+use crate::verbs::route::Work;
 
 /// Rounds of posting and completing in one go: what is posted may fail at once, and what is posted behind it
 /// is flushed.

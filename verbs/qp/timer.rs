@@ -9,22 +9,22 @@ use kernel::sync::Arc;
 use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::WorkItem;
 
-use super::super::rdma::QpState;
-use super::super::route::RouteHandle;
-use super::super::route::Urgency;
 use super::settle::Progress;
 use super::QueuePair;
 use super::State;
 use super::FLUSHER;
 use super::TIMER;
-use crate::clock;
-use crate::delayed;
-use crate::route_slot::RouteSlot;
+use crate::base::clock;
+use crate::base::delayed_work;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
+use crate::verbs::rdma::QpState;
+use crate::verbs::route::RouteHandle;
+use crate::verbs::route::Urgency;
+use crate::verbs::route_slot::RouteSlot;
 
 /// How soon the QP's own work goes on with what was too much at a time, in milliseconds: late enough for it to take
 /// no more than a small share of a processor.
@@ -68,7 +68,7 @@ impl QueuePair {
         };
         if state.timer_at.is_none_or(|at| deadline < at) {
             state.timer_at = Some(deadline);
-            delayed::arm::<_, TIMER>(self, clock::jiffies_until(deadline));
+            delayed_work::arm::<_, TIMER>(self, clock::jiffies_until(deadline));
         }
     }
 
@@ -77,13 +77,13 @@ impl QueuePair {
     pub(super) fn start_flusher(self: &Arc<Self>, state: &mut State) {
         if state.flush_interval.is_none() {
             state.flush_interval = Some(FLUSH_INTERVAL_MIN);
-            delayed::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN));
+            delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN));
         }
     }
 
     /// Goes on soon, in the QP's own work.
     pub(super) fn settle_later(self: &Arc<Self>) {
-        delayed::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY));
+        delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY));
     }
 }
 
@@ -118,7 +118,7 @@ impl WorkItem<FLUSHER> for QueuePair {
                 (last * 2).min(FLUSH_INTERVAL_MAX)
             });
             state.flush_interval = Some(interval);
-            delayed::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
+            delayed_work::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
         }
         this.schedule(guard, rails, Urgency::Deferred);
     }

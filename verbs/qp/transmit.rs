@@ -4,19 +4,10 @@
 
 use kernel::sync::Arc;
 
-use super::super::counters::Counter;
-use super::super::mr::Key;
-use super::super::mr::Needs;
-use super::super::mr::Regions;
-use super::super::rdma::Access;
-use super::super::rdma::AccessFlags;
-use super::super::route::FrameSink;
-use super::super::route::Urgency;
 use super::send_queue::Buffers;
 use super::timer::RailsOf;
 use super::QueuePair;
 use super::State;
-use crate::route_slot::RosterId;
 use crate::transport::acknowledgement;
 use crate::transport::attempt::Attempt;
 use crate::transport::frame::AckHeader;
@@ -31,6 +22,15 @@ use crate::transport::requester::RequestSegment;
 use crate::transport::responder::ResponseSegment;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
+use crate::verbs::counters::Counter;
+use crate::verbs::mr::Key;
+use crate::verbs::mr::Needs;
+use crate::verbs::mr::Regions;
+use crate::verbs::rdma::Access;
+use crate::verbs::rdma::AccessFlags;
+use crate::verbs::route::FrameSink;
+use crate::verbs::route::Urgency;
+use crate::verbs::route_slot::RosterId;
 
 /// Where a frame's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,19 +4,19 @@
 
 use arbitrary::Result;
 use arbitrary::Unstructured;
-use usb4_roce::abi::limits::MAX_INLINE;
-use usb4_roce::abi::limits::MAX_MESSAGE;
-use usb4_roce::abi::limits::MAX_QUEUE_WR;
-use usb4_roce::abi::limits::MAX_SGE;
-use usb4_roce::abi::queue_layout::QueueLayout;
-use usb4_roce::abi::receive_wqe;
-use usb4_roce::abi::receive_wqe::ReceiveWqe;
-use usb4_roce::abi::scatter;
-use usb4_roce::abi::send_wqe;
-use usb4_roce::abi::send_wqe::Payload;
-use usb4_roce::abi::send_wqe::SendLimits;
-use usb4_roce::abi::send_wqe::SendOperation;
-use usb4_roce::abi::send_wqe::SendWqe;
+use usb4_roce::verbs::abi::limits::MAX_INLINE;
+use usb4_roce::verbs::abi::limits::MAX_MESSAGE;
+use usb4_roce::verbs::abi::limits::MAX_QUEUE_WR;
+use usb4_roce::verbs::abi::limits::MAX_SGE;
+use usb4_roce::verbs::abi::queue_layout::QueueLayout;
+use usb4_roce::verbs::abi::receive_wqe;
+use usb4_roce::verbs::abi::receive_wqe::ReceiveWqe;
+use usb4_roce::verbs::abi::scatter;
+use usb4_roce::verbs::abi::send_wqe;
+use usb4_roce::verbs::abi::send_wqe::Payload;
+use usb4_roce::verbs::abi::send_wqe::SendLimits;
+use usb4_roce::verbs::abi::send_wqe::SendOperation;
+use usb4_roce::verbs::abi::send_wqe::SendWqe;
 
 pub fn run(data: &[u8]) {
     let _ = check(&mut Unstructured::new(data));

@@ -2,6 +2,13 @@
 
 //! All peers of this host and the rails to them; joins rails, QPs and the network interface.
 
+pub mod claim;
+pub(crate) mod host_address;
+mod loopback;
+mod peer;
+pub mod peer_table;
+mod ready_list;
+
 use kernel::new_mutex;
 use kernel::new_spinlock;
 use kernel::prelude::*;
@@ -12,18 +19,17 @@ use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 use kernel::task::Kuid;
 
-use crate::claim::Claim;
-use crate::claim::Contradiction;
-use crate::claim::Standing;
-use crate::clock;
-use crate::host_address::address_of;
-use crate::loopback::Loopback;
-use crate::page_vec::PageVec;
-use crate::peer::Peer;
-use crate::peer_table::NewPeer;
-use crate::peer_table::PeerTable;
-use crate::peer_table::Refusal;
-use crate::route_slot::Roster;
+use crate::base::clock;
+use crate::base::page_vec::PageVec;
+use crate::fabric::claim::Claim;
+use crate::fabric::claim::Contradiction;
+use crate::fabric::claim::Standing;
+use crate::fabric::host_address::address_of;
+use crate::fabric::loopback::Loopback;
+use crate::fabric::peer::Peer;
+use crate::fabric::peer_table::NewPeer;
+use crate::fabric::peer_table::PeerTable;
+use crate::fabric::peer_table::Refusal;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
@@ -58,6 +64,7 @@ use crate::verbs::route::Link;
 use crate::verbs::route::RouteHandle;
 use crate::verbs::route::Router;
 use crate::verbs::route::Urgency;
+use crate::verbs::route_slot::Roster;
 
 /// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
 const MAC_GROUP: u8 = 0x01;

@@ -6,8 +6,8 @@ use kernel::list::List;
 use kernel::list::ListArc;
 use kernel::sync::Arc;
 
-use crate::route_slot::Attached;
 use crate::verbs::qp::QueuePair;
+use crate::verbs::route_slot::Attached;
 
 /// A queue of QPs.
 ///

@@ -30,9 +30,9 @@ use kernel::sync::SpinLock;
 #[allow(unused_imports)]
 use crate::*;
 
+use crate::base::gate::Gate;
 use crate::fabric::Fabric;
 use crate::stream_adapter::cable::Service;
-use crate::stream_adapter::gate::Gate;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
 use crate::stream_adapter::stream_file::StreamPath;

@@ -15,14 +15,11 @@ use kernel::workqueue::new_delayed_work;
 use kernel::workqueue::DelayedWork;
 use kernel::workqueue::WorkItem;
 
-use crate::clock;
-use crate::delayed;
-use crate::page_vec::PageVec;
-use crate::page_vec::MAX_PAYLOAD;
-use crate::ready_list::ReadyList;
-use crate::route_slot::Attached;
-use crate::route_slot::Roster;
-use crate::route_slot::RosterId;
+use crate::base::clock;
+use crate::base::delayed_work;
+use crate::base::page_vec::PageVec;
+use crate::base::page_vec::MAX_PAYLOAD;
+use crate::fabric::ready_list::ReadyList;
 use crate::transport::acknowledgement::Standing;
 use crate::transport::farewells::Farewell;
 use crate::transport::frame::Body;
@@ -47,6 +44,9 @@ use crate::verbs::route::FrameSink;
 use crate::verbs::route::Route;
 use crate::verbs::route::Urgency;
 use crate::verbs::route::Work;
+use crate::verbs::route_slot::Attached;
+use crate::verbs::route_slot::Roster;
+use crate::verbs::route_slot::RosterId;
 
 /// The id of the only work.
 const CARRIER: u64 = 0;
@@ -206,7 +206,7 @@ impl WorkItem<CARRIER> for Shared {
     fn run(this: Arc<Shared>) {
         // Begun anew, so that others get the processor.
         if this.carry(WORK_BUDGET) == Remainder::More {
-            delayed::arm::<_, CARRIER>(&this, 0);
+            delayed_work::arm::<_, CARRIER>(&this, 0);
         }
     }
 }
@@ -235,7 +235,7 @@ impl Loopback {
 
     /// Makes sure that nothing is carried any more: to be called before the module goes, with all QPs destroyed.
     pub(crate) fn stop(&self) {
-        delayed::cancel::<_, CARRIER>(&self.shared);
+        delayed_work::cancel::<_, CARRIER>(&self.shared);
     }
 }
 
@@ -272,7 +272,7 @@ impl Route for Loopback {
             },
         };
         if remainder == Remainder::More {
-            delayed::arm::<_, CARRIER>(&self.shared, 0);
+            delayed_work::arm::<_, CARRIER>(&self.shared, 0);
         }
     }
 
@@ -300,7 +300,7 @@ impl Route for Loopback {
         drop(self.shared.buffers.lock());
         // Whoever found them taken meanwhile relies on us.
         if self.shared.ready.lock().len() > 0 {
-            delayed::arm::<_, CARRIER>(&self.shared, 0);
+            delayed_work::arm::<_, CARRIER>(&self.shared, 0);
         }
     }
 

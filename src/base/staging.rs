@@ -9,7 +9,7 @@ use kernel::bindings;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
-use crate::page_vec::PageVec;
+use crate::base::page_vec::PageVec;
 
 /// A buffer that is contiguous for us and a list of pages for the stream.
 ///

@@ -7,8 +7,8 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 
-use crate::host_address::address_of;
-use crate::stream_adapter::bindings as shim;
+use crate::base::bindings as shim;
+use crate::fabric::host_address::address_of;
 use crate::stream_adapter::controller::parse_uuid;
 use crate::stream_adapter::controller::Controller;
 use crate::transport::rail::hello::Features;
@@ -75,7 +75,7 @@ impl HostIdentity {
     pub fn hello(&self) -> Identity {
         let mut name = [0; NODE_NAME_LEN];
         // SAFETY: The buffer is writable for its length, which bounds what is written.
-        unsafe { shim::stream_shim_host_name(name.as_mut_ptr().cast(), name.len()) };
+        unsafe { shim::base_shim_host_name(name.as_mut_ptr().cast(), name.len()) };
         Identity {
             node_guid: self.node_guid,
             mac: self.mac().0,
@@ -89,7 +89,7 @@ impl HostIdentity {
 /// What this host's processor is good at.
 fn features() -> Features {
     // SAFETY: The function only reads what the kernel found out at boot.
-    if unsafe { shim::stream_shim_has_fast_crc32c() } {
+    if unsafe { shim::base_shim_has_fast_crc32c() } {
         Features::FAST_CRC32C
     } else {
         Features::NONE
@@ -100,7 +100,7 @@ fn features() -> Features {
 fn machine_uuid() -> Option<RouterUuid> {
     // SAFETY: The function may be called at any time; what it returns is NULL or a string that stays for ever.
     let text = unsafe {
-        let text = shim::stream_shim_machine_uuid();
+        let text = shim::base_shim_machine_uuid();
         if text.is_null() {
             return None;
         }

@@ -6,8 +6,8 @@ use kernel::ffi::c_int;
 use kernel::ffi::c_ulong;
 use kernel::ffi::c_void;
 
-use crate::notifier::Chain;
-use crate::stream_adapter::bindings;
+use crate::base::bindings;
+use crate::base::notifier::Chain;
 
 /// Its chain: called before devices are shut down. Processes may still run, before, meanwhile and after.
 pub(crate) enum RebootChain {}

@@ -14,13 +14,13 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-use crate::notifier::Chain;
-use crate::notifier::Observer;
-use crate::stream_adapter::bindings;
+use crate::base::bindings;
+use crate::base::gate::Gate;
+use crate::base::gate::StillOpen;
+use crate::base::notifier::Chain;
+use crate::base::notifier::Observer;
 use crate::stream_adapter::controller::is_driven_by;
 use crate::stream_adapter::controller::DRIVER;
-use crate::stream_adapter::gate::Gate;
-use crate::stream_adapter::gate::StillOpen;
 
 /// The chain of the PCI bus, as far as it tells of controllers.
 pub(crate) enum UnbindChain {}

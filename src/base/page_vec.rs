@@ -11,8 +11,8 @@ use kernel::bindings;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
-use crate::checksum::PiecewiseHash;
-use crate::stream_adapter::bindings as bindings_shim;
+use crate::base::bindings as bindings_shim;
+use crate::base::checksum::PiecewiseHash;
 use crate::transport::checksum::RunningChecksum;
 use crate::transport::checksum::Seed;
 use crate::transport::frame;
@@ -261,7 +261,7 @@ impl PageVec {
     /// checked.
     fn store_end(&mut self, offset: usize, end: &[u8]) {
         // SAFETY: A barrier has no demands.
-        unsafe { bindings_shim::stream_shim_smp_wmb() };
+        unsafe { bindings_shim::base_shim_smp_wmb() };
         let mut rest = end;
         self.for_each_chunk(offset, end.len(), |ptr, len| {
             let (head, tail) = rest.split_at(len);
@@ -341,7 +341,7 @@ unsafe fn store_in_order(dst: *mut u8, src: &[u8]) {
         if i == last {
             // Everything before is visible before the last word is.
             // SAFETY: A barrier has no demands.
-            unsafe { bindings_shim::stream_shim_smp_wmb() };
+            unsafe { bindings_shim::base_shim_smp_wmb() };
         }
         let mut value = [0; WORD];
         value.copy_from_slice(word);

@@ -2,7 +2,7 @@
 
 //! The Ethernet address of a host, which follows from its GUID.
 
-use crate::checksum::KernelHash;
+use crate::base::checksum::KernelHash;
 use crate::transport::checksum::Checksum;
 use crate::transport::rail::hello::NodeGuid;
 use crate::verbs::netdev::MacAddress;

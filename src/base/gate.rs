@@ -8,8 +8,8 @@ use kernel::sync::Mutex;
 use kernel::time::msecs_to_jiffies;
 use kernel::time::Msecs;
 
-use super::event::Event;
-use crate::clock;
+use crate::base::clock;
+use crate::base::event::Event;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 
@@ -123,7 +123,7 @@ impl Gate {
     }
 
     /// Whether nobody may pass, and who has passed should leave.
-    pub(super) fn is_shut(&self) -> bool {
+    pub(crate) fn is_shut(&self) -> bool {
         self.state.lock().is_shut()
     }
 

@@ -15,17 +15,14 @@ use kernel::task::Kuid;
 use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 
-use crate::claim::Hearsay;
-use crate::claim::Standing;
-use crate::clock;
-use crate::peer_table::Entry;
-use crate::ready_list::ReadyList;
-use crate::route_slot::Attached;
-use crate::route_slot::Roster;
-use crate::route_slot::RosterId;
+use crate::base::clock;
+use crate::base::event::Event;
+use crate::fabric::claim::Hearsay;
+use crate::fabric::claim::Standing;
+use crate::fabric::peer_table::Entry;
+use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::RailLink;
-use crate::stream_adapter::event::Event;
 use crate::transport::acknowledgement::Standing as AckStanding;
 use crate::transport::farewells::Farewell;
 use crate::transport::farewells::Farewells;
@@ -51,6 +48,9 @@ use crate::verbs::route::FrameSink;
 use crate::verbs::route::Route;
 use crate::verbs::route::Urgency;
 use crate::verbs::route::Work;
+use crate::verbs::route_slot::Attached;
+use crate::verbs::route_slot::Roster;
+use crate::verbs::route_slot::RosterId;
 
 struct State {
     /// What the host can take, once it has said so.

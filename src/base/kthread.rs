@@ -10,7 +10,7 @@ use kernel::ffi::c_int;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
 
-use super::bindings;
+use crate::base::bindings;
 
 /// What the thread takes over when it first runs.
 struct Start<F> {

@@ -13,7 +13,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::types::Opaque;
 
-use crate::stream_adapter::bindings;
+use crate::base::bindings;
 
 /// What an observer says to an event.
 pub(crate) trait Answer {

@@ -14,7 +14,7 @@ use kernel::sync::ArcBorrow;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
-use super::random::random_below;
+use crate::base::random::random_below;
 
 /// Attempts to hit a free number before the table is called full.
 const MAX_ATTEMPTS: usize = 64;

@@ -10,11 +10,11 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-use crate::notifier::Chain;
-use crate::notifier::Observer;
-use crate::stream_adapter::bindings;
-use crate::stream_adapter::gate::Gate;
-use crate::stream_adapter::gate::StillOpen;
+use crate::base::bindings;
+use crate::base::gate::Gate;
+use crate::base::gate::StillOpen;
+use crate::base::notifier::Chain;
+use crate::base::notifier::Observer;
 use crate::stream_adapter::remote_hosts::RemoteHosts;
 
 /// Its chain: called before processes are frozen, and after they have been thawed.
@@ -40,9 +40,9 @@ unsafe impl Chain for SleepChain {
         // SAFETY: The functions may be called by any thread that may sleep, and are balanced. As for the block, as required
         // from the caller.
         unsafe {
-            let flags = bindings::stream_shim_lock_system_sleep();
+            let flags = bindings::base_shim_lock_system_sleep();
             let result = bindings::register_pm_notifier(block);
-            bindings::stream_shim_unlock_system_sleep(flags);
+            bindings::base_shim_unlock_system_sleep(flags);
             result
         }
     }

@@ -4,7 +4,7 @@
 
 use core::mem::MaybeUninit;
 
-use crate::stream_adapter::bindings;
+use crate::base::bindings;
 use crate::transport::checksum::Algorithm;
 use crate::transport::checksum::Checksum;
 use crate::transport::checksum::RunningChecksum;

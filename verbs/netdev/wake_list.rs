@@ -12,7 +12,7 @@ use kernel::sync::atomic::Release;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 
-use super::event::Event;
+use crate::base::event::Event;
 use crate::transport::ids::RailId;
 use crate::transport::rail_set::RailSet;
 

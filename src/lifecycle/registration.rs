@@ -17,14 +17,14 @@ use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::DelayedWork;
 use kernel::workqueue::WorkItem;
 
-use crate::delayed;
+use crate::base::delayed_work;
+use crate::base::notifier::Notifier;
+use crate::base::notifier::Observer;
 use crate::fabric::Fabric;
-use crate::identity::HostIdentity;
-use crate::notifier::Notifier;
-use crate::notifier::Observer;
-use crate::unbind::DeviceId;
-use crate::unbind::Unbind;
-use crate::unbind::UnbindChain;
+use crate::lifecycle::identity::HostIdentity;
+use crate::lifecycle::unbind::DeviceId;
+use crate::lifecycle::unbind::Unbind;
+use crate::lifecycle::unbind::UnbindChain;
 use crate::verbs::device::Registrant;
 use crate::verbs::device::RoceDevice;
 use crate::verbs::device::NODE_DESCRIPTION;
@@ -100,8 +100,8 @@ impl Registrant for KeptBy {
         let state = this.state.lock();
         if matches!(*state, State::Open(_)) {
             pr_info!("the verbs device was unregistered; it will be registered again\n");
-            // Under the lock, so that it does not come after `delayed::cancel`.
-            delayed::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY));
+            // Under the lock, so that it does not come after `delayed_work::cancel`.
+            delayed_work::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY));
         }
     }
 }
@@ -213,7 +213,7 @@ impl Drop for VerbsDevice {
     fn drop(&mut self) {
         let state = core::mem::replace(&mut *self.keeper.state.lock(), State::Closed);
         drop(state);
-        delayed::cancel(&self.keeper);
+        delayed_work::cancel(&self.keeper);
         self.keeper.fabric.set_device(None);
         // No process has a QP any more.
         self.keeper.fabric.stop();

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Helpers on top of the kernel's own, which know nothing of RDMA or rails.
+
+pub(crate) mod bindings;
+pub mod checksum;
+pub mod clock;
+pub(crate) mod delayed_work;
+pub mod event;
+pub mod gate;
+pub mod kernel_tables;
+pub mod kthread;
+pub(crate) mod lent;
+pub mod log_limit;
+pub(crate) mod notifier;
+pub(crate) mod number_table;
+pub mod page_vec;
+pub(crate) mod random;
+pub mod staging;

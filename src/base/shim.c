@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/build_bug.h>
+#include <linux/dmi.h>
+#include <linux/string.h>
+#include <linux/utsname.h>
+
+#include "bindings_helper.h"
+#include "layout_generated.h"
+
+#if !defined(CONFIG_SPARSEMEM_VMEMMAP) && !defined(CONFIG_FLATMEM)
+#error "lists of pages take neighbouring struct pages for neighbouring memory: SPARSEMEM_VMEMMAP or FLATMEM is needed"
+#endif
+
+const char *base_shim_machine_uuid(void)
+{
+	return dmi_get_system_info(DMI_PRODUCT_UUID);
+}
+
+void base_shim_host_name(char *name, size_t size)
+{
+	/* Not locked: uts_sem is not exported. A name that is just being changed may come out mixed. */
+	strscpy_pad(name, init_uts_ns.name.nodename, size);
+}
+
+void base_shim_smp_wmb(void)
+{
+	smp_wmb();
+}
+
+bool base_shim_has_fast_crc32c(void)
+{
+	return crc32_optimizations() & CRC32C_OPTIMIZATION;
+}
+
+/* Without CONFIG_PM_SLEEP these are inline. */
+unsigned int base_shim_lock_system_sleep(void)
+{
+	return lock_system_sleep();
+}
+
+void base_shim_unlock_system_sleep(unsigned int flags)
+{
+	unlock_system_sleep(flags);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Static inlines and macros of the base's C headers, as functions that Rust can call. */
+#ifndef _USB4_ROCE_BASE_SHIM_H
+#define _USB4_ROCE_BASE_SHIM_H
+
+#include <linux/types.h>
+
+const char *base_shim_machine_uuid(void);
+void base_shim_host_name(char *name, size_t size);
+void base_shim_smp_wmb(void);
+bool base_shim_has_fast_crc32c(void);
+unsigned int base_shim_lock_system_sleep(void);
+void base_shim_unlock_system_sleep(unsigned int flags);
+
+#endif
