@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is allowed.
+
+use std::collections::BTreeSet;
+
+use crate::arrow::Arrow;
+use crate::circle::Circle;
+use crate::source::ModulePath;
+use crate::source::Sources;
+
+/// The floors, from below. Parts on one floor do not know each other.
+const FLOORS: [&[&str]; 5] = [
+    &["transport"],
+    &["base"],
+    &["stream_adapter", "verbs"],
+    &["fabric"],
+    &["lifecycle"],
+];
+
+/// An arrow that does not follow the floors.
+struct Exception {
+    from: &'static str,
+    to: &'static str,
+    #[expect(dead_code, reason = "for the reader")]
+    reason: &'static str,
+}
+
+/// All of these.
+const EXCEPTIONS: [Exception; 2] = [
+    Exception {
+        from: "verbs",
+        to: "stream_adapter::client",
+        reason: "what a rail is to its users: whoever posts a request may do the rail's work",
+    },
+    Exception {
+        from: "lifecycle::configfs",
+        to: "",
+        reason: "`configfs_attrs!` of Linux 7.2 refers to the root's `THIS_MODULE`",
+    },
+];
+
+/// A part that could be taken out: it imports only these besides itself.
+const ALONE: [(&str, &[&str]); 2] = [
+    ("verbs::rdma", &["verbs::bindings", "base"]),
+    ("verbs::abi", &["transport"]),
+];
+
+/// Files that may form a circle.
+struct AllowedCircle {
+    /// What the path of each of them begins with.
+    within: &'static str,
+    #[expect(dead_code, reason = "for the reader")]
+    reason: &'static str,
+}
+
+/// All of these.
+const CIRCLES: [AllowedCircle; 5] = [
+    AllowedCircle {
+        within: "src/transport/requester/",
+        reason: "one type, by what it does",
+    },
+    AllowedCircle {
+        within: "src/transport/responder/",
+        reason: "one type, by what it does",
+    },
+    AllowedCircle {
+        within: "verbs/",
+        reason: "objects know the device, and the device its objects",
+    },
+    AllowedCircle {
+        within: "verbs/netdev/",
+        reason: "the interface and the hosts it knows",
+    },
+    AllowedCircle {
+        within: "stream-adapter/",
+        reason: "a rail and its threads",
+    },
+];
+
+fn is_in(module: &ModulePath, part: &str) -> bool {
+    let part: Vec<&str> = part.split("::").filter(|name| !name.is_empty()).collect();
+    if part.is_empty() {
+        return module.is_empty();
+    }
+    module.len() >= part.len() && module.iter().zip(part).all(|(own, other)| own == other)
+}
+
+/// The floor that a module is on; the crate's root is above all of them.
+fn floor(module: &ModulePath) -> usize {
+    let Some(part) = module.first() else {
+        return FLOORS.len();
+    };
+    let found = FLOORS
+        .iter()
+        .position(|parts| parts.contains(&part.as_str()));
+    found.unwrap_or_else(|| panic!("{part} is on no floor"))
+}
+
+fn excuses(exception: &Exception, arrow: &Arrow) -> bool {
+    is_in(&arrow.from, exception.from) && is_in(&arrow.to, exception.to)
+}
+
+fn points_down(arrow: &Arrow) -> bool {
+    arrow.from.first() == arrow.to.first() || floor(&arrow.to) < floor(&arrow.from)
+}
+
+fn complain(arrow: &Arrow, why: &str) -> String {
+    format!("{} imports {}: {why}", arrow.from_file, arrow.to_file)
+}
+
+/// The arrows that no exception excuses.
+pub fn unexcused(arrows: &BTreeSet<Arrow>) -> BTreeSet<Arrow> {
+    let is_excused = |arrow: &&Arrow| EXCEPTIONS.iter().any(|one| excuses(one, arrow));
+    arrows
+        .iter()
+        .filter(|arrow| !is_excused(arrow))
+        .cloned()
+        .collect()
+}
+
+/// Complains of arrows that do not point down.
+pub fn upward(arrows: &BTreeSet<Arrow>) -> Vec<String> {
+    unexcused(arrows)
+        .iter()
+        .filter(|arrow| !points_down(arrow))
+        .map(|arrow| complain(arrow, "that is not below"))
+        .collect()
+}
+
+/// Complains of arrows out of parts that are to stand alone.
+pub fn outward(arrows: &BTreeSet<Arrow>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (part, others) in ALONE {
+        let leaves = |arrow: &&Arrow| {
+            is_in(&arrow.from, part)
+                && !is_in(&arrow.to, part)
+                && !others.iter().any(|other| is_in(&arrow.to, other))
+        };
+        let arrows = arrows.iter().filter(leaves);
+        found.extend(arrows.map(|arrow| complain(arrow, &format!("{part} is to stand alone"))));
+    }
+    found
+}
+
+/// Complains of a transport that refers to the kernel.
+pub fn impure(sources: &Sources) -> Vec<String> {
+    let transport = sources
+        .0
+        .iter()
+        .filter(|(module, _)| is_in(module, "transport"));
+    transport
+        .filter(|(_, source)| {
+            let mut firsts = source.references.iter().filter_map(|one| one.path.first());
+            firsts.any(|first| first == "kernel")
+        })
+        .map(|(_, source)| format!("{} refers to the kernel", source.file))
+        .collect()
+}
+
+fn is_allowed(circle: &Circle, allowed: &AllowedCircle) -> bool {
+    circle.iter().all(|file| file.starts_with(allowed.within))
+}
+
+/// Complains of circles.
+pub fn circular(circles: &[Circle]) -> Vec<String> {
+    let is_allowed = |circle: &Circle| CIRCLES.iter().any(|one| is_allowed(circle, one));
+    circles
+        .iter()
+        .filter(|circle| !is_allowed(circle))
+        .map(|circle| format!("a circle: {circle:?}"))
+        .collect()
+}
+
+/// Complains of exceptions that nothing needs any more.
+pub fn stale(arrows: &BTreeSet<Arrow>, circles: &[Circle]) -> Vec<String> {
+    let arrows = EXCEPTIONS
+        .iter()
+        .filter(|one| !arrows.iter().any(|arrow| excuses(one, arrow)))
+        .map(|one| format!("nothing in {} imports {:?} any more", one.from, one.to));
+    let circles = CIRCLES
+        .iter()
+        .filter(|one| !circles.iter().any(|circle| is_allowed(circle, one)))
+        .map(|one| format!("no circle is left in {}", one.within));
+    arrows.chain(circles).collect()
+}
