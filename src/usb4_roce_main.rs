@@ -8,7 +8,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 pub mod base;
-mod fabric;
+pub mod fabric;
 mod lifecycle;
 pub mod transport;
 

@@ -21,6 +21,6 @@ pub(crate) mod quota;
 pub(crate) mod rdma;
 mod receive;
 pub(crate) mod route;
-pub(crate) mod route_slot;
+pub mod route_slot;
 mod srq;
 mod user_context;

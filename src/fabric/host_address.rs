@@ -11,7 +11,7 @@ use crate::verbs::netdev::MacAddress;
 const MAC_LOCAL: u8 = 0x02;
 
 /// The Ethernet address of the host with that GUID.
-pub fn address_of(guid: NodeGuid) -> MacAddress {
+pub(crate) fn address_of(guid: NodeGuid) -> MacAddress {
     let guid = guid.0.to_le_bytes();
     let [a, b, c, d, e, ..] = KernelHash::xxh64(0, &guid).to_be_bytes();
     MacAddress([MAC_LOCAL, a, b, c, d, e])

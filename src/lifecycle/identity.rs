@@ -20,7 +20,7 @@ use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::LIMITS;
 
 /// This host.
-pub struct HostIdentity {
+pub(crate) struct HostIdentity {
     controller: Option<Controller>,
     node_guid: NodeGuid,
 }
@@ -28,7 +28,7 @@ pub struct HostIdentity {
 impl HostIdentity {
     /// Finds out: from the router of the first controller, or else from the machine's own UUID. Without either the
     /// identity is random. The log says what peers cannot check.
-    pub fn find() -> Self {
+    pub(crate) fn find() -> Self {
         let controller = Controller::find();
         let node_guid = match &controller {
             Some(controller) => controller.router_uuid().node_guid(),
@@ -57,22 +57,22 @@ impl HostIdentity {
     }
 
     /// The node GUID.
-    pub fn node_guid(&self) -> NodeGuid {
+    pub(crate) fn node_guid(&self) -> NodeGuid {
         self.node_guid
     }
 
     /// The Ethernet address of the network interface, from the GUID.
-    pub fn mac(&self) -> MacAddress {
+    pub(crate) fn mac(&self) -> MacAddress {
         address_of(self.node_guid)
     }
 
     /// The USB4 controller's PCI function, as parent of our devices. Valid as long as `self`.
-    pub fn parent(&self) -> Option<NonNull<bindings::device>> {
+    pub(crate) fn parent(&self) -> Option<NonNull<bindings::device>> {
         self.controller.as_ref().map(Controller::as_device)
     }
 
     /// What peers are told.
-    pub fn hello(&self) -> Identity {
+    pub(crate) fn hello(&self) -> Identity {
         let mut name = [0; NODE_NAME_LEN];
         // SAFETY: The buffer is writable for its length, which bounds what is written.
         unsafe { shim::base_shim_host_name(name.as_mut_ptr().cast(), name.len()) };

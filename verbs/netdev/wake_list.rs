@@ -26,7 +26,7 @@ use crate::transport::rail_set::RailSet;
 /// # Invariants
 ///
 /// Each slot is NULL or came from `Arc::into_raw`, and then the list owns that reference.
-pub struct WakeList {
+pub(crate) struct WakeList {
     slots: [Atomic<*mut Event>; RailId::COUNT],
     /// The rails to be chosen from, as bits. Each is in its slot when it appears here.
     rails: Atomic<u32>,
@@ -34,7 +34,7 @@ pub struct WakeList {
 
 impl WakeList {
     /// Creates an empty list.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             slots: [const { Atomic::new(core::ptr::null_mut()) }; RailId::COUNT],
             rails: Atomic::new(0),
@@ -42,12 +42,12 @@ impl WakeList {
     }
 
     /// The rails to be chosen from. Who takes one of them out waits for the RCU sections that have seen it.
-    pub fn rails(&self) -> RailSet {
+    pub(crate) fn rails(&self) -> RailSet {
         RailSet::from_bits(self.rails.load(Acquire) as u16)
     }
 
     /// Adds `rail`, which `event` wakes. Fails with `EEXIST` when it is in already.
-    pub fn add(&self, rail: RailId, event: Arc<Event>) -> Result {
+    pub(crate) fn add(&self, rail: RailId, event: Arc<Event>) -> Result {
         let slot = &self.slots[rail.index()];
         let raw = Arc::into_raw(event).cast_mut();
         if slot.cmpxchg(core::ptr::null_mut(), raw, Full).is_err() {
@@ -60,7 +60,7 @@ impl WakeList {
     }
 
     /// Has `rail` be chosen from again, if it is in the list.
-    pub fn offer(&self, rail: RailId) {
+    pub(crate) fn offer(&self, rail: RailId) {
         if !self.slots[rail.index()].load(Relaxed).is_null() {
             let mut rails = self.rails();
             rails.insert(rail);
@@ -70,7 +70,7 @@ impl WakeList {
 
     /// Has `rail` not be chosen from any more, although it can still be woken. Says whether it was; nobody who has seen it
     /// there is still at it then.
-    pub fn withdraw(&self, rail: RailId) -> bool {
+    pub(crate) fn withdraw(&self, rail: RailId) -> bool {
         let mut rails = self.rails();
         if !rails.contains(rail) {
             return false;
@@ -83,12 +83,12 @@ impl WakeList {
     }
 
     /// Whether there is any rail, to be chosen from or not.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(|slot| slot.load(Relaxed).is_null())
     }
 
     /// Takes `rail` out, and says whether it was in. Afterwards nobody sees it in the list any more, nor raises its event.
-    pub fn remove(&self, rail: RailId) -> bool {
+    pub(crate) fn remove(&self, rail: RailId) -> bool {
         let mut rails = self.rails();
         rails.remove(rail);
         self.rails.store(rails.bits().into(), Release);
@@ -104,7 +104,7 @@ impl WakeList {
     }
 
     /// Wakes `rail`, if it is in.
-    pub fn raise(&self, rail: RailId) {
+    pub(crate) fn raise(&self, rail: RailId) {
         let _rcu = rcu::read_lock();
         // The address dependency orders this load against what `add` published.
         let event = self.slots[rail.index()].load(Relaxed);
