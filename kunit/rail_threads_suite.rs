@@ -407,7 +407,7 @@ mod tests {
     /// An error that the kernel crate has no name for.
     const DAMAGED: i32 = -(kernel::bindings::EBADMSG as i32);
 
-    /// A rail polls a stream without a peer so often before it waits for one: for its ear, and to see that there is none.
+    /// A rail polls a stream without a peer so often before it waits for one: for its waiter, and to see that there is none.
     const POLLS: u32 = 3;
 
     #[test]

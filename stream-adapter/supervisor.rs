@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The thread that keeps a rail's stream open: opens it, lets a reader and a writer work on it, closes it
-//! when it fails, and begins again.
+//! The thread that keeps a rail's stream open: opens it, lets two threads receive and transmit over it, closes it when
+//! it fails, and begins again.
 
 use kernel::bindings;
 use kernel::prelude::*;
@@ -12,23 +12,24 @@ use kernel::time::Msecs;
 
 use super::client::Answers;
 use super::client::RailClient;
-use super::client::RailLink;
-use super::pen::Pen;
-use super::rail::Fault;
-use super::rail::Shared;
-use super::rail::State;
-use super::reader;
+use super::frame_writer::FrameWriter;
+use super::rail_link::Link;
+use super::rail_state::Fault;
+use super::rail_state::State;
+use super::rx_thread::RxThread;
 use super::stream_file::StreamFile;
-use super::writer;
+use super::stream_source::StreamSource;
+use super::tx_thread::TxThread;
 use crate::base::event::Wake;
+use crate::base::gate::Gate;
 use crate::base::kthread::should_stop;
 use crate::base::kthread::Kthread;
 
 /// How often the clock of an open rail is checked.
 const CHECK_INTERVAL_MS: Msecs = 250;
 
-/// How long the writer may take for its goodbye before it is stopped.
-const FAREWELL_MS: Msecs = 100;
+/// How long the transmitting thread may take for its goodbye before it is stopped.
+const GOODBYE_MS: Msecs = 100;
 
 /// The first pause before the stream is opened again, when there is hope that it works at once.
 const PAUSE_SHORT_MS: Msecs = 100;
@@ -82,199 +83,233 @@ enum SessionEnd {
     WasUp,
     /// It never came up.
     NeverUp,
+    /// There was none: no stream may be open now.
+    NotAllowed,
 }
 
-/// The thread's body.
-pub(super) fn run<C: RailClient>(shared: Arc<Shared<C>>) {
-    let mut backoff = Backoff::new();
-    let mut told = Told::default();
-    while !should_stop() {
-        let end = {
-            let Some(_passage) = shared.gate.pass() else {
-                shared.set_state(State::Detached);
-                pause(&shared, PAUSE_DETACHED_MS);
-                continue;
-            };
-            shared.source.open().and_then(|file| {
-                if file.is_cut_off() {
-                    note_failure(&shared, ENXIO, &mut told);
-                    outlast(&shared, file);
-                    return Ok(SessionEnd::NeverUp);
+/// The threads of an open stream. Dropping it stops them.
+struct Threads {
+    _rx: Kthread,
+    _tx: Kthread,
+}
+
+/// The thread's own state.
+pub(super) struct Supervisor<C: RailClient> {
+    link: Arc<Link<C>>,
+    source: Arc<dyn StreamSource>,
+    gate: Arc<Gate>,
+    told: Told,
+}
+
+impl<C: RailClient> Supervisor<C> {
+    /// Of a rail whose stream is that of `source`, and open only while `gate` is.
+    pub(super) fn new(link: Arc<Link<C>>, source: Arc<dyn StreamSource>, gate: Arc<Gate>) -> Self {
+        Self {
+            link,
+            source,
+            gate,
+            told: Told::default(),
+        }
+    }
+
+    /// The thread's body.
+    pub(super) fn run(mut self) {
+        let mut backoff = Backoff::new();
+        while !should_stop() {
+            let pause = match self.open_once() {
+                Ok(SessionEnd::WasUp) => {
+                    backoff.reset();
+                    backoff.take()
                 }
-                session(&shared, file, &mut told)
-            })
+                Ok(SessionEnd::NeverUp) => backoff.take(),
+                Ok(SessionEnd::NotAllowed) => {
+                    self.link.set_state(State::Detached);
+                    PAUSE_DETACHED_MS
+                }
+                Err(error) => {
+                    self.note_failure(error);
+                    backoff.reset();
+                    PAUSE_DETACHED_MS
+                }
+            };
+            self.pause(pause);
+        }
+    }
+
+    /// Opens the stream, and works on it until it is closed. Fails as opening does.
+    fn open_once(&mut self) -> Result<SessionEnd> {
+        let gate = self.gate.clone();
+        let Some(_passage) = gate.pass() else {
+            return Ok(SessionEnd::NotAllowed);
         };
-        match end {
-            Ok(SessionEnd::WasUp) => backoff.reset(),
-            Ok(SessionEnd::NeverUp) => {}
-            Err(error) => {
-                note_failure(&shared, error, &mut told);
-                backoff.reset();
-                pause(&shared, PAUSE_DETACHED_MS);
-                continue;
+        let file = self.source.open()?;
+        if file.is_cut_off() {
+            self.note_failure(ENXIO);
+            self.outlast(file);
+            return Ok(SessionEnd::NeverUp);
+        }
+        self.session(file)
+    }
+
+    /// Notes that the stream could not be opened, and says so once.
+    fn note_failure(&mut self, error: Error) {
+        let link = &self.link;
+        let state = if self.source.is_deleted() {
+            State::Removed
+        } else if error == ENXIO {
+            State::Detached
+        } else {
+            State::Failed(error)
+        };
+        link.set_state(state);
+        if self.told.failure == Some(state) {
+            return;
+        }
+        let Some(left_out) = link.take_log_line() else {
+            return;
+        };
+        self.told.failure = Some(state);
+        match state {
+            State::Removed => pr_warn!(
+                "rail {}: its stream was removed; write a new one to its `stream` attribute{left_out}\n",
+                link.name()
+            ),
+            State::Failed(error) if error == EINVAL => pr_warn!(
+                "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying \
+                 on{left_out}\n",
+                link.name()
+            ),
+            State::Failed(error) if error == ENOMEM => pr_warn!(
+                "rail {}: the stream gets no ring or no path; trying on, unload thunderbolt_net or replug the cable \
+                 if that does not help{left_out}\n",
+                link.name()
+            ),
+            State::Failed(error) => pr_warn!(
+                "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not \
+                 help{left_out}\n",
+                link.name()
+            ),
+            State::Detached | State::Greeting | State::Up | State::Closing => {
+                pr_info!("rail {}: waiting for a cable{left_out}\n", link.name());
             }
         }
-        pause(&shared, backoff.take());
     }
-}
 
-/// Notes that the stream could not be opened, and says so once.
-fn note_failure<C: RailClient>(shared: &Shared<C>, error: Error, told: &mut Told) {
-    let state = if shared.source.is_deleted() {
-        State::Removed
-    } else if error == ENXIO {
-        State::Detached
-    } else {
-        State::Failed(error)
-    };
-    shared.set_state(state);
-    if told.failure == Some(state) {
-        return;
+    /// Sleeps, but not when the rail is to be stopped.
+    fn pause(&self, ms: Msecs) {
+        // Faults of the session that has just ended may still wake us; the pause may be short then.
+        let _ = self.link.fault_event.wait(msecs_to_jiffies(ms));
     }
-    let Some(left_out) = shared.take_log_line() else {
-        return;
-    };
-    told.failure = Some(state);
-    match state {
-        State::Removed => pr_warn!(
-            "rail {}: its stream was removed; write a new one to its `stream` attribute{left_out}\n",
-            shared.name()
-        ),
-        State::Failed(error) if error == EINVAL => pr_warn!(
-            "rail {}: the stream has no HopIDs yet: set in_hopid and out_hopid on one of the hosts; trying \
-             on{left_out}\n",
-            shared.name()
-        ),
-        State::Failed(error) if error == ENOMEM => pr_warn!(
-            "rail {}: the stream gets no ring or no path; trying on, unload thunderbolt_net or replug the cable if \
-             that does not help{left_out}\n",
-            shared.name()
-        ),
-        State::Failed(error) => pr_warn!(
-            "rail {}: opening the stream fails with {error:?}; trying on, replug the cable if that does not \
-             help{left_out}\n",
-            shared.name()
-        ),
-        State::Detached | State::Greeting | State::Up | State::Closing => {
-            pr_info!("rail {}: waiting for a cable{left_out}\n", shared.name());
+
+    /// Keeps a stream open that has lost its peer while it was being opened, until a peer is there again.
+    ///
+    /// Linux 7.2 and 7.3 may have set up its paths when those to the lost peer had been taken down already
+    /// (`tb_approve_xdomain_paths()` waits for the end of `tb_handle_hotplug()`), and take down no paths to a peer that is
+    /// lost (`tb_disconnect_xdomain_paths()`). Closed now, the stream would leave them behind, and could not be opened
+    /// again before the cable is replugged once more: `ENOMEM`. Closed with a peer at the other end, it takes them down.
+    fn outlast(&self, file: StreamFile) {
+        while file.is_cut_off()
+            && !should_stop()
+            && !self.gate.is_shut()
+            && !self.source.is_deleted()
+        {
+            self.pause(CHECK_INTERVAL_MS);
         }
     }
-}
 
-/// Sleeps, but not when the rail is to be stopped.
-fn pause<C: RailClient>(shared: &Shared<C>, ms: Msecs) {
-    // Faults of the session that has just ended may still wake us; the pause may be short then.
-    let _ = shared.life.wait(msecs_to_jiffies(ms));
-}
+    /// Works on an open stream until it fails or the rail is stopped, and closes it.
+    fn session(&mut self, file: StreamFile) -> Result<SessionEnd> {
+        let link = self.link.clone();
+        let file = Arc::new(file, GFP_KERNEL)?;
+        let ups = link.counters.ups.get();
+        self.told.failure = None;
+        // SAFETY: Random numbers may be drawn anywhere.
+        link.begin_session(unsafe { bindings::get_random_u64() });
 
-/// Keeps a stream open that has lost its peer while it was being opened, until a peer is there again.
-///
-/// Linux 7.2 and 7.3 may have set up its paths when those to the lost peer had been taken down already
-/// (`tb_approve_xdomain_paths()` waits for the end of `tb_handle_hotplug()`), and take down no paths to a peer that is
-/// lost (`tb_disconnect_xdomain_paths()`). Closed now, the stream would leave them behind, and could not be opened
-/// again before the cable is replugged once more: `ENOMEM`. Closed with a peer at the other end, it takes them down.
-fn outlast<C: RailClient>(shared: &Shared<C>, file: StreamFile) {
-    while file.is_cut_off()
-        && !should_stop()
-        && !shared.gate.is_shut()
-        && !shared.source.is_deleted()
-    {
-        pause(shared, CHECK_INTERVAL_MS);
-    }
-}
+        let threads = self.start_threads(&file);
+        let fault = match threads {
+            Ok(_) => self.watch(),
+            Err(error) => Some(Fault::Stream(error)),
+        };
 
-/// Works on an open stream until it fails or the rail is stopped, and closes it.
-fn session<C: RailClient>(
-    shared: &Arc<Shared<C>>,
-    file: StreamFile,
-    told: &mut Told,
-) -> Result<SessionEnd> {
-    let file = Arc::new(file, GFP_KERNEL)?;
-    let ups = shared.counters.ups.get();
-    told.failure = None;
-    // SAFETY: Random numbers may be drawn anywhere.
-    shared.begin(unsafe { bindings::get_random_u64() });
-
-    let threads = start_threads(shared, &file);
-    let fault = match threads {
-        Ok(_) => watch(shared),
-        Err(error) => Some(Fault::Stream(error)),
-    };
-
-    let was_up = shared.counters.ups.get() != ups;
-    if let Some(fault) = fault {
+        let was_up = link.counters.ups.get() != ups;
         if was_up {
-            told.fault = None;
+            self.told.fault = None;
         }
-        // A peer that is not there, time and again, is told once.
-        if told.fault != Some(fault) {
-            if let Some(left_out) = shared.take_log_line() {
-                pr_info!("rail {}: down: {fault}{left_out}\n", shared.name());
-                told.fault = Some(fault);
+        if let Some(fault) = fault {
+            self.tell(fault);
+        }
+
+        if !matches!(fault, Some(Fault::Stream(_) | Fault::Write(_))) {
+            self.say_goodbye();
+        }
+        link.set_state(State::Closing);
+        // All must be out of the file before it is closed.
+        drop(threads);
+        let writer = link.writer.lock().take();
+        drop(writer);
+        link.inner.lock().endpoint.close();
+        link.announce_down();
+        link.return_lost();
+        drop(file);
+
+        Ok(if was_up {
+            SessionEnd::WasUp
+        } else {
+            SessionEnd::NeverUp
+        })
+    }
+
+    /// Says why the stream is closed. A peer that is not there, time and again, is told once.
+    fn tell(&mut self, fault: Fault) {
+        if self.told.fault == Some(fault) {
+            return;
+        }
+        if let Some(left_out) = self.link.take_log_line() {
+            pr_info!("rail {}: down: {fault}{left_out}\n", self.link.name());
+            self.told.fault = Some(fault);
+        }
+    }
+
+    fn start_threads(&self, file: &Arc<StreamFile>) -> Result<Threads> {
+        let index = self.link.id.index();
+        let mut rx = RxThread::new(self.link.clone(), file.clone())?;
+        let tx = TxThread::new(self.link.clone());
+        let writer = FrameWriter::new(file.clone())?;
+        *self.link.writer.lock() = Some(writer);
+        let name = CString::try_from_fmt(fmt!("usb4_roce/{index}r"))?;
+        let rx = Kthread::spawn(&name, move || rx.run())?;
+        let name = CString::try_from_fmt(fmt!("usb4_roce/{index}w"))?;
+        let tx = Kthread::spawn(&name, move || tx.run())?;
+        Ok(Threads { _rx: rx, _tx: tx })
+    }
+
+    /// Waits for a fault; nothing if the rail is to be stopped, or may not have its stream open any more.
+    fn watch(&self) -> Option<Fault> {
+        let link = &self.link;
+        let mut before = Answers::Come;
+        loop {
+            if should_stop() || self.gate.is_shut() {
+                return None;
             }
+            if let Some(fault) = link.take_fault() {
+                return Some(fault);
+            }
+            let answers = link.answers();
+            if answers == Answers::Missing || before == Answers::Missing {
+                link.client.note_answers(link.id, answers);
+            }
+            before = answers;
+            let _: Wake = link.fault_event.wait(msecs_to_jiffies(CHECK_INTERVAL_MS));
         }
     }
 
-    if !matches!(fault, Some(Fault::Stream(_) | Fault::Write(_))) {
-        say_goodbye(shared);
+    /// Lets the transmitting thread take leave of the peer, unless it is stuck.
+    fn say_goodbye(&self) {
+        self.link.set_state(State::Closing);
+        self.link.tx_event.raise();
+        self.link
+            .tx_drained
+            .wait_uninterruptible(msecs_to_jiffies(GOODBYE_MS));
     }
-    shared.set_state(State::Closing);
-    // All must be out of the file before it is closed.
-    drop(threads);
-    let pen = shared.pen.lock().take();
-    drop(pen);
-    shared.inner.lock().endpoint.close();
-    shared.announce_down();
-    shared.hand_back();
-    drop(file);
-
-    Ok(if was_up {
-        SessionEnd::WasUp
-    } else {
-        SessionEnd::NeverUp
-    })
-}
-
-fn start_threads<C: RailClient>(
-    shared: &Arc<Shared<C>>,
-    file: &Arc<StreamFile>,
-) -> Result<(Kthread, Kthread)> {
-    let index = shared.id.index();
-    let mut reader = reader::Reader::new(shared.clone(), file.clone())?;
-    let writer = writer::Writer::new(shared.clone());
-    let pen = Pen::new(file.clone())?;
-    *shared.pen.lock() = Some(pen);
-    let name = CString::try_from_fmt(fmt!("usb4_roce/{index}r"))?;
-    let reader = Kthread::spawn(&name, move || reader.run())?;
-    let name = CString::try_from_fmt(fmt!("usb4_roce/{index}w"))?;
-    let writer = Kthread::spawn(&name, move || writer.run())?;
-    Ok((reader, writer))
-}
-
-/// Waits for a fault; nothing if the rail is to be stopped, or may not have its stream open any more.
-fn watch<C: RailClient>(shared: &Shared<C>) -> Option<Fault> {
-    let mut before = Answers::Come;
-    loop {
-        if should_stop() || shared.gate.is_shut() {
-            return None;
-        }
-        if let Some(fault) = shared.take_fault() {
-            return Some(fault);
-        }
-        let answers = shared.answers();
-        if answers == Answers::Missing || before == Answers::Missing {
-            shared.client.note_answers(shared.id, answers);
-        }
-        before = answers;
-        let _: Wake = shared.life.wait(msecs_to_jiffies(CHECK_INTERVAL_MS));
-    }
-}
-
-/// Lets the writer take leave of the peer, unless it is stuck.
-fn say_goodbye<C: RailClient>(shared: &Shared<C>) {
-    shared.set_state(State::Closing);
-    shared.kick.raise();
-    shared
-        .farewell
-        .wait_uninterruptible(msecs_to_jiffies(FAREWELL_MS));
 }

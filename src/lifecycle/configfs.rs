@@ -35,7 +35,7 @@ use crate::fabric::Fabric;
 use crate::stream_adapter::cable::Service;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
-use crate::stream_adapter::stream_file::StreamPath;
+use crate::stream_adapter::stream_path::StreamPath;
 use crate::transport::ids::RailId;
 use crate::transport::rail::hello::Identity;
 

@@ -11,9 +11,9 @@ use super::client::Outgoing;
 use super::client::Payload;
 use super::client::RailClient;
 use super::client::TxBuffer;
-use super::rail::Shared;
-use super::rail::State;
-use super::rail::Window;
+use super::rail_state::Shared;
+use super::rail_state::State;
+use super::rail_state::Window;
 use super::stream_file::StreamFile;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
@@ -30,28 +30,28 @@ use crate::transport::rail::endpoint::ControlFrame;
 /// Where the padding of payloads in pages is taken from: zeroes at the end of the buffer.
 const PADDING_AT: usize = STREAM_FRAME + HEADER_LEN + MAX_PAYLOAD;
 
-/// Small frames gathered for one write, one more frame of any length, and padding.
+/// Small frames queued for one write, one more frame of any length, and padding.
 const BUFFER_LEN: usize = PADDING_AT + HEADER_LEN;
 
-/// Whether anything was done.
+/// Whether anything was sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// It was.
-    Some,
-    /// There was nothing to do.
-    None,
+pub(super) enum Sent {
+    /// It was, or may have to be.
+    Something,
+    /// There was nothing to send.
+    Nothing,
 }
 
-/// The pen of an open stream. Only who holds it writes into the stream.
+/// Writes into an open stream. Only who holds it does.
 ///
 /// # Invariants
 ///
-/// The first `gathered` bytes of `buffer` are whole frames not yet written, at most [`STREAM_FRAME`] bytes
+/// The first `queued` bytes of `buffer` are whole frames not yet written, at most [`STREAM_FRAME`] bytes
 /// and a multiple of [`HEADER_LEN`]. The bytes from [`PADDING_AT`] on are zero.
-pub(super) struct Pen {
+pub(super) struct FrameWriter {
     file: Arc<StreamFile>,
     buffer: Staging,
-    gathered: usize,
+    queued: usize,
     pages: PageVec,
     list: PageVec,
 }
@@ -64,54 +64,54 @@ enum Room {
     None,
 }
 
-impl Pen {
+impl FrameWriter {
     pub(super) fn new(file: Arc<StreamFile>) -> Result<Self> {
         Ok(Self {
             file,
             buffer: Staging::new(BUFFER_LEN)?,
-            gathered: 0,
+            queued: 0,
             pages: PageVec::new(),
             list: PageVec::new(),
         })
     }
 
     /// Writes what the client has to send as long as it is small and shares one frame of the stream, and
-    /// never waits. What cannot be written now stays gathered, and what did not fit was not asked for: says
-    /// whether the writer has to see to either.
-    pub(super) fn jot<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
+    /// never waits. What cannot be written now stays queued, and what did not fit was not asked for: says
+    /// whether the transmitting thread has to see to either.
+    pub(super) fn try_send_inline<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
         let left = loop {
             // The client wakes a rail only after it had nothing for it, so somebody has to hear it say that.
-            let Some(room) = (STREAM_FRAME - self.gathered).checked_sub(HEADER_LEN) else {
-                break Progress::Some;
+            let Some(room) = (STREAM_FRAME - self.queued).checked_sub(HEADER_LEN) else {
+                break Sent::Something;
             };
-            if self.send_next(shared, room as u32, Afterwards::Rests)? == Progress::None {
-                break Progress::None;
+            if self.send_next(shared, room as u32, Afterwards::Rests)? == Sent::Nothing {
+                break Sent::Nothing;
             }
         };
-        if self.gathered == 0 {
+        if self.queued == 0 {
             return Ok(left);
         }
         self.list.clear();
         // SAFETY: As in `write_buffer`.
-        unsafe { self.buffer.push_to(0..self.gathered, &mut self.list)? };
-        // Whatever is the matter, a full ring or the stream's end: the writer will see.
+        unsafe { self.buffer.push_to(0..self.queued, &mut self.list)? };
+        // Whatever is the matter, a full ring or the stream's end: the transmitting thread will see.
         if self.file.try_write(&self.list).is_err() {
             shared.client.busy(shared.id);
-            return Ok(Progress::Some);
+            return Ok(Sent::Something);
         }
         shared.counters.tx_writes.increment();
-        self.gathered = 0;
+        self.queued = 0;
         Ok(left)
     }
 
     /// Adds the rail's own frames that are due.
-    pub(super) fn gather_control<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
+    pub(super) fn queue_control<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
         loop {
             let mut inner = shared.inner.lock();
             let frame = inner.endpoint.next_control::<KernelHash>(clock::now());
             drop(inner);
             match frame {
-                Some(frame) => self.gather(shared, &frame)?,
+                Some(frame) => self.queue(shared, &frame)?,
                 None => return Ok(()),
             }
         }
@@ -123,30 +123,30 @@ impl Pen {
         let frame = inner.endpoint.goodbye::<KernelHash>(clock::now());
         drop(inner);
         if let Some(frame) = frame {
-            self.gather(shared, &frame)?;
+            self.queue(shared, &frame)?;
         }
         self.flush(shared).map(|_| ())
     }
 
-    fn gather<C: RailClient>(&mut self, shared: &Shared<C>, frame: &ControlFrame) -> Result {
+    fn queue<C: RailClient>(&mut self, shared: &Shared<C>, frame: &ControlFrame) -> Result {
         let bytes = frame.bytes();
-        if self.gathered + bytes.len() > STREAM_FRAME {
+        if self.queued + bytes.len() > STREAM_FRAME {
             self.flush(shared)?;
         }
-        self.buffer.bytes_mut()[self.gathered..][..bytes.len()].copy_from_slice(bytes);
-        self.gathered += bytes.len();
+        self.buffer.bytes_mut()[self.queued..][..bytes.len()].copy_from_slice(bytes);
+        self.queued += bytes.len();
         shared.counters.tx_control.increment();
         Ok(())
     }
 
-    /// Writes what was gathered.
-    pub(super) fn flush<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
-        let len = core::mem::take(&mut self.gathered);
+    /// Writes what was queued.
+    pub(super) fn flush<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
+        let len = core::mem::take(&mut self.queued);
         if len == 0 {
-            return Ok(Progress::None);
+            return Ok(Sent::Nothing);
         }
         self.write_buffer(shared, 0, len)?;
-        Ok(Progress::Some)
+        Ok(Sent::Something)
     }
 
     fn write_buffer<C: RailClient>(&mut self, shared: &Shared<C>, at: usize, len: usize) -> Result {
@@ -171,9 +171,9 @@ impl Pen {
     }
 
     /// Sends the client's next frame, of whatever length, if it has one and the window has room. If not, what was
-    /// gathered must be written, and the client asked again.
-    pub(super) fn send_any<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Progress> {
-        let afterwards = if self.gathered == 0 {
+    /// queued must be written, and the client asked again.
+    pub(super) fn send_any<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
+        let afterwards = if self.queued == 0 {
             Afterwards::Rests
         } else {
             Afterwards::AsksAgain
@@ -188,25 +188,25 @@ impl Pen {
         shared: &Shared<C>,
         longest: u32,
         afterwards: Afterwards,
-    ) -> Result<Progress> {
+    ) -> Result<Sent> {
         let Room::Frame(seq, seed) = Self::room(shared) else {
-            return Ok(Progress::None);
+            return Ok(Sent::Nothing);
         };
         let mut tx = TxBuffer::new(
             &mut self.buffer,
-            self.gathered,
+            self.queued,
             &mut self.pages,
             longest,
             afterwards,
         );
         let Some(outgoing) = shared.client.next(shared.id, seq, &mut tx) else {
-            return Ok(Progress::None);
+            return Ok(Sent::Nothing);
         };
         let sent = self.send(shared, seq, seed, &outgoing);
         // The payload's pages are not used any more, so the ticket may go.
         drop(outgoing);
         sent?;
-        Ok(Progress::Some)
+        Ok(Sent::Something)
     }
 
     fn send<C: RailClient>(
@@ -216,7 +216,7 @@ impl Pen {
         seed: Seed,
         outgoing: &Outgoing<C::Ticket>,
     ) -> Result {
-        let payload_at = self.gathered + HEADER_LEN;
+        let payload_at = self.queued + HEADER_LEN;
         let (len, checksum) = match outgoing.payload {
             Payload::None => (0, seed.checksum::<KernelHash>(&[])),
             Payload::Staged(len) => {
@@ -242,12 +242,12 @@ impl Pen {
         drop(inner);
         let Some(header) = header else {
             // The rail went down meanwhile.
-            shared.give_up(seq, outgoing.item);
+            shared.lose(seq, outgoing.item);
             return Ok(());
         };
 
         let header_bytes = header.encode::<KernelHash>(seed);
-        self.buffer.bytes_mut()[self.gathered..][..HEADER_LEN].copy_from_slice(&header_bytes);
+        self.buffer.bytes_mut()[self.queued..][..HEADER_LEN].copy_from_slice(&header_bytes);
         shared.counters.tx_frames.increment();
         shared.counters.tx_bytes.add(len as u64);
 
@@ -261,20 +261,20 @@ impl Pen {
         }
     }
 
-    /// Sends a frame of `frame_len` bytes behind what was gathered, or adds it to that.
+    /// Sends a frame of `frame_len` bytes behind what was queued, or adds it to that.
     fn send_staged<C: RailClient>(&mut self, shared: &Shared<C>, frame_len: usize) -> Result {
-        if self.gathered + frame_len <= STREAM_FRAME {
-            self.gathered += frame_len;
+        if self.queued + frame_len <= STREAM_FRAME {
+            self.queued += frame_len;
             return Ok(());
         }
-        let at = self.gathered;
+        let at = self.queued;
         self.flush(shared)?;
         self.write_buffer(shared, at, frame_len)
     }
 
-    /// Sends a frame whose header lies behind what was gathered and whose payload lies in pages.
+    /// Sends a frame whose header lies behind what was queued and whose payload lies in pages.
     fn send_pages<C: RailClient>(&mut self, shared: &Shared<C>, padding: usize) -> Result {
-        let at = self.gathered;
+        let at = self.queued;
         self.flush(shared)?;
         self.list.clear();
         // SAFETY: The buffer lives as long as `self`, the pages as long as the ticket that our caller

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The reading side of a rail: gathers frames in memory of its own, where they are checked, and hands on only what is intact.
+//! The receiving thread of a rail: gathers frames in memory of its own, where they are checked, and hands on only what is intact.
 //!
 //! What reaches the client's memory is written once and not looked at again: a process may use it as soon as it sees its last
 //! byte.
@@ -13,8 +13,9 @@ use kernel::sync::Arc;
 use super::client::RailClient;
 use super::client::Reception;
 use super::damaged_reads::DamagedReads;
-use super::rail::Fault;
-use super::rail::Shared;
+use super::rail_link::Link;
+use super::rail_state::Fault;
+use super::rail_state::Shared;
 use super::stream_file::Read;
 use super::stream_file::StreamFile;
 use crate::base::checksum::KernelHash;
@@ -37,26 +38,26 @@ const BUFFER_LEN: usize = 2 * (HEADER_LEN + MAX_PAYLOAD);
 
 /// As long as more has arrived, what one frame makes due is not sent before so many frames have been dealt with: one
 /// acknowledgement does for many messages.
-const GATHERED_FRAMES: u32 = 16;
+const UNANSWERED_FRAMES: u32 = 16;
 
 /// The same in bytes of payload.
-const GATHERED_BYTES: u32 = 256 << 10;
+const UNANSWERED_BYTES: u32 = 256 << 10;
 
 /// Frames that the client knows of and was not asked to answer yet.
 #[derive(Default)]
-struct Gathered {
+struct Unanswered {
     frames: u32,
     bytes: u32,
 }
 
-impl Gathered {
+impl Unanswered {
     fn add(&mut self, header: &Header) {
         self.frames += 1;
         self.bytes += header.payload_len;
     }
 
     fn is_enough(&self) -> bool {
-        self.frames >= GATHERED_FRAMES || self.bytes >= GATHERED_BYTES
+        self.frames >= UNANSWERED_FRAMES || self.bytes >= UNANSWERED_BYTES
     }
 
     /// Sees that what they made due goes out: the client's frames, and the rail's own.
@@ -65,17 +66,17 @@ impl Gathered {
             *self = Self::default();
             shared.client.flush(shared.id);
         }
-        shared.kick_if_due();
+        shared.wake_tx_if_due();
     }
 }
 
-/// The reader's own state.
+/// The thread's own state.
 ///
 /// # Invariants
 ///
 /// `start <= end`; bytes `start..end` of `buffer` have been read and not yet dealt with.
-pub(super) struct Reader<C: RailClient> {
-    shared: Arc<Shared<C>>,
+pub(super) struct RxThread<C: RailClient> {
+    link: Arc<Link<C>>,
     file: Arc<StreamFile>,
     buffer: Staging,
     start: usize,
@@ -84,14 +85,14 @@ pub(super) struct Reader<C: RailClient> {
     /// Of the session, once it is up.
     seed: Option<Seed>,
     pages: PageVec,
-    gathered: Gathered,
+    unanswered: Unanswered,
     damage: DamagedReads,
 }
 
-impl<C: RailClient> Reader<C> {
-    pub(super) fn new(shared: Arc<Shared<C>>, file: Arc<StreamFile>) -> Result<Self> {
+impl<C: RailClient> RxThread<C> {
+    pub(super) fn new(link: Arc<Link<C>>, file: Arc<StreamFile>) -> Result<Self> {
         Ok(Self {
-            shared,
+            link,
             file,
             buffer: Staging::new(BUFFER_LEN)?,
             start: 0,
@@ -99,7 +100,7 @@ impl<C: RailClient> Reader<C> {
             deframer: Deframer::new(),
             seed: None,
             pages: PageVec::new(),
-            gathered: Gathered::default(),
+            unanswered: Unanswered::default(),
             damage: DamagedReads::default(),
         })
     }
@@ -109,7 +110,7 @@ impl<C: RailClient> Reader<C> {
         while !should_stop() {
             if let Err(fault) = self.receive() {
                 if !should_stop() {
-                    self.shared.fail(fault);
+                    self.link.fail(fault);
                 }
                 return;
             }
@@ -118,8 +119,8 @@ impl<C: RailClient> Reader<C> {
 
     /// Deals with what comes next, or reads more.
     fn receive(&mut self) -> Result<(), Fault> {
-        if self.gathered.is_enough() {
-            self.gathered.answer(&self.shared);
+        if self.unanswered.is_enough() {
+            self.unanswered.answer(&self.link);
         }
         let bytes = &self.buffer.bytes()[self.start..self.end];
         match self.deframer.next(bytes, self.seed) {
@@ -130,7 +131,7 @@ impl<C: RailClient> Reader<C> {
                 match piece.found {
                     Found::Damage => {
                         let units = (piece.len / HEADER_LEN) as u64;
-                        self.shared.counters.rx_resyncs.add(units);
+                        self.link.counters.rx_resyncs.add(units);
                         self.note_damage();
                         Ok(())
                     }
@@ -149,11 +150,11 @@ impl<C: RailClient> Reader<C> {
             self.end -= self.start;
             self.start = 0;
         }
-        self.shared.counters.rx_reads.increment();
+        self.link.counters.rx_reads.increment();
         let room = &mut self.buffer.bytes_mut()[self.end..];
         let read = self
             .file
-            .read(room, || self.gathered.answer(&self.shared))
+            .read(room, || self.unanswered.answer(&self.link))
             .map_err(Fault::Stream)?;
         match read {
             Read::Bytes(n) => {
@@ -162,7 +163,7 @@ impl<C: RailClient> Reader<C> {
                 Ok(())
             }
             Read::Damaged(error) => {
-                self.shared.counters.rx_read_errors.increment();
+                self.link.counters.rx_read_errors.increment();
                 self.note_damage();
                 self.damage.bear(error, clock::now()).map_err(Fault::Stream)
             }
@@ -170,34 +171,34 @@ impl<C: RailClient> Reader<C> {
     }
 
     fn note_damage(&self) {
-        let mut inner = self.shared.inner.lock();
+        let mut inner = self.link.inner.lock();
         inner.endpoint.note_damage(clock::now());
         drop(inner);
-        self.shared.kick_if_due();
+        self.link.wake_tx_if_due();
     }
 
     fn receive_hello(&mut self, start: usize, payload: Range<usize>) -> Result<(), Fault> {
-        self.shared.counters.rx_control.increment();
+        self.link.counters.rx_control.increment();
         let payload = &self.buffer.bytes()[start..][payload];
-        let mut inner = self.shared.inner.lock();
+        let mut inner = self.link.inner.lock();
         let effect = inner.endpoint.on_hello::<KernelHash>(payload, clock::now());
         self.seed = inner.endpoint.seed();
         drop(inner);
-        Shared::announce(&self.shared, effect.map_err(Fault::Rail)?);
-        self.shared.hand_back();
-        self.shared.kick.raise();
+        Link::announce(&self.link, effect.map_err(Fault::Rail)?);
+        self.link.return_lost();
+        self.link.tx_event.raise();
         Ok(())
     }
 
     fn receive_corrupt(&mut self, header: &Header) -> Result<(), Fault> {
-        self.shared.counters.rx_checksum_errors.increment();
-        let mut inner = self.shared.inner.lock();
+        self.link.counters.rx_checksum_errors.increment();
+        let mut inner = self.link.inner.lock();
         let result = inner.endpoint.on_corrupt(header, clock::now());
         self.seed = inner.endpoint.seed();
         drop(inner);
-        self.shared.hand_back();
+        self.link.return_lost();
         // The report of the loss does not wait for more frames.
-        self.shared.kick_if_due();
+        self.link.wake_tx_if_due();
         result.map_err(Fault::Rail)
     }
 
@@ -207,36 +208,36 @@ impl<C: RailClient> Reader<C> {
         start: usize,
         payload: Range<usize>,
     ) -> Result<(), Fault> {
-        let shared = &self.shared;
-        let mut inner = shared.inner.lock();
+        let link = &self.link;
+        let mut inner = link.inner.lock();
         let incoming = inner.endpoint.on_header(header, clock::now());
         self.seed = inner.endpoint.seed();
         drop(inner);
-        shared.hand_back();
+        link.return_lost();
         match incoming.map_err(Fault::Rail)? {
             Incoming::Done => match header.body {
                 Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Hello => {
-                    shared.counters.rx_control.increment();
+                    link.counters.rx_control.increment();
                 }
                 Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
-                    shared.counters.rx_discarded.increment();
+                    link.counters.rx_discarded.increment();
                 }
             },
             Incoming::Deliver => {
-                self.gathered.add(header);
+                self.unanswered.add(header);
                 let payload = &self.buffer.bytes()[start..][payload];
                 self.pages.clear();
-                match shared
+                match link
                     .client
-                    .deliver(shared.id, header, payload, &mut self.pages)
+                    .deliver(link.id, header, payload, &mut self.pages)
                 {
                     Reception::Taken => {}
-                    Reception::Discarded => shared.counters.rx_discarded.increment(),
+                    Reception::Discarded => link.counters.rx_discarded.increment(),
                 }
-                shared.counters.rx_frames.increment();
-                shared.counters.rx_bytes.add(header.payload_len.into());
+                link.counters.rx_frames.increment();
+                link.counters.rx_bytes.add(header.payload_len.into());
                 // Only now: what has been acknowledged is never sent again.
-                shared.inner.lock().endpoint.finish(clock::now());
+                link.inner.lock().endpoint.finish(clock::now());
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The writing side of a rail: control frames first, then whatever the client has to send.
+//! The transmitting thread of a rail: control frames first, then whatever the client has to send.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -8,11 +8,11 @@ use kernel::time::msecs_to_jiffies;
 use kernel::time::Jiffies;
 
 use super::client::RailClient;
-use super::pen::Pen;
-use super::pen::Progress;
-use super::rail::Fault;
-use super::rail::Shared;
-use super::rail::State;
+use super::frame_writer::FrameWriter;
+use super::frame_writer::Sent;
+use super::rail_link::Link;
+use super::rail_state::Fault;
+use super::rail_state::State;
 use crate::base::clock;
 use crate::base::kthread::should_stop;
 use crate::transport::ids::Instant;
@@ -25,37 +25,37 @@ const QUIET_MS: u32 = 1_000;
 /// The longest sleep, when nothing at all is due.
 const SLEEP_MS: u32 = 1_000;
 
-/// The writer's own state.
-pub(super) struct Writer<C: RailClient> {
-    shared: Arc<Shared<C>>,
+/// The thread's own state.
+pub(super) struct TxThread<C: RailClient> {
+    link: Arc<Link<C>>,
 }
 
-impl<C: RailClient> Writer<C> {
-    pub(super) fn new(shared: Arc<Shared<C>>) -> Self {
-        Self { shared }
+impl<C: RailClient> TxThread<C> {
+    pub(super) fn new(link: Arc<Link<C>>) -> Self {
+        Self { link }
     }
 
     /// The thread's body.
     pub(super) fn run(&self) {
         if let Err(error) = self.work() {
             if !should_stop() {
-                self.shared.fail(Fault::Write(error));
+                self.link.fail(Fault::Write(error));
             }
         }
-        self.shared.farewell.raise();
+        self.link.tx_drained.raise();
     }
 
     /// Works until the stream fails or is to be closed.
     fn work(&self) -> Result {
         // The reader raises the event when it has got a greeting, the supervisor when it closes.
-        let _ = self.shared.kick.wait(msecs_to_jiffies(QUIET_MS));
+        let _ = self.link.tx_event.wait(msecs_to_jiffies(QUIET_MS));
         while !should_stop() {
-            Shared::judge(&self.shared);
-            if let Some(pen) = &mut *self.shared.pen.lock() {
-                if self.shared.inner.lock().state == State::Closing {
-                    return pen.say_goodbye(&self.shared);
+            Link::check_peer(&self.link);
+            if let Some(writer) = &mut *self.link.writer.lock() {
+                if self.link.inner.lock().state == State::Closing {
+                    return writer.say_goodbye(&self.link);
                 }
-                self.write_all(pen)?;
+                self.write_all(writer)?;
             }
             self.sleep();
         }
@@ -63,11 +63,11 @@ impl<C: RailClient> Writer<C> {
     }
 
     /// Writes until there is nothing left that may be written.
-    fn write_all(&self, pen: &mut Pen) -> Result {
-        let shared = &self.shared;
-        while !should_stop() && shared.inner.lock().state != State::Closing {
-            pen.gather_control(shared)?;
-            if pen.send_any(shared)? == Progress::None && pen.flush(shared)? == Progress::None {
+    fn write_all(&self, writer: &mut FrameWriter) -> Result {
+        let link = &self.link;
+        while !should_stop() && link.inner.lock().state != State::Closing {
+            writer.queue_control(link)?;
+            if writer.send_any(link)? == Sent::Nothing && writer.flush(link)? == Sent::Nothing {
                 break;
             }
         }
@@ -77,7 +77,7 @@ impl<C: RailClient> Writer<C> {
     /// Sleeps until the client or the reader has something to do, or something is due by the clock.
     fn sleep(&self) {
         let longest = msecs_to_jiffies(SLEEP_MS);
-        let mut inner = self.shared.inner.lock();
+        let mut inner = self.link.inner.lock();
         if inner.state == State::Closing {
             return;
         }
@@ -87,7 +87,7 @@ impl<C: RailClient> Writer<C> {
         let timeout = deadline.map_or(longest, clock::jiffies_until);
         // A deadline that has passed is the supervisor's business; do not spin meanwhile.
         let timeout: Jiffies = timeout.clamp(1, longest);
-        let _ = self.shared.kick.wait(timeout);
-        self.shared.inner.lock().writer_sleeps_until = Instant(0);
+        let _ = self.link.tx_event.wait(timeout);
+        self.link.inner.lock().writer_sleeps_until = Instant(0);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An ear at a stream: an entry in each of its wait queues that tells what arrives from what was sent.
+//! Who waits for a stream: an entry in each of its wait queues that tells what arrives from what was sent.
 //!
 //! The stream has one wait queue (or more, for all we know), and wakes it once for each frame that has arrived and once for each one that was sent.
 //! A thread that sleeps inside the driver's read is woken for both, and so by each frame that the same host sends: it
@@ -38,16 +38,16 @@ const READABLE: u32 =
 /// Most wait queues of one stream that are listened to: one for each direction, and some to spare.
 const MAX_QUEUES: usize = 4;
 
-/// Hears what happens to an open stream.
+/// Waits for what happens to an open stream.
 ///
 /// # Invariants
 ///
 /// Each of `queues` is NULL, or the entry of the same index is in that wait queue, calls [`on_wake`], and its `private` points to
-/// the ear.
+/// the waiter.
 #[pin_data(PinnedDrop)]
-pub(super) struct Ear {
+pub(super) struct RxWaiter {
     /// After so long without an arrival the stream is asked.
-    patience: Jiffies,
+    poll_fallback: Jiffies,
     #[pin]
     arrival: Event,
     /// Something other than a frame has come, or may have come before anyone listened.
@@ -60,31 +60,31 @@ pub(super) struct Ear {
 }
 
 // SAFETY: The entries may be taken out of their queues by any thread.
-unsafe impl Send for Ear {}
+unsafe impl Send for RxWaiter {}
 
 // SAFETY: What is shared are atomics and an event; the entries are the queues', under their locks.
-unsafe impl Sync for Ear {}
+unsafe impl Sync for RxWaiter {}
 
-/// A poll table that puts `ear` into the queues it is given.
+/// A poll table that puts `waiter` into the queues it is given.
 ///
 /// `repr(C)`: [`enlist`] is called with a pointer to the first field.
 #[repr(C)]
 struct Enlisting<'a> {
     table: bindings::poll_table_struct,
-    ear: &'a Ear,
+    waiter: &'a RxWaiter,
 }
 
-impl Ear {
-    /// Listens to the stream of `file`. One that is polled busily tells nothing. After `patience` without an arrival the
+impl RxWaiter {
+    /// Listens to the stream of `file`. One that is polled busily tells nothing. After `poll_fallback` without an arrival the
     /// stream is asked.
     ///
     /// # Safety
     ///
-    /// `file` must stay open until the ear has been dropped.
-    pub(super) unsafe fn new(file: &OpenFile, patience: Jiffies) -> Result<Pin<KBox<Self>>> {
-        let ear = KBox::pin_init(
+    /// `file` must stay open until the waiter has been dropped.
+    pub(super) unsafe fn new(file: &OpenFile, poll_fallback: Jiffies) -> Result<Pin<KBox<Self>>> {
+        let waiter = KBox::pin_init(
             pin_init!(Self {
-                patience,
+                poll_fallback,
                 arrival <- Event::new(),
                 changed: AtomicFlag::new(true),
                 entries <- Opaque::ffi_init(|entries: *mut [bindings::wait_queue_entry; MAX_QUEUES]| {
@@ -106,19 +106,19 @@ impl Ear {
                 _qproc: Some(enlist),
                 _key: !0,
             },
-            ear: &ear,
+            waiter: &waiter,
         };
         // SAFETY: The table is the same C struct in both bindings, and `drop` takes the waiter out.
         unsafe { file.poll((&raw mut enlisting.table).cast()) };
-        Ok(ear)
+        Ok(waiter)
     }
 
-    /// Whether there is nothing to be heard: the stream has no wait queue.
-    pub(super) fn is_deaf(&self) -> bool {
+    /// Whether there is nothing to be told: the stream has no wait queue.
+    pub(super) fn has_no_queue(&self) -> bool {
         self.queues[0].load(Relaxed).is_null()
     }
 
-    /// Sleeps until a read of `file`, whose ear this is and which is not deaf, has something to tell: data, or that the stream
+    /// Sleeps until a read of `file`, whose waiter this is and which is not deaf, has something to tell: data, or that the stream
     /// has come to an end.
     ///
     /// Calls `before_sleep` unless there is something already, also if it is the read that may sleep. Fails with `EINTR`
@@ -138,7 +138,7 @@ impl Ear {
             }
             before_sleep();
             // Whatever has come since the stream was asked has raised the event.
-            woken_by = self.arrival.wait(self.patience);
+            woken_by = self.arrival.wait(self.poll_fallback);
             if woken_by == Wake::Interrupted {
                 return Err(EINTR);
             }
@@ -169,7 +169,7 @@ impl Ear {
 }
 
 #[pinned_drop]
-impl PinnedDrop for Ear {
+impl PinnedDrop for RxWaiter {
     fn drop(self: Pin<&mut Self>) {
         for (index, queue) in self.queues.iter().enumerate() {
             let queue = queue.load(Relaxed);
@@ -182,7 +182,7 @@ impl PinnedDrop for Ear {
     }
 }
 
-/// Puts the ear of an [`Enlisting`] into `queue`.
+/// Puts the waiter of an [`Enlisting`] into `queue`.
 ///
 /// # Safety
 ///
@@ -193,18 +193,18 @@ unsafe extern "C" fn enlist(
     table: *mut bindings::poll_table_struct,
 ) {
     // SAFETY: It is the first field of an `Enlisting`, which the caller of `poll` holds.
-    let ear = unsafe { (*table.cast::<Enlisting<'_>>()).ear };
-    let mut queues = ear.queues.iter().enumerate();
+    let waiter = unsafe { (*table.cast::<Enlisting<'_>>()).waiter };
+    let mut queues = waiter.queues.iter().enumerate();
     let Some((index, slot)) = queues.find(|(_, slot)| slot.load(Relaxed).is_null()) else {
         pr_warn_once!(
             "the stream has more than {MAX_QUEUES} wait queues; not all are listened to\n"
         );
         return;
     };
-    let entry = ear.entry(index);
-    // SAFETY: The entry is initialised, in no queue yet, and stays where it is, because the ear is pinned.
+    let entry = waiter.entry(index);
+    // SAFETY: The entry is initialised, in no queue yet, and stays where it is, because the waiter is pinned.
     unsafe {
-        (*entry).private = core::ptr::from_ref(ear).cast_mut().cast();
+        (*entry).private = core::ptr::from_ref(waiter).cast_mut().cast();
         bindings::add_wait_queue(queue, entry);
     }
     // INVARIANT: As just done.
@@ -215,21 +215,21 @@ unsafe extern "C" fn enlist(
 ///
 /// # Safety
 ///
-/// To be called by the wait queue with the entry of an [`Ear`] only.
+/// To be called by the wait queue with the entry of an [`RxWaiter`] only.
 unsafe extern "C" fn on_wake(
     entry: *mut bindings::wait_queue_entry,
     _mode: c_uint,
     _flags: c_int,
     key: *mut c_void,
 ) -> c_int {
-    // SAFETY: By the invariants of `Ear`, whose drop waits for this call.
-    let ear = unsafe { &*(*entry).private.cast::<Ear>() };
+    // SAFETY: By the invariants of `RxWaiter`, whose drop waits for this call.
+    let waiter = unsafe { &*(*entry).private.cast::<RxWaiter>() };
     let events = key as usize as u32;
     if events & bindings::stream_shim_epollin != 0 {
-        ear.arrival.raise();
+        waiter.arrival.raise();
     } else if events == 0 || events & !SENT != 0 {
-        ear.changed.store(true, Relaxed);
-        ear.arrival.raise();
+        waiter.changed.store(true, Relaxed);
+        waiter.arrival.raise();
     }
     0
 }
