@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The other hosts: which there are, which of them each rail leads to, and whether that can be true.
+
+use core::ops::Deref;
+
+use kernel::new_mutex;
+use kernel::new_spinlock;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::sync::SpinLock;
+use kernel::task::Kuid;
+
+use crate::fabric::claim::Claim;
+use crate::fabric::claim::Contradiction;
+use crate::fabric::claim::Standing;
+use crate::fabric::host_address::address_of;
+use crate::fabric::peer::Peer;
+use crate::fabric::peer_table::NewPeer;
+use crate::fabric::peer_table::PeerTable;
+use crate::fabric::peer_table::Refusal;
+use crate::stream_adapter::client::RailLink;
+use crate::transport::ids::Qpn;
+use crate::transport::ids::RailId;
+use crate::transport::rail::hello::Identity;
+use crate::verbs::netdev::neighbour::Neighbour;
+use crate::verbs::netdev::MacAddress;
+use crate::verbs::route::RouteHandle;
+
+/// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
+const MAC_GROUP: u8 = 0x01;
+
+/// What a rail leads to.
+struct RailState {
+    peer: Option<Arc<Peer>>,
+    /// Keeps the peer in mind.
+    _handle: Option<RouteHandle>,
+    /// Who is at the other end, as it says.
+    claim: Option<Claim>,
+}
+
+impl RailState {
+    const DOWN: Self = Self {
+        claim: None,
+        peer: None,
+        _handle: None,
+    };
+}
+
+/// The other hosts.
+///
+/// # Locking
+///
+/// `peers` is a mutex; the locks of peers are taken inside. `rails` is a spinlock, taken alone and for moments.
+#[pin_data]
+pub(super) struct Hosts {
+    /// This host's address.
+    own: MacAddress,
+    #[pin]
+    peers: Mutex<PeerTable<Arc<Peer>>>,
+    #[pin]
+    rails: SpinLock<[RailState; RailId::COUNT]>,
+}
+
+impl Hosts {
+    /// None, as seen from the host with the address `own`.
+    pub(super) fn new(own: MacAddress) -> impl PinInit<Self> {
+        pin_init!(Self {
+            own,
+            peers <- new_mutex!(PeerTable::new()),
+            rails <- new_spinlock!([RailState::DOWN; RailId::COUNT]),
+        })
+    }
+
+    /// The host with that address, which is kept as long as the handle exists.
+    pub(super) fn peer(
+        &self,
+        host: MacAddress,
+        claim: &NewPeer<'_, Kuid>,
+    ) -> Result<(Arc<Peer>, RouteHandle)> {
+        let mut peers = self.peers.lock();
+        if let Some(peer) = peers.iter().find(|peer| peer.host() == host) {
+            return Ok((peer.clone(), RouteHandle::new(peer.clone())));
+        }
+        let named_by = match claim {
+            NewPeer::Rail => None,
+            NewPeer::User(user) => Some(**user),
+        };
+        let place = peers.make_room(claim).map_err(|_: Refusal| ENXIO)?;
+        let neighbour = Arc::pin_init(Neighbour::new(host), GFP_KERNEL)?;
+        let peer = Arc::pin_init(Peer::new(host, named_by, neighbour), GFP_KERNEL)?;
+        *place = Some(peer.clone());
+        // With the table locked, so that the host is not forgotten before.
+        Ok((peer.clone(), RouteHandle::new(peer)))
+    }
+
+    /// Whether a host at the other end of a cable can have that address. With ours it could speak for
+    /// QPs of this host.
+    pub(super) fn may_be_peer(&self, host: MacAddress) -> bool {
+        host != self.own && host.0[0] & MAC_GROUP == 0 && host.0 != [0; 6]
+    }
+
+    /// The host that `rail` leads to, while it is up.
+    pub(super) fn peer_of(&self, rail: RailId) -> Option<Arc<Peer>> {
+        self.rails.lock()[rail.index()].peer.clone()
+    }
+
+    /// From now on `rail` leads to `peer`, which is what `claim` says.
+    pub(super) fn attach(&self, rail: RailId, peer: &Arc<Peer>, handle: RouteHandle, claim: Claim) {
+        let state = RailState {
+            peer: Some(peer.clone()),
+            _handle: Some(handle),
+            claim: Some(claim),
+        };
+        let old = core::mem::replace(&mut self.rails.lock()[rail.index()], state);
+        drop(old);
+    }
+
+    /// From now on it leads nowhere. Says to whom it led.
+    pub(super) fn detach(&self, rail: RailId) -> Option<DetachedPeer> {
+        let old = core::mem::replace(&mut self.rails.lock()[rail.index()], RailState::DOWN);
+        let peer = old.peer?;
+        Some(DetachedPeer {
+            peer,
+            _handle: old._handle,
+        })
+    }
+
+    /// The last acknowledgement of the QP with that number got lost over a rail that is down by now. Numbers of QPs are
+    /// this host's, so that only one peer has it.
+    pub(super) fn on_lost_farewell(&self, qpn: Qpn) {
+        let peers = self.peers.lock();
+        peers.iter().for_each(|peer| peer.on_lost_farewell(qpn));
+    }
+
+    /// How far a peer is to be believed that says who it is; not at all if there is no answer.
+    pub(super) fn believe(
+        &self,
+        rail: RailId,
+        claim: &Claim,
+        identity: &Identity,
+        link: &dyn RailLink,
+    ) -> Option<Standing> {
+        let host = MacAddress(identity.mac);
+        let name = link.name();
+        if !self.may_be_peer(host) || host != address_of(claim.guid) {
+            if let Some(left_out) = link.take_log_line() {
+                pr_err!(
+                    "rail {name}: {} says it has address {:02x?}, which it cannot have; the rail stays unused: see \
+                     what is at the other end of the cable{left_out}\n",
+                    identity.name(),
+                    host.0
+                );
+            }
+            return None;
+        }
+        let checked = {
+            let mut rails = self.rails.lock();
+            let others = rails.iter().filter_map(|rail| rail.claim.as_ref());
+            let checked = claim.check(others);
+            if checked.is_ok() {
+                rails[rail.index()].claim = Some(*claim);
+            }
+            checked
+        };
+        match checked {
+            Ok(Standing::Unvouched) => {
+                if let Some(left_out) = link.take_log_line() {
+                    pr_info!(
+                        "rail {name}: {} says it is host {:016x}, of which the cable leads to another controller; \
+                         that cannot be checked{left_out}\n",
+                        identity.name(),
+                        claim.guid.0
+                    );
+                }
+            }
+            Ok(Standing::Vouched | Standing::Unknown) => {}
+            Err(Contradiction { other }) => {
+                if let Some(left_out) = link.take_log_line() {
+                    pr_err!(
+                        "rail {name}: {} says it is host {:016x}, but over another stream of the same cable it is \
+                         {:016x}; the rail stays unused{left_out}\n",
+                        identity.name(),
+                        claim.guid.0,
+                        other.0
+                    );
+                }
+            }
+        }
+        checked.ok()
+    }
+}
+
+/// A host that a rail led to, kept in mind.
+pub(super) struct DetachedPeer {
+    peer: Arc<Peer>,
+    _handle: Option<RouteHandle>,
+}
+
+impl Deref for DetachedPeer {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
