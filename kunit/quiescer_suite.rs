@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The gate that keeps rails from their streams.
+//! What keeps rails from their streams.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-#[kunit_tests(usb4_roce_gate)]
+#[kunit_tests(usb4_roce_quiescer)]
 mod tests {
     use super::*;
     use crate::base::clock;
     use crate::base::event::Event;
     use crate::base::event::Wake;
-    use crate::base::gate::Gate;
-    use crate::base::gate::StillOpen;
     use crate::base::kthread::Kthread;
+    use crate::stream_adapter::quiescer::Quiescer;
+    use crate::stream_adapter::quiescer::StillOpen;
     use crate::transport::ids::Duration;
     use kernel::time::msecs_to_jiffies;
 
@@ -21,16 +21,16 @@ mod tests {
     const LONG_MS: u32 = 20_000;
     const SHORT_MS: u32 = 100;
 
-    fn gate(patience: u32) -> Result<Arc<Gate>> {
-        Arc::pin_init(Gate::new(patience), GFP_KERNEL)
+    fn quiescer(patience: u32) -> Result<Arc<Quiescer>> {
+        Arc::pin_init(Quiescer::new(patience), GFP_KERNEL)
     }
 
     /// Somebody inside until `leave` is raised.
-    fn guest(gate: &Arc<Gate>, leave: &Arc<Event>) -> Result<Kthread> {
+    fn guest(quiescer: &Arc<Quiescer>, leave: &Arc<Event>) -> Result<Kthread> {
         let entered = Arc::pin_init(Event::new(), GFP_KERNEL)?;
-        let (gate, leave, tell) = (gate.clone(), leave.clone(), entered.clone());
+        let (quiescer, leave, tell) = (quiescer.clone(), leave.clone(), entered.clone());
         let thread = Kthread::spawn(c"kunit_guest", move || {
-            let passage = gate.pass();
+            let passage = quiescer.permit();
             tell.raise();
             let _ = leave.wait_uninterruptible(msecs_to_jiffies(LONG_MS));
             drop(passage);
@@ -40,47 +40,47 @@ mod tests {
     }
 
     #[test]
-    fn nobody_passes_a_shut_gate() -> Result {
-        let gate = gate(LONG_MS)?;
-        assert_eq!(gate.shut(), Ok(()));
-        assert!(gate.pass().is_none());
-        gate.open();
-        assert!(gate.pass().is_some());
+    fn no_permits_are_given_while_quiesced() -> Result {
+        let quiescer = quiescer(LONG_MS)?;
+        assert_eq!(quiescer.quiesce(), Ok(()));
+        assert!(quiescer.permit().is_none());
+        quiescer.resume();
+        assert!(quiescer.permit().is_some());
         Ok(())
     }
 
     #[test]
     fn each_reason_is_taken_away_alone() -> Result {
-        let gate = gate(LONG_MS)?;
-        assert_eq!(gate.shut(), Ok(()));
-        assert_eq!(gate.shut(), Ok(()));
-        gate.open();
-        assert!(gate.pass().is_none());
-        gate.open();
-        assert!(gate.pass().is_some());
-        gate.open();
-        assert!(gate.pass().is_some());
+        let quiescer = quiescer(LONG_MS)?;
+        assert_eq!(quiescer.quiesce(), Ok(()));
+        assert_eq!(quiescer.quiesce(), Ok(()));
+        quiescer.resume();
+        assert!(quiescer.permit().is_none());
+        quiescer.resume();
+        assert!(quiescer.permit().is_some());
+        quiescer.resume();
+        assert!(quiescer.permit().is_some());
         Ok(())
     }
 
     #[test]
-    fn a_gate_shut_for_good_does_not_open() -> Result {
-        let gate = gate(LONG_MS)?;
-        assert_eq!(gate.shut_for_good(), Ok(()));
-        gate.open();
-        assert!(gate.pass().is_none());
+    fn quiesced_for_good_is_not_resumed() -> Result {
+        let quiescer = quiescer(LONG_MS)?;
+        assert_eq!(quiescer.quiesce_for_good(), Ok(()));
+        quiescer.resume();
+        assert!(quiescer.permit().is_none());
         Ok(())
     }
 
     #[test]
-    fn shutting_waits_for_who_is_inside() -> Result {
-        let gate = gate(LONG_MS)?;
+    fn quiescing_waits_for_permits() -> Result {
+        let quiescer = quiescer(LONG_MS)?;
         let leave = Arc::pin_init(Event::new(), GFP_KERNEL)?;
         let shut = Arc::pin_init(Event::new(), GFP_KERNEL)?;
-        let guest = guest(&gate, &leave)?;
-        let (to_shut, tell) = (gate.clone(), shut.clone());
+        let guest = guest(&quiescer, &leave)?;
+        let (to_shut, tell) = (quiescer.clone(), shut.clone());
         let porter = Kthread::spawn(c"kunit_porter", move || {
-            if to_shut.shut().is_ok() {
+            if to_shut.quiesce().is_ok() {
                 tell.raise();
             }
         })?;
@@ -93,18 +93,18 @@ mod tests {
     }
 
     #[test]
-    fn shutting_gives_up_on_who_does_not_leave() -> Result {
-        let gate = gate(SHORT_MS)?;
+    fn quiescing_gives_up_on_a_permit_that_is_kept() -> Result {
+        let quiescer = quiescer(SHORT_MS)?;
         let leave = Arc::pin_init(Event::new(), GFP_KERNEL)?;
-        let guest = guest(&gate, &leave)?;
+        let guest = guest(&quiescer, &leave)?;
         let began = clock::now();
-        assert_eq!(gate.shut(), Err(StillOpen { streams: 1 }));
+        assert_eq!(quiescer.quiesce(), Err(StillOpen { streams: 1 }));
         assert!(clock::now().since(began) >= Duration::from_millis(SHORT_MS.into()));
-        // It is shut all the same.
-        assert!(gate.pass().is_none());
+        // It is quiesced all the same.
+        assert!(quiescer.permit().is_none());
         leave.raise();
         drop(guest);
-        assert_eq!(gate.shut_for_good(), Ok(()));
+        assert_eq!(quiescer.quiesce_for_good(), Ok(()));
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use kernel::time::Jiffies;
 
 use crate::base::event::Event;
 use crate::base::event::Wake;
-use crate::base::gate::Gate;
 use crate::base::page_vec::PageVec;
 use crate::memory_cable::Cable;
 use crate::memory_cable::Damage;
@@ -27,6 +26,7 @@ use crate::stream_adapter::client::RailClient;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Reception;
 use crate::stream_adapter::client::TxBuffer;
+use crate::stream_adapter::quiescer::Quiescer;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::stream_file::StreamFile;
 use crate::stream_adapter::stream_source::StreamSource;
@@ -296,7 +296,7 @@ impl Host {
             source,
             None,
             identity,
-            Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?,
+            Arc::pin_init(Quiescer::new(Quiescer::PATIENCE_MS), GFP_KERNEL)?,
             client.clone(),
         )?;
         Ok(Self { rail, client })

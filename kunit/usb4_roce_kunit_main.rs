@@ -26,12 +26,12 @@ pub mod verbs;
 
 mod checksum_suite;
 mod event_suite;
-mod gate_suite;
 mod lent_suite;
 mod memory_cable;
 mod number_table_suite;
 mod page_vec_suite;
 mod queue_suite;
+mod quiescer_suite;
 mod rail_suite;
 mod rail_threads_suite;
 mod stream_suite;

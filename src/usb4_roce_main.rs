@@ -17,8 +17,6 @@ pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
 pub mod verbs;
 
-use base::gate::Gate;
-use base::gate::StillOpen;
 use base::notifier::Notifier;
 use base::notifier::Observer;
 use fabric::Fabric;
@@ -31,6 +29,8 @@ use lifecycle::reboot::RebootChain;
 use lifecycle::registration::VerbsDevice;
 use lifecycle::unbind::UnbindChain;
 use lifecycle::unbind::UnbindGuard;
+use stream_adapter::quiescer::Quiescer;
+use stream_adapter::quiescer::StillOpen;
 use transport::rail::hello::PROTOCOL_VERSION;
 use verbs::device::VERSION;
 use verbs::netdev::Netdev;
@@ -44,9 +44,9 @@ module! {
 }
 
 /// The controllers must be idle when the host goes down.
-impl Observer<RebootChain> for Gate {
+impl Observer<RebootChain> for Quiescer {
     fn notify(&self, GoesDown: GoesDown) {
-        if let Err(StillOpen { streams }) = self.shut_for_good() {
+        if let Err(StillOpen { streams }) = self.quiesce_for_good() {
             pr_err!("the host goes down with {streams} streams open, which cannot be closed\n");
         }
     }
@@ -59,7 +59,7 @@ struct Usb4RoceModule {
     #[pin]
     _config: configfs::Registration,
     #[pin]
-    _on_reboot: Notifier<RebootChain, Gate>,
+    _on_reboot: Notifier<RebootChain, Quiescer>,
     #[pin]
     _on_sleep: Notifier<SleepChain, SleepGuard>,
     #[pin]
@@ -77,15 +77,15 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let fabric = Fabric::new(identity.mac(), netdev.clone())?;
             let device = VerbsDevice::new(module, &identity, &fabric, &netdev)?;
             let hello = identity.hello();
-            let gate = Arc::pin_init(Gate::new(Gate::PATIENCE_MS), GFP_KERNEL)?;
-            let guard = Arc::pin_init(UnbindGuard::new(gate.clone()), GFP_KERNEL)?;
-            let sleep_guard = Arc::pin_init(SleepGuard::new(gate.clone()), GFP_KERNEL)?;
+            let quiescer = Arc::pin_init(Quiescer::new(Quiescer::PATIENCE_MS), GFP_KERNEL)?;
+            let guard = Arc::pin_init(UnbindGuard::new(quiescer.clone()), GFP_KERNEL)?;
+            let sleep_guard = Arc::pin_init(SleepGuard::new(quiescer.clone()), GFP_KERNEL)?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
-                _on_reboot <- Notifier::new(gate.clone()),
+                _on_reboot <- Notifier::new(quiescer.clone()),
                 _on_sleep <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
-                _config <- configfs::register(fabric, hello, gate),
+                _config <- configfs::register(fabric, hello, quiescer),
                 _device: device,
                 _identity: identity,
             }? Error))

@@ -6,10 +6,10 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::event::Event;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
-use crate::base::staging::Staging;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
@@ -50,7 +50,7 @@ pub struct Outgoing<T> {
 
 /// Room for the payload of an outgoing frame.
 pub struct TxBuffer<'a> {
-    staging: &'a mut Staging,
+    staging: &'a mut BounceBuffer,
     payload_at: usize,
     pages: &'a mut PageVec,
     room: u32,
@@ -61,7 +61,7 @@ impl<'a> TxBuffer<'a> {
     /// A frame whose header will be at `header_at` of `staging`, with at most `room` bytes of payload. If there is
     /// none, the rail does as `afterwards` says.
     pub(super) fn new(
-        staging: &'a mut Staging,
+        staging: &'a mut BounceBuffer,
         header_at: usize,
         pages: &'a mut PageVec,
         room: u32,

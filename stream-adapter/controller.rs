@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 
 use super::bindings as shim;
-use crate::base::staging::Staging;
+use crate::base::bounce_buffer::BounceBuffer;
 use crate::transport::rail::router_uuid::RouterUuid;
 
 /// The driver of controllers. Those before USB4 have no PCI class of their own to find them by.
@@ -175,7 +175,7 @@ impl DeviceRef {
         name: &CStr,
         parse: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Option<T> {
-        let mut page = Staging::new(PAGE_SIZE).ok()?;
+        let mut page = BounceBuffer::new(PAGE_SIZE).ok()?;
         // SAFETY: The device is referenced; attributes are shown into a whole, page-aligned page.
         let len = unsafe {
             shim::stream_shim_show_attribute(

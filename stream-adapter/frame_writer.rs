@@ -15,11 +15,11 @@ use super::rail_state::Shared;
 use super::rail_state::State;
 use super::rail_state::Window;
 use super::stream_file::StreamFile;
+use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
-use crate::base::staging::Staging;
 use crate::transport::checksum::Seed;
 use crate::transport::frame::padded;
 use crate::transport::frame::HEADER_LEN;
@@ -50,7 +50,7 @@ pub(super) enum Sent {
 /// and a multiple of [`HEADER_LEN`]. The bytes from [`PADDING_AT`] on are zero.
 pub(super) struct FrameWriter {
     file: Arc<StreamFile>,
-    buffer: Staging,
+    buffer: BounceBuffer,
     queued: usize,
     pages: PageVec,
     list: PageVec,
@@ -68,7 +68,7 @@ impl FrameWriter {
     pub(super) fn new(file: Arc<StreamFile>) -> Result<Self> {
         Ok(Self {
             file,
-            buffer: Staging::new(BUFFER_LEN)?,
+            buffer: BounceBuffer::new(BUFFER_LEN)?,
             queued: 0,
             pages: PageVec::new(),
             list: PageVec::new(),

@@ -10,6 +10,7 @@ pub mod counters;
 pub mod damaged_reads;
 mod frame_writer;
 pub(crate) mod open_file;
+pub mod quiescer;
 pub mod rail;
 mod rail_link;
 mod rail_state;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keeps rails from having their streams open.
+//! Quiesces rails: keeps them from having their streams open.
 
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -14,16 +14,16 @@ use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 
 struct State {
-    /// Reasons to be shut that may pass.
+    /// Reasons to give no permits that may pass.
     reasons: u32,
-    /// Whether it never opens again.
+    /// Whether it never gives any again.
     for_good: bool,
-    /// How many have passed and not left.
-    inside: u32,
+    /// Permits that have not been given back.
+    permits: u32,
 }
 
 impl State {
-    fn is_shut(&self) -> bool {
+    fn is_quiesced(&self) -> bool {
         self.for_good || self.reasons > 0
     }
 }
@@ -35,20 +35,20 @@ pub struct StillOpen {
     pub streams: u32,
 }
 
-/// The gate that all rails pass before they open their streams.
+/// Asked for a permit by all rails before they open their streams.
 ///
-/// Whoever needs the controllers to be idle shuts it, which waits until all streams are closed, and opens it
-/// again afterwards. It waits for a limited time: a stream whose close hangs must not hang the host, too.
+/// Whoever needs the controllers to be idle quiesces it, which waits until all streams are closed, and resumes it
+/// afterwards. It waits for a limited time: a stream whose close hangs must not hang the host, too.
 ///
 /// # Locking
 ///
-/// `state` is taken alone or with `turn` held, and not held while anybody is inside. `turn` is held while waiting.
+/// `state` is taken alone or with `turn` held, and for moments. `turn` is held while waiting.
 #[pin_data]
-pub struct Gate {
+pub struct Quiescer {
     patience: Duration,
     #[pin]
     state: Mutex<State>,
-    /// Raised when nobody is inside any more.
+    /// Raised when the last permit is given back.
     #[pin]
     left: Event,
     /// An event has room for one who waits; the others wait for him.
@@ -56,50 +56,50 @@ pub struct Gate {
     turn: Mutex<()>,
 }
 
-/// The right to have a stream open. Dropping it leaves.
-pub(crate) struct Passage<'a>(&'a Gate);
+/// The right to have a stream open, given back when this is dropped.
+pub(crate) struct OpenPermit<'a>(&'a Quiescer);
 
-impl Gate {
+impl Quiescer {
     /// How long a rail may take to leave, in milliseconds: its goodbye and the close of its stream take about one
     /// second, and on a busy machine several times as long.
     pub const PATIENCE_MS: Msecs = 10_000;
 
-    /// An open gate. [`Gate::shut`] waits for `patience` milliseconds at most.
+    /// Not quiesced. [`Quiescer::quiesce`] waits for `patience` milliseconds at most.
     pub fn new(patience: Msecs) -> impl PinInit<Self> {
         pin_init!(Self {
             patience: Duration::from_millis(patience.into()),
             state <- new_mutex!(State {
                 reasons: 0,
                 for_good: false,
-                inside: 0,
+                permits: 0,
             }),
             left <- Event::new(),
             turn <- new_mutex!(()),
         })
     }
 
-    /// Shuts the gate, for one more reason, and waits until all streams are closed; that takes about a second.
+    /// Gives no more permits, for one more reason, and waits until all streams are closed; that takes about a second.
     ///
-    /// Fails when some of them are not closed in time. The gate is shut all the same: [`Gate::open`] must follow in
+    /// Fails when some of them are not closed in time. No permits are given all the same: [`Quiescer::resume`] must follow in
     /// either case. Sleeps, whatever signals are pending.
-    pub fn shut(&self) -> Result<(), StillOpen> {
+    pub fn quiesce(&self) -> Result<(), StillOpen> {
         self.state.lock().reasons += 1;
-        self.await_empty()
+        self.await_idle()
     }
 
-    /// Shuts the gate, never to open again, and waits as [`Gate::shut`] does.
-    pub fn shut_for_good(&self) -> Result<(), StillOpen> {
+    /// Gives no permits any more, for good, and waits as [`Quiescer::quiesce`] does.
+    pub fn quiesce_for_good(&self) -> Result<(), StillOpen> {
         self.state.lock().for_good = true;
-        self.await_empty()
+        self.await_idle()
     }
 
-    /// The gate must be shut and stay so, so that nobody enters meanwhile.
-    fn await_empty(&self) -> Result<(), StillOpen> {
+    /// No permits must be given meanwhile.
+    fn await_idle(&self) -> Result<(), StillOpen> {
         let deadline = clock::now().after(self.patience);
         let _turn = self.turn.lock();
         loop {
             // The event stays raised if the last one leaves between this look and the wait.
-            let streams = self.state.lock().inside;
+            let streams = self.state.lock().permits;
             if streams == 0 {
                 return Ok(());
             }
@@ -116,33 +116,33 @@ impl Gate {
         let _ = self.left.wait_uninterruptible(timeout);
     }
 
-    /// Takes one reason of [`Gate::shut`] away, if there is any.
-    pub fn open(&self) {
+    /// Takes one reason of [`Quiescer::quiesce`] away, if there is any.
+    pub fn resume(&self) {
         let mut state = self.state.lock();
         state.reasons = state.reasons.saturating_sub(1);
     }
 
-    /// Whether nobody may pass, and who has passed should leave.
-    pub(crate) fn is_shut(&self) -> bool {
-        self.state.lock().is_shut()
+    /// Whether there are no permits, and who has one should give it back.
+    pub(crate) fn is_quiesced(&self) -> bool {
+        self.state.lock().is_quiesced()
     }
 
-    /// Passes, if the gate is open.
-    pub(crate) fn pass(&self) -> Option<Passage<'_>> {
+    /// A permit, unless it is quiesced.
+    pub(crate) fn permit(&self) -> Option<OpenPermit<'_>> {
         let mut state = self.state.lock();
-        if state.is_shut() {
+        if state.is_quiesced() {
             return None;
         }
-        state.inside += 1;
-        Some(Passage(self))
+        state.permits += 1;
+        Some(OpenPermit(self))
     }
 }
 
-impl Drop for Passage<'_> {
+impl Drop for OpenPermit<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        state.inside -= 1;
-        let is_empty = state.inside == 0;
+        state.permits -= 1;
+        let is_empty = state.permits == 0;
         drop(state);
         if is_empty {
             self.0.left.raise();

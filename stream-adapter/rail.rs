@@ -14,8 +14,8 @@ use super::rail_state::Shared;
 pub use super::rail_state::State;
 use super::stream_source::StreamSource;
 use super::supervisor::Supervisor;
-use crate::base::gate::Gate;
 use crate::base::kthread::Kthread;
+use crate::stream_adapter::quiescer::Quiescer;
 use crate::transport::ids::RailId;
 use crate::transport::rail::hello::Identity;
 
@@ -32,20 +32,20 @@ impl<C: RailClient> Rail<C> {
     ///
     /// The stream is opened in the background, and again whenever it fails. `name` is for log lines,
     /// `identity` is what the peer is told about us, `service` tells which cable it is. The stream is only open
-    /// while `gate` is.
+    /// while `quiescer` permits it.
     pub fn start(
         id: RailId,
         name: CString,
         source: impl StreamSource + 'static,
         service: Option<Service>,
         identity: Identity,
-        gate: Arc<Gate>,
+        quiescer: Arc<Quiescer>,
         client: Arc<C>,
     ) -> Result<Self> {
         let thread_name = CString::try_from_fmt(fmt!("usb4_roce/{}", id.index()))?;
         let shared = Shared::new(id, name, identity, client)?;
         let link = Arc::pin_init(Link::new(shared, service), GFP_KERNEL)?;
-        let supervisor = Supervisor::new(link.clone(), Arc::new(source, GFP_KERNEL)?, gate);
+        let supervisor = Supervisor::new(link.clone(), Arc::new(source, GFP_KERNEL)?, quiescer);
         let supervisor = Kthread::spawn(&thread_name, move || supervisor.run())?;
         Ok(Self {
             _supervisor: supervisor,

@@ -18,12 +18,12 @@ use super::rail_state::Fault;
 use super::rail_state::Shared;
 use super::stream_file::Read;
 use super::stream_file::StreamFile;
+use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
 use crate::base::kthread::should_stop;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
-use crate::base::staging::Staging;
 use crate::transport::checksum::Seed;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
@@ -78,7 +78,7 @@ impl Unanswered {
 pub(super) struct RxThread<C: RailClient> {
     link: Arc<Link<C>>,
     file: Arc<StreamFile>,
-    buffer: Staging,
+    buffer: BounceBuffer,
     start: usize,
     end: usize,
     deframer: Deframer<KernelHash>,
@@ -94,7 +94,7 @@ impl<C: RailClient> RxThread<C> {
         Ok(Self {
             link,
             file,
-            buffer: Staging::new(BUFFER_LEN)?,
+            buffer: BounceBuffer::new(BUFFER_LEN)?,
             start: 0,
             end: 0,
             deframer: Deframer::new(),

@@ -21,9 +21,9 @@ use super::stream_file::StreamFile;
 use super::stream_source::StreamSource;
 use super::tx_thread::TxThread;
 use crate::base::event::Wake;
-use crate::base::gate::Gate;
 use crate::base::kthread::should_stop;
 use crate::base::kthread::Kthread;
+use crate::stream_adapter::quiescer::Quiescer;
 
 /// How often the clock of an open rail is checked.
 const CHECK_INTERVAL_MS: Msecs = 250;
@@ -97,17 +97,21 @@ struct Threads {
 pub(super) struct Supervisor<C: RailClient> {
     link: Arc<Link<C>>,
     source: Arc<dyn StreamSource>,
-    gate: Arc<Gate>,
+    quiescer: Arc<Quiescer>,
     told: Told,
 }
 
 impl<C: RailClient> Supervisor<C> {
-    /// Of a rail whose stream is that of `source`, and open only while `gate` is.
-    pub(super) fn new(link: Arc<Link<C>>, source: Arc<dyn StreamSource>, gate: Arc<Gate>) -> Self {
+    /// Of a rail whose stream is that of `source`, and open only while `quiescer` permits it.
+    pub(super) fn new(
+        link: Arc<Link<C>>,
+        source: Arc<dyn StreamSource>,
+        quiescer: Arc<Quiescer>,
+    ) -> Self {
         Self {
             link,
             source,
-            gate,
+            quiescer,
             told: Told::default(),
         }
     }
@@ -138,8 +142,8 @@ impl<C: RailClient> Supervisor<C> {
 
     /// Opens the stream, and works on it until it is closed. Fails as opening does.
     fn open_once(&mut self) -> Result<SessionEnd> {
-        let gate = self.gate.clone();
-        let Some(_passage) = gate.pass() else {
+        let quiescer = self.quiescer.clone();
+        let Some(_permit) = quiescer.permit() else {
             return Ok(SessionEnd::NotAllowed);
         };
         let file = self.source.open()?;
@@ -210,7 +214,7 @@ impl<C: RailClient> Supervisor<C> {
     fn outlast(&self, file: StreamFile) {
         while file.is_cut_off()
             && !should_stop()
-            && !self.gate.is_shut()
+            && !self.quiescer.is_quiesced()
             && !self.source.is_deleted()
         {
             self.pause(CHECK_INTERVAL_MS);
@@ -289,7 +293,7 @@ impl<C: RailClient> Supervisor<C> {
         let link = &self.link;
         let mut before = Answers::Come;
         loop {
-            if should_stop() || self.gate.is_shut() {
+            if should_stop() || self.quiescer.is_quiesced() {
                 return None;
             }
             if let Some(fault) = link.take_fault() {

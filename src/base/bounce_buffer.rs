@@ -16,11 +16,11 @@ use crate::base::page_vec::PageVec;
 /// # Invariants
 ///
 /// `bytes` is page-aligned memory of `vmalloc()`, and a multiple of pages long.
-pub struct Staging {
+pub struct BounceBuffer {
     bytes: VVec<u8>,
 }
 
-impl Staging {
+impl BounceBuffer {
     /// Allocates at least `len` bytes, all zero.
     pub fn new(len: usize) -> Result<Self> {
         let len = len.next_multiple_of(PAGE_SIZE);

@@ -3,11 +3,11 @@
 //! Helpers on top of the kernel's own, which know nothing of RDMA or rails.
 
 pub(crate) mod bindings;
+pub mod bounce_buffer;
 pub mod checksum;
 pub mod clock;
 pub(crate) mod delayed_work;
 pub mod event;
-pub mod gate;
 pub mod kernel_tables;
 pub mod kthread;
 pub(crate) mod lent;
@@ -16,4 +16,3 @@ pub(crate) mod notifier;
 pub(crate) mod number_table;
 pub mod page_vec;
 pub(crate) mod random;
-pub mod staging;

@@ -30,9 +30,9 @@ use kernel::sync::SpinLock;
 #[allow(unused_imports)]
 use crate::*;
 
-use crate::base::gate::Gate;
 use crate::fabric::Fabric;
 use crate::stream_adapter::cable::Service;
+use crate::stream_adapter::quiescer::Quiescer;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::rail::State;
 use crate::stream_adapter::stream_path::StreamPath;
@@ -48,11 +48,11 @@ pub(crate) type Registration = configfs::Subsystem<RailsConfig>;
 /// Registers `/sys/kernel/config/usb4_roce`.
 ///
 /// Rails that are made there carry the traffic of `fabric` and present us as `identity`. Their streams are only
-/// open while `gate` is.
+/// open while `quiescer` permits it.
 pub(crate) fn register(
     fabric: Arc<Fabric>,
     identity: Identity,
-    gate: Arc<Gate>,
+    quiescer: Arc<Quiescer>,
 ) -> impl PinInit<Registration, Error> {
     let item_type = configfs_attrs! {
         container: configfs::Subsystem<RailsConfig>,
@@ -65,7 +65,7 @@ pub(crate) fn register(
     configfs::Subsystem::new(
         c"usb4_roce",
         item_type,
-        RailsConfig::new(fabric, identity, gate),
+        RailsConfig::new(fabric, identity, quiescer),
     )
 }
 
@@ -112,16 +112,16 @@ impl Drop for TakenId {
 pub(crate) struct RailsConfig {
     fabric: Arc<Fabric>,
     identity: Identity,
-    gate: Arc<Gate>,
+    quiescer: Arc<Quiescer>,
     ids: Arc<RailIds>,
 }
 
 impl RailsConfig {
-    fn new(fabric: Arc<Fabric>, identity: Identity, gate: Arc<Gate>) -> Result<Self> {
+    fn new(fabric: Arc<Fabric>, identity: Identity, quiescer: Arc<Quiescer>) -> Result<Self> {
         Ok(Self {
             fabric,
             identity,
-            gate,
+            quiescer,
             ids: Arc::pin_init(RailIds::new(), GFP_KERNEL)?,
         })
     }
@@ -164,7 +164,7 @@ impl configfs::GroupOperations for RailsConfig {
                 id,
                 self.fabric.clone(),
                 self.identity,
-                self.gate.clone(),
+                self.quiescer.clone(),
             ),
         ))
     }
@@ -201,7 +201,7 @@ pub(crate) struct RailConfig {
     id: TakenId,
     fabric: Arc<Fabric>,
     identity: Identity,
-    gate: Arc<Gate>,
+    quiescer: Arc<Quiescer>,
 }
 
 impl RailConfig {
@@ -210,7 +210,7 @@ impl RailConfig {
         id: TakenId,
         fabric: Arc<Fabric>,
         identity: Identity,
-        gate: Arc<Gate>,
+        quiescer: Arc<Quiescer>,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             running <- new_mutex!(None),
@@ -219,7 +219,7 @@ impl RailConfig {
             id,
             fabric,
             identity,
-            gate,
+            quiescer,
         })
     }
 
@@ -259,8 +259,16 @@ impl RailConfig {
             Ok(service) if !service.is_empty() => Some(Service::parse(service)?),
             _ => None,
         };
-        let (fabric, gate) = (self.fabric.clone(), self.gate.clone());
-        let rail = Rail::start(self.id.id, name, path, service, self.identity, gate, fabric)?;
+        let (fabric, quiescer) = (self.fabric.clone(), self.quiescer.clone());
+        let rail = Rail::start(
+            self.id.id,
+            name,
+            path,
+            service,
+            self.identity,
+            quiescer,
+            fabric,
+        )?;
         *running = Some(Running { rail, stream });
         Ok(())
     }

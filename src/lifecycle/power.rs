@@ -11,10 +11,10 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
 use crate::base::bindings;
-use crate::base::gate::Gate;
-use crate::base::gate::StillOpen;
 use crate::base::notifier::Chain;
 use crate::base::notifier::Observer;
+use crate::stream_adapter::quiescer::Quiescer;
+use crate::stream_adapter::quiescer::StillOpen;
 use crate::stream_adapter::remote_hosts::RemoteHosts;
 
 /// Its chain: called before processes are frozen, and after they have been thawed.
@@ -69,24 +69,24 @@ unsafe impl Chain for SleepChain {
 /// all must be closed before, or the host stays awake.
 #[pin_data]
 pub(crate) struct SleepGuard {
-    gate: Arc<Gate>,
+    quiescer: Arc<Quiescer>,
     /// What was there when the host fell asleep, for each time that it was told to and has not been told that it is over:
-    /// a process may hold a hibernation open (`/dev/snapshot`) while others have the host sleep. Each keeps the gate shut.
+    /// a process may hold a hibernation open (`/dev/snapshot`) while others have the host sleep. Each keeps rails quiesced.
     #[pin]
     asleep: Mutex<KVec<RemoteHosts>>,
 }
 
 impl SleepGuard {
-    /// Guards what passes `gate`.
-    pub(crate) fn new(gate: Arc<Gate>) -> impl PinInit<Self> {
+    /// Has `quiescer` keep rails from their streams.
+    pub(crate) fn new(quiescer: Arc<Quiescer>) -> impl PinInit<Self> {
         pin_init!(Self {
-            gate,
+            quiescer,
             asleep <- new_mutex!(KVec::new()),
         })
     }
 
     fn prepare(&self) -> Result {
-        let prepared = self.gate.shut().map_err(|StillOpen { streams }| {
+        let prepared = self.quiescer.quiesce().map_err(|StillOpen { streams }| {
             pr_err!("the host cannot sleep: {streams} streams cannot be closed\n");
             EBUSY
         });
@@ -97,7 +97,7 @@ impl SleepGuard {
             })
         });
         let prepared = prepared.and_then(|hosts| Ok(self.asleep.lock().push(hosts, GFP_KERNEL)?));
-        prepared.inspect_err(|_| self.gate.open())
+        prepared.inspect_err(|_| self.quiescer.resume())
     }
 }
 
@@ -110,7 +110,7 @@ impl Observer<SleepChain> for SleepGuard {
                 // Nothing to whoever has not heard that it began.
                 if let Some(hosts) = hosts {
                     hosts.release();
-                    self.gate.open();
+                    self.quiescer.resume();
                 }
                 Ok(())
             }

@@ -15,12 +15,12 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
 use crate::base::bindings;
-use crate::base::gate::Gate;
-use crate::base::gate::StillOpen;
 use crate::base::notifier::Chain;
 use crate::base::notifier::Observer;
 use crate::stream_adapter::controller::is_driven_by;
 use crate::stream_adapter::controller::DRIVER;
+use crate::stream_adapter::quiescer::Quiescer;
+use crate::stream_adapter::quiescer::StillOpen;
 
 /// The chain of the PCI bus, as far as it tells of controllers.
 pub(crate) enum UnbindChain {}
@@ -48,7 +48,7 @@ pub(crate) enum Unbind {
 /// How many controllers may be losing their drivers at a time.
 const MAX_LEAVING: usize = 16;
 
-/// Has a gate shut while a controller loses its driver. Nothing tells which controller a stream is on, so all rails
+/// Quiesces rails while a controller loses its driver. Nothing tells which controller a stream is on, so all rails
 /// have to leave theirs for a moment.
 ///
 /// # Locking
@@ -56,17 +56,17 @@ const MAX_LEAVING: usize = 16;
 /// `leaving` is taken alone.
 #[pin_data]
 pub(crate) struct UnbindGuard {
-    gate: Arc<Gate>,
-    /// Controllers that the gate is shut for.
+    quiescer: Arc<Quiescer>,
+    /// Controllers that rails are quiesced for.
     #[pin]
     leaving: Mutex<[Option<DeviceId>; MAX_LEAVING]>,
 }
 
 impl UnbindGuard {
-    /// Guards what passes `gate`.
-    pub(crate) fn new(gate: Arc<Gate>) -> impl PinInit<Self> {
+    /// Has `quiescer` keep rails from their streams.
+    pub(crate) fn new(quiescer: Arc<Quiescer>) -> impl PinInit<Self> {
         pin_init!(Self {
-            gate,
+            quiescer,
             leaving <- new_mutex!([None; MAX_LEAVING]),
         })
     }
@@ -87,7 +87,7 @@ impl Observer<UnbindChain> for UnbindGuard {
                 if self.exchange(None, Some(controller)).is_err() {
                     pr_err!("too many controllers lose their drivers: rails stay down\n");
                 }
-                if let Err(StillOpen { streams }) = self.gate.shut() {
+                if let Err(StillOpen { streams }) = self.quiescer.quiesce() {
                     pr_err!(
                         "a controller loses its driver with {streams} streams open, which cannot be closed\n"
                     );
@@ -95,7 +95,7 @@ impl Observer<UnbindChain> for UnbindGuard {
             }
             Unbind::Done(device) => {
                 if self.exchange(Some(device), None).is_ok() {
-                    self.gate.open();
+                    self.quiescer.resume();
                 }
             }
         }
