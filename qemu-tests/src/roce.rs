@@ -7,9 +7,15 @@ use std::time::Duration;
 use anyhow::Context;
 use anyhow::Result;
 
-use crate::instance::Instance;
-use crate::stage::Stage;
-use crate::streams;
+use crate::hosts::instance::Instance;
+use crate::hosts::stage::Stage;
+use crate::hosts::streams;
+
+pub mod all_reduce;
+pub mod client_report;
+pub mod forged;
+pub mod programs;
+pub mod traffic;
 
 /// The verbs device of a host.
 pub const DEVICE: &str = "usb4_roce0";

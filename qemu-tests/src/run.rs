@@ -20,27 +20,31 @@ use anyhow::Result;
 use rustix::fs::flock;
 use rustix::fs::FlockOperation;
 
-use crate::cache::Cache;
-use crate::contract::Contract;
-use crate::extent::Extent;
-use crate::inquest;
-use crate::instance::Instance;
-use crate::kernel_log::Watch;
-use crate::record::Record;
-use crate::record::Tally;
-use crate::record::Verdict;
-use crate::stage::Skip;
-use crate::stage::Stage;
+use crate::building::cache::Cache;
+use crate::building::within::Lifetime;
+use crate::building::workbench::Counting;
+use crate::building::workbench::Shape;
+use crate::building::workbench::Workbench;
+use crate::building::workbench::MEMORY_MIB;
+use crate::hosts::extent::Extent;
+use crate::hosts::instance::Instance;
+use crate::hosts::kernel_log::Watch;
+use crate::hosts::stage::Skip;
+use crate::hosts::stage::Stage;
 use crate::suite::packaging::INSTALLED;
 use crate::suite::Outcome;
 use crate::suite::Subject;
 use crate::suite::Suite;
 use crate::suite::Test;
-use crate::within::Lifetime;
-use crate::workbench::Counting;
-use crate::workbench::Shape;
-use crate::workbench::Workbench;
-use crate::workbench::MEMORY_MIB;
+
+mod contract;
+mod inquest;
+mod record;
+
+use contract::Contract;
+use record::Record;
+use record::Tally;
+use record::Verdict;
 
 /// Runs of which the logs are kept.
 const KEPT_RUNS: usize = 10;

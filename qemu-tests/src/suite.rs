@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::accelerator::CpuModel;
-use crate::extent::Extent;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
-use crate::stage::Stage;
+use crate::building::kernel_tree::Kernel;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::extent::Extent;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Stage;
 
 pub mod crash;
 pub mod debug;

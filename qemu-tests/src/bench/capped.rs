@@ -19,7 +19,7 @@ use super::meter;
 use super::perftest;
 use super::plan::Plan;
 use super::testbed::Testbed;
-use crate::progress::Step;
+use crate::building::progress::Step;
 use crate::roce;
 
 /// Bytes of a message.

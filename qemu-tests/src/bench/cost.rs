@@ -23,9 +23,9 @@ use super::testbed::verbs_device;
 use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
-use crate::progress::Step;
-use crate::stage::Pair;
-use crate::stage::Ready;
+use crate::building::progress::Step;
+use crate::hosts::stage::Pair;
+use crate::hosts::stage::Ready;
 
 /// Time limit of a run.
 const LIMIT: Duration = Duration::from_secs(240);

@@ -22,8 +22,8 @@ use super::testbed::raw_device;
 use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
-use crate::stage::Pair;
-use crate::stage::Ready;
+use crate::hosts::stage::Pair;
+use crate::hosts::stage::Ready;
 
 /// Time limit.
 const LIMIT: Duration = Duration::from_secs(240);

@@ -17,8 +17,8 @@ use super::testbed::verbs_device;
 use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
-use crate::stage::Pair;
-use crate::stage::Ready;
+use crate::hosts::stage::Pair;
+use crate::hosts::stage::Ready;
 
 /// Time limit of a program.
 const LIMIT: Duration = Duration::from_secs(240);

@@ -11,11 +11,11 @@ use anyhow::Context;
 use anyhow::Result;
 
 use super::figure::Transport;
-use crate::instance::Instance;
+use crate::hosts::instance::Instance;
+use crate::hosts::stage::Stage;
+use crate::hosts::streams;
 use crate::roce;
 use crate::roce::FIND_GID;
-use crate::stage::Stage;
-use crate::streams;
 
 /// Time limit of a step.
 const LIMIT: Duration = Duration::from_secs(60);

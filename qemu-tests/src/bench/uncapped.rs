@@ -16,7 +16,7 @@ use super::meter;
 use super::perftest;
 use super::plan::Plan;
 use super::testbed::Testbed;
-use crate::progress::Step;
+use crate::building::progress::Step;
 
 /// Message sizes by which a device's speed is found out.
 const SMALL: u64 = 64;

@@ -8,8 +8,8 @@ use super::life;
 use super::verbs;
 use super::Suite;
 use super::Test;
-use crate::extent::Extent;
-use crate::kernel_tree::Kernel;
+use crate::building::kernel_tree::Kernel;
+use crate::hosts::extent::Extent;
 
 /// CPUs of each host of the debug suites: where the checkers look, as much as possible is to happen at once.
 pub const CPUS: u32 = 4;

@@ -24,19 +24,19 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::extent::Extent;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
-use crate::programs::pingpong;
-use crate::programs::Iperf;
+use crate::building::kernel_tree::Kernel;
+use crate::building::workbench::CPUS;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::extent::Extent;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Ready;
+use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::programs::pingpong;
+use crate::roce::programs::Iperf;
+use crate::roce::traffic;
+use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
-use crate::stage::Ready;
-use crate::stage::Stage;
-use crate::traffic;
-use crate::traffic::Traffic;
-use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(360);
@@ -345,7 +345,7 @@ fn everything(stage: &Stage<'_>) -> Result<Outcome> {
 fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
     storm().during(stage, |_, _| {
         let options = "--iterations 4 --latency-rounds 0";
-        crate::all_reduce::run(stage, 8 << 20, options)?;
+        crate::roce::all_reduce::run(stage, 8 << 20, options)?;
         Ok(())
     })?;
     Ok(Outcome::Passed)

@@ -17,13 +17,13 @@ use super::life::still_works;
 use super::Outcome;
 use super::Suite;
 use super::Test;
-use crate::extent::Extent;
+use crate::hosts::extent::Extent;
+use crate::hosts::stage::Job;
+use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
-use crate::stage::Job;
-use crate::stage::Stage;
-use crate::traffic::Traffic;
 
 /// How long random attacks last, each, in a run of everything.
 const SHORT: Duration = Duration::from_secs(15);

@@ -11,7 +11,7 @@ use super::debug;
 use super::Outcome;
 use super::Suite;
 use super::Test;
-use crate::stage::Stage;
+use crate::hosts::stage::Stage;
 
 /// Time limit.
 const LIMIT: Duration = Duration::from_secs(400);

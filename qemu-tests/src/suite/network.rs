@@ -11,14 +11,14 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
-use crate::programs;
-use crate::programs::Pieces;
-use crate::programs::Ping;
-use crate::stage::Stage;
-use crate::workbench::CPUS;
+use crate::building::kernel_tree::Kernel;
+use crate::building::workbench::CPUS;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Stage;
+use crate::roce::programs;
+use crate::roce::programs::Pieces;
+use crate::roce::programs::Ping;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -11,11 +11,11 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
-use crate::stage::Stage;
-use crate::workbench::CPUS;
+use crate::building::kernel_tree::Kernel;
+use crate::building::workbench::CPUS;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Stage;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -14,13 +14,13 @@ use super::life;
 use super::Outcome;
 use super::Suite;
 use super::Test;
-use crate::extent::Extent;
+use crate::hosts::extent::Extent;
+use crate::hosts::sleep::Sleep;
+use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::traffic;
+use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
-use crate::sleep::Sleep;
-use crate::stage::Stage;
-use crate::traffic;
-use crate::traffic::Traffic;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -12,15 +12,15 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
+use crate::building::kernel_tree::Kernel;
+use crate::building::workbench::CPUS;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
-use crate::stage::Stage;
-use crate::traffic::Traffic;
-use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(60);

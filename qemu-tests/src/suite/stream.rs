@@ -12,13 +12,13 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::fabric::Fabric;
-use crate::kernel_tree::Kernel;
-use crate::stage::Job;
-use crate::stage::Stage;
-use crate::streams;
-use crate::workbench::CPUS;
+use crate::building::kernel_tree::Kernel;
+use crate::building::workbench::CPUS;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Job;
+use crate::hosts::stage::Stage;
+use crate::hosts::streams;
 
 /// Bytes sent each way.
 const BYTES: u32 = 16 << 20;

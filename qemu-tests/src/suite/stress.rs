@@ -21,12 +21,12 @@ use super::life::RAILS;
 use super::Outcome;
 use super::Suite;
 use super::Test;
-use crate::extent::Extent;
+use crate::hosts::extent::Extent;
+use crate::hosts::stage::Job;
+use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
-use crate::stage::Job;
-use crate::stage::Stage;
 
 /// How long the races last, each, in a run of everything.
 const SHORT: Duration = Duration::from_secs(20);

@@ -11,10 +11,10 @@ use anyhow::Result;
 
 use super::Outcome;
 use super::Test;
-use crate::programs::perftest;
+use crate::hosts::stage::Stage;
+use crate::roce::programs::perftest;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
-use crate::stage::Stage;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(240);

@@ -13,21 +13,21 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::accelerator::CpuModel;
-use crate::client_report;
-use crate::fabric::Fabric;
-use crate::forged;
-use crate::kernel_tree::Kernel;
-use crate::programs;
-use crate::programs::pingpong;
-use crate::programs::Pieces;
-use crate::programs::Ping;
+use crate::building::kernel_tree::Kernel;
+use crate::building::workbench::CPUS;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::stage::Pair;
+use crate::hosts::stage::Ready;
+use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::client_report;
+use crate::roce::forged;
+use crate::roce::programs;
+use crate::roce::programs::pingpong;
+use crate::roce::programs::Pieces;
+use crate::roce::programs::Ping;
 use crate::roce::DEVICE;
-use crate::stage::Pair;
-use crate::stage::Ready;
-use crate::stage::Stage;
-use crate::workbench::CPUS;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(700);
@@ -321,7 +321,7 @@ fn limits(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
-    crate::all_reduce::run(stage, 4 << 20, "--latency-rounds 100")?;
+    crate::roce::all_reduce::run(stage, 4 << 20, "--latency-rounds 100")?;
     Ok(Outcome::Passed)
 }
 

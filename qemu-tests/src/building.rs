@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is made before hosts can run, and is kept in the cache: the root, kernels, the module, the lab's own programs.
+
+pub mod apt;
+pub mod boot_kernel;
+pub mod cache;
+pub mod clients;
+pub mod kernel_tree;
+pub mod lint;
+pub mod mirror_tree;
+pub mod module;
+pub mod package;
+pub mod progress;
+pub mod root;
+pub mod root_cargo;
+pub mod tool;
+pub mod within;
+pub mod workbench;

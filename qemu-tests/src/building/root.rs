@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The Debian root: what hosts run from, and where kernels, modules and clients are built.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::building::apt;
+use crate::building::cache::Cache;
+use crate::building::cache::Key;
+use crate::building::within::Bind;
+use crate::building::within::Lifetime;
+use crate::building::within::Program;
+use crate::building::within::View;
+
+/// Counts changes of this file that change the root.
+const RECIPE: &str = "1";
+
+/// The Debian release.
+const SUITE: &str = "trixie";
+
+/// What comes from backports although Debian's release has it too.
+const BACKPORTED: &str = "linux-* qemu-* seabios ovmf ipxe-qemu";
+
+/// Packages of the root.
+const PACKAGES: &str = include_str!("../../root/packages");
+
+/// Programs which make the root, and the host's packages with them.
+const NEEDED: [(&str, &str); 2] = [
+    ("mmdebstrap", "mmdebstrap"),
+    (
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+    ),
+];
+
+/// Disk space of the root in bytes, with room for apt's downloads.
+const SPACE: u64 = 5 << 30;
+
+/// The Debian root.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it was made from.
+    pub key: Key,
+}
+
+/// The names in a package list: one a line, `#` begins a comment.
+fn package_names(list: &str) -> Vec<&str> {
+    list.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+impl Root {
+    /// The root, made with packages from `mirror` (the host's, if none is named) if it is not in the cache.
+    pub fn provide(cache: &Cache, mirror: Option<&str>) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("the lab makes a Debian root and mount namespaces: run it as root");
+        }
+        let packages = package_names(PACKAGES).join(",");
+        let key = Key::new("root", &[RECIPE, SUITE, BACKPORTED, &packages]);
+        let path = cache.entry(&key, "make the Debian root", SPACE, |directory| {
+            let mirror = match mirror {
+                Some(mirror) => mirror.to_owned(),
+                None => apt::debian_mirror()?,
+            };
+            apt::install_missing(&NEEDED)?;
+            bootstrap(directory, &mirror, &packages)
+        })?;
+        Ok(Self { path, key })
+    }
+
+    /// Runs `argv` in the root to its end, with `binds` below `/lab`, in the directory `directory`.
+    /// An error has the last lines of what it wrote; everything is in the file `log`.
+    pub fn run(&self, argv: &[&str], binds: Vec<Bind>, directory: &str, log: &Path) -> Result<()> {
+        let program = Program {
+            view: Some(View {
+                root: self.path.clone(),
+                binds,
+                directory: PathBuf::from(directory),
+            }),
+            lifetime: Lifetime::WithTheLab,
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        let mut command = program.command()?;
+        logged(&mut command, argv.first().unwrap_or(&""), log)
+    }
+}
+
+/// Runs `command` with its output in the file `log`.
+pub fn logged(command: &mut Command, name: &str, log: &Path) -> Result<()> {
+    const LAST_LINES: usize = 15;
+    let output = std::fs::File::create(log).with_context(|| format!("create {}", log.display()))?;
+    let errors = output.try_clone().context("duplicate the log")?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .status()
+        .with_context(|| format!("run {name}"))?;
+    if !status.success() {
+        let text = std::fs::read(log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        bail!(
+            "{name}: {status}\n{}\n(all of it: {})",
+            last.join("\n"),
+            log.display()
+        );
+    }
+    Ok(())
+}
+
+fn bootstrap(directory: &Path, mirror: &str, packages: &str) -> Result<()> {
+    let pin = format!(
+        "mkdir -p \"$1/etc/apt/preferences.d\" && printf \
+        'Package: {BACKPORTED}\\nPin: release n={SUITE}-backports\\nPin-Priority: 900\\n' \
+        > \"$1/etc/apt/preferences.d/backports\""
+    );
+    let mut command = Command::new("mmdebstrap");
+    command
+        .args(["--variant=apt", "--components=main"])
+        .arg(format!("--include={packages}"))
+        .arg(format!("--setup-hook={pin}"))
+        // Where binds go in the lab's mount namespaces.
+        .arg("--customize-hook=mkdir \"$1/lab\"")
+        .arg("--aptopt=APT::Install-Recommends \"false\"")
+        .arg("--aptopt=Acquire::Retries \"3\"")
+        .arg(SUITE)
+        .arg(directory);
+    for suite in ["", "-updates", "-backports"] {
+        command.arg(format!("deb {mirror} {SUITE}{suite} main"));
+    }
+    let log = directory.with_extension("log");
+    logged(&mut command, "mmdebstrap", &log)
+        .with_context(|| format!("is the mirror {mirror} reachable?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_lists_may_have_comments() {
+        assert_eq!(package_names("# x\na\n\n  b # why\n"), ["a", "b"]);
+        assert!(package_names(PACKAGES).contains(&"qemu-system-x86"));
+    }
+}

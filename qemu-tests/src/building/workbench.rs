@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Everything that has to be built before hosts can run, each built once and only when it is asked for.
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::building::cache::Cache;
+use crate::building::clients::Clients;
+use crate::building::kernel_tree::Kernel;
+use crate::building::kernel_tree::KernelTree;
+use crate::building::lint;
+use crate::building::module::Modules;
+use crate::building::package::Package;
+use crate::building::progress::Step;
+use crate::building::root::Root;
+use crate::building::tool::checkout;
+use crate::building::tool::Tools;
+use crate::building::within::Lifetime;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::accelerator::Threads;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::instance::Instance;
+use crate::hosts::instance::Recipe;
+use crate::hosts::instructions;
+
+/// Memory of a host in MiB, where nothing else is asked for.
+pub const MEMORY_MIB: u32 = 1024;
+
+/// CPUs of a host, where nothing else is asked for: with one, nothing ever happens at the same time on a host.
+pub const CPUS: u32 = 2;
+
+/// The built things.
+pub struct Workbench {
+    cache: Cache,
+    mirror: Option<String>,
+    source: PathBuf,
+    root: OnceCell<Root>,
+    tools: OnceCell<Tools>,
+    clients: OnceCell<Clients>,
+    counter: OnceCell<PathBuf>,
+    stock: OnceCell<KernelTree>,
+    debug: OnceCell<KernelTree>,
+    stock_modules: OnceCell<Modules>,
+    debug_modules: OnceCell<Modules>,
+}
+
+/// What a lab is like.
+pub struct Shape<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Hosts and cables.
+    pub fabric: Fabric,
+    /// The hosts' kernel.
+    pub kernel: Kernel,
+    /// The hosts' processor, under TCG.
+    pub processor: CpuModel,
+    /// Memory of each host in MiB.
+    pub memory_mib: u32,
+    /// CPUs of each host.
+    pub cpus: u32,
+    /// Whether the hosts' instructions are counted.
+    pub counting: Counting,
+    /// What becomes of it when the lab command ends.
+    pub lifetime: Lifetime,
+}
+
+/// Whether instructions are counted. Under KVM they are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// They are, where that is possible.
+    On,
+    /// They are not.
+    Off,
+}
+
+/// The value in `cell`, made by `make` the first time.
+fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if cell.get().is_none() {
+        let value = make()?;
+        return Ok(cell.get_or_init(|| value));
+    }
+    cell.get().map_or_else(|| unreachable!(), Ok)
+}
+
+impl Workbench {
+    /// A workbench which keeps things in `cache`. The root comes from `mirror`, the module's sources from
+    /// `source`; without them, from the host's mirror and from the lab's own checkout.
+    pub fn new(cache: Cache, mirror: Option<String>, source: Option<PathBuf>) -> Result<Self> {
+        let source = match source {
+            Some(source) => source,
+            None => checkout()?,
+        };
+        Ok(Self {
+            cache,
+            mirror,
+            source,
+            root: OnceCell::new(),
+            tools: OnceCell::new(),
+            clients: OnceCell::new(),
+            counter: OnceCell::new(),
+            stock: OnceCell::new(),
+            debug: OnceCell::new(),
+            stock_modules: OnceCell::new(),
+            debug_modules: OnceCell::new(),
+        })
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The Debian root.
+    pub fn root(&self) -> Result<&Root> {
+        once(&self.root, || {
+            Root::provide(&self.cache, self.mirror.as_deref())
+        })
+    }
+
+    /// The lab's own programs.
+    pub fn tools(&self) -> Result<&Tools> {
+        once(&self.tools, || {
+            let step = Step::begin("build the cable and the agent");
+            let tools = Tools::build(&self.cache.target())?;
+            step.done();
+            Ok(tools)
+        })
+    }
+
+    /// The verbs client programs.
+    pub fn clients(&self) -> Result<&Clients> {
+        let root = self.root()?;
+        once(&self.clients, || {
+            let step = Step::begin("build the verbs clients");
+            let clients = Clients::build(&self.cache, root, &checkout()?)?;
+            step.done();
+            Ok(clients)
+        })
+    }
+
+    /// The QEMU plugin which counts instructions.
+    pub fn counter(&self) -> Result<&Path> {
+        let root = self.root()?;
+        let path = once(&self.counter, || {
+            let step = Step::begin("build the instruction counter");
+            let plugin = instructions::build_counter(&self.cache, root, &checkout()?)?;
+            step.done();
+            Ok(plugin)
+        })?;
+        Ok(path)
+    }
+
+    /// The prepared tree of `kernel`.
+    pub fn tree(&self, kernel: Kernel) -> Result<&KernelTree> {
+        let root = self.root()?;
+        let cell = match kernel {
+            Kernel::Stock => &self.stock,
+            Kernel::Debug => &self.debug,
+        };
+        once(cell, || KernelTree::provide(&self.cache, root, kernel))
+    }
+
+    /// The checkout's modules for `kernel`.
+    pub fn modules(&self, kernel: Kernel) -> Result<&Modules> {
+        let (root, tree) = (self.root()?, self.tree(kernel)?);
+        let cell = match kernel {
+            Kernel::Stock => &self.stock_modules,
+            Kernel::Debug => &self.debug_modules,
+        };
+        once(cell, || {
+            let step = Step::begin("build the kernel module");
+            let modules = Modules::build(&self.cache, root, tree, Path::new(&self.source))?;
+            step.done();
+            Ok(modules)
+        })
+    }
+
+    /// What is installed of the checkout on a host with the stock kernel.
+    pub fn package(&self) -> Result<Package> {
+        let modules = self.modules(Kernel::Stock)?;
+        let release = self.tree(Kernel::Stock)?.boot.release();
+        Package::install(&self.cache, self.root()?, &release, modules, &self.source)
+    }
+
+    /// Checks the formatting and the lints of the module's sources, built for `kernel`.
+    pub fn lint(&self, kernel: Kernel) -> Result<()> {
+        let (root, tree) = (self.root()?, self.tree(kernel)?);
+        let step = Step::begin(&format!("check the kernel module for the {kernel} kernel"));
+        lint::check(&self.cache, root, tree, &self.source)?;
+        step.done();
+        Ok(())
+    }
+
+    /// Starts a lab.
+    pub fn up(&self, shape: &Shape<'_>) -> Result<Instance> {
+        let recipe = Recipe {
+            name: shape.name,
+            topology: shape.fabric.topology()?,
+            processor: shape.processor,
+            threads: Threads::of(shape.kernel),
+            memory_mib: shape.memory_mib,
+            cpus: shape.cpus,
+            root: &self.root()?.path,
+            kernel: &self.tree(shape.kernel)?.boot,
+            tools: self.tools()?,
+            counter: match shape.counting {
+                Counting::On => Some(self.counter()?),
+                Counting::Off => None,
+            },
+            lifetime: shape.lifetime,
+        };
+        let Fabric { hosts, rails, .. } = shape.fabric;
+        let step = Step::begin(&format!(
+            "boot {hosts} hosts with {rails} cable(s) between each two"
+        ));
+        let instance = Instance::up(&self.cache.instances(), &recipe)?;
+        step.done();
+        Ok(instance)
+    }
+}

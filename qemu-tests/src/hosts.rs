@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hosts and the cables between them: started, given commands, watched and powered off. Nothing here knows what they run.
+
+pub mod accelerator;
+pub mod agent;
+pub mod daemon;
+pub mod extent;
+pub mod fabric;
+pub mod host;
+pub mod instance;
+pub mod instructions;
+pub mod kernel_log;
+pub mod qmp;
+pub mod sleep;
+pub mod stage;
+pub mod streams;

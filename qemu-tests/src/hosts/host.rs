@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A host of the lab: a QEMU guest with NHIs.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use lab_agent::protocol::port_name;
+use lab_agent::protocol::HOST_PARAMETER;
+use lab_agent::protocol::PORTS;
+use lab_agent::protocol::ROOT_TAG;
+use lab_agent::protocol::SHARE_TAG;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::building::within::Access;
+use crate::building::within::Bind;
+use crate::building::within::Lifetime;
+use crate::building::within::Program;
+use crate::building::within::View;
+use crate::hosts::accelerator::Accelerator;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::accelerator::Threads;
+use crate::hosts::agent;
+use crate::hosts::agent::Agent;
+use crate::hosts::daemon::Daemon;
+use crate::hosts::instructions;
+use crate::hosts::qmp;
+
+/// Longest boot. Under TCG on a busy machine it takes tens of seconds.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a host may take to power off before it is killed.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long an agent of a running host may take to greet.
+const GREETING_LIMIT: Duration = Duration::from_secs(240);
+
+/// What a host is made of.
+pub struct Plan<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its processor, under TCG.
+    pub processor: CpuModel,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// The Debian root.
+    pub root: &'a Path,
+    /// The kernel image, below `directory`.
+    pub kernel: &'a str,
+    /// The initramfs, below `directory`.
+    pub initramfs: &'a str,
+    /// Directory of the instance: sockets and logs.
+    pub directory: &'a Path,
+    /// Directory shared with the host.
+    pub share: &'a Path,
+    /// The vfio-user sockets of its NHIs, below `directory`.
+    pub nhis: Vec<String>,
+    /// How the guest's instructions are executed.
+    pub accelerator: Accelerator,
+    /// The threads which execute them, under TCG.
+    pub threads: Threads,
+    /// The plugin which counts them, below `directory`; none if they are not counted.
+    pub counter: Option<&'a str>,
+    /// When it ends.
+    pub lifetime: Lifetime,
+}
+
+/// A host that was started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its QEMU.
+    pub qemu: Daemon,
+    /// What was run.
+    program: Program,
+}
+
+/// Serial console log of the host `name` below `directory`.
+pub fn console_log(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}-console.log"))
+}
+
+/// The UUID of the machine that is host `name`, as its firmware tells it: as real machines', it is not blank, and no other's in
+/// the lab.
+fn machine_uuid(name: &str) -> String {
+    let letter = name.bytes().next().unwrap_or_default();
+    format!("6c616200-0000-4000-8000-0000000000{letter:02x}")
+}
+
+/// Log of the QEMU of the host `name` below `directory`.
+fn qemu_log(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}-qemu.log"))
+}
+
+impl Plan<'_> {
+    /// Starts the host. It has booted when [`Host::agent`] gives an agent.
+    pub fn start(&self) -> Result<Host> {
+        let run = |name: &str| format!("/lab/run/{name}");
+        let mut argv: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
+        add(&["-display", "none", "-no-reboot"]);
+        add(&["-name", self.name]);
+        add(&["-uuid", &machine_uuid(self.name)]);
+        let accelerator = self.accelerator.arguments(self.processor, self.threads);
+        add(&accelerator.each_ref().map(String::as_str));
+        if let Some(counter) = self.counter {
+            let socket = instructions::socket(Path::new("/lab/run"), self.name);
+            let plugin = format!("file={},socket={}", run(counter), socket.display());
+            add(&["-plugin", &plugin]);
+        }
+        add(&["-M", "q35,memory-backend=memory"]);
+        let memory = self.memory_mib;
+        add(&["-m", &format!("{memory}M")]);
+        // Shared, so that the cable reaches it.
+        let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
+        add(&["-object", &backend]);
+        add(&["-smp", &self.cpus.to_string()]);
+        add(&["-kernel", &run(self.kernel)]);
+        add(&["-initrd", &run(self.initramfs)]);
+        add(&["-append", &self.command_line()]);
+        let console = console_log(Path::new("/lab/run"), self.name);
+        // A host that is started again goes on writing.
+        let console = format!("file,id=console,path={},append=on", console.display());
+        add(&["-chardev", &console, "-serial", "chardev:console"]);
+        let qmp = qmp::socket(Path::new("/lab/run"), self.name);
+        let qmp = format!("socket,id=qmp,path={},server=on,wait=off", qmp.display());
+        add(&["-chardev", &qmp, "-mon", "chardev=qmp,mode=control"]);
+        let mut slots = Slots::default();
+        for driver in ["virtio-rng-pci", "virtio-serial-pci"] {
+            add(&slots.device(driver).each_ref().map(String::as_str));
+        }
+        for index in 0..PORTS {
+            let socket = agent::socket(Path::new("/lab/run"), self.name, index);
+            let socket = socket.display();
+            let channel = format!("socket,id=agent{index},path={socket},server=on,wait=off");
+            add(&["-chardev", &channel]);
+            let name = port_name(index);
+            let port = format!("virtserialport,chardev=agent{index},name={name}");
+            add(&["-device", &port]);
+        }
+        let root = "local,id=root,path=/lab/guest,security_model=passthrough,readonly=on";
+        add(&["-fsdev", root]);
+        let root = slots.device(&format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}"));
+        add(&root.each_ref().map(String::as_str));
+        let share = "local,id=share,path=/lab/share,security_model=passthrough";
+        add(&["-fsdev", share]);
+        let share = slots.device(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
+        add(&share.each_ref().map(String::as_str));
+        for nhi in &self.nhis {
+            let device = serde_json::json!({
+                "driver": "vfio-user-pci",
+                "socket": { "type": "unix", "path": run(nhi) },
+            });
+            add(&["-device", &device.to_string()]);
+        }
+        let program = Program {
+            view: Some(View {
+                root: self.root.to_owned(),
+                binds: vec![
+                    Bind::new(self.root, "guest", Access::ReadOnly),
+                    Bind::new(self.directory, "run", Access::ReadWrite),
+                    Bind::new(self.share, "share", Access::ReadWrite),
+                ],
+                directory: PathBuf::from("/"),
+            }),
+            lifetime: self.lifetime,
+            argv,
+        };
+        Ok(Host {
+            name: self.name.to_owned(),
+            qemu: Daemon::start(&program, &qemu_log(self.directory, self.name))?,
+            program,
+        })
+    }
+
+    fn command_line(&self) -> String {
+        let words = [
+            "console=ttyS0".to_owned(),
+            "ignore_loglevel".to_owned(),
+            // With the level of each line.
+            "console_msg_format=syslog".to_owned(),
+            // What happens on the way to sleep and back is said when it happens.
+            "no_console_suspend".to_owned(),
+            // A crashed guest ends at once: QEMU runs with -no-reboot.
+            "panic=-1".to_owned(),
+            // On a busy machine the timer may not tick in time for the check.
+            "no_timer_check".to_owned(),
+            // Else the emulated TSC is declared unstable in mid-run.
+            "tsc=nowatchdog".to_owned(),
+            "mitigations=off".to_owned(),
+            // With lazy preemption and one CPU, a process that polls delays every wake-up to the next tick.
+            "preempt=full".to_owned(),
+            format!("{HOST_PARAMETER}={}", self.name),
+        ];
+        words.join(" ")
+    }
+}
+
+impl Host {
+    /// Starts it once more, after it has ended. It boots as it did the first time.
+    pub fn start_again(&self, directory: &Path) -> Result<Self> {
+        Ok(Self {
+            qemu: Daemon::start(&self.program, &qemu_log(directory, &self.name))?,
+            ..self.clone()
+        })
+    }
+
+    /// Opens a session with the host's agent, waiting for the host to boot if need be.
+    pub fn agent(&self, directory: &Path) -> Result<Agent> {
+        self.connect(directory, GREETING_LIMIT)
+    }
+
+    /// Waits until the host has booted.
+    pub fn wait_boot(&self, directory: &Path) -> Result<Agent> {
+        self.connect(directory, BOOT_LIMIT).with_context(|| {
+            let console = console_log(directory, &self.name);
+            format!("{} did not boot; see {}", self.name, console.display())
+        })
+    }
+
+    fn connect(&self, directory: &Path, limit: Duration) -> Result<Agent> {
+        Agent::connect(directory, &self.name, self.qemu, limit)
+    }
+
+    /// Powers the host off; kills it if it does not end by itself.
+    pub fn power_off(&self, directory: &Path) -> Result<Ending> {
+        if !self.qemu.alive() {
+            return Ok(Ending::Already);
+        }
+        let asked = self.agent(directory).and_then(Agent::power_off);
+        if asked.is_ok() && self.qemu.wait(POWER_OFF_LIMIT) {
+            return Ok(Ending::PoweredOff);
+        }
+        self.qemu.kill();
+        Ok(Ending::Killed)
+    }
+}
+
+/// The slots that virtio devices are plugged into, one after the other.
+///
+/// A device keeps its state while the host sleeps only if it is a PCI Express device, which needs a slot, and says
+/// that leaving D3 does not reset it. Without that the guest's driver resets it on waking, and 9p never recovers from
+/// that: the host's root would be gone.
+#[derive(Default)]
+struct Slots {
+    used: u32,
+}
+
+impl Slots {
+    /// QEMU's options for a slot with `device` in it.
+    fn device(&mut self, device: &str) -> [String; 4] {
+        self.used += 1;
+        let number = self.used;
+        [
+            "-device".to_owned(),
+            format!("pcie-root-port,id=slot{number},chassis={number}"),
+            "-device".to_owned(),
+            format!("{device},bus=slot{number},x-pcie-pm-no-soft-reset=on"),
+        ]
+    }
+}
+
+/// How a host ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It powered itself off when told to.
+    PoweredOff,
+    /// It had ended before.
+    Already,
+    /// It had to be killed.
+    Killed,
+}

@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A running lab: its hosts, and the cables between them.
+
+use std::fs;
+use std::fs::File;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use lab_agent::protocol::SHARE;
+use rustix::fs::flock;
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+use serde::Serialize;
+use usb4_cable::control::Client;
+use usb4_cable::topology::control_socket;
+use usb4_cable::topology::Topology;
+
+use crate::building::boot_kernel::BootKernel;
+use crate::building::tool::Tools;
+use crate::building::within::Lifetime;
+use crate::building::within::Program;
+use crate::hosts::accelerator::Accelerator;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::accelerator::Threads;
+use crate::hosts::agent::command;
+use crate::hosts::agent::Agent;
+use crate::hosts::agent::Output;
+use crate::hosts::daemon::Daemon;
+use crate::hosts::fabric::cables_between;
+use crate::hosts::fabric::cables_of;
+use crate::hosts::host::Ending;
+use crate::hosts::host::Host;
+use crate::hosts::host::Plan;
+use crate::hosts::instructions::Instructions;
+use crate::hosts::qmp;
+
+/// How long the cable may take to make its sockets.
+const CABLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the cable may take to end.
+const CABLE_END: Duration = Duration::from_secs(3);
+
+/// Pause between two looks for the cable's sockets.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How long the drivers may take to load, and the links to come up after that. The debug kernel takes
+/// its time on a busy machine.
+const LINK_LIMIT: Duration = Duration::from_secs(400);
+
+/// Longest path of a Unix socket, without the terminating zero.
+const SOCKET_PATH: usize = 107;
+
+/// Loads the drivers under test. Runtime power management would suspend an NHI without a peer after
+/// 15 s, and an emulated NHI has no wake event.
+///
+/// The NHIs are probed when the stream driver is there: a core driver that learns of a peer's new service while it reads the
+/// peer's properties for the first time forgets it (tb_xdp_handle_request), and the cable would have to be plugged again.
+const LOAD_DRIVERS: &str = "\
+echo 0 > /sys/bus/pci/drivers_autoprobe || exit
+modprobe -a thunderbolt thunderbolt_stream configfs || exit
+echo 1 > /sys/bus/pci/drivers_autoprobe || exit
+grep -q configfs /proc/mounts || mount -t configfs none /sys/kernel/config || exit
+for class in $(grep -lx 0x0c0340 /sys/bus/pci/devices/*/class); do
+	nhi=${class%/class}
+	echo ${nhi##*/} > /sys/bus/pci/drivers_probe && echo on > $nhi/power/control || exit
+done";
+
+/// Waits until `$1` stream services are there. Only a shell's own commands, and not too often: the host may be slow, and
+/// has the links to bring up.
+const AWAIT_STREAMS: &str = "\
+while
+	count=0
+	for key in /sys/bus/thunderbolt/devices/*/key; do
+		if read -r name < $key && [ $name = stream ]; then count=$((count + 1)); fi
+	done 2> /dev/null
+	[ $count -lt $1 ]
+do sleep 0.5; done";
+
+/// Waits until there are no more than `$1` other hosts.
+const AWAIT_FAREWELL: &str = "\
+while [ $(grep -lsx DEVTYPE=thunderbolt_xdomain /sys/bus/thunderbolt/devices/*/uevent | wc -l) -gt $1 ]; do sleep 0.2; done";
+
+/// Ends the uses of the NHIs that would make their driver complain when the guest powers off. `usb4_roce` stays,
+/// with its rails up: it has to end its use by itself. The core driver stays because 7.3 leaves a device behind
+/// when it is unloaded, over which the power-off then stumbles.
+const UNLOAD_DRIVERS: &str = "\
+if [ -d /sys/module/thunderbolt_net ]; then rmmod thunderbolt_net || exit; fi
+if [ -d /sys/module/thunderbolt_stream ] && ! [ -d /sys/module/usb4_roce ]; then rmmod thunderbolt_stream; fi";
+
+/// What a lab is made of.
+pub struct Recipe<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Hosts and cables.
+    pub topology: Topology,
+    /// The hosts' processor, under TCG.
+    pub processor: CpuModel,
+    /// The threads which execute it, under TCG.
+    pub threads: Threads,
+    /// Memory of each host in MiB.
+    pub memory_mib: u32,
+    /// CPUs of each host.
+    pub cpus: u32,
+    /// The Debian root.
+    pub root: &'a Path,
+    /// The kernel.
+    pub kernel: &'a BootKernel,
+    /// The lab's own programs.
+    pub tools: &'a Tools,
+    /// The plugin which counts the guests' instructions, where they are to be counted.
+    pub counter: Option<&'a Path>,
+    /// What becomes of it when the lab ends.
+    pub lifetime: Lifetime,
+}
+
+/// What is written down about a lab.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    topology: Topology,
+    hosts: Mutex<Vec<Host>>,
+    cable: Daemon,
+    /// Makes the kernel's modules known to a guest whose root lacks them.
+    link_modules: Option<String>,
+}
+
+/// A running lab.
+pub struct Instance {
+    directory: PathBuf,
+    state: State,
+}
+
+/// Directory of the lab named `name` below `instances`.
+pub fn directory(instances: &Path, name: &str) -> Result<PathBuf> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(plain) {
+        bail!("name {name:?} must be of letters, digits, '-' and '_'");
+    }
+    Ok(instances.join(name))
+}
+
+fn state_file(directory: &Path) -> PathBuf {
+    directory.join("state.json")
+}
+
+impl Instance {
+    /// Starts a lab below `instances`, boots its hosts and waits for the links.
+    pub fn up(instances: &Path, recipe: &Recipe<'_>) -> Result<Self> {
+        let directory = directory(instances, recipe.name)?;
+        fs::create_dir_all(instances).with_context(|| format!("create {}", instances.display()))?;
+        let lock = directory.with_extension("lock");
+        let lock = File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("lab {:?} is being started by someone else", recipe.name);
+        }
+        if Self::find(instances, recipe.name)?.is_some() {
+            bail!(
+                "lab {:?} is up already: take it down with `lab down --name {0}`",
+                recipe.name
+            );
+        }
+        if directory.exists() {
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("remove {}", directory.display()))?;
+        }
+        let share = directory.join("share");
+        fs::create_dir_all(&share).with_context(|| format!("create {}", share.display()))?;
+
+        let cable = start_cable(&directory, recipe)?;
+        let mut instance = Instance {
+            directory,
+            state: State {
+                topology: recipe.topology.clone(),
+                hosts: Mutex::default(),
+                cable,
+                link_modules: None,
+            },
+        };
+        match instance.boot(recipe, &share) {
+            Ok(()) => Ok(instance),
+            Err(error) => {
+                instance.kill();
+                Err(error)
+            }
+        }
+    }
+
+    fn boot(&mut self, recipe: &Recipe<'_>, share: &Path) -> Result<()> {
+        await_cable(&self.directory, self.state.cable)?;
+        let (kernel, initramfs) = ("vmlinuz", "initramfs");
+        fs::copy(&recipe.kernel.image, self.directory.join(kernel))
+            .with_context(|| format!("copy {}", recipe.kernel.image.display()))?;
+        let path = self.directory.join(initramfs);
+        recipe.kernel.write_initramfs(&recipe.tools.agent, &path)?;
+        self.state.link_modules = share_modules(recipe, share)?;
+        let accelerator = Accelerator::probe(recipe.root)?;
+        // Only the translator knows what it executes.
+        let counted = recipe.counter.filter(|_| accelerator == Accelerator::Tcg);
+        let counter = "instruction-counter.so";
+        if let Some(plugin) = counted {
+            fs::copy(plugin, self.directory.join(counter))
+                .with_context(|| format!("copy {}", plugin.display()))?;
+        }
+        for host in &recipe.topology.hosts {
+            let nhis = recipe.topology.all_nhis().into_iter();
+            let plan = Plan {
+                name: &host.name,
+                processor: recipe.processor,
+                memory_mib: recipe.memory_mib,
+                cpus: recipe.cpus,
+                root: recipe.root,
+                kernel,
+                initramfs,
+                directory: &self.directory,
+                share,
+                nhis: nhis
+                    .filter(|nhi| nhi.host == host.name)
+                    .map(|nhi| nhi.socket(Path::new("")).display().to_string())
+                    .collect(),
+                accelerator,
+                threads: recipe.threads,
+                counter: counted.map(|_| counter),
+                lifetime: recipe.lifetime,
+            };
+            self.hosts().push(plan.start()?);
+            self.write_state()?;
+        }
+        for name in self.names() {
+            self.host(&name)?.wait_boot(&self.directory)?;
+        }
+        self.on_each(|name| self.load_drivers(name))?;
+        self.await_streams()
+    }
+
+    /// Does something for each host, for all at the same time. `what` must not start anything that has to outlive it.
+    pub fn on_each(&self, what: impl Fn(&str) -> Result<()> + Sync) -> Result<()> {
+        let (names, what) = (self.names(), &what);
+        thread::scope(|scope| {
+            let running: Vec<_> = names
+                .iter()
+                .map(|name| scope.spawn(move || what(name)))
+                .collect();
+            let ended = running.into_iter().map(|one| match one.join() {
+                Ok(ended) => ended,
+                Err(panic) => resume_unwind(panic),
+            });
+            // Waits for all.
+            ended.fold(Ok(()), Result::and)
+        })
+    }
+
+    fn load_drivers(&self, name: &str) -> Result<()> {
+        if let Some(link) = &self.state.link_modules {
+            self.shell(name, link, LINK_LIMIT)
+                .context("link the kernel's modules")?;
+        }
+        self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
+            .context("load the thunderbolt drivers")?;
+        Ok(())
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
+        let hosts = self.state.hosts.lock();
+        hosts.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the power from the host `name`.
+    pub fn crash(&self, name: &str) -> Result<()> {
+        self.host(name)?.qemu.kill();
+        Ok(())
+    }
+
+    /// Presses the power button of the host `name`.
+    pub fn press_power_button(&self, name: &str) -> Result<()> {
+        qmp::press_power_button(&self.directory, name)
+    }
+
+    /// Starts the host `name`, which has crashed, on the same cables, and waits for its links.
+    pub fn start_again(&self, name: &str) -> Result<()> {
+        let host = self.host(name)?.start_again(&self.directory)?;
+        for known in self.hosts().iter_mut().filter(|known| known.name == name) {
+            *known = host.clone();
+        }
+        self.write_state()?;
+        host.wait_boot(&self.directory)?;
+        self.load_drivers(name)?;
+        self.await_streams()
+    }
+
+    /// Waits until every host sees a stream service at the end of each of its cables.
+    pub fn await_streams(&self) -> Result<()> {
+        for name in self.names() {
+            let count = cables_of(&self.state.topology, &name).to_string();
+            let argv = ["sh", "-c", AWAIT_STREAMS, "sh", &count];
+            let output = self.run(&name, &argv, LINK_LIMIT)?;
+            if !output.status.success() {
+                bail!("{name}: the links did not come up: {}", output.status);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&self) -> Result<()> {
+        let path = state_file(&self.directory);
+        let text = serde_json::to_string_pretty(&self.state).context("encode the lab's state")?;
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The lab named `name`, if it is up.
+    pub fn find(instances: &Path, name: &str) -> Result<Option<Self>> {
+        let directory = directory(instances, name)?;
+        let path = state_file(&directory);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let state: State = serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} was written by another version of the lab; end what it started and remove {}",
+                path.display(),
+                directory.display()
+            )
+        })?;
+        let alive = state.cable.alive() || {
+            let hosts = state.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.iter().any(|host| host.qemu.alive())
+        };
+        Ok(alive.then_some(Instance { directory, state }))
+    }
+
+    /// The lab named `name`, which must be up.
+    pub fn open(instances: &Path, name: &str) -> Result<Self> {
+        Self::find(instances, name)?.with_context(|| {
+            format!("lab {name:?} is not up: start it with `lab up --name {name}`")
+        })
+    }
+
+    /// Where its sockets and logs are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Directory which the hosts see as `/lab/share`.
+    pub fn share(&self) -> PathBuf {
+        self.directory.join("share")
+    }
+
+    /// Names of the hosts.
+    pub fn names(&self) -> Vec<String> {
+        self.hosts().iter().map(|host| host.name.clone()).collect()
+    }
+
+    /// Its hosts and cables.
+    pub fn topology(&self) -> &Topology {
+        &self.state.topology
+    }
+
+    fn host(&self, name: &str) -> Result<Host> {
+        let found = self.hosts().iter().find(|host| host.name == name).cloned();
+        found.with_context(|| {
+            format!(
+                "there is no host {name:?}; the hosts are {}",
+                self.names().join(", ")
+            )
+        })
+    }
+
+    /// A session with the agent of the host `name`.
+    pub fn agent(&self, name: &str) -> Result<Agent> {
+        self.host(name)?.agent(&self.directory)
+    }
+
+    /// Runs a command on the host `name`.
+    pub fn run<S: AsRef<str>>(&self, name: &str, argv: &[S], limit: Duration) -> Result<Output> {
+        self.agent(name)?.run(&command(argv, limit))
+    }
+
+    /// Runs a shell script on the host `name`, which must succeed; gives its output.
+    pub fn shell(&self, name: &str, script: &str, limit: Duration) -> Result<String> {
+        let output = self.run(name, &["sh", "-c", script], limit)?;
+        if !output.status.success() {
+            bail!(
+                "{name}: {}: {script}\n{}",
+                output.status,
+                output.everything().trim_end()
+            );
+        }
+        Ok(output.text())
+    }
+
+    /// The instructions which all hosts have executed so far, if they are counted.
+    pub fn instructions(&self) -> Result<Option<Instructions>> {
+        let mut sum = Instructions::default();
+        for host in self.names() {
+            match Instructions::read(&self.directory, &host)? {
+                Some(count) => sum += count,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(sum))
+    }
+
+    /// The cables' control.
+    pub fn cables(&self) -> Result<Client> {
+        let path = control_socket(&self.directory);
+        Client::connect(&path).context("connect to the cables' control socket")
+    }
+
+    /// Powers the hosts off, one after the other, and ends the cable. An error says what did not end as it should;
+    /// everything has ended nevertheless.
+    pub fn power_off(&self) -> Result<()> {
+        let mut complaints = Vec::new();
+        let mut hosts = self.hosts().clone();
+        hosts.reverse();
+        while let Some(host) = hosts.pop() {
+            match self.end_host(&host) {
+                Ok(Ending::PoweredOff) => {}
+                Ok(Ending::Already) => complaints.push(format!("{} had ended", host.name)),
+                Ok(Ending::Killed) => {
+                    complaints.push(format!("{} did not power off and was killed", host.name));
+                }
+                Err(error) => complaints.push(format!("{error:#}")),
+            }
+            let alive: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+            for name in &alive {
+                if let Err(error) = self.await_farewell(name, &alive) {
+                    complaints.push(format!("{error:#}"));
+                }
+            }
+        }
+        self.kill();
+        if !complaints.is_empty() {
+            bail!("{}", complaints.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Waits until the host `name` knows of no hosts but those `alive`.
+    ///
+    /// 7.3's core driver, powered off while it takes leave of another host, drops its reference on that one a second time:
+    /// tb_switch_remove() marks it as gone, whereupon the worker that is at it outside of the domain's lock unregisters it, and
+    /// tb_xdomain_remove() takes it for one that was never registered.
+    fn await_farewell(&self, name: &str, alive: &[&str]) -> Result<()> {
+        let most = cables_between(&self.state.topology, name, alive).to_string();
+        let argv = ["sh", "-c", AWAIT_FAREWELL, "sh", &most];
+        let output = self.run(name, &argv, LINK_LIMIT)?;
+        if !output.status.success() {
+            bail!(
+                "{name}: hosts that are off did not disappear: {}",
+                output.status
+            );
+        }
+        Ok(())
+    }
+
+    fn end_host(&self, host: &Host) -> Result<Ending> {
+        if host.qemu.alive() {
+            // What a module that cannot be unloaded leads to is the business of the log scan.
+            let unload = ["sh", "-c", UNLOAD_DRIVERS];
+            if let Err(error) = self.run(&host.name, &unload, LINK_LIMIT) {
+                eprintln!("lab: {error:#}");
+            }
+        }
+        host.power_off(&self.directory)
+    }
+
+    /// Copies the logs of its hosts and cables into `directory`, with `prefix` before their names.
+    pub fn keep_logs(&self, directory: &Path, prefix: &str) -> Result<()> {
+        copy_logs(&self.directory, directory, prefix)
+    }
+
+    /// As [`Instance::keep_logs`], of the lab named `name` that did not come up.
+    pub fn keep_logs_of(
+        instances: &Path,
+        name: &str,
+        directory: &Path,
+        prefix: &str,
+    ) -> Result<()> {
+        copy_logs(&self::directory(instances, name)?, directory, prefix)
+    }
+
+    /// Removes its files.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("remove {}", self.directory.display()))
+    }
+
+    /// Kills everything at once.
+    pub fn kill(&self) {
+        for host in self.hosts().iter() {
+            host.qemu.kill();
+        }
+        if !self.state.cable.terminate(CABLE_END) {
+            self.state.cable.kill();
+        }
+    }
+}
+
+/// Copies the kernel's modules to the share if they are not in the root. Gives the script which makes them
+/// known to a guest.
+fn share_modules(recipe: &Recipe<'_>, share: &Path) -> Result<Option<String>> {
+    let release = recipe.kernel.release();
+    if recipe.root.join("usr/lib/modules").join(&release).exists() {
+        return Ok(None);
+    }
+    let target = share.join("modules").join(&release);
+    copy_tree(&recipe.kernel.modules, &target)?;
+    Ok(Some(format!(
+        "ln -s {SHARE}/modules/{release} /usr/lib/modules/"
+    )))
+}
+
+/// Copies the logs in `from` into `to`, with `prefix` before their names.
+fn copy_logs(from: &Path, to: &Path, prefix: &str) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let path = entry.context("list the logs")?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            fs::copy(&path, to.join(format!("{prefix}-{name}")))
+                .with_context(|| format!("copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file, or a directory with all that is in it.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+        return Ok(());
+    }
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let path = entry
+            .with_context(|| format!("list {}", from.display()))?
+            .path();
+        copy_tree(&path, &to.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+fn start_cable(directory: &Path, recipe: &Recipe<'_>) -> Result<Daemon> {
+    let file = directory.join("topology.json");
+    let text = serde_json::to_string_pretty(&recipe.topology).context("encode the topology")?;
+    fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+    for nhi in recipe.topology.all_nhis() {
+        let socket = nhi.socket(directory);
+        if socket.as_os_str().len() > SOCKET_PATH {
+            bail!(
+                "{} is too long for a socket's path: choose a shorter cache directory",
+                socket.display()
+            );
+        }
+    }
+    let word = |path: &Path| path.display().to_string();
+    let program = Program {
+        view: None,
+        lifetime: recipe.lifetime,
+        argv: vec![
+            word(&recipe.tools.cable),
+            "--topology".to_owned(),
+            word(&file),
+            "--dir".to_owned(),
+            word(directory),
+        ],
+    };
+    Daemon::start(&program, &directory.join("cable.log"))
+}
+
+fn await_cable(directory: &Path, cable: Daemon) -> Result<()> {
+    let deadline = Instant::now() + CABLE_LIMIT;
+    let log = directory.join("cable.log");
+    loop {
+        if control_socket(directory).exists() {
+            return Ok(());
+        }
+        if !cable.alive() {
+            bail!("the cable ended; see {}", log.display());
+        }
+        if Instant::now() >= deadline {
+            bail!("the cable makes no sockets; see {}", log.display());
+        }
+        thread::sleep(POLL);
+    }
+}

@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use anyhow::Context;
+use anyhow::Result;
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use lab_agent::protocol::Channel;
+use lab_agent::protocol::ExitStatus;
+use usb4_cable::control::Schedule;
+use usb4_cable::topology::LinkSpeed;
+
+use crate::bench;
+use crate::building::cache::Cache;
+use crate::building::kernel_tree::Kernel;
+use crate::building::module;
+use crate::building::within::Lifetime;
+use crate::building::within::Program;
+use crate::building::workbench;
+use crate::building::workbench::Workbench;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::agent::command;
+use crate::hosts::agent::Agent;
+use crate::hosts::extent::Extent;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::instance::Instance;
+use crate::run;
+use crate::run::Run;
+use crate::suite;
+use crate::terminal::demo;
+use crate::terminal::shell;
+
+/// The part of a file's mode that is not its type.
+const PERMISSION_BITS: u32 = 0o7777;
+
+/// Debian hosts with unmodified thunderbolt drivers, joined by software USB4 cables.
+#[derive(Parser)]
+#[command(name = "lab", version)]
+pub struct Cli {
+    /// Where to keep what takes long to make [default: $XDG_CACHE_HOME/usb4-lab or ~/.cache/usb4-lab]
+    #[arg(long, global = true, env = "USB4_LAB_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Debian mirror to make the root from [default: the host's]
+    #[arg(long, global = true, env = "USB4_LAB_MIRROR", value_name = "URI")]
+    mirror: Option<String>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make everything that takes long, so that other commands start at once
+    Provision {
+        /// The debug kernel too
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Build the kernel module for the hosts' kernel and print where it is
+    Module {
+        /// For which kernel
+        #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
+        kernel: KernelChoice,
+        /// Where the module's sources are [default: the checkout the lab was built from]
+        #[arg(long, value_name = "DIR")]
+        source: Option<PathBuf>,
+    },
+    /// Check the formatting of the kernel module, and that it builds with clippy and without a warning
+    Lint {
+        /// For which kernel [default: for both]
+        #[arg(long, value_enum)]
+        kernel: Option<KernelChoice>,
+    },
+    /// Start hosts and cables, and leave them running
+    Up(Up),
+    /// Run the tests
+    Test(Test),
+    /// Sum 64 MiB of numbers on two hosts through usb4_roce, and check every sum
+    Demo,
+    /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net
+    Bench(Bench),
+    /// A prompt on a host of two cabled hosts; run it again in another terminal for the other host
+    Shell(Shell),
+    /// Run a command on a host of a running lab
+    Exec(Exec),
+    /// Copy a file to a host of a running lab
+    Put(Transfer),
+    /// Copy a file from a host of a running lab
+    Get(Transfer),
+    /// Plug, unplug or look at the cables of a running lab
+    Cable(Cable),
+    /// Power a running lab off
+    Down(Name),
+    #[command(hide = true)]
+    Within { spec: String },
+}
+
+#[derive(Args)]
+struct Name {
+    /// Name of the lab; several can run at once
+    #[arg(long, default_value = "lab")]
+    name: String,
+}
+
+/// What the hosts and cables are like.
+#[derive(Args)]
+struct Shape {
+    /// Number of hosts: a, b and so on
+    #[arg(long, default_value_t = Fabric::PAIR.hosts)]
+    hosts: u8,
+    /// Number of cables between each two hosts
+    #[arg(long, default_value_t = Fabric::PAIR.rails)]
+    rails: u8,
+    /// What the links train to
+    #[arg(long, value_enum, default_value_t = Speed::Gbps80)]
+    speed: Speed,
+    /// The hosts' kernel
+    #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
+    kernel: KernelChoice,
+    /// Memory of each host in MiB
+    #[arg(long, default_value_t = workbench::MEMORY_MIB, value_name = "MIB")]
+    memory: u32,
+    /// CPUs of each host
+    #[arg(long, default_value_t = workbench::CPUS)]
+    cpus: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KernelChoice {
+    /// Debian's
+    Stock,
+    /// The lab's own, with KUnit and the kernel's checkers
+    Debug,
+}
+
+impl From<KernelChoice> for Kernel {
+    fn from(choice: KernelChoice) -> Self {
+        match choice {
+            KernelChoice::Stock => Kernel::Stock,
+            KernelChoice::Debug => Kernel::Debug,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Speed {
+    #[value(name = "20g")]
+    Gbps20,
+    #[value(name = "40g")]
+    Gbps40,
+    #[value(name = "80g")]
+    Gbps80,
+}
+
+#[derive(Args)]
+struct Up {
+    #[command(flatten)]
+    name: Name,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+#[derive(Args)]
+struct Test {
+    /// Run only tests whose suite/name contains one of these
+    filters: Vec<String>,
+    /// Show the tests and run none
+    #[arg(long)]
+    list: bool,
+    /// Give tests that could go on for ever much more time, and add what takes too long otherwise: on the debug kernel the races,
+    /// sleep, hostile processes and peers, and allocations that fail
+    #[arg(long)]
+    long: bool,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Only what the targets need
+    #[arg(long)]
+    quick: bool,
+    /// Where to put the results [default: a directory of the cache]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Shell {
+    /// Name of the lab. If it is not up, it is started now and powered off at the end of the prompt
+    #[arg(long, default_value = "shell")]
+    name: String,
+    #[command(flatten)]
+    shape: Shape,
+    /// The host
+    #[arg(default_value = "a")]
+    host: String,
+}
+
+#[derive(Args)]
+struct Exec {
+    #[command(flatten)]
+    name: Name,
+    /// Kill the command after so many seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    limit: u64,
+    /// The host
+    host: String,
+    /// The command
+    #[arg(last = true, required = true)]
+    argv: Vec<String>,
+}
+
+#[derive(Args)]
+struct Transfer {
+    #[command(flatten)]
+    name: Name,
+    /// The host
+    host: String,
+    /// The file to copy
+    from: PathBuf,
+    /// Where the copy goes
+    to: PathBuf,
+}
+
+#[derive(Args)]
+struct Cable {
+    #[command(flatten)]
+    name: Name,
+    #[command(subcommand)]
+    action: CableAction,
+}
+
+#[derive(Subcommand)]
+enum CableAction {
+    /// Print state and counters as JSON
+    Status,
+    /// Plug a cable in
+    Plug { cable: String },
+    /// Pull a cable out
+    Unplug { cable: String },
+    /// Pull a cable out and plug it in again, by the clock
+    Cycle {
+        /// The cable
+        cable: String,
+        /// How long it stays in before it is pulled, in milliseconds
+        #[arg(long, default_value_t = 5000, value_name = "MS")]
+        plugged: u64,
+        /// How long it stays out, in milliseconds
+        #[arg(long, default_value_t = 1000, value_name = "MS")]
+        unplugged: u64,
+        /// How often it is pulled
+        #[arg(long, default_value_t = 10)]
+        times: u32,
+    },
+    /// Replace the faults of a cable in both directions
+    Faults {
+        /// The cable
+        cable: String,
+        /// The faults as JSON, such as {"latency_us": 100}; {} is a perfect cable
+        faults: String,
+    },
+}
+
+impl Shape {
+    /// Starts a lab of this shape, which stays up when the command ends.
+    fn up(&self, workbench: &Workbench, name: &str) -> Result<Instance> {
+        workbench.up(&workbench::Shape {
+            name,
+            fabric: self.fabric(),
+            kernel: self.kernel.into(),
+            processor: CpuModel::Fast,
+            memory_mib: self.memory,
+            cpus: self.cpus,
+            counting: workbench::Counting::Off,
+            lifetime: Lifetime::Detached,
+        })
+    }
+
+    fn fabric(&self) -> Fabric {
+        Fabric {
+            hosts: self.hosts,
+            rails: self.rails,
+            speed: match self.speed {
+                Speed::Gbps20 => LinkSpeed::Gbps20,
+                Speed::Gbps40 => LinkSpeed::Gbps40,
+                Speed::Gbps80 => LinkSpeed::Gbps80,
+            },
+        }
+    }
+}
+
+fn default_cache() -> Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(directory).join("usb4-lab"));
+    }
+    match std::env::var_os("HOME") {
+        Some(home) => Ok(PathBuf::from(home).join(".cache/usb4-lab")),
+        None => bail!("neither HOME nor XDG_CACHE_HOME is set: name a directory with --cache"),
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self) -> Result<ExitCode> {
+        let cache = match self.cache {
+            Some(directory) => std::path::absolute(directory).context("the cache directory")?,
+            None => default_cache()?,
+        };
+        let cache = Cache::open(cache)?;
+        let workbench = |source| Workbench::new(cache.clone(), self.mirror.clone(), source);
+        match self.action {
+            Action::Within { spec } => {
+                let program: Program =
+                    serde_json::from_str(&spec).context("read the program to run")?;
+                match program.exec()? {}
+            }
+            Action::Provision { debug } => {
+                let workbench = workbench(None)?;
+                workbench.tree(Kernel::Stock)?;
+                if debug {
+                    workbench.tree(Kernel::Debug)?;
+                }
+                workbench.tools()?;
+                workbench.clients()?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Module { kernel, source } => {
+                let source = source.map(std::path::absolute).transpose();
+                let workbench = workbench(source.context("the module's sources")?)?;
+                let modules = workbench.modules(kernel.into())?;
+                println!("{}", modules.file(module::NAME)?.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Lint { kernel } => {
+                let workbench = workbench(None)?;
+                let all = [KernelChoice::Stock, KernelChoice::Debug];
+                let chosen = kernel.as_ref().map_or(&all[..], std::slice::from_ref);
+                for kernel in chosen {
+                    workbench.lint((*kernel).into())?;
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Up(up) => up.run(&workbench(None)?),
+            Action::Demo => {
+                demo::run(&workbench(None)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Bench(bench) => bench.run(&workbench(None)?),
+            Action::Shell(shell) => shell.run(&workbench(None)?),
+            Action::Test(test) => test.run(&workbench(None)?),
+            Action::Exec(exec) => exec.run(&cache),
+            Action::Put(transfer) => transfer.put(&cache),
+            Action::Get(transfer) => transfer.get(&cache),
+            Action::Cable(cable) => cable.run(&cache),
+            Action::Down(name) => {
+                Instance::open(&cache.instances(), &name.name)?.power_off()?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl Up {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let instance = self.shape.up(workbench, &self.name.name)?;
+        println!(
+            "{} is up: hosts {}; files in {}",
+            self.name.name,
+            instance.names().join(", "),
+            instance.directory().display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Bench {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let extent = match self.quick {
+            true => bench::Extent::Quick,
+            false => bench::Extent::Full,
+        };
+        let (output, _claim) = match self.output {
+            Some(directory) => (
+                std::path::absolute(directory).context("the output directory")?,
+                None,
+            ),
+            None => {
+                let (directory, claim) = run::new_directory(workbench.cache())?;
+                (directory, Some(claim))
+            }
+        };
+        bench::run(workbench, extent, &output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Shell {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        if let Some(instance) = Instance::find(&workbench.cache().instances(), &self.name)? {
+            return exit_code(shell::run(instance.agent(&self.host)?)?);
+        }
+        let instance = self.shape.up(workbench, &self.name)?;
+        for other in instance.names().iter().filter(|name| **name != self.host) {
+            println!(
+                "host {other}: `lab shell --name {} {other}` in another terminal",
+                self.name
+            );
+        }
+        println!("all hosts power off when this prompt ends");
+        let status = instance.agent(&self.host).and_then(shell::run);
+        instance.power_off()?;
+        exit_code(status?)
+    }
+}
+
+impl Test {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let extent = match self.long {
+            true => Extent::Long,
+            false => Extent::Short,
+        };
+        let suites = suite::all(extent);
+        if self.list {
+            for suite in &suites {
+                for test in &suite.tests {
+                    println!("{}/{}", suite.name, test.name);
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let run = Run::new(workbench, extent)?;
+        println!("logs: {}", run.directory().display());
+        let tally = run.suites(&suites, &self.filters)?;
+        println!("{tally}");
+        Ok(match tally.failed {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+}
+
+impl Exec {
+    fn run(self, cache: &Cache) -> Result<ExitCode> {
+        let instance = Instance::open(&cache.instances(), &self.name.name)?;
+        let command = command(&self.argv, Duration::from_secs(self.limit));
+        let mut broken = None;
+        let status =
+            instance
+                .agent(&self.host)?
+                .run_streaming(&command, &mut |channel, data| {
+                    let written = match channel {
+                        Channel::Stdout => write_through(std::io::stdout(), data),
+                        Channel::Stderr => write_through(std::io::stderr(), data),
+                    };
+                    broken = written.err().or(broken.take());
+                })?;
+        if let Some(error) = broken {
+            return Err(error).context("write the command's output");
+        }
+        exit_code(status)
+    }
+}
+
+/// The guest's exit status as the lab's own.
+fn exit_code(status: ExitStatus) -> Result<ExitCode> {
+    match status {
+        ExitStatus::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
+        ended => bail!("{ended}"),
+    }
+}
+
+fn write_through(mut to: impl Write, data: &[u8]) -> std::io::Result<()> {
+    to.write_all(data)?;
+    to.flush()
+}
+
+impl Transfer {
+    fn agent(&self, cache: &Cache) -> Result<Agent> {
+        Instance::open(&cache.instances(), &self.name.name)?.agent(&self.host)
+    }
+
+    fn put(self, cache: &Cache) -> Result<ExitCode> {
+        let read = || format!("read {}", self.from.display());
+        let content = fs::read(&self.from).with_context(read)?;
+        let mode = fs::metadata(&self.from)
+            .with_context(read)?
+            .permissions()
+            .mode()
+            & PERMISSION_BITS;
+        let to = self
+            .to
+            .to_str()
+            .context("the path in the host is not UTF-8")?;
+        self.agent(cache)?.put(to, mode, &content)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn get(self, cache: &Cache) -> Result<ExitCode> {
+        let from = self
+            .from
+            .to_str()
+            .context("the path in the host is not UTF-8")?;
+        let content = self.agent(cache)?.get(from)?;
+        fs::write(&self.to, content).with_context(|| format!("write {}", self.to.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Cable {
+    fn run(self, cache: &Cache) -> Result<ExitCode> {
+        let instance = Instance::open(&cache.instances(), &self.name.name)?;
+        let mut cables = instance.cables()?;
+        match self.action {
+            CableAction::Status => {
+                let status = cables.status()?;
+                let text = serde_json::to_string_pretty(&status).context("encode the status")?;
+                println!("{text}");
+            }
+            CableAction::Plug { cable } => cables.plug(&cable)?,
+            CableAction::Unplug { cable } => cables.unplug(&cable)?,
+            CableAction::Cycle {
+                cable,
+                plugged,
+                unplugged,
+                times,
+            } => {
+                let schedule = Schedule {
+                    plugged: Duration::from_millis(plugged),
+                    unplugged: Duration::from_millis(unplugged),
+                    times,
+                };
+                schedule.follow(&mut cables, &cable, |time| {
+                    println!("{cable}: pull {time} of {times}");
+                })?;
+            }
+            CableAction::Faults { cable, faults } => {
+                let faults = serde_json::from_str(&faults).context("the faults")?;
+                cables.set_faults(&cable, &faults)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
