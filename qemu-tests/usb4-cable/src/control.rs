@@ -6,7 +6,6 @@
 mod client;
 mod message;
 mod schedule;
-mod server;
 
 pub use client::Client;
 pub use client::ClientError;
@@ -16,7 +15,6 @@ pub use message::NhiStatus;
 pub use message::Request;
 pub use message::Status;
 pub use schedule::Schedule;
-pub(crate) use server::ControlServer;
 
 pub use crate::connection::Connection;
 pub use crate::link::Direction;

@@ -11,6 +11,7 @@ mod channel;
 mod connection;
 pub mod control;
 mod control_packet;
+mod control_server;
 pub mod counters;
 mod fabric;
 #[cfg(test)]

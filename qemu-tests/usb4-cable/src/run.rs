@@ -11,7 +11,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::cable::NhiIndex;
-use crate::control::ControlServer;
+use crate::control_server::ControlServer;
 use crate::fabric::Fabric;
 use crate::poller;
 use crate::topology::control_socket;

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::Answer;
+use crate::control::Answer;
 use crate::fabric::Fabric;
 
 /// Answers the requests of any number of clients.
