@@ -5,11 +5,11 @@
 use std::time::Instant;
 
 use crate::channel::Channel;
-use crate::control::CableStatus;
+use crate::ids::PortNumber;
 use crate::link::Direction;
 use crate::link::LinkState;
 use crate::link::Plug;
-use crate::router::PortNumber;
+use crate::status::CableStatus;
 
 /// Position of an NHI in the fabric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,17 +13,17 @@ use crate::fault::Damage;
 use crate::fault::Fate;
 use crate::fault::Faults;
 use crate::fault::Injector;
+use crate::frame::FrameMarks;
+use crate::frame::Integrity;
+use crate::frame::Signal;
 use crate::guest_memory::DmaError;
 use crate::guest_memory::GuestSlice;
-use crate::nhi::FrameMarks;
-use crate::nhi::Integrity;
+use crate::ids::HopId;
+use crate::ids::PortNumber;
+use crate::ids::RingNumber;
+use crate::ids::NHI_ADAPTER;
 use crate::nhi::Nhi;
 use crate::nhi::Receiver;
-use crate::nhi::RingNumber;
-use crate::nhi::Signal;
-use crate::router::HopId;
-use crate::router::PortNumber;
-use crate::router::NHI_ADAPTER;
 
 /// Most frames of one path under way in a cable with latency: 8 MiB, or 1.6 ms at 40 Gb/s.
 const MAX_IN_FLIGHT: usize = 2048;

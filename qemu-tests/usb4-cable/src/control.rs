@@ -10,13 +10,13 @@ mod schedule;
 pub use client::Client;
 pub use client::ClientError;
 pub use message::Answer;
-pub use message::CableStatus;
-pub use message::NhiStatus;
 pub use message::Request;
-pub use message::Status;
 pub use schedule::Schedule;
 
 pub use crate::connection::Connection;
 pub use crate::link::Direction;
 pub use crate::link::LinkState;
 pub use crate::link::Plug;
+pub use crate::status::CableStatus;
+pub use crate::status::NhiStatus;
+pub use crate::status::Status;

@@ -2,7 +2,8 @@
 
 //! Packets of the control channel, ring 0 (`drivers/thunderbolt/ctl.c` and `tb_msgs.h`).
 
-use crate::nhi::PdfField;
+use crate::frame::PdfField;
+use crate::ids::AdapterNumber;
 
 /// Bytes of the checksum that ends a packet.
 const CRC_SIZE: usize = size_of::<u32>();
@@ -72,10 +73,6 @@ impl From<PacketKind> for PdfField {
 /// The way to a router: an adapter number for each hop, eight bits each, the first hop lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route(pub u64);
-
-/// Number of an adapter of a router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdapterNumber(pub u8);
 
 impl Route {
     /// The host router itself.

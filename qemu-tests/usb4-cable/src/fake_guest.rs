@@ -9,22 +9,22 @@ use memmap2::MmapOptions;
 use parking_lot::Mutex;
 
 use crate::cable::NhiIndex;
-use crate::control_packet::AdapterNumber;
 use crate::control_packet::ConfigAddress;
 use crate::control_packet::ControlPacket;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
 use crate::fabric::Fabric;
+use crate::frame::PdfField;
 use crate::guest_memory::Access;
 use crate::guest_memory::GuestAddress;
+use crate::ids::AdapterNumber;
+use crate::ids::PortNumber;
+use crate::ids::NHI_ADAPTER;
 use crate::nhi::register;
 use crate::nhi::InterruptSink;
 use crate::nhi::Nhi;
-use crate::nhi::PdfField;
 use crate::nhi::Raised;
 use crate::nhi::Vector;
-use crate::router::PortNumber;
-use crate::router::NHI_ADAPTER;
 
 pub(crate) const ENABLE: u32 = 1 << 31;
 pub(crate) const RAW: u32 = 1 << 30;

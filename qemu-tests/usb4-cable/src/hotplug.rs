@@ -9,8 +9,8 @@ use std::time::Instant;
 use crate::control_packet::ControlPacket;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
+use crate::ids::PortNumber;
 use crate::link::LinkState;
-use crate::router::PortNumber;
 
 /// Pause before an event that was not acknowledged is sent again. A guest without hardware
 /// virtualisation may take its time.

@@ -17,13 +17,16 @@ mod fabric;
 #[cfg(test)]
 mod fake_guest;
 pub mod fault;
+mod frame;
 mod guest_memory;
 mod hotplug;
+mod ids;
 mod link;
 mod nhi;
 mod poller;
 mod router;
 mod run;
+mod status;
 pub mod topology;
 mod vfio;
 mod xdomain;

@@ -23,62 +23,27 @@ pub use interrupt::Raised;
 pub use interrupt::Vector;
 pub use interrupt::VECTORS;
 pub use ring::Completion;
-pub use ring::FrameMarks;
-pub use ring::Integrity;
-pub use ring::PdfField;
 pub use ring::RingFault;
 pub use ring::TxFrame;
 
 use crate::connection::Connection;
 use crate::control_packet::ControlPacket;
 use crate::counters::NhiCounters;
+use crate::frame::FrameMarks;
+use crate::frame::Integrity;
+use crate::frame::PdfField;
+use crate::frame::Signal;
 use crate::guest_memory::DmaError;
 use crate::guest_memory::GuestMemory;
 use crate::guest_memory::GuestSlice;
-use crate::router::HopId;
-use crate::router::PortNumber;
+use crate::ids::PortNumber;
+use crate::ids::RingNumber;
+use crate::ids::RINGS;
 use crate::router::Router;
 use crate::topology::NhiRef;
 
-/// Number of transmit and of receive rings. With 32 every bit field fills whole registers.
-pub const RINGS: usize = 32;
-
 /// Most control packets kept for a host that does not take them.
 const MAX_OUTBOX: usize = 256;
-
-/// Number of a ring, less than [`RINGS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RingNumber(u8);
-
-impl RingNumber {
-    /// The control channel's ring.
-    pub const CONTROL: Self = Self(0);
-
-    /// The ring that a path leads to or comes from.
-    pub fn of_hop(hop: HopId) -> Option<Self> {
-        let number = u8::try_from(hop.0).ok()?;
-        (usize::from(number) < RINGS).then_some(Self(number))
-    }
-
-    /// The path that leads to the ring or comes from it.
-    pub fn hop(self) -> HopId {
-        HopId(u16::from(self.0))
-    }
-
-    /// Position in an array of all rings.
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
-/// Whether a completed receive descriptor is signalled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// As the descriptor asks.
-    AsAsked,
-    /// Not before the next frame on the ring is.
-    Late,
-}
 
 /// A receive ring, as a sender finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,15 +219,13 @@ impl Nhi {
         match offset {
             register::TX_OPTIONS_BASE..TX_OPTIONS_END => {
                 let within = offset - register::TX_OPTIONS_BASE;
-                if within % register::OPTIONS_STRIDE == 0 {
-                    let ring = RingNumber((within / register::OPTIONS_STRIDE) as u8);
+                if let Some(ring) = ring_of_options(within) {
                     self.set_ring_options(Source::Tx(ring), value);
                 }
             }
             register::RX_OPTIONS_BASE..RX_OPTIONS_END => {
                 let within = offset - register::RX_OPTIONS_BASE;
-                if within % register::OPTIONS_STRIDE == 0 {
-                    let ring = RingNumber((within / register::OPTIONS_STRIDE) as u8);
+                if let Some(ring) = ring_of_options(within) {
                     self.set_ring_options(Source::Rx(ring), value);
                 }
             }
@@ -326,9 +289,7 @@ impl Nhi {
             .fold(0u32, |bits, (index, ring)| {
                 bits | u32::from(ring.is_enabled()) << index
             });
-        (RingNumber::CONTROL.0 + 1..RINGS as u8)
-            .filter(move |number| enabled >> number & 1 != 0)
-            .map(RingNumber)
+        RingNumber::data().filter(move |ring| enabled >> ring.index() & 1 != 0)
     }
 
     /// Whether the driver asks for end-to-end flow control on a transmit ring.
@@ -524,6 +485,13 @@ impl Nhi {
         }
         self.counters.bad_dma += 1;
     }
+}
+
+/// The ring whose options begin `offset` bytes behind those of the first one.
+fn ring_of_options(offset: usize) -> Option<RingNumber> {
+    (offset % register::OPTIONS_STRIDE == 0)
+        .then(|| RingNumber::at(offset / register::OPTIONS_STRIDE))
+        .flatten()
 }
 
 fn within_registers(offset: u64) -> Option<usize> {

@@ -12,57 +12,24 @@ use path::PathTable;
 use space::RouterSpace;
 
 pub use adapter::LaneWidth;
-pub use path::HopId;
 pub use path::PathEntry;
 
 use crate::control_packet::error_body;
-use crate::control_packet::AdapterNumber;
 use crate::control_packet::ConfigAddress;
 use crate::control_packet::ControlPacket;
 use crate::control_packet::ErrorCode;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
 use crate::control_packet::Space;
+use crate::ids::AdapterNumber;
+use crate::ids::HopId;
+use crate::ids::PortNumber;
+use crate::ids::NHI_ADAPTER;
 use crate::link::LinkState;
 use crate::topology::LinkSpeed;
-use crate::topology::PORTS_PER_NHI;
 
 /// Most dwords of a read or write (`TB_MAX_CONFIG_RW_LENGTH`).
 const MAX_CONFIG_DWORDS: usize = 60;
-
-/// A port of an NHI's router: less than [`PORTS_PER_NHI`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortNumber(pub u8);
-
-impl PortNumber {
-    /// All ports.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..PORTS_PER_NHI).map(Self)
-    }
-
-    /// Position in an array of all ports.
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-
-    /// Its first lane adapter, by which the connection manager names the port.
-    pub fn lane_0(self) -> AdapterNumber {
-        AdapterNumber(1 + 2 * self.0)
-    }
-
-    /// Its second lane adapter.
-    pub fn lane_1(self) -> AdapterNumber {
-        AdapterNumber(2 + 2 * self.0)
-    }
-
-    /// The port of a lane adapter.
-    pub fn of_adapter(adapter: AdapterNumber) -> Option<Self> {
-        Self::all().find(|port| [port.lane_0(), port.lane_1()].contains(&adapter))
-    }
-}
-
-/// The adapter that the NHI's rings are behind: the last one.
-pub const NHI_ADAPTER: AdapterNumber = AdapterNumber(1 + 2 * PORTS_PER_NHI);
 
 /// A host router.
 pub struct Router {

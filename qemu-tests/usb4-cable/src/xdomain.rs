@@ -86,7 +86,7 @@ impl RefusalGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_packet::AdapterNumber;
+    use crate::ids::AdapterNumber;
 
     const ROUTE: Route = Route(3);
 

@@ -9,12 +9,12 @@ mod link;
 
 use super::*;
 use crate::control_packet::error_body;
-use crate::control_packet::AdapterNumber;
 use crate::control_packet::ErrorCode;
 use crate::counters::DirectionCounters;
 use crate::fake_guest::FakeGuest;
 use crate::fake_guest::Received;
 use crate::fake_guest::Side;
+use crate::ids::AdapterNumber;
 
 const PORT_0: PortNumber = PortNumber(0);
 const PORT_1: PortNumber = PortNumber(1);

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Faults;
 use super::Flow;
-use crate::nhi::Signal;
+use crate::frame::Signal;
 
 /// A rate cap lets this much of its rate pass at once. Well above the time a busy machine takes
 /// to run the forwarding thread again, so that the average is the cap.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::register;
 use super::register::RegisterFile;
-use super::RingNumber;
-use super::RINGS;
+use crate::ids::RingNumber;
+use crate::ids::RINGS;
 
 /// Number of MSI-X vectors.
 pub const VECTORS: usize = 16;

@@ -2,6 +2,9 @@
 
 //! Descriptor rings (`struct ring_desc` and `tb_ring_start()` in `drivers/thunderbolt/nhi.c`).
 
+use crate::frame::FrameMarks;
+use crate::frame::Integrity;
+use crate::frame::PdfField;
 use crate::guest_memory::DmaError;
 use crate::guest_memory::GuestAddress;
 use crate::guest_memory::GuestMemory;
@@ -29,28 +32,6 @@ const FLAG_COMPLETED: u32 = 0x2 << FLAGS_SHIFT;
 /// On receive; on transmit the same bit means "posted", which is why completion clears it.
 const FLAG_OVERRUN: u32 = 0x4 << FLAGS_SHIFT;
 const FLAG_INTERRUPT: u32 = 0x8 << FLAGS_SHIFT;
-
-/// Protocol defined field: the four bits that mark the start or the end of a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PdfField(pub u8);
-
-/// Marks at both ends of a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrameMarks {
-    /// Start of frame.
-    pub sof: PdfField,
-    /// End of frame.
-    pub eof: PdfField,
-}
-
-/// How a frame arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Integrity {
-    /// As it was sent.
-    Intact,
-    /// With a wrong CRC.
-    CrcError,
-}
 
 /// Whether a completed descriptor asks for an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

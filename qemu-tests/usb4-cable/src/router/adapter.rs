@@ -4,9 +4,9 @@
 //! `PORT_CS_*` in `drivers/thunderbolt/tb_regs.h`).
 
 use super::path::MAX_HOP;
-use super::PortNumber;
-use super::NHI_ADAPTER;
-use crate::control_packet::AdapterNumber;
+use crate::ids::AdapterNumber;
+use crate::ids::PortNumber;
+use crate::ids::NHI_ADAPTER;
 use crate::link::LinkState;
 use crate::topology::LinkSpeed;
 

@@ -3,8 +3,9 @@
 //! Path config space: where a packet that enters an adapter leaves the router
 //! (`struct tb_regs_hop` in `drivers/thunderbolt/tb_regs.h`).
 
-use crate::control_packet::AdapterNumber;
-use crate::nhi::RINGS;
+use crate::ids::AdapterNumber;
+use crate::ids::HopId;
+use crate::ids::RINGS;
 
 /// Dwords of an entry.
 const ENTRY_DWORDS: usize = 2;
@@ -17,10 +18,6 @@ const ENABLE: u32 = 1 << 31;
 const PENDING: u32 = 1 << 28;
 /// Credits of the control path, entry 0 of a lane adapter.
 const CONTROL_CREDITS: u32 = 2 << 17;
-
-/// Number of a path on one link, or of a ring on the NHI adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HopId(pub u16);
 
 /// Largest HopID an adapter takes.
 pub(super) const MAX_HOP: u32 = RINGS as u32 - 1;

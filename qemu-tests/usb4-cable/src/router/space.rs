@@ -2,7 +2,7 @@
 
 //! Router config space (`ROUTER_CS_*` in `drivers/thunderbolt/tb_regs.h`).
 
-use crate::router::NHI_ADAPTER;
+use crate::ids::NHI_ADAPTER;
 
 /// Vendor and product. Not one of the vendors whose NVM the driver looks for.
 const ROUTER_CS_0: usize = 0;

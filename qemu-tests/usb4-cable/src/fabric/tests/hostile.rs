@@ -6,7 +6,7 @@ use super::*;
 use crate::fake_guest::address;
 use crate::fake_guest::E2E;
 use crate::fake_guest::ROUTER_SPACE;
-use crate::nhi::PdfField;
+use crate::frame::PdfField;
 
 #[test]
 fn malformed_control_packets_are_counted() {
