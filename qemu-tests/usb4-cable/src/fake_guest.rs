@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use memmap2::MmapOptions;
 use parking_lot::Mutex;
+use vm_memory::MmapRegion;
 
 use crate::cable::NhiIndex;
 use crate::control_packet::ConfigAddress;
@@ -97,12 +97,12 @@ impl FakeGuest {
             posted: [[0; 32]; 2],
             seen: [[0; 32]; 2],
         };
-        let memory = MmapOptions::new().len(MEMORY_SIZE).map_anon().unwrap();
+        let memory = MmapRegion::new(MEMORY_SIZE).unwrap();
         let sink = Box::new(guest.interrupts.clone());
         fabric.with_nhi(nhi, |nhi| {
             nhi.attach(sink);
             nhi.memory_mut()
-                .map(GuestAddress(MEMORY), memory.into(), Access::ReadWrite)
+                .map(GuestAddress(MEMORY), memory, Access::ReadWrite)
                 .unwrap();
         });
         guest.start_control(fabric);

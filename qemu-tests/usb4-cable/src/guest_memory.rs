@@ -5,17 +5,14 @@
 //! Front ends map the pieces they are told of; everything else finds memory by guest address and
 //! gets an error, never a panic, for addresses the guest made up.
 
-use std::marker::PhantomData;
-use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use memmap2::MmapRaw;
-
-/// An address of the guest's DMA address space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GuestAddress(pub u64);
+pub use vm_memory::GuestAddress;
+use vm_memory::MmapRegion;
+use vm_memory::VolatileMemory;
+use vm_memory::VolatileSlice;
 
 /// Whether the device may write to a piece of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +21,16 @@ pub enum Access {
     ReadOnly,
     /// Reads and writes.
     ReadWrite,
+}
+
+impl Access {
+    /// As `mmap` calls it.
+    pub fn protection(self) -> i32 {
+        match self {
+            Self::ReadOnly => libc::PROT_READ,
+            Self::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        }
+    }
 }
 
 /// Why an access failed: the guest gave an address it should not have.
@@ -47,14 +54,14 @@ pub enum DmaError {
 
 struct Region {
     start: u64,
-    memory: MmapRaw,
+    memory: MmapRegion,
     access: Access,
 }
 
 impl Region {
     /// One past the last address.
     fn end(&self) -> u64 {
-        self.start + self.memory.len() as u64
+        self.start + self.memory.size() as u64
     }
 }
 
@@ -73,10 +80,10 @@ impl GuestMemory {
     pub fn map(
         &mut self,
         start: GuestAddress,
-        memory: MmapRaw,
+        memory: MmapRegion,
         access: Access,
     ) -> Result<(), DmaError> {
-        let len = memory.len();
+        let len = memory.size();
         let end = start.0.checked_add(len as u64).ok_or(DmaError::NoMemory {
             address: start.0,
             len,
@@ -116,14 +123,10 @@ impl GuestMemory {
             .find(|region| region.start <= address.0 && end <= region.end())
             .ok_or(missing)?;
         let offset = (address.0 - region.start) as usize;
-        // SAFETY: the addresses lie within the region, so offset is within its mapping.
-        let start = unsafe { region.memory.as_mut_ptr().add(offset) };
+        let bytes = region.memory.get_slice(offset, len).map_err(|_| missing)?;
         Ok(GuestSlice {
-            // A mapping is never at address zero.
-            start: NonNull::new(start).ok_or(missing)?,
-            len,
+            bytes,
             access: region.access,
-            memory: PhantomData,
         })
     }
 }
@@ -131,42 +134,32 @@ impl GuestMemory {
 /// A contiguous piece of guest memory.
 ///
 /// The guest may change the bytes at any time: whatever is read is a snapshot, and nothing here
-/// hands out references to it.
-///
-/// # Invariants
-///
-/// `start` points to `len` bytes of a mapping that lives for `'a`, writable if `access` says so.
+/// hands out references to it but to atomics.
 #[derive(Clone, Copy)]
 pub struct GuestSlice<'a> {
-    start: NonNull<u8>,
-    len: usize,
+    bytes: VolatileSlice<'a>,
     access: Access,
-    memory: PhantomData<&'a GuestMemory>,
 }
 
-impl<'a> GuestSlice<'a> {
+impl GuestSlice<'_> {
     /// Number of bytes.
     pub fn len(&self) -> usize {
-        self.len
+        self.bytes.len()
     }
 
     /// The first `len` bytes, or all if there are fewer.
     #[must_use]
-    pub fn first(self, len: usize) -> GuestSlice<'a> {
-        GuestSlice {
-            // INVARIANT: not longer than self.
-            len: len.min(self.len),
+    pub fn first(self, len: usize) -> Self {
+        Self {
+            bytes: self.bytes.subslice(0, len).unwrap_or(self.bytes),
             ..self
         }
     }
 
-    /// A snapshot of all bytes.
+    /// A snapshot of all bytes. The guest may write meanwhile: any mixture of old and new is acceptable.
     pub fn to_vec(self) -> Vec<u8> {
-        let mut bytes = vec![0; self.len];
-        // SAFETY: by the type's invariants the source holds `len` bytes; the destination is as
-        // long and freshly allocated, so they do not overlap. The guest may write meanwhile: the
-        // bytes are plain data, any mixture of old and new is acceptable.
-        unsafe { std::ptr::copy_nonoverlapping(self.start.as_ptr(), bytes.as_mut_ptr(), self.len) };
+        let mut bytes = vec![0; self.len()];
+        self.bytes.copy_to(&mut bytes);
         bytes
     }
 
@@ -177,25 +170,19 @@ impl<'a> GuestSlice<'a> {
     /// [`DmaError::Misplaced`] if they do not fit, [`DmaError::ReadOnly`].
     pub fn write(&self, bytes: &[u8]) -> Result<(), DmaError> {
         self.check_write(bytes.len())?;
-        // SAFETY: check_write has seen that the destination is writable and long enough; guest
-        // memory never overlaps memory of our own. See to_vec for races.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr(), bytes.len());
-        }
+        self.bytes.copy_from(bytes);
         Ok(())
     }
 
-    /// Copies the bytes of `source` to the beginning: the one copy of a frame between guests.
+    /// Copies the bytes of `source` to the beginning: the one copy of a frame between guests. Both may be the same
+    /// guest's memory, so they may overlap.
     ///
     /// # Errors
     ///
     /// [`DmaError::Misplaced`] if they do not fit, [`DmaError::ReadOnly`].
     pub fn copy_from(&self, source: GuestSlice<'_>) -> Result<(), DmaError> {
-        self.check_write(source.len)?;
-        // SAFETY: check_write has seen that the destination is writable and long enough, the
-        // source holds its `len` bytes. Both may be the same guest's memory, so they may overlap:
-        // `copy` allows that. See to_vec for races.
-        unsafe { std::ptr::copy(source.start.as_ptr(), self.start.as_ptr(), source.len) };
+        self.check_write(source.len())?;
+        source.bytes.copy_to_volatile_slice(self.bytes);
         Ok(())
     }
 
@@ -206,71 +193,55 @@ impl<'a> GuestSlice<'a> {
     /// [`DmaError::Misplaced`] beyond the end, [`DmaError::ReadOnly`].
     pub fn flip(&self, offset: usize, mask: u8) -> Result<(), DmaError> {
         self.check_write(offset.saturating_add(1))?;
-        // SAFETY: check_write has seen that the byte is within the slice and writable.
-        unsafe {
-            let byte = self.start.as_ptr().add(offset);
-            byte.write_volatile(byte.read_volatile() ^ mask);
-        }
+        let byte = self.bytes.get_ref::<u8>(offset);
+        let byte = byte.map_err(|_| DmaError::Misplaced)?;
+        byte.store(byte.load() ^ mask);
         Ok(())
     }
 
     /// Reads the little-endian u64 at `offset`.
     pub fn load_u64(&self, offset: usize) -> Result<u64, DmaError> {
-        let field = self.field::<AtomicU64>(offset)?;
-        // SAFETY: `field` has checked bounds and alignment; atomics tolerate the guest's writes.
-        let value = unsafe { AtomicU64::from_ptr(field.cast()) }.load(Ordering::Acquire);
-        Ok(u64::from_le(value))
+        let field = self.bytes.get_atomic_ref::<AtomicU64>(offset);
+        let field = field.map_err(|_| DmaError::Misplaced)?;
+        Ok(u64::from_le(field.load(Ordering::Acquire)))
     }
 
     /// Reads the little-endian u32 at `offset`.
     pub fn load_u32(&self, offset: usize) -> Result<u32, DmaError> {
-        let field = self.field::<AtomicU32>(offset)?;
-        // SAFETY: `field` has checked bounds and alignment; atomics tolerate the guest's writes.
-        let value = unsafe { AtomicU32::from_ptr(field.cast()) }.load(Ordering::Acquire);
-        Ok(u32::from_le(value))
+        let field = self.dword(offset)?;
+        Ok(u32::from_le(field.load(Ordering::Acquire)))
     }
 
     /// Writes the little-endian u32 at `offset`; the guest sees it after all writes before.
     pub fn store_u32(&self, offset: usize, value: u32) -> Result<(), DmaError> {
         self.check_write(offset)?;
-        let field = self.field::<AtomicU32>(offset)?;
-        // SAFETY: `field` has checked bounds and alignment, check_write that it is writable.
-        unsafe { AtomicU32::from_ptr(field.cast()) }.store(value.to_le(), Ordering::Release);
+        let field = self.dword(offset)?;
+        field.store(value.to_le(), Ordering::Release);
         Ok(())
+    }
+
+    fn dword(&self, offset: usize) -> Result<&AtomicU32, DmaError> {
+        let field = self.bytes.get_atomic_ref(offset);
+        field.map_err(|_| DmaError::Misplaced)
     }
 
     fn check_write(&self, len: usize) -> Result<(), DmaError> {
         if self.access == Access::ReadOnly {
             return Err(DmaError::ReadOnly);
         }
-        if len > self.len {
+        if len > self.len() {
             return Err(DmaError::Misplaced);
         }
         Ok(())
-    }
-
-    fn field<T>(&self, offset: usize) -> Result<*mut u8, DmaError> {
-        let end = offset.checked_add(size_of::<T>());
-        if end.is_none_or(|end| end > self.len) {
-            return Err(DmaError::Misplaced);
-        }
-        // SAFETY: offset has just been seen to be within the slice.
-        let field = unsafe { self.start.as_ptr().add(offset) };
-        if !field.cast::<T>().is_aligned() {
-            return Err(DmaError::Misplaced);
-        }
-        Ok(field)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use memmap2::MmapOptions;
-
     use super::*;
 
-    fn anonymous(len: usize) -> MmapRaw {
-        MmapOptions::new().len(len).map_anon().unwrap().into()
+    fn anonymous(len: usize) -> MmapRegion {
+        MmapRegion::new(len).unwrap()
     }
 
     fn memory() -> GuestMemory {

@@ -7,10 +7,12 @@ use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
-use memmap2::MmapOptions;
-use memmap2::MmapRaw;
 use rustix::fs::MemfdFlags;
+use vm_memory::FileOffset;
+use vm_memory::MmapRegion;
+use vm_memory::VolatileMemory;
 
 /// Bytes of the register file, the size of BAR 0.
 pub const REGISTER_FILE_SIZE: usize = 0x4_0000;
@@ -76,8 +78,8 @@ pub const RESET_HOST_ROUTER: u32 = 1 << 0;
 
 /// The registers, in memory that a front end can share with the guest.
 pub struct RegisterFile {
-    file: File,
-    memory: MmapRaw,
+    file: Arc<File>,
+    memory: MmapRegion,
 }
 
 impl RegisterFile {
@@ -88,8 +90,13 @@ impl RegisterFile {
             MemfdFlags::CLOEXEC,
         )?);
         file.set_len(REGISTER_FILE_SIZE as u64)?;
-        let memory = MmapOptions::new().len(REGISTER_FILE_SIZE).map_raw(&file)?;
-        Ok(Self { file, memory })
+        let file = Arc::new(file);
+        let whole = FileOffset::from_arc(Arc::clone(&file), 0);
+        let memory = MmapRegion::from_file(whole, REGISTER_FILE_SIZE);
+        Ok(Self {
+            file,
+            memory: memory.map_err(std::io::Error::other)?,
+        })
     }
 
     /// The memory file, to be mapped into the guest page by page ([`PLAIN_PAGES`]).
@@ -129,10 +136,10 @@ impl RegisterFile {
 
     fn register(&self, offset: usize) -> &AtomicU32 {
         let offset = offset & !(size_of::<u32>() - 1);
-        assert!(offset < REGISTER_FILE_SIZE, "register {offset:#x}");
-        // SAFETY: the offset is aligned and within the mapping, which is page-aligned and lives as
-        // long as self; all our accesses are atomic, and the guest's tear no atomics.
-        unsafe { AtomicU32::from_ptr(self.memory.as_mut_ptr().add(offset).cast()) }
+        match self.memory.get_atomic_ref(offset) {
+            Ok(register) => register,
+            Err(error) => panic!("register {offset:#x}: {error}"),
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use memmap2::MmapOptions;
 use parking_lot::Mutex;
 use vfio_user::DmaMapFlags;
 use vfio_user::DmaUnmapFlags;
 use vfio_user::ServerBackend;
+use vm_memory::FileOffset;
+use vm_memory::MmapRegion;
 
 use super::eventfd::EventFds;
 use super::pci_config::PciConfig;
@@ -92,13 +93,14 @@ impl ServerBackend for Backend {
         let (Some(file), Ok(len)) = (fd, usize::try_from(size)) else {
             return Ok(());
         };
-        let mut options = MmapOptions::new();
-        options.offset(offset).len(len);
-        let (memory, access) = if flags.contains(DmaMapFlags::WRITE) {
-            (options.map_raw(&file)?, Access::ReadWrite)
+        let access = if flags.contains(DmaMapFlags::WRITE) {
+            Access::ReadWrite
         } else {
-            (options.map_raw_read_only(&file)?, Access::ReadOnly)
+            Access::ReadOnly
         };
+        let file = Some(FileOffset::new(file, offset));
+        let memory = MmapRegion::build(file, len, access.protection(), libc::MAP_SHARED)
+            .map_err(io::Error::other)?;
         self.with_nhi(|nhi| nhi.memory_mut().map(GuestAddress(address), memory, access))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
