@@ -4,24 +4,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
 
 use crate::building::kernel_tree::Kernel;
 use crate::building::progress::Step;
-use crate::building::within::Lifetime;
-use crate::building::workbench::Counting;
-use crate::building::workbench::Shape;
 use crate::building::workbench::Workbench;
-use crate::building::workbench::MEMORY_MIB;
 use crate::hosts::accelerator::CpuModel;
-use crate::hosts::extent;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::kernel_log::Watch;
-use crate::hosts::stage::Stage;
-use crate::run;
+use crate::hosts::session::Session;
+use crate::hosts::shape::Counting;
+use crate::hosts::shape::Shape;
 
 mod bars;
 mod capped;
@@ -63,7 +57,7 @@ pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
 }
 
 fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figures) -> Result<()> {
-    let speed = Session {
+    let speed = Measurement {
         name: "speed",
         rails: RAILS,
         processor: CpuModel::Fast,
@@ -74,7 +68,7 @@ fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figu
         capped::measure(testbed, plan, figures)
     })?;
     // Counting takes a lab of its own: where instructions are to be those of a real host, TCG is slow.
-    let cost = Session {
+    let cost = Measurement {
         name: "cost",
         rails: 1,
         processor: CpuModel::Real,
@@ -85,15 +79,15 @@ fn measure(workbench: &Workbench, plan: &Plan, output: &Path, figures: &mut Figu
     })
 }
 
-/// A lab and what is measured in it.
-struct Session {
+/// What is measured in a lab of its own.
+struct Measurement {
     name: &'static str,
     rails: u8,
     processor: CpuModel,
     counting: Counting,
 }
 
-impl Session {
+impl Measurement {
     /// Boots a lab, brings everything up in it, and measures.
     fn run(
         &self,
@@ -101,42 +95,30 @@ impl Session {
         output: &Path,
         measure: impl FnOnce(&Testbed<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut files: Vec<PathBuf> = workbench.modules(Kernel::Stock)?.files()?;
+        let mut files = workbench.modules(Kernel::Stock)?.files()?;
         files.extend(workbench.clients()?.files());
         files.push(workbench.tools()?.meter.clone());
-        let instance = workbench.up(&Shape {
-            name: &format!("bench-{}-{}", self.name, std::process::id()),
-            fabric: Fabric {
-                rails: self.rails,
-                ..Fabric::PAIR
+        let lab = format!("bench-{}-{}", self.name, std::process::id());
+        let session = Session {
+            name: self.name,
+            shape: Shape {
+                fabric: Fabric {
+                    rails: self.rails,
+                    ..Fabric::PAIR
+                },
+                processor: self.processor,
+                cpus: CPUS,
+                counting: self.counting,
+                ..Shape::pair(&lab)
             },
-            kernel: Kernel::Stock,
-            processor: self.processor,
-            memory_mib: MEMORY_MIB,
-            cpus: CPUS,
-            counting: self.counting,
-            lifetime: Lifetime::WithTheLab,
-        })?;
-        let mut watch = Watch::new(&instance, Kernel::Stock);
-        let measured = (|| {
-            let log = output.join(format!("{}.log", self.name));
-            let stage = Stage::new(&instance, extent::Extent::Short, &log)?;
-            for file in &files {
-                let name = file.file_name().unwrap_or_default();
-                stage.provide(file, &name.to_string_lossy())?;
-            }
+            files,
+            logs: output,
+        };
+        session.run(workbench, |stage| {
             let step = Step::begin("bring up thunderbolt_net, rxe, the streams and usb4_roce");
-            let testbed = Testbed::set_up(&stage)?;
+            let testbed = Testbed::set_up(stage)?;
             step.done();
             measure(&testbed)
-        })();
-        let looked = watch.look(&instance, self.name, &[]);
-        let ended = instance.power_off().and_then(|()| watch.look_at_end());
-        instance.kill();
-        instance.keep_logs(output, self.name)?;
-        instance.remove()?;
-        run::both(measured, looked)
-            .and(ended)
-            .with_context(|| format!("logs of hosts and cables are in {}", output.display()))
+        })
     }
 }

@@ -12,6 +12,8 @@ pub mod instance;
 pub mod instructions;
 pub mod kernel_log;
 pub mod qmp;
+pub mod session;
+pub mod shape;
 pub mod sleep;
 pub mod stage;
 pub mod streams;

@@ -2,33 +2,24 @@
 
 //! A test run: boots a lab for each suite, runs its tests, looks through the kernel logs, and counts.
 
-use std::fs;
-use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
 
 use anyhow::anyhow;
 use anyhow::bail;
-use anyhow::Context;
 use anyhow::Result;
-use rustix::fs::flock;
-use rustix::fs::FlockOperation;
 
-use crate::building::cache::Cache;
-use crate::building::within::Lifetime;
-use crate::building::workbench::Counting;
-use crate::building::workbench::Shape;
+use crate::building::run_directory::RunDirectory;
 use crate::building::workbench::Workbench;
-use crate::building::workbench::MEMORY_MIB;
 use crate::hosts::extent::Extent;
 use crate::hosts::instance::Instance;
+use crate::hosts::kernel_log::both;
 use crate::hosts::kernel_log::Watch;
+use crate::hosts::shape::Shape;
 use crate::hosts::stage::Skip;
 use crate::hosts::stage::Stage;
 use crate::suite::packaging::INSTALLED;
@@ -46,9 +37,6 @@ use record::Record;
 use record::Tally;
 use record::Verdict;
 
-/// Runs of which the logs are kept.
-const KEPT_RUNS: usize = 10;
-
 /// What comes before the tests of a suite, as if it were one.
 const BOOT: &str = "boot";
 
@@ -63,9 +51,7 @@ pub struct Run<'a> {
     workbench: &'a Workbench,
     extent: Extent,
     contract: Contract,
-    directory: PathBuf,
-    /// Locked, so that other runs leave the directory alone.
-    _claim: File,
+    directory: RunDirectory,
     record: Record,
     labs: u32,
 }
@@ -104,13 +90,11 @@ impl From<Result<Outcome>> for Ended {
 impl<'a> Run<'a> {
     /// A run which keeps its logs in a directory of its own.
     pub fn new(workbench: &'a Workbench, extent: Extent) -> Result<Self> {
-        let (directory, claim) = new_directory(workbench.cache())?;
         Ok(Self {
             workbench,
             extent,
             contract: Contract::of_checkout()?,
-            directory,
-            _claim: claim,
+            directory: RunDirectory::new(workbench.cache())?,
             record: Record::default(),
             labs: 0,
         })
@@ -118,7 +102,7 @@ impl<'a> Run<'a> {
 
     /// Where the logs are.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// Runs the tests of `suites` whose `suite/name` contains one of `filters`, or all if there is none.
@@ -202,20 +186,17 @@ impl<'a> Run<'a> {
         let name = format!("test-{}", std::process::id());
         let provided = self.provided(suite)?;
         let shape = Shape {
-            name: &name,
             fabric: suite.fabric,
             kernel: suite.kernel,
             processor: suite.processor,
-            memory_mib: MEMORY_MIB,
             cpus: suite.cpus,
-            counting: Counting::Off,
-            lifetime: Lifetime::WithTheLab,
+            ..Shape::pair(&name)
         };
-        let instance = self.workbench.up(&shape).inspect_err(|_| {
+        let instance = Instance::up(self.workbench, &shape).inspect_err(|_| {
             let instances = self.workbench.cache().instances();
             let prefix = self.prefix(suite);
             // Without logs there was nothing that could have come up.
-            let _ = Instance::keep_logs_of(&instances, &name, &self.directory, &prefix);
+            let _ = Instance::keep_logs_of(&instances, &name, self.directory(), &prefix);
         })?;
         let mut running = UnderTest {
             watch: Watch::new(&instance, suite.kernel),
@@ -331,7 +312,7 @@ impl<'a> Run<'a> {
     fn discard(&self, suite: &Suite, running: UnderTest) {
         running.instance.kill();
         let prefix = self.prefix(suite);
-        let kept = running.instance.keep_logs(&self.directory, &prefix);
+        let kept = running.instance.keep_logs(self.directory(), &prefix);
         let removed = kept.and_then(|()| running.instance.remove());
         if let Err(error) = removed {
             eprintln!("lab: {error:#}");
@@ -344,7 +325,7 @@ impl<'a> Run<'a> {
     }
 
     fn log_of(&self, suite: &Suite, test: &str) -> PathBuf {
-        self.directory.join(format!("{}-{test}.log", suite.name))
+        self.directory().join(format!("{}-{test}.log", suite.name))
     }
 
     /// Says that a test begins, and when it does.
@@ -377,7 +358,7 @@ impl<'a> Run<'a> {
                 );
                 println!(
                     "      logs of hosts and cables: {}/{}-*.log",
-                    self.directory.display(),
+                    self.directory().display(),
                     self.prefix(suite)
                 );
                 (Verdict::Fail, Some(reason))
@@ -391,7 +372,7 @@ impl<'a> Run<'a> {
             self.record
                 .add(suite.name, &part, Verdict::Skip, none, Some(reason));
         }
-        if let Err(error) = self.record.write(&self.directory.join(RESULTS)) {
+        if let Err(error) = self.record.write(&self.directory().join(RESULTS)) {
             eprintln!("lab: {error:#}");
         }
     }
@@ -405,15 +386,6 @@ fn shared_name(subject: Subject, source: &Path) -> String {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         }
-    }
-}
-
-/// The first result; a kernel in trouble, which the second tells of, explains a failed test better than the test does.
-pub fn both<T>(first: Result<T>, kernels: Result<()>) -> Result<T> {
-    match (first, kernels) {
-        (first, Ok(())) => first,
-        (Ok(_), Err(trouble)) => Err(trouble),
-        (Err(error), Err(trouble)) => Err(trouble.context(format!("{error:#}"))),
     }
 }
 
@@ -442,62 +414,4 @@ fn within_limit(test: &Test, stage: &Stage<'_>, instance: &Instance) -> Result<O
             Ok(_) => bail!("not done after {limit} s"),
         }
     })
-}
-
-/// A directory for the logs and results of a run, which is not removed as long as the file is open.
-/// Those of old runs are removed.
-pub fn new_directory(cache: &Cache) -> Result<(PathBuf, File)> {
-    let runs = cache.runs();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = now.map_or(0, |now| now.as_secs());
-    let directory = runs.join(format!("{seconds}-{}", std::process::id()));
-    fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
-    let claim = claim(&directory)?.with_context(|| format!("{} is in use", directory.display()))?;
-    remove_old(&runs)?;
-    Ok((directory, claim))
-}
-
-/// Locks the directory of a run; `None` if it belongs to one that still runs.
-fn claim(directory: &Path) -> Result<Option<File>> {
-    let file = File::open(directory).with_context(|| format!("open {}", directory.display()))?;
-    let is_free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-    Ok(is_free.then_some(file))
-}
-
-/// Removes the logs of all but the newest runs, and of those that still run.
-fn remove_old(runs: &Path) -> Result<()> {
-    let entries = fs::read_dir(runs).with_context(|| format!("list {}", runs.display()))?;
-    let mut found: Vec<PathBuf> = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<_>>()
-        .with_context(|| format!("list {}", runs.display()))?;
-    // Their names begin with the time.
-    found.sort();
-    found.truncate(found.len().saturating_sub(KEPT_RUNS));
-    for path in found {
-        // Another run may be removing it just now.
-        if let Ok(Some(_claim)) = claim(&path) {
-            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_old_runs_go() {
-        let directory = tempfile::tempdir().unwrap();
-        for second in 100..100 + KEPT_RUNS + 2 {
-            fs::create_dir(directory.path().join(format!("{second}-1"))).unwrap();
-        }
-        let running = claim(&directory.path().join("100-1")).unwrap();
-        assert!(running.is_some());
-        remove_old(directory.path()).unwrap();
-        assert!(directory.path().join("100-1").exists());
-        assert!(!directory.path().join("101-1").exists());
-        assert!(directory.path().join("102-1").exists());
-    }
 }

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use crate::building::cache::Cache;
 use crate::building::clients::Clients;
+use crate::building::counter;
 use crate::building::kernel_tree::Kernel;
 use crate::building::kernel_tree::KernelTree;
 use crate::building::lint;
@@ -19,19 +20,6 @@ use crate::building::progress::Step;
 use crate::building::root::Root;
 use crate::building::tool::checkout;
 use crate::building::tool::Tools;
-use crate::building::within::Lifetime;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::accelerator::Threads;
-use crate::hosts::fabric::Fabric;
-use crate::hosts::instance::Instance;
-use crate::hosts::instance::Recipe;
-use crate::hosts::instructions;
-
-/// Memory of a host in MiB, where nothing else is asked for.
-pub const MEMORY_MIB: u32 = 1024;
-
-/// CPUs of a host, where nothing else is asked for: with one, nothing ever happens at the same time on a host.
-pub const CPUS: u32 = 2;
 
 /// The built things.
 pub struct Workbench {
@@ -46,35 +34,6 @@ pub struct Workbench {
     debug: OnceCell<KernelTree>,
     stock_modules: OnceCell<Modules>,
     debug_modules: OnceCell<Modules>,
-}
-
-/// What a lab is like.
-pub struct Shape<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Hosts and cables.
-    pub fabric: Fabric,
-    /// The hosts' kernel.
-    pub kernel: Kernel,
-    /// The hosts' processor, under TCG.
-    pub processor: CpuModel,
-    /// Memory of each host in MiB.
-    pub memory_mib: u32,
-    /// CPUs of each host.
-    pub cpus: u32,
-    /// Whether the hosts' instructions are counted.
-    pub counting: Counting,
-    /// What becomes of it when the lab command ends.
-    pub lifetime: Lifetime,
-}
-
-/// Whether instructions are counted. Under KVM they are not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counting {
-    /// They are, where that is possible.
-    On,
-    /// They are not.
-    Off,
 }
 
 /// The value in `cell`, made by `make` the first time.
@@ -147,7 +106,7 @@ impl Workbench {
         let root = self.root()?;
         let path = once(&self.counter, || {
             let step = Step::begin("build the instruction counter");
-            let plugin = instructions::build_counter(&self.cache, root, &checkout()?)?;
+            let plugin = counter::build(&self.cache, root, &checkout()?)?;
             step.done();
             Ok(plugin)
         })?;
@@ -193,32 +152,5 @@ impl Workbench {
         lint::check(&self.cache, root, tree, &self.source)?;
         step.done();
         Ok(())
-    }
-
-    /// Starts a lab.
-    pub fn up(&self, shape: &Shape<'_>) -> Result<Instance> {
-        let recipe = Recipe {
-            name: shape.name,
-            topology: shape.fabric.topology()?,
-            processor: shape.processor,
-            threads: Threads::of(shape.kernel),
-            memory_mib: shape.memory_mib,
-            cpus: shape.cpus,
-            root: &self.root()?.path,
-            kernel: &self.tree(shape.kernel)?.boot,
-            tools: self.tools()?,
-            counter: match shape.counting {
-                Counting::On => Some(self.counter()?),
-                Counting::Off => None,
-            },
-            lifetime: shape.lifetime,
-        };
-        let Fabric { hosts, rails, .. } = shape.fabric;
-        let step = Step::begin(&format!(
-            "boot {hosts} hosts with {rails} cable(s) between each two"
-        ));
-        let instance = Instance::up(&self.cache.instances(), &recipe)?;
-        step.done();
-        Ok(instance)
     }
 }

@@ -18,17 +18,17 @@ use serde::Serialize;
 
 use crate::building::within::Access;
 use crate::building::within::Bind;
-use crate::building::within::Lifetime;
 use crate::building::within::Program;
 use crate::building::within::View;
 use crate::hosts::accelerator::Accelerator;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::accelerator::Threads;
 use crate::hosts::agent;
 use crate::hosts::agent::Agent;
 use crate::hosts::daemon::Daemon;
 use crate::hosts::instructions;
 use crate::hosts::qmp;
+use crate::hosts::shape::Counting;
+use crate::hosts::shape::Shape;
 
 /// Longest boot. Under TCG on a busy machine it takes tens of seconds.
 pub const BOOT_LIMIT: Duration = Duration::from_secs(600);
@@ -39,36 +39,36 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(120);
 /// How long an agent of a running host may take to greet.
 const GREETING_LIMIT: Duration = Duration::from_secs(240);
 
+/// The kernel's image in the directory of an instance.
+pub const KERNEL: &str = "vmlinuz";
+
+/// The initramfs there.
+pub const INITRAMFS: &str = "initramfs";
+
+/// The plugin which counts instructions there, if they are counted.
+pub const COUNTER: &str = "instruction-counter.so";
+
+/// The directory there which the hosts share.
+pub fn share(directory: &Path) -> PathBuf {
+    directory.join("share")
+}
+
 /// What a host is made of.
 pub struct Plan<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its processor, under TCG.
-    pub processor: CpuModel,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// Number of CPUs.
-    pub cpus: u32,
+    /// What the hosts of its lab are like.
+    pub shape: &'a Shape<'a>,
     /// The Debian root.
     pub root: &'a Path,
-    /// The kernel image, below `directory`.
-    pub kernel: &'a str,
-    /// The initramfs, below `directory`.
-    pub initramfs: &'a str,
-    /// Directory of the instance: sockets and logs.
+    /// Directory of the instance: kernel, sockets, logs.
     pub directory: &'a Path,
-    /// Directory shared with the host.
-    pub share: &'a Path,
     /// The vfio-user sockets of its NHIs, below `directory`.
     pub nhis: Vec<String>,
     /// How the guest's instructions are executed.
     pub accelerator: Accelerator,
-    /// The threads which execute them, under TCG.
-    pub threads: Threads,
-    /// The plugin which counts them, below `directory`; none if they are not counted.
-    pub counter: Option<&'a str>,
-    /// When it ends.
-    pub lifetime: Lifetime,
+    /// Whether they are counted.
+    pub counting: Counting,
 }
 
 /// A host that was started.
@@ -109,22 +109,23 @@ impl Plan<'_> {
         add(&["-display", "none", "-no-reboot"]);
         add(&["-name", self.name]);
         add(&["-uuid", &machine_uuid(self.name)]);
-        let accelerator = self.accelerator.arguments(self.processor, self.threads);
+        let threads = Threads::of(self.shape.kernel);
+        let accelerator = self.accelerator.arguments(self.shape.processor, threads);
         add(&accelerator.each_ref().map(String::as_str));
-        if let Some(counter) = self.counter {
+        if self.counting == Counting::On {
             let socket = instructions::socket(Path::new("/lab/run"), self.name);
-            let plugin = format!("file={},socket={}", run(counter), socket.display());
+            let plugin = format!("file={},socket={}", run(COUNTER), socket.display());
             add(&["-plugin", &plugin]);
         }
         add(&["-M", "q35,memory-backend=memory"]);
-        let memory = self.memory_mib;
+        let memory = self.shape.memory_mib;
         add(&["-m", &format!("{memory}M")]);
         // Shared, so that the cable reaches it.
         let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
         add(&["-object", &backend]);
-        add(&["-smp", &self.cpus.to_string()]);
-        add(&["-kernel", &run(self.kernel)]);
-        add(&["-initrd", &run(self.initramfs)]);
+        add(&["-smp", &self.shape.cpus.to_string()]);
+        add(&["-kernel", &run(KERNEL)]);
+        add(&["-initrd", &run(INITRAMFS)]);
         add(&["-append", &self.command_line()]);
         let console = console_log(Path::new("/lab/run"), self.name);
         // A host that is started again goes on writing.
@@ -150,10 +151,10 @@ impl Plan<'_> {
         add(&["-fsdev", root]);
         let root = slots.device(&format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}"));
         add(&root.each_ref().map(String::as_str));
-        let share = "local,id=share,path=/lab/share,security_model=passthrough";
-        add(&["-fsdev", share]);
-        let share = slots.device(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
-        add(&share.each_ref().map(String::as_str));
+        let shared = "local,id=share,path=/lab/share,security_model=passthrough";
+        add(&["-fsdev", shared]);
+        let shared = slots.device(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
+        add(&shared.each_ref().map(String::as_str));
         for nhi in &self.nhis {
             let device = serde_json::json!({
                 "driver": "vfio-user-pci",
@@ -167,11 +168,11 @@ impl Plan<'_> {
                 binds: vec![
                     Bind::new(self.root, "guest", Access::ReadOnly),
                     Bind::new(self.directory, "run", Access::ReadWrite),
-                    Bind::new(self.share, "share", Access::ReadWrite),
+                    Bind::new(&share(self.directory), "share", Access::ReadWrite),
                 ],
                 directory: PathBuf::from("/"),
             }),
-            lifetime: self.lifetime,
+            lifetime: self.shape.lifetime,
             argv,
         };
         Ok(Host {

@@ -27,23 +27,29 @@ use usb4_cable::topology::control_socket;
 use usb4_cable::topology::Topology;
 
 use crate::building::boot_kernel::BootKernel;
-use crate::building::tool::Tools;
+use crate::building::progress::Step;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
+use crate::building::workbench::Workbench;
 use crate::hosts::accelerator::Accelerator;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::accelerator::Threads;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
 use crate::hosts::agent::Output;
 use crate::hosts::daemon::Daemon;
 use crate::hosts::fabric::cables_between;
 use crate::hosts::fabric::cables_of;
+use crate::hosts::fabric::Fabric;
+use crate::hosts::host::share;
 use crate::hosts::host::Ending;
 use crate::hosts::host::Host;
 use crate::hosts::host::Plan;
+use crate::hosts::host::COUNTER;
+use crate::hosts::host::INITRAMFS;
+use crate::hosts::host::KERNEL;
 use crate::hosts::instructions::Instructions;
 use crate::hosts::qmp;
+use crate::hosts::shape::Counting;
+use crate::hosts::shape::Shape;
 
 /// How long the cable may take to make its sockets.
 const CABLE_LIMIT: Duration = Duration::from_secs(10);
@@ -98,32 +104,6 @@ const UNLOAD_DRIVERS: &str = "\
 if [ -d /sys/module/thunderbolt_net ]; then rmmod thunderbolt_net || exit; fi
 if [ -d /sys/module/thunderbolt_stream ] && ! [ -d /sys/module/usb4_roce ]; then rmmod thunderbolt_stream; fi";
 
-/// What a lab is made of.
-pub struct Recipe<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Hosts and cables.
-    pub topology: Topology,
-    /// The hosts' processor, under TCG.
-    pub processor: CpuModel,
-    /// The threads which execute it, under TCG.
-    pub threads: Threads,
-    /// Memory of each host in MiB.
-    pub memory_mib: u32,
-    /// CPUs of each host.
-    pub cpus: u32,
-    /// The Debian root.
-    pub root: &'a Path,
-    /// The kernel.
-    pub kernel: &'a BootKernel,
-    /// The lab's own programs.
-    pub tools: &'a Tools,
-    /// The plugin which counts the guests' instructions, where they are to be counted.
-    pub counter: Option<&'a Path>,
-    /// What becomes of it when the lab ends.
-    pub lifetime: Lifetime,
-}
-
 /// What is written down about a lab.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
@@ -154,39 +134,57 @@ fn state_file(directory: &Path) -> PathBuf {
 }
 
 impl Instance {
-    /// Starts a lab below `instances`, boots its hosts and waits for the links.
-    pub fn up(instances: &Path, recipe: &Recipe<'_>) -> Result<Self> {
-        let directory = directory(instances, recipe.name)?;
+    /// Starts a lab from what is on the workbench, boots its hosts and waits for the links.
+    pub fn up(workbench: &Workbench, shape: &Shape<'_>) -> Result<Self> {
+        let topology = shape.fabric.topology()?;
+        workbench.tree(shape.kernel)?;
+        workbench.tools()?;
+        if shape.counting == Counting::On {
+            workbench.counter()?;
+        }
+        let Fabric { hosts, rails, .. } = shape.fabric;
+        let step = Step::begin(&format!(
+            "boot {hosts} hosts with {rails} cable(s) between each two"
+        ));
+        let instance = Self::start(workbench, shape, topology)?;
+        step.done();
+        Ok(instance)
+    }
+
+    fn start(workbench: &Workbench, shape: &Shape<'_>, topology: Topology) -> Result<Self> {
+        let instances = &workbench.cache().instances();
+        let directory = directory(instances, shape.name)?;
         fs::create_dir_all(instances).with_context(|| format!("create {}", instances.display()))?;
         let lock = directory.with_extension("lock");
         let lock = File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("lab {:?} is being started by someone else", recipe.name);
+            bail!("lab {:?} is being started by someone else", shape.name);
         }
-        if Self::find(instances, recipe.name)?.is_some() {
+        if Self::find(instances, shape.name)?.is_some() {
             bail!(
                 "lab {:?} is up already: take it down with `lab down --name {0}`",
-                recipe.name
+                shape.name
             );
         }
         if directory.exists() {
             fs::remove_dir_all(&directory)
                 .with_context(|| format!("remove {}", directory.display()))?;
         }
-        let share = directory.join("share");
+        let share = share(&directory);
         fs::create_dir_all(&share).with_context(|| format!("create {}", share.display()))?;
 
-        let cable = start_cable(&directory, recipe)?;
+        let cable = &workbench.tools()?.cable;
+        let cable = start_cable(&directory, cable, &topology, shape.lifetime)?;
         let mut instance = Instance {
             directory,
             state: State {
-                topology: recipe.topology.clone(),
+                topology,
                 hosts: Mutex::default(),
                 cable,
                 link_modules: None,
             },
         };
-        match instance.boot(recipe, &share) {
+        match instance.boot(workbench, shape) {
             Ok(()) => Ok(instance),
             Err(error) => {
                 instance.kill();
@@ -195,42 +193,36 @@ impl Instance {
         }
     }
 
-    fn boot(&mut self, recipe: &Recipe<'_>, share: &Path) -> Result<()> {
+    fn boot(&mut self, workbench: &Workbench, shape: &Shape<'_>) -> Result<()> {
         await_cable(&self.directory, self.state.cable)?;
-        let (kernel, initramfs) = ("vmlinuz", "initramfs");
-        fs::copy(&recipe.kernel.image, self.directory.join(kernel))
-            .with_context(|| format!("copy {}", recipe.kernel.image.display()))?;
-        let path = self.directory.join(initramfs);
-        recipe.kernel.write_initramfs(&recipe.tools.agent, &path)?;
-        self.state.link_modules = share_modules(recipe, share)?;
-        let accelerator = Accelerator::probe(recipe.root)?;
-        // Only the translator knows what it executes.
-        let counted = recipe.counter.filter(|_| accelerator == Accelerator::Tcg);
-        let counter = "instruction-counter.so";
-        if let Some(plugin) = counted {
-            fs::copy(plugin, self.directory.join(counter))
-                .with_context(|| format!("copy {}", plugin.display()))?;
+        let root = &workbench.root()?.path;
+        let kernel = &workbench.tree(shape.kernel)?.boot;
+        copy(&kernel.image, &self.directory.join(KERNEL))?;
+        let initramfs = self.directory.join(INITRAMFS);
+        kernel.write_initramfs(&workbench.tools()?.agent, &initramfs)?;
+        self.state.link_modules = share_modules(root, kernel, &self.share())?;
+        let accelerator = Accelerator::probe(root)?;
+        let counting = match accelerator {
+            Accelerator::Tcg => shape.counting,
+            // Only the translator knows what it executes.
+            Accelerator::Kvm => Counting::Off,
+        };
+        if counting == Counting::On {
+            copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
-        for host in &recipe.topology.hosts {
-            let nhis = recipe.topology.all_nhis().into_iter();
+        for host in &self.state.topology.hosts {
+            let nhis = self.state.topology.all_nhis().into_iter();
             let plan = Plan {
                 name: &host.name,
-                processor: recipe.processor,
-                memory_mib: recipe.memory_mib,
-                cpus: recipe.cpus,
-                root: recipe.root,
-                kernel,
-                initramfs,
+                shape,
+                root,
                 directory: &self.directory,
-                share,
                 nhis: nhis
                     .filter(|nhi| nhi.host == host.name)
                     .map(|nhi| nhi.socket(Path::new("")).display().to_string())
                     .collect(),
                 accelerator,
-                threads: recipe.threads,
-                counter: counted.map(|_| counter),
-                lifetime: recipe.lifetime,
+                counting,
             };
             self.hosts().push(plan.start()?);
             self.write_state()?;
@@ -352,7 +344,7 @@ impl Instance {
 
     /// Directory which the hosts see as `/lab/share`.
     pub fn share(&self) -> PathBuf {
-        self.directory.join("share")
+        share(&self.directory)
     }
 
     /// Names of the hosts.
@@ -508,13 +500,13 @@ impl Instance {
 
 /// Copies the kernel's modules to the share if they are not in the root. Gives the script which makes them
 /// known to a guest.
-fn share_modules(recipe: &Recipe<'_>, share: &Path) -> Result<Option<String>> {
-    let release = recipe.kernel.release();
-    if recipe.root.join("usr/lib/modules").join(&release).exists() {
+fn share_modules(root: &Path, kernel: &BootKernel, share: &Path) -> Result<Option<String>> {
+    let release = kernel.release();
+    if root.join("usr/lib/modules").join(&release).exists() {
         return Ok(None);
     }
     let target = share.join("modules").join(&release);
-    copy_tree(&recipe.kernel.modules, &target)?;
+    copy_tree(&kernel.modules, &target)?;
     Ok(Some(format!(
         "ln -s {SHARE}/modules/{release} /usr/lib/modules/"
     )))
@@ -526,18 +518,22 @@ fn copy_logs(from: &Path, to: &Path, prefix: &str) -> Result<()> {
         let path = entry.context("list the logs")?.path();
         if path.extension().is_some_and(|extension| extension == "log") {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            fs::copy(&path, to.join(format!("{prefix}-{name}")))
-                .with_context(|| format!("copy {}", path.display()))?;
+            copy(&path, &to.join(format!("{prefix}-{name}")))?;
         }
     }
+    Ok(())
+}
+
+/// Copies a file.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
     Ok(())
 }
 
 /// Copies a file, or a directory with all that is in it.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
-        fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
-        return Ok(());
+        return copy(from, to);
     }
     fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
@@ -549,11 +545,16 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn start_cable(directory: &Path, recipe: &Recipe<'_>) -> Result<Daemon> {
+fn start_cable(
+    directory: &Path,
+    cable: &Path,
+    topology: &Topology,
+    lifetime: Lifetime,
+) -> Result<Daemon> {
     let file = directory.join("topology.json");
-    let text = serde_json::to_string_pretty(&recipe.topology).context("encode the topology")?;
+    let text = serde_json::to_string_pretty(topology).context("encode the topology")?;
     fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-    for nhi in recipe.topology.all_nhis() {
+    for nhi in topology.all_nhis() {
         let socket = nhi.socket(directory);
         if socket.as_os_str().len() > SOCKET_PATH {
             bail!(
@@ -565,9 +566,9 @@ fn start_cable(directory: &Path, recipe: &Recipe<'_>) -> Result<Daemon> {
     let word = |path: &Path| path.display().to_string();
     let program = Program {
         view: None,
-        lifetime: recipe.lifetime,
+        lifetime,
         argv: vec![
-            word(&recipe.tools.cable),
+            word(cable),
             "--topology".to_owned(),
             word(&file),
             "--dir".to_owned(),

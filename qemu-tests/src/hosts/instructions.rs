@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many instructions the hosts execute: counted by a QEMU plugin, which is built in the root beside its QEMU.
+//! How many instructions the hosts execute, as a QEMU plugin counts them.
 
 use std::io::Read;
 use std::ops::AddAssign;
@@ -10,10 +10,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
-
-use crate::building::cache::Cache;
-use crate::building::root::Root;
-use crate::building::root_cargo;
 
 /// Executed instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,13 +61,6 @@ fn parse(text: &str) -> Option<Instructions> {
 /// Socket of the counter of `host` below `directory`.
 pub fn socket(directory: &Path, host: &str) -> PathBuf {
     directory.join(format!("{host}-instructions.sock"))
-}
-
-/// Builds the plugin.
-pub fn build_counter(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
-    let source = checkout.join("qemu-tests/instruction-counter");
-    let results = root_cargo::build(cache, root, &source, None)?;
-    Ok(results.join("libinstruction_counter.so"))
 }
 
 #[cfg(test)]

@@ -81,6 +81,15 @@ impl KernelLog {
     }
 }
 
+/// The first result; a kernel in trouble, which the second tells of, explains a failed test better than the test does.
+pub fn both<T>(first: Result<T>, kernels: Result<()>) -> Result<T> {
+    match (first, kernels) {
+        (first, Ok(())) => first,
+        (Ok(_), Err(trouble)) => Err(trouble),
+        (Err(error), Err(trouble)) => Err(trouble.context(format!("{error:#}"))),
+    }
+}
+
 /// `content` from `from` up to the byte `end`.
 fn stretch(content: &[u8], from: Mark, end: usize) -> Stretch {
     let new = content.get(from.0..end).unwrap_or_default();

@@ -12,9 +12,9 @@ use super::Subject;
 use super::Suite;
 use super::Test;
 use crate::building::kernel_tree::Kernel;
-use crate::building::workbench::CPUS;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::fabric::Fabric;
+use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
 
 /// Time limit of a command.

@@ -25,17 +25,16 @@ use crate::bench;
 use crate::building::cache::Cache;
 use crate::building::kernel_tree::Kernel;
 use crate::building::module;
+use crate::building::run_directory::RunDirectory;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
-use crate::building::workbench;
 use crate::building::workbench::Workbench;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::instance::Instance;
-use crate::run;
+use crate::hosts::shape;
 use crate::run::Run;
 use crate::suite;
 use crate::terminal::demo;
@@ -128,10 +127,10 @@ struct Shape {
     #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
     kernel: KernelChoice,
     /// Memory of each host in MiB
-    #[arg(long, default_value_t = workbench::MEMORY_MIB, value_name = "MIB")]
+    #[arg(long, default_value_t = shape::MEMORY_MIB, value_name = "MIB")]
     memory: u32,
     /// CPUs of each host
-    #[arg(long, default_value_t = workbench::CPUS)]
+    #[arg(long, default_value_t = shape::CPUS)]
     cpus: u32,
 }
 
@@ -273,16 +272,15 @@ enum CableAction {
 impl Shape {
     /// Starts a lab of this shape, which stays up when the command ends.
     fn up(&self, workbench: &Workbench, name: &str) -> Result<Instance> {
-        workbench.up(&workbench::Shape {
-            name,
+        let shape = shape::Shape {
             fabric: self.fabric(),
             kernel: self.kernel.into(),
-            processor: CpuModel::Fast,
             memory_mib: self.memory,
             cpus: self.cpus,
-            counting: workbench::Counting::Off,
             lifetime: Lifetime::Detached,
-        })
+            ..shape::Shape::pair(name)
+        };
+        Instance::up(workbench, &shape)
     }
 
     fn fabric(&self) -> Fabric {
@@ -388,17 +386,16 @@ impl Bench {
             true => bench::Extent::Quick,
             false => bench::Extent::Full,
         };
-        let (output, _claim) = match self.output {
-            Some(directory) => (
-                std::path::absolute(directory).context("the output directory")?,
-                None,
-            ),
-            None => {
-                let (directory, claim) = run::new_directory(workbench.cache())?;
-                (directory, Some(claim))
+        match self.output {
+            Some(output) => {
+                let output = std::path::absolute(output).context("the output directory")?;
+                bench::run(workbench, extent, &output)?;
             }
-        };
-        bench::run(workbench, extent, &output)?;
+            None => {
+                let directory = RunDirectory::new(workbench.cache())?;
+                bench::run(workbench, extent, directory.path())?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -2,33 +2,22 @@
 
 //! The demonstration: two hosts, one cable, and an all-reduce between them through libibverbs.
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::bail;
-use anyhow::Context;
 use anyhow::Result;
 use usb4_cable::topology::LinkSpeed;
 
+use super::table::Table;
 use crate::building::kernel_tree::Kernel;
 use crate::building::progress::Step;
-use crate::building::within::Lifetime;
-use crate::building::workbench::Counting;
-use crate::building::workbench::Shape;
+use crate::building::run_directory::RunDirectory;
 use crate::building::workbench::Workbench;
-use crate::building::workbench::CPUS;
-use crate::building::workbench::MEMORY_MIB;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::extent::Extent;
-use crate::hosts::fabric::Fabric;
 use crate::hosts::instance::Instance;
-use crate::hosts::kernel_log::Watch;
+use crate::hosts::session::Session;
+use crate::hosts::shape::Shape;
 use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::all_reduce;
 use crate::roce::all_reduce::Report;
-use crate::run;
-use crate::terminal::table::Table;
 
 /// Its name in logs.
 const DEMO: &str = "demo";
@@ -38,48 +27,30 @@ const BYTES: u64 = 64 << 20;
 
 /// Runs it.
 pub fn run(workbench: &Workbench) -> Result<()> {
-    let modules = workbench.modules(Kernel::Stock)?.files()?;
-    let clients = workbench.clients()?.files();
-    let instance = workbench.up(&Shape {
-        name: &format!("demo-{}", std::process::id()),
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        memory_mib: MEMORY_MIB,
-        cpus: CPUS,
-        counting: Counting::Off,
-        lifetime: Lifetime::WithTheLab,
-    })?;
-    let (directory, _claim) = run::new_directory(workbench.cache())?;
-    let mut watch = Watch::new(&instance, Kernel::Stock);
-    let shown = show(&instance, modules.iter().chain(&clients).map(AsRef::as_ref));
-    let looked = watch.look(&instance, DEMO, &[]);
-    let ended = instance.power_off().and_then(|()| watch.look_at_end());
-    instance.kill();
-    instance.keep_logs(&directory, DEMO)?;
-    instance.remove()?;
-    let table = run::both(shown, looked).and_then(|table| ended.map(|()| table));
-    let table = table.with_context(|| format!("logs are in {}", directory.display()))?;
+    let mut files = workbench.modules(Kernel::Stock)?.files()?;
+    files.extend(workbench.clients()?.files());
+    let directory = RunDirectory::new(workbench.cache())?;
+    let lab = format!("{DEMO}-{}", std::process::id());
+    let session = Session {
+        name: DEMO,
+        shape: Shape::pair(&lab),
+        files,
+        logs: directory.path(),
+    };
+    let table = session.run(workbench, show)?;
     println!("{table}");
     Ok(())
 }
 
-fn show<'a>(instance: &Instance, files: impl Iterator<Item = &'a Path>) -> Result<Table> {
-    let log = instance.directory().join("demo.log");
-    let stage = Stage::new(instance, Extent::Short, &log)?;
-    for file in files {
-        let name = file.file_name().unwrap_or_default();
-        fs::copy(file, instance.share().join(name))
-            .with_context(|| format!("copy {} to the share", file.display()))?;
-    }
+fn show(stage: &Stage<'_>) -> Result<Table> {
     let step = Step::begin("load usb4_roce on both hosts and bring the rail up");
-    roce::start(instance)?;
+    roce::start(stage.instance())?;
     step.done();
     let step = Step::begin("all-reduce of 64 MiB of float32 through libibverbs, every sum checked");
-    let reports = all_reduce::run(&stage, BYTES, "--iterations 1")?;
+    let reports = all_reduce::run(stage, BYTES, "--iterations 1")?;
     step.done();
     match reports.first() {
-        Some(report) => Ok(summary(instance, report, &reports)),
+        Some(report) => Ok(summary(stage.instance(), report, &reports)),
         None => bail!("no host reported"),
     }
 }

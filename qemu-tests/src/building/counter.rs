@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The QEMU plugin which counts the hosts' instructions, built in the root beside its QEMU.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::building::cache::Cache;
+use crate::building::root::Root;
+use crate::building::root_cargo;
+
+/// Builds the plugin.
+pub fn build(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
+    let source = checkout.join("qemu-tests/instruction-counter");
+    let results = root_cargo::build(cache, root, &source, None)?;
+    Ok(results.join("libinstruction_counter.so"))
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a lab is like.
+
+use crate::building::kernel_tree::Kernel;
+use crate::building::within::Lifetime;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::fabric::Fabric;
+
+/// Memory of a host in MiB, where nothing else is asked for.
+pub const MEMORY_MIB: u32 = 1024;
+
+/// CPUs of a host, where nothing else is asked for: with one, nothing ever happens at the same time on a host.
+pub const CPUS: u32 = 2;
+
+/// What a lab is like.
+pub struct Shape<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Hosts and cables.
+    pub fabric: Fabric,
+    /// The hosts' kernel.
+    pub kernel: Kernel,
+    /// The hosts' processor, under TCG.
+    pub processor: CpuModel,
+    /// Memory of each host in MiB.
+    pub memory_mib: u32,
+    /// CPUs of each host.
+    pub cpus: u32,
+    /// Whether the hosts' instructions are counted.
+    pub counting: Counting,
+    /// What becomes of it when the lab command ends.
+    pub lifetime: Lifetime,
+}
+
+impl<'a> Shape<'a> {
+    /// Two hosts and a cable, with nothing special about them, which are gone when the lab command ends.
+    pub fn pair(name: &'a str) -> Self {
+        Self {
+            name,
+            fabric: Fabric::PAIR,
+            kernel: Kernel::Stock,
+            processor: CpuModel::Fast,
+            memory_mib: MEMORY_MIB,
+            cpus: CPUS,
+            counting: Counting::Off,
+            lifetime: Lifetime::WithTheLab,
+        }
+    }
+}
+
+/// Whether instructions are counted. Under KVM they are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// They are, where that is possible.
+    On,
+    /// They are not.
+    Off,
+}
