@@ -23,6 +23,7 @@ use crate::hosts::shape::Shape;
 use crate::hosts::stage::Skip;
 use crate::hosts::stage::Stage;
 use crate::suite::packaging::INSTALLED;
+use crate::suite::Lab;
 use crate::suite::Outcome;
 use crate::suite::Subject;
 use crate::suite::Suite;
@@ -125,7 +126,7 @@ impl<'a> Run<'a> {
         for (number, (suite, tests)) in chosen.iter().enumerate() {
             lab = self.suite(suite, tests, lab);
             let next = chosen.get(number + 1);
-            if !next.is_some_and(|(next, _)| suite.shares_lab(next)) {
+            if !next.is_some_and(|(next, _)| suite.lab == next.lab) {
                 if let Some(running) = lab.take() {
                     self.power_off(suite, running);
                 }
@@ -185,11 +186,18 @@ impl<'a> Run<'a> {
     fn try_boot(&self, suite: &Suite) -> Result<(UnderTest, Vec<Skip>)> {
         let name = format!("test-{}", std::process::id());
         let provided = self.provided(suite)?;
+        let Lab {
+            fabric,
+            kernel,
+            processor,
+            cpus,
+            ..
+        } = suite.lab;
         let shape = Shape {
-            fabric: suite.fabric,
-            kernel: suite.kernel,
-            processor: suite.processor,
-            cpus: suite.cpus,
+            fabric,
+            kernel,
+            processor,
+            cpus,
             ..Shape::pair(&name)
         };
         let instance = Instance::up(self.workbench, &shape).inspect_err(|_| {
@@ -199,15 +207,15 @@ impl<'a> Run<'a> {
             let _ = Instance::keep_logs_of(&instances, &name, self.directory(), &prefix);
         })?;
         let mut running = UnderTest {
-            watch: Watch::new(&instance, suite.kernel),
+            watch: Watch::new(&instance, kernel),
             instance,
         };
         let prepared = (|| {
             let stage = self.stage(suite, BOOT, &running.instance)?;
             for source in &provided {
-                stage.provide(source, &shared_name(suite.subject, source))?;
+                stage.provide(source, &shared_name(suite.lab.subject, source))?;
             }
-            (suite.prepare)(&stage)?;
+            (suite.lab.prepare)(&stage)?;
             let told = stage.into_told();
             running
                 .watch
@@ -230,10 +238,10 @@ impl<'a> Run<'a> {
 
     /// Files and directories for the share.
     fn provided(&self, suite: &Suite) -> Result<Vec<PathBuf>> {
-        Ok(match suite.subject {
+        Ok(match suite.lab.subject {
             Subject::Drivers => Vec::new(),
             Subject::Module => {
-                let mut files = self.workbench.modules(suite.kernel)?.files()?;
+                let mut files = self.workbench.modules(suite.lab.kernel)?.files()?;
                 files.extend(self.workbench.clients()?.files());
                 files.push(self.workbench.tools()?.hostile_peer.clone());
                 files

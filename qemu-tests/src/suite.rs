@@ -10,7 +10,9 @@ use crate::building::kernel_tree::Kernel;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
+use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
+use crate::roce;
 
 pub mod crash;
 pub mod debug;
@@ -62,11 +64,10 @@ pub enum Subject {
     Package,
 }
 
-/// Tests which share a lab; the suites that follow share it too if they ask for the same.
-pub struct Suite {
-    /// Its name.
-    pub name: &'static str,
-    /// The lab's hosts and cables.
+/// The lab that a suite needs.
+#[derive(Clone, Copy)]
+pub struct Lab {
+    /// Hosts and cables.
     pub fabric: Fabric,
     /// The hosts' kernel.
     pub kernel: Kernel,
@@ -78,27 +79,54 @@ pub struct Suite {
     pub subject: Subject,
     /// Makes a freshly booted lab ready for the tests.
     pub prepare: fn(&Stage<'_>) -> Result<()>,
-    /// The tests, in the order in which they run.
-    pub tests: Vec<Test>,
 }
 
-impl Suite {
-    /// Whether a lab that serves this suite can then serve `other`.
-    pub fn shares_lab(&self, other: &Self) -> bool {
-        let lab = |suite: &Self| {
+impl Lab {
+    /// Two hosts and a cable, with the module at work.
+    pub const MODULE: Self = Self {
+        fabric: Fabric::PAIR,
+        kernel: Kernel::Stock,
+        processor: CpuModel::Fast,
+        cpus: CPUS,
+        subject: Subject::Module,
+        prepare: roce::prepare,
+    };
+
+    /// Two hosts and a cable, with nothing but the drivers.
+    pub const DRIVERS: Self = Self {
+        subject: Subject::Drivers,
+        prepare: as_booted,
+        ..Self::MODULE
+    };
+}
+
+impl PartialEq for Lab {
+    /// Whether one can serve for the other.
+    fn eq(&self, other: &Self) -> bool {
+        let comparable = |lab: &Self| {
             let Self {
                 fabric,
                 kernel,
                 processor,
                 cpus,
                 subject,
-                ..
-            } = *suite;
+                prepare: _,
+            } = *lab;
             (fabric, kernel, processor, cpus, subject)
         };
         // Two functions that do the same may count as one or not: both are right.
-        lab(self) == lab(other) && std::ptr::fn_addr_eq(self.prepare, other.prepare)
+        comparable(self) == comparable(other) && std::ptr::fn_addr_eq(self.prepare, other.prepare)
     }
+}
+
+/// Tests which share a lab; the suites that follow share it too if they ask for the same.
+pub struct Suite {
+    /// Its name.
+    pub name: &'static str,
+    /// The lab.
+    pub lab: Lab,
+    /// The tests, in the order in which they run.
+    pub tests: Vec<Test>,
 }
 
 /// All suites, in the order in which they run: those that can share a lab one after the other, with all the tests of that extent.
@@ -133,8 +161,8 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     suites
 }
 
-/// Preparation of a suite which needs none.
-pub fn as_booted(_: &Stage<'_>) -> Result<()> {
+/// Preparation of a lab which needs none.
+fn as_booted(_: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
@@ -145,19 +173,21 @@ mod tests {
     #[test]
     fn the_debug_kernel_is_booted_once() {
         let suites = all(Extent::Short);
-        let mut debug = suites.iter().filter(|suite| suite.kernel == Kernel::Debug);
+        let mut debug = suites
+            .iter()
+            .filter(|suite| suite.lab.kernel == Kernel::Debug);
         let first = debug.next().unwrap();
-        assert!(debug.all(|suite| first.shares_lab(suite)));
+        assert!(debug.all(|suite| first.lab == suite.lab));
     }
 
     #[test]
     fn all_hosts_have_several_cpus() {
         for suite in all(Extent::Short) {
-            let least = match suite.kernel {
+            let least = match suite.lab.kernel {
                 Kernel::Stock => 2,
                 Kernel::Debug => 4,
             };
-            assert!(suite.cpus >= least, "{}", suite.name);
+            assert!(suite.lab.cpus >= least, "{}", suite.name);
         }
     }
 
@@ -175,7 +205,7 @@ mod tests {
             for name in &names[1..] {
                 let next = suites.next().unwrap();
                 assert_eq!(next.name, *name);
-                assert!(first.shares_lab(next), "{name}");
+                assert!(first.lab == next.lab, "{name}");
             }
         }
     }

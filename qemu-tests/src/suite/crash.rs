@@ -8,14 +8,10 @@ use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::roce;
@@ -37,12 +33,7 @@ pub fn suite() -> Suite {
     };
     Suite {
         name: "crash",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
+        lab: Lab::MODULE,
         tests: vec![
             test("of-the-host-that-takes-the-hopids", |stage| {
                 crash(stage, "b", "a")

@@ -6,6 +6,7 @@
 use super::faults;
 use super::life;
 use super::verbs;
+use super::Lab;
 use super::Suite;
 use super::Test;
 use crate::building::kernel_tree::Kernel;
@@ -42,13 +43,16 @@ const LONG: Choice = Choice {
     ],
 };
 
-/// A lab with the debug kernel, one cable, and no tests yet.
-pub fn lab() -> Suite {
-    let empty = Suite {
-        tests: Vec::new(),
-        ..life::suite()
-    };
-    watched("debug", empty)
+/// A lab with the debug kernel and one cable.
+pub const LAB: Lab = on_debug(Lab::MODULE);
+
+/// A lab with the debug kernel in place of the stock one, and more CPUs.
+const fn on_debug(lab: Lab) -> Lab {
+    Lab {
+        kernel: Kernel::Debug,
+        cpus: CPUS,
+        ..lab
+    }
 }
 
 /// The suite.
@@ -60,17 +64,19 @@ pub fn suite(extent: Extent) -> Suite {
     let mut tests = chosen(verbs::suite().tests, choice.traffic);
     tests.extend(chosen(faults::suite().tests, choice.weather));
     tests.extend(chosen(life::suite().tests, choice.ends));
-    Suite { tests, ..lab() }
+    Suite {
+        name: "debug",
+        lab: LAB,
+        tests,
+    }
 }
 
 /// Another suite on the debug kernel, with its CPUs and more time.
 pub fn watched(name: &'static str, suite: Suite) -> Suite {
     Suite {
         name,
-        kernel: Kernel::Debug,
-        cpus: CPUS,
+        lab: on_debug(suite.lab),
         tests: slowed(suite.tests),
-        ..suite
     }
 }
 

@@ -20,15 +20,13 @@ use usb4_cable::fault::Flow;
 
 use super::speed;
 use super::speed::PortSpeed;
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::roce;
@@ -101,6 +99,15 @@ const CABLES: [&str; 2] = ["c0", "c1"];
 const AWAIT_DOWN: &str =
     "while ! grep -qvx up /sys/kernel/config/usb4_roce/*/state; do sleep 0.05; done";
 
+/// The lab: two cables.
+pub const LAB: Lab = Lab {
+    fabric: Fabric {
+        rails: 2,
+        ..Fabric::PAIR
+    },
+    ..Lab::MODULE
+};
+
 /// The suite.
 pub fn suite() -> Suite {
     let test = |name, run| Test {
@@ -110,15 +117,7 @@ pub fn suite() -> Suite {
     };
     Suite {
         name: "faults",
-        fabric: Fabric {
-            rails: 2,
-            ..Fabric::PAIR
-        },
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
+        lab: LAB,
         tests: vec![
             test("port-speed", port_speed),
             test("corrupted-frames", corrupted),
@@ -143,12 +142,10 @@ pub fn suite() -> Suite {
 pub fn checksum() -> Suite {
     Suite {
         name: "checksum",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Real,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
+        lab: Lab {
+            processor: CpuModel::Real,
+            ..Lab::MODULE
+        },
         tests: vec![Test {
             name: "corrupted-frames-with-crc32c",
             limit: TEST_LIMIT,

@@ -12,8 +12,8 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::debug;
-use super::life;
 use super::life::still_works;
+use super::Lab;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -43,7 +43,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Bytes of memory that may be missing afterwards: caches, and what lives as long as the module.
 const SLACK: u64 = 64 << 20;
 
-/// The suite, in the lab of the life suite.
+/// The suite.
 pub fn suite() -> Suite {
     Suite {
         name: "hostile",
@@ -54,7 +54,7 @@ pub fn suite() -> Suite {
             test("as-many-objects-as-there-can-be", exhaustion),
             test("somebody-holds-nearly-all-there-is", hoarder),
         ],
-        ..life::suite()
+        lab: Lab::MODULE,
     }
 }
 
@@ -64,7 +64,7 @@ pub fn on_debug() -> Suite {
     Suite {
         name: "hostile-debug",
         tests: debug::chosen(tests, &["random-arguments", "queues-written-over"]),
-        ..debug::lab()
+        lab: debug::LAB,
     }
 }
 
@@ -76,7 +76,7 @@ pub fn failing_allocations() -> Suite {
             test("of-verbs", failing_verbs),
             test("of-rails", failing_rails),
         ],
-        ..debug::lab()
+        lab: debug::LAB,
     }
 }
 

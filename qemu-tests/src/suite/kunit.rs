@@ -28,7 +28,7 @@ pub fn suite() -> Suite {
             limit: LIMIT,
             run: all,
         }],
-        ..debug::lab()
+        lab: debug::LAB,
     }
 }
 

@@ -10,14 +10,10 @@ use anyhow::Result;
 use usb4_cable::control::Direction;
 use usb4_cable::control::LinkState;
 
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::programs::perftest;
@@ -43,12 +39,7 @@ pub fn suite() -> Suite {
     };
     Suite {
         name: "life",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
+        lab: Lab::MODULE,
         tests: vec![
             test("bad-configuration-is-refused", bad_configuration),
             test("no-unload-while-in-use", no_unload_while_in_use),

@@ -8,14 +8,11 @@ use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Pair;
 use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
@@ -48,15 +45,13 @@ pub fn suite() -> Suite {
     };
     Suite {
         name: "mesh",
-        fabric: Fabric {
-            hosts: 4,
-            ..Fabric::PAIR
+        lab: Lab {
+            fabric: Fabric {
+                hosts: 4,
+                ..Fabric::PAIR
+            },
+            ..Lab::MODULE
         },
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
         tests: vec![
             test("ping-each-pair", ping),
             test("frames-go-where-they-belong", no_stray_frames),

@@ -6,15 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::as_booted;
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
 use crate::roce::programs;
 use crate::roce::programs::Pieces;
@@ -34,12 +29,7 @@ until [ \"$(cat /sys/class/net/thunderbolt0/carrier 2>/dev/null)\" = 1 ]; do sle
 pub fn suite() -> Suite {
     Suite {
         name: "network",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Drivers,
-        prepare: as_booted,
+        lab: Lab::DRIVERS,
         tests: vec![
             Test {
                 name: "ping",

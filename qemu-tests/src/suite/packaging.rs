@@ -8,14 +8,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use anyhow::Result;
 
+use super::Lab;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::programs::Ping;
@@ -42,15 +40,15 @@ pub fn suite() -> Suite {
     };
     Suite {
         name: "packaging",
-        fabric: Fabric {
-            rails: 2,
-            ..Fabric::PAIR
+        lab: Lab {
+            fabric: Fabric {
+                rails: 2,
+                ..Fabric::PAIR
+            },
+            subject: Subject::Package,
+            prepare,
+            ..Lab::MODULE
         },
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Package,
-        prepare,
         tests: vec![
             test("helper-makes-rails", helper_makes_rails),
             test("helper-takes-rails-away", helper_takes_rails_away),

@@ -12,15 +12,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::debug;
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::hosts::streams;
@@ -87,15 +84,14 @@ pub fn suite(extent: Extent) -> Suite {
     }
     Suite {
         name: "peer",
-        fabric: Fabric {
-            hosts: 3,
-            ..Fabric::PAIR
+        lab: Lab {
+            fabric: Fabric {
+                hosts: 3,
+                ..Fabric::PAIR
+            },
+            prepare,
+            ..Lab::MODULE
         },
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare,
         tests,
     }
 }

@@ -6,15 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::as_booted;
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
 
 /// Time limit of a command.
@@ -31,12 +26,7 @@ const AWAIT_LOSS: &str =
 pub fn suite() -> Suite {
     Suite {
         name: "plug",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Drivers,
-        prepare: as_booted,
+        lab: Lab::DRIVERS,
         tests: vec![Test {
             name: "peers-come-and-go",
             limit: LIMIT * TIMES,

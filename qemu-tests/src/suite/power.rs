@@ -10,7 +10,7 @@ use anyhow::Result;
 use usb4_cable::control::LinkState;
 
 use super::debug;
-use super::life;
+use super::Lab;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -66,7 +66,7 @@ pub fn suite() -> Suite {
             test("peer-loses-power-in-sleep", peer_crashes),
             test("sleep-in-turn", sleep_in_turn),
         ],
-        ..life::suite()
+        lab: Lab::MODULE,
     }
 }
 

@@ -8,16 +8,12 @@ use anyhow::ensure;
 use anyhow::Result;
 use usb4_cable::topology::LinkSpeed;
 
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
-use crate::roce;
 use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
@@ -37,16 +33,14 @@ pub struct PortSpeed {
 pub fn suites() -> Vec<Suite> {
     let suite = |name, speed, rails, port_speed, traffic| Suite {
         name,
-        fabric: Fabric {
-            rails,
-            speed,
-            ..Fabric::PAIR
+        lab: Lab {
+            fabric: Fabric {
+                rails,
+                speed,
+                ..Fabric::PAIR
+            },
+            ..Lab::MODULE
         },
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
         tests: vec![
             Test {
                 name: "port-speed",

@@ -7,15 +7,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use anyhow::Result;
 
-use super::as_booted;
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
-use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Job;
 use crate::hosts::stage::Stage;
 use crate::hosts::streams;
@@ -30,12 +25,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub fn suite() -> Suite {
     Suite {
         name: "stream",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Drivers,
-        prepare: as_booted,
+        lab: Lab::DRIVERS,
         tests: vec![
             Test {
                 name: "data-from-a-to-b",

@@ -49,7 +49,7 @@ pub fn suite() -> Suite {
             test("races-while-rails-come-and-go", rails_come_and_go),
             test("unload-after-the-last-close", unload),
         ],
-        ..faults::suite()
+        lab: faults::LAB,
     }
 }
 

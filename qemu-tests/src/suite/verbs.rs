@@ -9,14 +9,11 @@ use anyhow::Context;
 use anyhow::Result;
 
 use super::tools;
+use super::Lab;
 use super::Outcome;
-use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::building::kernel_tree::Kernel;
-use crate::hosts::accelerator::CpuModel;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Pair;
 use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
@@ -63,12 +60,7 @@ impl Path {
 pub fn suite() -> Suite {
     Suite {
         name: "verbs",
-        fabric: Fabric::PAIR,
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
+        lab: Lab::MODULE,
         tests: [
             test("devinfo", devinfo),
             test("ping", ping),
@@ -143,15 +135,13 @@ pub fn suite() -> Suite {
 pub fn striped() -> Suite {
     Suite {
         name: "verbs-four-rails",
-        fabric: Fabric {
-            rails: 4,
-            ..Fabric::PAIR
+        lab: Lab {
+            fabric: Fabric {
+                rails: 4,
+                ..Fabric::PAIR
+            },
+            ..Lab::MODULE
         },
-        kernel: Kernel::Stock,
-        processor: CpuModel::Fast,
-        cpus: CPUS,
-        subject: Subject::Module,
-        prepare: roce::prepare,
         tests: vec![
             test("verify", |s| verify(s, Path::Cable)),
             test("write-bw", |s| {
