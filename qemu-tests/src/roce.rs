@@ -12,9 +12,12 @@ use crate::hosts::stage::Stage;
 use crate::hosts::streams;
 
 pub mod all_reduce;
+pub mod client_program;
 pub mod client_report;
 pub mod forged;
+pub mod hang;
 pub mod programs;
+pub mod state;
 pub mod traffic;
 
 /// The verbs device of a host.

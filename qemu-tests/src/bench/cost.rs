@@ -24,8 +24,7 @@ use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
 use crate::building::progress::Step;
-use crate::hosts::stage::Pair;
-use crate::hosts::stage::Ready;
+use crate::roce::programs::VerbsProgram;
 
 /// Time limit of a run.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -114,16 +113,13 @@ fn write_messages(
     let device = verbs_device(transport).context("this takes a verbs device")?;
     let place = format!("{}:{PORT}", address(transport, SERVER));
     let program = format!("exec /lab/share/verbs-flow --device {device} --json");
-    let (_, report) = testbed.stage().pair(&Pair {
-        server_host: SERVER,
-        server: &format!("{program} --listen {place}"),
-        ready: Ready::Port(PORT),
-        client_host: CLIENT,
-        client: &format!(
-            "{program} --connect {place} --verb write --bytes {bytes} --count {count}"
-        ),
-        limit: LIMIT,
-    })?;
+    let program = VerbsProgram {
+        server_host: SERVER.to_owned(),
+        server: format!("{program} --listen {place}"),
+        client: format!("{program} --connect {place} --verb write --bytes {bytes} --count {count}"),
+        port: PORT,
+    };
+    let report = program.run(testbed.stage(), CLIENT, LIMIT)?;
     let report: Report = serde_json::from_str(&report).context("the report of verbs-flow")?;
     ensure!(report.ok, "verbs-flow failed");
     Ok(())

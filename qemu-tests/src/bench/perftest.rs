@@ -17,8 +17,8 @@ use super::testbed::verbs_device;
 use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
-use crate::hosts::stage::Pair;
-use crate::hosts::stage::Ready;
+use crate::roce::programs::perftest_command;
+use crate::roce::programs::VerbsProgram;
 
 /// Time limit of a program.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -101,27 +101,22 @@ pub fn measure(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<f
         _ => String::new(),
     };
     let command = |host| -> Result<String> {
-        let gid = testbed.gid(transport, host)?;
-        Ok(format!(
-            "{program} -d {device} -x {gid} -p {PORT} -F -s {bytes} -n {count} {qps}"
-        ))
+        let gid = testbed.gid(transport, host)?.to_string();
+        let program = format!("{program} -s {bytes} -n {count} {qps}");
+        Ok(perftest_command(&program, device, &gid, PORT))
     };
-    let server = format!("exec {}", command(SERVER)?);
-    let client = format!(
-        "{} --out_json --out_json_file=/tmp/perftest.json {} > /tmp/perftest.log || {{ cat /tmp/perftest.log >&2; exit 1; }}\n\
-        cat /tmp/perftest.json",
-        command(CLIENT)?,
-        address(transport, SERVER)
-    );
-    let (_, report) = testbed.stage().pair(&Pair {
-        server_host: SERVER,
-        server: &server,
-        ready: Ready::Port(PORT),
-        client_host: CLIENT,
-        client: &client,
-        limit: LIMIT,
-    })?;
-    parse(&report)
+    let program = VerbsProgram {
+        server_host: SERVER.to_owned(),
+        server: format!("exec {}", command(SERVER)?),
+        client: format!(
+            "{} --out_json --out_json_file=/tmp/perftest.json {} > /tmp/perftest.log || {{ cat /tmp/perftest.log >&2; exit 1; }}\n\
+            cat /tmp/perftest.json",
+            command(CLIENT)?,
+            address(transport, SERVER)
+        ),
+        port: PORT,
+    };
+    parse(&program.run(testbed.stage(), CLIENT, LIMIT)?)
 }
 
 #[cfg(test)]

@@ -21,12 +21,16 @@ use crate::roce::FIND_GID;
 /// Host of the servers.
 const SERVER: &str = "a";
 
-/// A program over `usb4_roce`. Its server runs on host `a`.
+/// A program over a verbs device.
 pub struct VerbsProgram {
-    /// Script of the server; the client's has the server's address behind it.
-    script: String,
+    /// Host of the server.
+    pub server_host: String,
+    /// Script of the server.
+    pub server: String,
+    /// Script of the client.
+    pub client: String,
     /// TCP port on which the server listens for its client.
-    port: u16,
+    pub port: u16,
 }
 
 /// Both ends of a program, in the background.
@@ -50,33 +54,41 @@ impl Ends {
 
 /// `ibv_rc_pingpong` with `options`.
 pub fn pingpong(options: &str, port: u16) -> VerbsProgram {
-    VerbsProgram {
-        script: format!("{FIND_GID}\nexec ibv_rc_pingpong -d {DEVICE} -g $gid -p {port} {options}"),
-        port,
-    }
+    let command = format!("ibv_rc_pingpong -d {DEVICE} -g $gid -p {port} {options}");
+    VerbsProgram::over_roce(&command, port)
 }
 
 /// A program of perftest; `command` is its name and its options.
 pub fn perftest(command: &str, port: u16) -> VerbsProgram {
-    VerbsProgram {
-        script: format!("{FIND_GID}\nexec {command} -d {DEVICE} -x $gid -p {port} -F"),
-        port,
-    }
+    let command = perftest_command(command, DEVICE, "$gid", port);
+    VerbsProgram::over_roce(&command, port)
+}
+
+/// A program of perftest over the GID `gid` of `device`.
+pub fn perftest_command(command: &str, device: &str, gid: &str, port: u16) -> String {
+    format!("{command} -d {device} -x {gid} -p {port} -F")
 }
 
 impl VerbsProgram {
-    fn client(&self) -> String {
-        format!("{} {}", self.script, roce::address(SERVER))
+    /// `command`, which knows our GID as `$gid`; the client's has the server's address behind it.
+    fn over_roce(command: &str, port: u16) -> Self {
+        let script = format!("{FIND_GID}\nexec {command}");
+        Self {
+            server_host: SERVER.to_owned(),
+            client: format!("{script} {}", roce::address(SERVER)),
+            server: script,
+            port,
+        }
     }
 
     /// Runs it with the client on `client_host`; gives what the client wrote.
     pub fn run(&self, stage: &Stage<'_>, client_host: &str, limit: Duration) -> Result<String> {
         let (_, output) = stage.pair(&Pair {
-            server_host: SERVER,
-            server: &self.script,
+            server_host: &self.server_host,
+            server: &self.server,
             ready: Ready::Port(self.port),
             client_host,
-            client: &self.client(),
+            client: &self.client,
             limit,
         })?;
         Ok(output)
@@ -85,8 +97,13 @@ impl VerbsProgram {
     /// Starts it with the client on `client_host`; both ends are killed after `limit`.
     pub fn start(&self, stage: &Stage<'_>, client_host: &str, limit: Duration) -> Result<Ends> {
         Ok(Ends {
-            server: stage.serve(SERVER, &self.script, Ready::Port(self.port), limit)?,
-            client: stage.start(client_host, &self.client(), limit)?,
+            server: stage.serve(
+                &self.server_host,
+                &self.server,
+                Ready::Port(self.port),
+                limit,
+            )?,
+            client: stage.start(client_host, &self.client, limit)?,
         })
     }
 }

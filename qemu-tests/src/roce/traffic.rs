@@ -12,12 +12,13 @@ use anyhow::Result;
 use usb4_cable::control::CableStatus;
 use usb4_cable::control::Direction;
 
-use crate::hosts::stage::Job;
-use crate::hosts::stage::Ready;
+use super::client_program::ClientProgram;
+use super::client_report;
+use super::programs::Ends;
 use crate::hosts::stage::Stage;
-use crate::roce;
-use crate::roce::client_report;
-use crate::roce::DEVICE;
+
+/// The program which moves data and checks it.
+pub const VERIFY: &str = "verbs-verify";
 
 /// Longest run, and longest wait for its end.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -41,50 +42,60 @@ const IN_USE: u64 = 256 << 10;
 /// Pause between two looks at the cables.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A run of `verbs-verify` between two hosts.
+/// A run of [`VERIFY`] between two hosts.
 pub struct Traffic {
-    server: Job,
     client_host: String,
-    client: Job,
+    ends: Ends,
 }
 
 impl Traffic {
     /// Starts it between the hosts `server` and `client`, with the further `options`.
     pub fn start(stage: &Stage<'_>, server: &str, client: &str, options: &str) -> Result<Self> {
-        let address = format!("{}:{PORT}", roce::address(server));
-        let program = format!(
-            "exec /lab/share/verbs-verify --device {DEVICE} --json --timeout {ROUND_LIMIT}"
-        );
-        let listen = format!("{program} --listen {address}");
-        let server_job = stage.serve(server, &listen, Ready::Port(PORT), LIMIT)?;
         // Not by the client's own script, which may begin after the order to stop.
         stage.shell(client, &format!("rm -f {STOP}"), READY_LIMIT)?;
-        let script = format!("{program} --until {STOP} {options} --connect {address}");
+        let program = ClientProgram {
+            name: VERIFY,
+            options: &format!("--timeout {ROUND_LIMIT}"),
+            port: PORT,
+        };
+        let program = program.between(server, &format!("--until {STOP} {options}"));
         Ok(Self {
-            server: server_job,
             client_host: client.to_owned(),
-            client: stage.start(client, &script, LIMIT)?,
+            ends: program.start(stage, client, LIMIT)?,
         })
     }
 
     /// Ends it after the round at hand. Fails unless each byte and each completion was right.
     pub fn stop(self, stage: &Stage<'_>) -> Result<()> {
         stage.shell(&self.client_host, &format!("touch {STOP}"), READY_LIMIT)?;
-        let client = stage.wait(&self.client, LIMIT)?;
+        let Ends { server, client } = &self.ends;
+        let client = stage.wait(client, LIMIT)?;
         if !client.status.success() {
-            stage.kill(&self.server)?;
-            let server = stage.wait(&self.server, READY_LIMIT)?;
+            stage.kill(server)?;
+            let server = stage.wait(server, READY_LIMIT)?;
             bail!(
                 "the traffic broke off: {}{}",
                 client.everything(),
                 server.everything()
             );
         }
-        stage.finish(&self.server, LIMIT)?;
+        stage.finish(server, LIMIT)?;
         let rounds = client_report::verified(stage, &client.text())?;
         stage.note(&format!("{rounds} rounds were verified"));
         Ok(())
     }
+}
+
+/// Verifies a few rounds of each kind between the hosts `server` and `client`.
+pub fn verify(stage: &Stage<'_>, server: &str, client: &str, limit: Duration) -> Result<()> {
+    let program = ClientProgram {
+        name: VERIFY,
+        options: "",
+        port: PORT,
+    };
+    let program = program.between(server, "--iterations 2");
+    client_report::verified(stage, &program.run(stage, client, limit)?)?;
+    Ok(())
 }
 
 /// Waits until each direction of the cable named `cable` has carried more than an idle rail would, from

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
@@ -12,11 +11,12 @@ use super::Lab;
 use super::Outcome;
 use super::Suite;
 use super::Test;
-use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::hang::Hang;
+use crate::roce::state::await_port;
+use crate::roce::state::PortState;
 use crate::roce::traffic::Traffic;
-use crate::roce::DEVICE;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(360);
@@ -47,37 +47,16 @@ pub fn suite() -> Suite {
 
 /// Crashes the host `victim` while requests are in flight, and starts it again.
 fn crash(stage: &Stage<'_>, victim: &str, survivor: &str) -> Result<Outcome> {
-    const PORT: u16 = 7002;
-    const WORDS: &str = "/tmp/words";
-    let address = format!("{}:{PORT}", roce::address(survivor));
-    let program = format!(
-        "exec 2> {WORDS}; exec /lab/share/verbs-errors --device {DEVICE} --json --hang 100 --timeout 60"
-    );
-    let listen = format!("{program} --listen {address}");
-    let server = stage.serve(survivor, &listen, Ready::Port(PORT), LIMIT)?;
-    stage.start(victim, &format!("{program} --connect {address}"), LIMIT)?;
-    let in_flight = format!("until grep -q 'in flight' {WORDS}; do sleep 0.1; done");
-    stage.shell(survivor, &in_flight, LIMIT)?;
-
+    let hang = Hang::start(stage, survivor, victim)?;
     stage.note(&format!("{victim} loses power"));
     stage.instance().crash(victim)?;
-    let state = |wanted| {
-        let path = format!("/sys/class/infiniband/{DEVICE}/ports/1/state");
-        let script = format!("until grep -q {wanted} {path}; do sleep 0.1; done");
-        stage.shell(survivor, &script, NOTICE)
-    };
-    state("DOWN").context("the survivor does not notice")?;
-    let report = stage.finish(&server, LIMIT)?;
-    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
-    ensure!(
-        report["hang"]["ended_with"] == "RETRY_EXC_ERR",
-        "the loss of the peer was noticed otherwise: {report}"
-    );
+    await_port(stage, survivor, PortState::Down, NOTICE).context("the survivor does not notice")?;
+    hang.await_failure_of_server(stage)?;
 
     stage.note(&format!("{victim} is started again"));
     stage.instance().start_again(victim)?;
     roce::start_on(stage.instance(), victim)?;
-    state("ACTIVE")?;
+    await_port(stage, survivor, PortState::Active, NOTICE)?;
     let traffic = Traffic::start(stage, survivor, victim, "--variant event-rq")?;
     traffic.stop(stage)?;
     Ok(Outcome::Passed)

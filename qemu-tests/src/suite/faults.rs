@@ -27,11 +27,12 @@ use super::Test;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::hang::Hang;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Iperf;
+use crate::roce::state::await_rail_loss;
 use crate::roce::traffic;
 use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
@@ -92,12 +93,11 @@ const PULLS: u32 = 10;
 /// A cable that is out for so short that the hosts may learn of it only when it is back.
 const LOOSE_CONTACT: Duration = Duration::from_millis(50);
 
+/// The hosts.
+const HOSTS: [&str; 2] = ["a", "b"];
+
 /// The cables.
 const CABLES: [&str; 2] = ["c0", "c1"];
-
-/// Succeeds once a rail is not up.
-const AWAIT_DOWN: &str =
-    "while ! grep -qvx up /sys/kernel/config/usb4_roce/*/state; do sleep 0.05; done";
 
 /// The lab: two cables.
 pub const LAB: Lab = Lab {
@@ -172,9 +172,7 @@ fn port_speed(stage: &Stage<'_>) -> Result<Outcome> {
     speed::check(stage, &both)?;
     let mut cables = stage.instance().cables()?;
     cables.unplug(CABLES[1])?;
-    for host in ["a", "b"] {
-        stage.shell(host, AWAIT_DOWN, NOTICE)?;
-    }
+    await_rail_loss(stage, &HOSTS, NOTICE)?;
     speed::check(stage, &one)?;
     cables.plug(CABLES[1])?;
     stage.instance().await_streams()?;
@@ -392,9 +390,7 @@ fn tcp_stalled(stage: &Stage<'_>) -> Result<Outcome> {
         let ways = [Direction::BToA];
         traffic::await_moving(stage, stalled, &ways, NOTICE)?;
         set_flow(Flow::Stalled)?;
-        for host in ["a", "b"] {
-            stage.shell(host, AWAIT_DOWN, NOTICE)?;
-        }
+        await_rail_loss(stage, &HOSTS, NOTICE)?;
         traffic::await_moving(stage, other, &ways, NOTICE)
     })?;
     set_flow(Flow::Moving)?;
@@ -424,9 +420,7 @@ fn stall(stage: &Stage<'_>, directions: &[Direction]) -> Result<Outcome> {
         match time {
             Stall::Short => thread::sleep(SHORT_STALL),
             Stall::Long => {
-                for host in ["a", "b"] {
-                    stage.shell(host, AWAIT_DOWN, NOTICE)?;
-                }
+                await_rail_loss(stage, &HOSTS, NOTICE)?;
                 traffic::await_in_use(stage, other, NOTICE)?;
             }
         }
@@ -457,9 +451,7 @@ fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
         cables.unplug(pulled)?;
         cables.wait_link(pulled, LinkState::Down, NOTICE)?;
         if time % 2 == 0 {
-            for host in ["a", "b"] {
-                stage.shell(host, AWAIT_DOWN, NOTICE)?;
-            }
+            await_rail_loss(stage, &HOSTS, NOTICE)?;
             traffic::await_in_use(stage, kept, NOTICE)?;
         } else {
             thread::sleep(LOOSE_CONTACT);
@@ -539,13 +531,7 @@ fn short_outage(stage: &Stage<'_>) -> Result<Outcome> {
 
 /// Without cables requests fail, and nothing else does.
 fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
-    const PORT: u16 = 7002;
-    const WORDS: &str = "/tmp/words";
     const EVENTS: &str = "/tmp/events";
-    let address = format!("{}:{PORT}", roce::address("a"));
-    let program = format!(
-        "exec 2> {WORDS}; exec /lab/share/verbs-errors --device {DEVICE} --json --hang 100 --timeout 60"
-    );
     let watch = format!("exec stdbuf -oL ibv_asyncwatch -d {DEVICE} > {EVENTS} 2>&1");
     let has_event = |host, event: &str| {
         let script = format!("until grep -q {event} {EVENTS}; do sleep 0.1; done");
@@ -554,34 +540,21 @@ fn long_outage(stage: &Stage<'_>) -> Result<Outcome> {
             .with_context(|| format!("{host}: no event {event}"))
     };
     let mut watches = Vec::new();
-    for host in ["a", "b"] {
+    for host in HOSTS {
         watches.push(stage.start(host, &watch, LIMIT)?);
     }
-    let listen = format!("{program} --listen {address}");
-    let server = stage.serve("a", &listen, Ready::Port(PORT), LIMIT)?;
-    let client = stage.start("b", &format!("{program} --connect {address}"), LIMIT)?;
-    for host in ["a", "b"] {
-        let in_flight = format!("until grep -q 'in flight' {WORDS}; do sleep 0.1; done");
-        stage.shell(host, &in_flight, LIMIT)?;
-    }
+    let hang = Hang::start(stage, "a", "b")?;
     let mut cables = stage.instance().cables()?;
     unplug_both(&mut cables)?;
-    for job in [&client, &server] {
-        let report = stage.finish(job, LIMIT)?;
-        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
-        ensure!(
-            report["hang"]["ended_with"] == "RETRY_EXC_ERR",
-            "the loss of the cables was noticed otherwise: {report}"
-        );
-    }
-    for host in ["a", "b"] {
+    hang.await_failure(stage)?;
+    for host in HOSTS {
         has_event(host, "PORT_ERR")?;
         let state = format!("grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state");
         stage.shell(host, &state, LIMIT).context("port state")?;
         stage.shell(host, "pgrep ibv_asyncwatch", LIMIT)?;
     }
     plug_both(stage, &mut cables)?;
-    for host in ["a", "b"] {
+    for host in HOSTS {
         has_event(host, "PORT_ACTIVE")?;
     }
     for job in &watches {

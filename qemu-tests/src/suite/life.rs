@@ -19,6 +19,10 @@ use crate::roce;
 use crate::roce::programs::perftest;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Ends;
+use crate::roce::state::await_port;
+use crate::roce::state::await_rail;
+use crate::roce::state::PortState;
+use crate::roce::state::RailState;
 use crate::roce::traffic;
 use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
@@ -164,7 +168,7 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     cables.unplug(CABLE)?;
     cables.wait_link(CABLE, LinkState::Down, NOTICE)?;
     for host in ["a", "b"] {
-        await_down(stage, host)?;
+        await_port(stage, host, PortState::Down, NOTICE)?;
     }
     // Its work fails when the transport gives up, or goes on if the cable is back before that.
     ends.kill(stage, NOTICE)?;
@@ -173,15 +177,6 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     roce::await_up(stage.instance())?;
     still_works(stage)?;
     Ok(Outcome::Passed)
-}
-
-/// Waits until the port of `host` is down.
-fn await_down(stage: &Stage<'_>, host: &str) -> Result<()> {
-    let down = format!(
-        "until grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state; do sleep 0.1; done"
-    );
-    stage.shell(host, &down, NOTICE)?;
-    Ok(())
 }
 
 /// Ends both programs, and checks that they leave nothing.
@@ -276,10 +271,9 @@ fn stream_removed(stage: &Stage<'_>) -> Result<Outcome> {
     const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
     let ends = busy(stage)?;
     stage.shell("a", &format!("rmdir {STREAMS}/*/roce"), LIMIT)?;
-    let removed = format!("until grep -qx removed {RAILS}/*/state; do sleep 0.1; done");
-    stage.shell("a", &removed, NOTICE)?;
-    await_down(stage, "a")?;
-    await_down(stage, "b")?;
+    await_rail(stage, "a", RailState::Removed, NOTICE)?;
+    await_port(stage, "a", PortState::Down, NOTICE)?;
+    await_port(stage, "b", PortState::Down, NOTICE)?;
     end_all(stage, &ends)?;
     stage.shell("a", &format!("rmdir {RAILS}/*/"), LIMIT)?;
     stage.shell("b", &format!("rmdir {RAILS}/*/ {STREAMS}/*/roce"), LIMIT)?;
@@ -299,8 +293,8 @@ driver=$(readlink -f .)";
     let ends = busy(stage)?;
     let unbind = format!("{FIND}\necho $service > unbind && echo $service $driver");
     let bind = stage.shell("a", &unbind, LIMIT)?;
-    await_down(stage, "a")?;
-    await_down(stage, "b")?;
+    await_port(stage, "a", PortState::Down, NOTICE)?;
+    await_port(stage, "b", PortState::Down, NOTICE)?;
     end_all(stage, &ends)?;
     let (service, driver) = bind.trim().split_once(' ').context("no driver")?;
     stage.shell("a", &format!("echo {service} > {driver}/bind"), LIMIT)?;
@@ -323,7 +317,7 @@ fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
         "for nhi in {PCI}/drivers/thunderbolt/*:*; do echo 1 > $(readlink -f $nhi)/remove || exit; done"
     );
     stage.shell("a", &remove, LIMIT)?;
-    await_down(stage, "b")?;
+    await_port(stage, "b", PortState::Down, NOTICE)?;
     let devices = format!(
         "until [ -e /sys/class/infiniband/{DEVICE} ]; do sleep 0.1; done
         for device in infiniband/{DEVICE} net/{INTERFACE}; do
@@ -331,7 +325,7 @@ fn controller_removed(stage: &Stage<'_>) -> Result<Outcome> {
         done"
     );
     stage.shell("a", &devices, NOTICE)?;
-    await_down(stage, "a")?;
+    await_port(stage, "a", PortState::Down, NOTICE)?;
     end_all(stage, &ends)?;
     let named_anew = format!(
         "rmdir {RAILS}/*/ && rmmod usb4_roce && insmod /lab/share/usb4_roce.ko || exit

@@ -13,14 +13,12 @@ use super::Outcome;
 use super::Suite;
 use super::Test;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::stage::Pair;
-use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::roce;
-use crate::roce::client_report;
 use crate::roce::programs::Pieces;
 use crate::roce::programs::Ping;
-use crate::roce::DEVICE;
+use crate::roce::state::await_rail_loss;
+use crate::roce::traffic;
 use crate::roce::INTERFACE;
 
 /// Time limit of a command.
@@ -114,25 +112,9 @@ fn no_stray_frames(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn verify_pair(stage: &Stage<'_>, server: &str, client: &str) -> Result<()> {
-    const PORT: u16 = 7001;
-    let address = format!("{}:{PORT}", roce::address(server));
-    let program = format!("exec /lab/share/verbs-verify --device {DEVICE} --json");
-    let (_, report) = stage.pair(&Pair {
-        server_host: server,
-        server: &format!("{program} --listen {address}"),
-        ready: Ready::Port(PORT),
-        client_host: client,
-        client: &format!("{program} --iterations 2 --connect {address}"),
-        limit: LIMIT,
-    })?;
-    client_report::verified(stage, &report)?;
-    Ok(())
-}
-
 fn verify(stage: &Stage<'_>) -> Result<Outcome> {
     for (one, other) in PAIRS {
-        verify_pair(stage, one, other).with_context(|| format!("{one} and {other}"))?;
+        traffic::verify(stage, one, other, LIMIT).with_context(|| format!("{one} and {other}"))?;
     }
     Ok(Outcome::Passed)
 }
@@ -149,10 +131,10 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     let mut cables = stage.instance().cables()?;
     cables.unplug(CABLE)?;
     for host in ["a", "b"] {
-        let down = "while ! grep -qvx up /sys/kernel/config/usb4_roce/*/state; do sleep 0.05; done";
-        stage.shell(host, down, LIMIT)?;
+        await_rail_loss(stage, &[host], LIMIT)?;
         for other in ["c", "d"] {
-            verify_pair(stage, host, other).with_context(|| format!("{host} and {other}"))?;
+            traffic::verify(stage, host, other, LIMIT)
+                .with_context(|| format!("{host} and {other}"))?;
             let to = roce::address(other);
             Ping::small(5, &to).run(stage, host, LIMIT)?;
         }
@@ -160,6 +142,6 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     cables.plug(CABLE)?;
     stage.instance().await_streams()?;
     roce::await_up(stage.instance())?;
-    verify_pair(stage, "a", "b")?;
+    traffic::verify(stage, "a", "b", LIMIT)?;
     Ok(Outcome::Passed)
 }

@@ -22,6 +22,8 @@ use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::hosts::streams;
 use crate::roce;
+use crate::roce::state::await_port;
+use crate::roce::state::PortState;
 use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
@@ -51,10 +53,6 @@ const STREAM: &str = "roce";
 
 /// Hosts with the module.
 const HONEST: [&str; 2] = ["a", "c"];
-
-/// Waits until the port is up: one of the two rails is.
-const AWAIT_ACTIVE: &str = "\
-until grep -q ACTIVE /sys/class/infiniband/usb4_roce0/ports/1/state; do sleep 0.1; done";
 
 /// The device of the stream to host `$1`.
 const FIND_STREAM: &str = "\
@@ -120,7 +118,8 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
         roce::connect(instance, host, instance.topology().cables.len())?;
     }
     for host in HONEST {
-        stage.shell(host, AWAIT_ACTIVE, LIMIT)?;
+        // One of the two rails is up.
+        await_port(stage, host, PortState::Active, LIMIT)?;
     }
     Ok(())
 }

@@ -18,9 +18,12 @@ use crate::hosts::extent::Extent;
 use crate::hosts::sleep::Sleep;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::state::await_port;
+use crate::roce::state::await_rail;
+use crate::roce::state::PortState;
+use crate::roce::state::RailState;
 use crate::roce::traffic;
 use crate::roce::traffic::Traffic;
-use crate::roce::DEVICE;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -131,10 +134,7 @@ fn one_sleeps(stage: &Stage<'_>) -> Result<Outcome> {
     let traffic = traffic(stage)?;
     for (host, peer) in [("a", "b"), ("b", "a")] {
         let sleep = put_to_sleep(stage, host)?;
-        let down = format!(
-            "until grep -q DOWN /sys/class/infiniband/{DEVICE}/ports/1/state; do sleep 0.1; done"
-        );
-        stage.shell(peer, &down, NOTICE)?;
+        await_port(stage, peer, PortState::Down, NOTICE)?;
         sleep.end(stage)?;
         traffic::await_in_use(stage, CABLE, NOTICE).with_context(|| format!("{host} woke"))?;
     }
@@ -161,9 +161,7 @@ fn pulled_in_sleep(stage: &Stage<'_>) -> Result<Outcome> {
     let mut cables = stage.instance().cables()?;
     cables.unplug(CABLE)?;
     sleep.end(stage)?;
-    let detached =
-        "until grep -qx detached /sys/kernel/config/usb4_roce/*/state; do sleep 0.1; done";
-    stage.shell("a", detached, NOTICE)?;
+    await_rail(stage, "a", RailState::Detached, NOTICE)?;
     cables.plug(CABLE)?;
     traffic::await_in_use(stage, CABLE, NOTICE)?;
     conclude(stage, traffic)
@@ -175,12 +173,7 @@ fn plugged_in_sleep(stage: &Stage<'_>) -> Result<Outcome> {
     cables.unplug(CABLE)?;
     cables.wait_link(CABLE, LinkState::Down, NOTICE)?;
     let sleep = Sleep::begin(stage, "a")?;
-    let silent = "/sys/kernel/config/usb4_roce/*/state";
-    stage.shell(
-        "b",
-        &format!("until grep -qx detached {silent}; do sleep 0.1; done"),
-        NOTICE,
-    )?;
+    await_rail(stage, "b", RailState::Detached, NOTICE)?;
     cables.plug(CABLE)?;
     sleep.end(stage)?;
     traffic::await_in_use(stage, CABLE, NOTICE)?;

@@ -25,6 +25,8 @@ use crate::hosts::extent::Extent;
 use crate::hosts::stage::Job;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::state::await_rail;
+use crate::roce::state::RailState;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
 
@@ -167,8 +169,7 @@ fn rails_come_and_go(stage: &Stage<'_>) -> Result<Outcome> {
             cables.plug(cable)?;
         }
         let host = ["a", "b"][turn % 2];
-        let up = format!("until grep -qsx up {RAILS}/*/state; do sleep 0.1; done");
-        stage.shell(host, &up, LIMIT)?;
+        await_rail(stage, host, RailState::Up, LIMIT)?;
         thread::sleep(PAUSE);
         let again = format!(
             "cd {RAILS} && service=$(cat rail0/service) && stream=$(cat rail0/stream) && rmdir rail0 && \

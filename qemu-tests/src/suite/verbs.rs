@@ -14,16 +14,16 @@ use super::Outcome;
 use super::Suite;
 use super::Test;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::stage::Pair;
-use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::client_program::ClientProgram;
 use crate::roce::client_report;
 use crate::roce::forged;
 use crate::roce::programs;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Pieces;
 use crate::roce::programs::Ping;
+use crate::roce::traffic::VERIFY;
 use crate::roce::DEVICE;
 
 /// Time limit of a command.
@@ -215,26 +215,19 @@ fn perftest(stage: &Stage<'_>, path: Path, program: &str) -> Result<Outcome> {
 
 fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -> Result<String> {
     const LISTEN: u16 = 7000;
-    let address = format!("{}:{LISTEN}", roce::address("a"));
-    let program = format!("/lab/share/{program} --device {DEVICE} --json");
+    let program = ClientProgram {
+        name: program,
+        options: "",
+        port: LISTEN,
+    };
     match path {
-        Path::Loopback => stage.shell("a", &format!("{program} {options} --loopback"), LIMIT),
-        Path::Cable => {
-            let (_, report) = stage.pair(&Pair {
-                server_host: "a",
-                server: &format!("{program} --listen {address}"),
-                ready: Ready::Port(LISTEN),
-                client_host: "b",
-                client: &format!("{program} {options} --connect {address}"),
-                limit: LIMIT,
-            })?;
-            Ok(report)
-        }
+        Path::Loopback => program.loopback(stage, "a", options, LIMIT),
+        Path::Cable => program.between("a", options).run(stage, "b", LIMIT),
     }
 }
 
 fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
-    let report = client_program(stage, path, "verbs-verify", "--iterations 3 --large 8M")?;
+    let report = client_program(stage, path, VERIFY, "--iterations 3 --large 8M")?;
     client_report::verified(stage, &report)?;
     Ok(Outcome::Passed)
 }
@@ -279,11 +272,13 @@ fn rail_counters(stage: &Stage<'_>, host: &str) -> Result<String> {
 /// Within one host: over an emulated cable they would take many minutes.
 fn longest_messages(stage: &Stage<'_>) -> Result<Outcome> {
     let limit = LONGEST_LIMIT.as_secs();
-    let program = format!("/lab/share/verbs-verify --device {DEVICE} --loopback --json");
-    let options = format!(
-        "--tiled 2G --variant poll-rq --iterations 1 --qps 1 --max-message 4K --timeout {limit}"
-    );
-    let report = stage.shell("a", &format!("{program} {options}"), LONGEST_LIMIT)?;
+    let program = ClientProgram {
+        name: VERIFY,
+        options: &format!("--timeout {limit}"),
+        port: PORT,
+    };
+    let options = "--tiled 2G --variant poll-rq --iterations 1 --qps 1 --max-message 4K";
+    let report = program.loopback(stage, "a", options, LONGEST_LIMIT)?;
     let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
     ensure!(report["ok"] == true, "{report}");
     ensure!(report["tiled"]["bytes"] == 1u64 << 31, "{report}");
