@@ -53,6 +53,17 @@ pub struct Test {
     pub run: fn(&Stage<'_>) -> Result<Outcome>,
 }
 
+impl Test {
+    /// A test which does `run`, and may take as long as `limit`.
+    pub fn new(
+        name: &'static str,
+        limit: Duration,
+        run: fn(&Stage<'_>) -> Result<Outcome>,
+    ) -> Self {
+        Self { name, limit, run }
+    }
+}
+
 /// What has to be built for a suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {

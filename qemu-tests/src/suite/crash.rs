@@ -26,11 +26,7 @@ const NOTICE: Duration = Duration::from_secs(60);
 
 /// The suite.
 pub fn suite() -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: LIMIT * 4,
-        run,
-    };
+    let test = |name, run| Test::new(name, LIMIT * 4, run);
     Suite {
         name: "crash",
         lab: Lab::MODULE,

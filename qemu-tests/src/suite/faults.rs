@@ -110,11 +110,7 @@ pub const LAB: Lab = Lab {
 
 /// The suite.
 pub fn suite() -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: TEST_LIMIT,
-        run,
-    };
+    let test = |name, run| Test::new(name, TEST_LIMIT, run);
     Suite {
         name: "faults",
         lab: LAB,

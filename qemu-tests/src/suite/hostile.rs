@@ -81,11 +81,7 @@ pub fn failing_allocations() -> Suite {
 }
 
 fn test(name: &'static str, run: fn(&Stage<'_>) -> Result<Outcome>) -> Test {
-    Test {
-        name,
-        limit: LIMIT * 3,
-        run,
-    }
+    Test::new(name, LIMIT * 3, run)
 }
 
 /// How long a random attack lasts.

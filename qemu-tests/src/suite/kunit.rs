@@ -23,11 +23,7 @@ const FLOOR: usize = 84;
 pub fn suite() -> Suite {
     Suite {
         name: "kunit",
-        tests: vec![Test {
-            name: "all",
-            limit: LIMIT,
-            run: all,
-        }],
+        tests: vec![Test::new("all", LIMIT, all)],
         lab: debug::LAB,
     }
 }

@@ -36,11 +36,7 @@ const NOTICE: Duration = Duration::from_secs(180);
 
 /// The suite.
 pub fn suite() -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: LIMIT * 3,
-        run,
-    };
+    let test = |name, run| Test::new(name, LIMIT * 3, run);
     Suite {
         name: "life",
         lab: Lab::MODULE,

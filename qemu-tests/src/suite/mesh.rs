@@ -36,11 +36,7 @@ const PAIRS: [(&str, &str); 6] = [
 
 /// The suite.
 pub fn suite() -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: LIMIT * 4,
-        run,
-    };
+    let test = |name, run| Test::new(name, LIMIT * 4, run);
     Suite {
         name: "mesh",
         lab: Lab {

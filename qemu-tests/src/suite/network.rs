@@ -30,18 +30,7 @@ pub fn suite() -> Suite {
     Suite {
         name: "network",
         lab: Lab::DRIVERS,
-        tests: vec![
-            Test {
-                name: "ping",
-                limit: LIMIT,
-                run: ping,
-            },
-            Test {
-                name: "tcp",
-                limit: LIMIT,
-                run: tcp,
-            },
-        ],
+        tests: vec![Test::new("ping", LIMIT, ping), Test::new("tcp", LIMIT, tcp)],
     }
 }
 

@@ -33,11 +33,7 @@ const SERVICE: &str = "0-1.0";
 
 /// The suite, with two cables.
 pub fn suite() -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: LIMIT * 3,
-        run,
-    };
+    let test = |name, run| Test::new(name, LIMIT * 3, run);
     Suite {
         name: "packaging",
         lab: Lab {

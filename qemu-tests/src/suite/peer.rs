@@ -66,11 +66,7 @@ done";
 
 /// The suite.
 pub fn suite(extent: Extent) -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: TEST_LIMIT,
-        run,
-    };
+    let test = |name, run| Test::new(name, TEST_LIMIT, run);
     let mut tests = vec![
         // First, while the rail still has something to say: its lines in the log are limited.
         test("shows-false-names", false_names),

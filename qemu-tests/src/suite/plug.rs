@@ -27,11 +27,7 @@ pub fn suite() -> Suite {
     Suite {
         name: "plug",
         lab: Lab::DRIVERS,
-        tests: vec![Test {
-            name: "peers-come-and-go",
-            limit: LIMIT * TIMES,
-            run: come_and_go,
-        }],
+        tests: vec![Test::new("peers-come-and-go", LIMIT * TIMES, come_and_go)],
     }
 }
 

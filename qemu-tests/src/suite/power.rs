@@ -47,11 +47,7 @@ const CABLE: &str = "c0";
 
 /// The suite, in the lab of the life suite.
 pub fn suite() -> Suite {
-    let test = |name, run| Test {
-        name,
-        limit: TEST_LIMIT,
-        run,
-    };
+    let test = |name, run| Test::new(name, TEST_LIMIT, run);
     Suite {
         name: "power",
         tests: vec![

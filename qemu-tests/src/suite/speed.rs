@@ -42,16 +42,8 @@ pub fn suites() -> Vec<Suite> {
             ..Lab::MODULE
         },
         tests: vec![
-            Test {
-                name: "port-speed",
-                limit: LIMIT * 4,
-                run: port_speed,
-            },
-            Test {
-                name: "verify",
-                limit: LIMIT * 4,
-                run: traffic,
-            },
+            Test::new("port-speed", LIMIT * 4, port_speed),
+            Test::new("verify", LIMIT * 4, traffic),
         ],
     };
     vec![

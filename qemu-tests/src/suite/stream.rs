@@ -27,21 +27,15 @@ pub fn suite() -> Suite {
         name: "stream",
         lab: Lab::DRIVERS,
         tests: vec![
-            Test {
-                name: "data-from-a-to-b",
-                limit: LIMIT,
-                run: |stage| transfer(stage, &[("a", "b")]),
-            },
-            Test {
-                name: "data-from-b-to-a",
-                limit: LIMIT,
-                run: |stage| transfer(stage, &[("b", "a")]),
-            },
-            Test {
-                name: "data-both-ways-at-once",
-                limit: LIMIT,
-                run: |stage| transfer(stage, &[("a", "b"), ("b", "a")]),
-            },
+            Test::new("data-from-a-to-b", LIMIT, |stage| {
+                transfer(stage, &[("a", "b")])
+            }),
+            Test::new("data-from-b-to-a", LIMIT, |stage| {
+                transfer(stage, &[("b", "a")])
+            }),
+            Test::new("data-both-ways-at-once", LIMIT, |stage| {
+                transfer(stage, &[("a", "b"), ("b", "a")])
+            }),
         ],
     }
 }

@@ -61,11 +61,7 @@ pub fn on_debug() -> Suite {
 }
 
 fn test(name: &'static str, run: fn(&Stage<'_>) -> Result<Outcome>) -> Test {
-    Test {
-        name,
-        limit: LONG + GRACE * 3,
-        run,
-    }
+    Test::new(name, LONG + GRACE * 3, run)
 }
 
 /// How long a run lasts.

@@ -21,11 +21,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// The tests; they need the module and two hosts that reach each other.
 pub fn tests() -> Vec<Test> {
-    let test = |name, run| Test {
-        name,
-        limit: LIMIT * 2,
-        run,
-    };
+    let test = |name, run| Test::new(name, LIMIT * 2, run);
     vec![
         test("rdma-link", rdma_link),
         test("rdma-statistic", rdma_statistic),

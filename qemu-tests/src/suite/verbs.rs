@@ -153,11 +153,7 @@ pub fn striped() -> Suite {
 }
 
 fn test(name: &'static str, run: fn(&Stage<'_>) -> Result<Outcome>) -> Test {
-    Test {
-        name,
-        limit: LIMIT * 2,
-        run,
-    }
+    Test::new(name, LIMIT * 2, run)
 }
 
 fn devinfo(stage: &Stage<'_>) -> Result<Outcome> {
