@@ -39,6 +39,9 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(120);
 /// How long an agent of a running host may take to greet.
 const GREETING_LIMIT: Duration = Duration::from_secs(240);
 
+/// The directory of an instance, as QEMU sees it.
+const RUN: &str = "/lab/run";
+
 /// The kernel's image in the directory of an instance.
 pub const KERNEL: &str = "vmlinuz";
 
@@ -102,66 +105,12 @@ fn qemu_log(directory: &Path, name: &str) -> PathBuf {
 impl Plan<'_> {
     /// Starts the host. It has booted when [`Host::agent`] gives an agent.
     pub fn start(&self) -> Result<Host> {
-        let run = |name: &str| format!("/lab/run/{name}");
-        let mut argv: Vec<String> = Vec::new();
-        let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
-        add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
-        add(&["-display", "none", "-no-reboot"]);
-        add(&["-name", self.name]);
-        add(&["-uuid", &machine_uuid(self.name)]);
-        let threads = Threads::of(self.shape.kernel);
-        let accelerator = self.accelerator.arguments(self.shape.processor, threads);
-        add(&accelerator.each_ref().map(String::as_str));
-        if self.counting == Counting::On {
-            let socket = instructions::socket(Path::new("/lab/run"), self.name);
-            let plugin = format!("file={},socket={}", run(COUNTER), socket.display());
-            add(&["-plugin", &plugin]);
-        }
-        add(&["-M", "q35,memory-backend=memory"]);
-        let memory = self.shape.memory_mib;
-        add(&["-m", &format!("{memory}M")]);
-        // Shared, so that the cable reaches it.
-        let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
-        add(&["-object", &backend]);
-        add(&["-smp", &self.shape.cpus.to_string()]);
-        add(&["-kernel", &run(KERNEL)]);
-        add(&["-initrd", &run(INITRAMFS)]);
-        add(&["-append", &self.command_line()]);
-        let console = console_log(Path::new("/lab/run"), self.name);
-        // A host that is started again goes on writing.
-        let console = format!("file,id=console,path={},append=on", console.display());
-        add(&["-chardev", &console, "-serial", "chardev:console"]);
-        let qmp = qmp::socket(Path::new("/lab/run"), self.name);
-        let qmp = format!("socket,id=qmp,path={},server=on,wait=off", qmp.display());
-        add(&["-chardev", &qmp, "-mon", "chardev=qmp,mode=control"]);
-        let mut slots = Slots::default();
-        for driver in ["virtio-rng-pci", "virtio-serial-pci"] {
-            add(&slots.device(driver).each_ref().map(String::as_str));
-        }
-        for index in 0..PORTS {
-            let socket = agent::socket(Path::new("/lab/run"), self.name, index);
-            let socket = socket.display();
-            let channel = format!("socket,id=agent{index},path={socket},server=on,wait=off");
-            add(&["-chardev", &channel]);
-            let name = port_name(index);
-            let port = format!("virtserialport,chardev=agent{index},name={name}");
-            add(&["-device", &port]);
-        }
-        let root = "local,id=root,path=/lab/guest,security_model=passthrough,readonly=on";
-        add(&["-fsdev", root]);
-        let root = slots.device(&format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}"));
-        add(&root.each_ref().map(String::as_str));
-        let shared = "local,id=share,path=/lab/share,security_model=passthrough";
-        add(&["-fsdev", shared]);
-        let shared = slots.device(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
-        add(&shared.each_ref().map(String::as_str));
-        for nhi in &self.nhis {
-            let device = serde_json::json!({
-                "driver": "vfio-user-pci",
-                "socket": { "type": "unix", "path": run(nhi) },
-            });
-            add(&["-device", &device.to_string()]);
-        }
+        let mut arguments = Arguments::default();
+        arguments.add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
+        arguments.add(&["-display", "none", "-no-reboot"]);
+        self.add_machine(&mut arguments);
+        self.add_ports(&mut arguments);
+        self.add_devices(&mut arguments);
         let program = Program {
             view: Some(View {
                 root: self.root.to_owned(),
@@ -173,13 +122,76 @@ impl Plan<'_> {
                 directory: PathBuf::from("/"),
             }),
             lifetime: self.shape.lifetime,
-            argv,
+            argv: arguments.words,
         };
         Ok(Host {
             name: self.name.to_owned(),
             qemu: Daemon::start(&program, &qemu_log(self.directory, self.name))?,
             program,
         })
+    }
+
+    /// Its processors and memory, the kernel, and random numbers.
+    fn add_machine(&self, arguments: &mut Arguments) {
+        arguments.add(&["-name", self.name]);
+        arguments.add(&["-uuid", &machine_uuid(self.name)]);
+        let threads = Threads::of(self.shape.kernel);
+        let accelerator = self.accelerator.arguments(self.shape.processor, threads);
+        arguments.add(&accelerator.each_ref().map(String::as_str));
+        if self.counting == Counting::On {
+            let socket = instructions::socket(Path::new(RUN), self.name);
+            let plugin = format!("file={RUN}/{COUNTER},socket={}", socket.display());
+            arguments.add(&["-plugin", &plugin]);
+        }
+        arguments.add(&["-M", "q35,memory-backend=memory"]);
+        let memory = self.shape.memory_mib;
+        arguments.add(&["-m", &format!("{memory}M")]);
+        // Shared, so that the cable reaches it.
+        let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
+        arguments.add(&["-object", &backend]);
+        arguments.add(&["-smp", &self.shape.cpus.to_string()]);
+        arguments.add(&["-kernel", &format!("{RUN}/{KERNEL}")]);
+        arguments.add(&["-initrd", &format!("{RUN}/{INITRAMFS}")]);
+        arguments.add(&["-append", &self.command_line()]);
+        arguments.plug("virtio-rng-pci");
+    }
+
+    /// What the lab hears of it, and speaks to it by.
+    fn add_ports(&self, arguments: &mut Arguments) {
+        let console = console_log(Path::new(RUN), self.name);
+        // A host that is started again goes on writing.
+        let console = format!("file,id=console,path={},append=on", console.display());
+        arguments.add(&["-chardev", &console, "-serial", "chardev:console"]);
+        let qmp = qmp::socket(Path::new(RUN), self.name);
+        let qmp = format!("socket,id=qmp,path={},server=on,wait=off", qmp.display());
+        arguments.add(&["-chardev", &qmp, "-mon", "chardev=qmp,mode=control"]);
+        arguments.plug("virtio-serial-pci");
+        for index in 0..PORTS {
+            let socket = agent::socket(Path::new(RUN), self.name, index);
+            let socket = socket.display();
+            let channel = format!("socket,id=agent{index},path={socket},server=on,wait=off");
+            arguments.add(&["-chardev", &channel]);
+            let name = port_name(index);
+            let port = format!("virtserialport,chardev=agent{index},name={name}");
+            arguments.add(&["-device", &port]);
+        }
+    }
+
+    /// Its file systems and NHIs.
+    fn add_devices(&self, arguments: &mut Arguments) {
+        let root = "local,id=root,path=/lab/guest,security_model=passthrough,readonly=on";
+        arguments.add(&["-fsdev", root]);
+        arguments.plug(&format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}"));
+        let share = "local,id=share,path=/lab/share,security_model=passthrough";
+        arguments.add(&["-fsdev", share]);
+        arguments.plug(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
+        for nhi in &self.nhis {
+            let device = serde_json::json!({
+                "driver": "vfio-user-pci",
+                "socket": { "type": "unix", "path": format!("{RUN}/{nhi}") },
+            });
+            arguments.add(&["-device", &device.to_string()]);
+        }
     }
 
     fn command_line(&self) -> String {
@@ -245,27 +257,34 @@ impl Host {
     }
 }
 
-/// The slots that virtio devices are plugged into, one after the other.
-///
-/// A device keeps its state while the host sleeps only if it is a PCI Express device, which needs a slot, and says
-/// that leaving D3 does not reset it. Without that the guest's driver resets it on waking, and 9p never recovers from
-/// that: the host's root would be gone.
+/// What QEMU is started with.
 #[derive(Default)]
-struct Slots {
-    used: u32,
+struct Arguments {
+    words: Vec<String>,
+    /// Slots that virtio devices are plugged into.
+    slots: u32,
 }
 
-impl Slots {
-    /// QEMU's options for a slot with `device` in it.
-    fn device(&mut self, device: &str) -> [String; 4] {
-        self.used += 1;
-        let number = self.used;
-        [
-            "-device".to_owned(),
-            format!("pcie-root-port,id=slot{number},chassis={number}"),
-            "-device".to_owned(),
-            format!("{device},bus=slot{number},x-pcie-pm-no-soft-reset=on"),
-        ]
+impl Arguments {
+    fn add(&mut self, words: &[&str]) {
+        let words = words.iter().map(|word| (*word).to_owned());
+        self.words.extend(words);
+    }
+
+    /// Adds a virtio device, in a slot of its own.
+    ///
+    /// A device keeps its state while the host sleeps only if it is a PCI Express device, which needs a slot, and says
+    /// that leaving D3 does not reset it. Without that the guest's driver resets it on waking, and 9p never recovers from
+    /// that: the host's root would be gone.
+    fn plug(&mut self, device: &str) {
+        self.slots += 1;
+        let number = self.slots;
+        self.add(&[
+            "-device",
+            &format!("pcie-root-port,id=slot{number},chassis={number}"),
+            "-device",
+            &format!("{device},bus=slot{number},x-pcie-pm-no-soft-reset=on"),
+        ]);
     }
 }
 
