@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hosts and the cables between them: started, given commands, watched and powered off. Nothing here knows what they run.
+//! Hosts and the cables between them: started, given commands, watched, put to sleep and powered off, whatever runs on them.
 
 pub mod accelerator;
 pub mod agent;
