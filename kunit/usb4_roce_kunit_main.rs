@@ -9,6 +9,7 @@
 #![crate_name = "usb4_roce_kunit"]
 #![expect(
     dead_code,
+    unused_imports,
     reason = "the driver's life cycle, which uses the rest, is not built"
 )]
 

@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 
-use super::MAX_RD_ATOMIC;
+use super::limits::MAX_RD_ATOMIC;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
 use crate::verbs::netdev::MacAddress;

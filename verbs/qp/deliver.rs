@@ -4,10 +4,10 @@
 
 use kernel::sync::Arc;
 
+use super::queue_pair::EarlyRequest;
+use super::queue_pair::QueuePair;
+use super::queue_pair::State;
 use super::send_queue::Buffers;
-use super::EarlyRequest;
-use super::QueuePair;
-use super::State;
 use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::transport::frame::AckHeader;

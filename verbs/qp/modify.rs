@@ -7,11 +7,11 @@ use kernel::sync::Arc;
 
 use super::attributes::Attributes;
 use super::attributes::DrainedEvent;
-use super::Agreement;
-use super::EarlyRequest;
-use super::QueuePair;
-use super::State;
-use super::LIMITS;
+use super::limits::LIMITS;
+use super::queue_pair::Agreement;
+use super::queue_pair::EarlyRequest;
+use super::queue_pair::QueuePair;
+use super::queue_pair::State;
 use crate::base::clock;
 use crate::transport::farewells::Farewell;
 use crate::transport::ids::Instant;

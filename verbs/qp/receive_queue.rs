@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::WINDOW;
+use super::limits::WINDOW;
 use crate::base::page_vec::PageVec;
 use crate::transport::ids::ReceiveSlot;
 use crate::transport::responder;

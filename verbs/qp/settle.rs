@@ -7,10 +7,11 @@ use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
 
 use super::attributes::DrainedEvent;
+use super::queue_pair::Progress;
+use super::queue_pair::QueuePair;
+use super::queue_pair::ReceiveFlush;
+use super::queue_pair::State;
 use super::timer::RailsOf;
-use super::QueuePair;
-use super::ReceiveFlush;
-use super::State;
 use crate::transport::acknowledgement;
 use crate::transport::acknowledgement::Standing;
 use crate::transport::ids::Instant;
@@ -45,13 +46,6 @@ const MAX_ROUNDS: u32 = 4;
 /// beyond is left to the QP's own work: a process that adds to its queues as fast as they are flushed keeps
 /// nobody waiting.
 const FLUSH_STEP: u32 = 64;
-
-/// Whether a round changed anything.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    None,
-    Some,
-}
 
 impl QueuePair {
     /// Draws all conclusions from what has just been done to the requester or the responder. Returns

@@ -9,11 +9,11 @@ use kernel::sync::Arc;
 use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::WorkItem;
 
-use super::settle::Progress;
-use super::QueuePair;
-use super::State;
-use super::FLUSHER;
-use super::TIMER;
+use super::queue_pair::Progress;
+use super::queue_pair::QueuePair;
+use super::queue_pair::State;
+use super::queue_pair::FLUSHER;
+use super::queue_pair::TIMER;
 use crate::base::clock;
 use crate::base::delayed_work;
 use crate::transport::ids::RailId;

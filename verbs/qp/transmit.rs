@@ -4,10 +4,10 @@
 
 use kernel::sync::Arc;
 
+use super::queue_pair::QueuePair;
+use super::queue_pair::State;
 use super::send_queue::Buffers;
 use super::timer::RailsOf;
-use super::QueuePair;
-use super::State;
 use crate::transport::acknowledgement;
 use crate::transport::attempt::Attempt;
 use crate::transport::frame::AckHeader;

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a QP can take.
+
+use crate::transport::frame::MAX_PAYLOAD;
+use crate::transport::limits::Limits;
+
+/// PSNs a QP may have outstanding, and with them receives it has taken.
+pub(crate) const WINDOW: u16 = 256;
+
+/// READs a QP may have outstanding in each direction.
+pub(crate) const MAX_RD_ATOMIC: u8 = 128;
+
+/// What this host can take, as its peers are told.
+pub(crate) const LIMITS: Limits = Limits {
+    max_payload: MAX_PAYLOAD,
+    window: WINDOW,
+    max_rd_atomic: MAX_RD_ATOMIC,
+};

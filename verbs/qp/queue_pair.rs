@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The data of a queue pair.
+
+use kernel::list::AtomicTracker;
+use kernel::list::ListLinks;
+use kernel::list::TryNewListArc;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::CondVar;
+use kernel::sync::SpinLock;
+use kernel::workqueue::DelayedWork;
+
+use super::attributes::Attributes;
+use super::receive_queue::ReceiveQueue;
+use super::send_queue::SendQueue;
+use crate::base::kernel_tables::KernelTables;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
+use crate::transport::requester::Requester;
+use crate::transport::responder::Responder;
+use crate::verbs::counters::Counted;
+use crate::verbs::cq::CompletionQueue;
+use crate::verbs::objects::Objects;
+use crate::verbs::pd::PdId;
+use crate::verbs::rdma::QpCap;
+use crate::verbs::rdma::QpEvents;
+use crate::verbs::rdma::QpState;
+use crate::verbs::rdma::Signalling;
+use crate::verbs::route::RouteHandle;
+use crate::verbs::route::Router;
+use crate::verbs::route_slot::RouteSlot;
+
+/// Id of the work that serves the protocol's timers.
+pub(super) const TIMER: u64 = 0;
+/// Id of the work that does what a thread of others has left, and looks for receives posted to a QP in the error
+/// state.
+pub(super) const FLUSHER: u64 = 1;
+
+/// The part of a QP that changes.
+pub(super) struct State {
+    /// State as its user knows it.
+    pub(super) state: QpState,
+    pub(super) attributes: Attributes,
+    pub(super) requester: Requester<KernelTables>,
+    pub(super) responder: Responder<KernelTables>,
+    pub(super) send_queue: SendQueue,
+    pub(super) receive_queue: ReceiveQueue,
+    pub(super) route: RouteSlot<RouteHandle>,
+    /// When the timer work runs, as far as is known.
+    pub(super) timer_at: Option<Instant>,
+    /// Set when destruction begins; from then on no work is armed and no completion made.
+    pub(super) is_destroyed: bool,
+    /// How long the flusher sleeps, in milliseconds, once it is needed.
+    pub(super) flush_interval: Option<u32>,
+    /// What the last round of settling came to: there may be more to do.
+    pub(super) backlog: Progress,
+    pub(super) receive_flush: ReceiveFlush,
+    /// Whether a request came before the QP was ready for it.
+    pub(super) early_request: EarlyRequest,
+    /// Whether requester and responder keep to the peer's limits.
+    pub(super) agreement: Agreement,
+    /// Payloads on their way into memory.
+    pub(super) deliveries: u32,
+    /// What of the protocol's counters has been added to the port's.
+    pub(super) counted: Counted,
+}
+
+/// Whether a round changed anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    None,
+    Some,
+}
+
+/// Which receives are flushed in the error state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReceiveFlush {
+    /// Those the responder has taken; those in the ring come after them.
+    Taken,
+    /// Those in the ring.
+    Ring,
+}
+
+/// Whether a connection keeps to the peer's limits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agreement {
+    /// It was made, or changed, since they were last looked at. They may not be known yet.
+    Pending,
+    /// It does.
+    Reached,
+}
+
+/// Whether a request came before the QP was ready for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EarlyRequest {
+    /// None that is known.
+    None,
+    /// One was dropped.
+    Dropped,
+}
+
+/// A queue pair.
+///
+/// # Locking
+///
+/// `state` is a spinlock and never held while a payload is copied. Order: QP, then shared receive queue,
+/// then completion queue, then the tables' own. [`Route`](super::route::Route) says how routes are called.
+///
+/// # Lifetime
+///
+/// Its user's object, the table of numbers, armed works, ready lists and segments under way each hold a
+/// reference. After destruction none of them makes it do anything visible.
+#[pin_data]
+pub(crate) struct QueuePair {
+    pub(super) qpn: Qpn,
+    pub(super) pd: PdId,
+    pub(super) cap: QpCap,
+    pub(super) signalling: Signalling,
+    pub(super) has_shared_receives: bool,
+    pub(super) send_cq: Arc<CompletionQueue>,
+    pub(super) recv_cq: Arc<CompletionQueue>,
+    pub(super) events: QpEvents,
+    pub(super) objects: Arc<Objects>,
+    pub(super) router: Arc<dyn Router>,
+    #[pin]
+    pub(super) state: SpinLock<State>,
+    /// Notified when no payload is on its way any more.
+    #[pin]
+    pub(super) delivered: CondVar,
+    #[pin]
+    pub(super) timer: DelayedWork<QueuePair, TIMER>,
+    #[pin]
+    pub(super) flusher: DelayedWork<QueuePair, FLUSHER>,
+    /// Membership in the ready list of the route that `state.route` names, and of no other.
+    #[pin]
+    pub(super) links: ListLinks,
+    #[pin]
+    pub(super) tracker: AtomicTracker,
+}
+
+kernel::list::impl_list_arc_safe! {
+    impl ListArcSafe<0> for QueuePair {
+        tracked_by tracker: AtomicTracker;
+    }
+}
+
+kernel::list::impl_list_item! {
+    impl ListItem<0> for QueuePair {
+        using ListLinks { self.links };
+    }
+}
+
+kernel::workqueue::impl_has_delayed_work! {
+    impl HasDelayedWork<QueuePair, 0> for QueuePair { self.timer }
+    impl HasDelayedWork<QueuePair, 1> for QueuePair { self.flusher }
+}
