@@ -7,18 +7,26 @@ use core::num::NonZeroU32;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
+use kernel::sync::Arc;
 
-use super::abi::response;
-use super::device::RoceDevice;
-use super::quota::Place;
-use super::rdma::AhAttributes;
-use super::rdma::AhOps;
-use super::rdma::Pd;
-use super::rdma::UserData;
+use crate::verbs::abi::response;
+use crate::verbs::quota::Place;
+use crate::verbs::quota::Quota;
+use crate::verbs::rdma::AhAttributes;
+use crate::verbs::rdma::AhOps;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::Pd;
+use crate::verbs::rdma::UserData;
 
 /// A path that a process has named. There are no datagrams that could take it, so nothing is kept of it.
 pub(crate) struct PathHandle {
     _place: Place,
+}
+
+/// A device with address handles.
+pub(crate) trait HasPathHandles {
+    /// Their places.
+    fn path_handles(&self) -> &Arc<Quota>;
 }
 
 /// A number for the process to tell its handles apart.
@@ -28,19 +36,15 @@ fn number() -> NonZeroU32 {
 }
 
 impl PathHandle {
-    fn build(pd: &Pd<RoceDevice>, user: UserData<'_, RoceDevice>) -> Result<Self> {
-        let place = pd.device().objects().path_handles.take()?;
+    fn build<D: Driver + HasPathHandles>(pd: &Pd<D>, user: UserData<'_, D>) -> Result<Self> {
+        let place = pd.device().driver().path_handles().take()?;
         user.respond(&response::encode_ah(number()))?;
         Ok(Self { _place: place })
     }
 }
 
-impl AhOps<RoceDevice> for PathHandle {
-    fn create(
-        pd: &Pd<RoceDevice>,
-        _path: AhAttributes,
-        user: UserData<'_, RoceDevice>,
-    ) -> impl PinInit<Self, Error> {
+impl<D: Driver + HasPathHandles> AhOps<D> for PathHandle {
+    fn create(pd: &Pd<D>, _path: AhAttributes, user: UserData<'_, D>) -> impl PinInit<Self, Error> {
         PathHandle::build(pd, user)
     }
 

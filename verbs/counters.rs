@@ -5,10 +5,10 @@
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 
-use super::rdma::CounterName;
 use crate::transport::requester::RequesterCounters;
 use crate::transport::responder::ResponderCounters;
 use crate::transport::status::CompletionStatus;
+use crate::verbs::rdma::CounterName;
 
 /// The counters' names, in the order of [`Counter`].
 pub(crate) const NAMES: &[CounterName] = &[

@@ -9,25 +9,27 @@ use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
-use super::abi::completion::Completion;
-use super::abi::completion::CQE_SIZE;
-use super::abi::limits::MAX_CQE;
-use super::device::RoceDevice;
-use super::mmap_offer::OfferedQueue;
-use super::queue::EventQueue;
-use super::queue::Overflow;
-use super::queue::Remainder;
-use super::quota::Place;
-use super::rdma::unsupported;
-use super::rdma::CqEvents;
-use super::rdma::CqInit;
-use super::rdma::CqOps;
-use super::rdma::Device;
-use super::rdma::MissedCompletions;
-use super::rdma::Notify;
-use super::rdma::UserData;
 use crate::transport::requester::Solicitation;
 use crate::transport::status::CompletionStatus;
+use crate::verbs::abi::completion::Completion;
+use crate::verbs::abi::completion::CQE_SIZE;
+use crate::verbs::abi::limits::MAX_CQE;
+use crate::verbs::mmap_offer::OfferedQueue;
+use crate::verbs::queue::EventQueue;
+use crate::verbs::queue::Overflow;
+use crate::verbs::queue::Remainder;
+use crate::verbs::quota::Place;
+use crate::verbs::quota::Quota;
+use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::CqEvents;
+use crate::verbs::rdma::CqInit;
+use crate::verbs::rdma::CqOps;
+use crate::verbs::rdma::Device;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::MissedCompletions;
+use crate::verbs::rdma::Notify;
+use crate::verbs::rdma::UserData;
+use crate::verbs::user_context::ProcessContext;
 
 /// What has to happen for the next completion event.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,10 +83,10 @@ impl CompletionQueue {
         EventQueue::new(entries, CQE_SIZE)
     }
 
-    fn build(
+    fn build<D: Driver<UserContext = ProcessContext>>(
         init: CqInit,
         events: CqEvents,
-        user: Option<UserData<'_, RoceDevice>>,
+        user: Option<UserData<'_, D>>,
     ) -> Result<Arc<Self>> {
         let user = user.ok_or_else(unsupported)?;
         let ring = Self::ring(init.capacity)?;
@@ -104,7 +106,10 @@ impl CompletionQueue {
     }
 
     /// Offers a new ring to the process and tells it.
-    fn offer(ring: &EventQueue, user: &UserData<'_, RoceDevice>) -> Result<OfferedQueue> {
+    fn offer<D: Driver<UserContext = ProcessContext>>(
+        ring: &EventQueue,
+        user: &UserData<'_, D>,
+    ) -> Result<OfferedQueue> {
         let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
         user.respond(&offer.info().encode())?;
         Ok(offer)
@@ -145,6 +150,12 @@ impl CompletionQueue {
     }
 }
 
+/// A device with completion queues.
+pub(crate) trait HasCompletionQueues {
+    /// Their places.
+    fn completion_queues(&self) -> &Arc<Quota>;
+}
+
 /// A completion queue as its process sees it.
 pub(crate) struct UserCompletionQueue {
     queue: Arc<CompletionQueue>,
@@ -152,14 +163,17 @@ pub(crate) struct UserCompletionQueue {
 }
 
 impl UserCompletionQueue {
-    fn build(
-        device: &Device<RoceDevice>,
+    fn build<D>(
+        device: &Device<D>,
         init: CqInit,
         events: CqEvents,
-        user: Option<UserData<'_, RoceDevice>>,
-    ) -> Result<Self> {
+        user: Option<UserData<'_, D>>,
+    ) -> Result<Self>
+    where
+        D: Driver<UserContext = ProcessContext> + HasCompletionQueues,
+    {
         Ok(Self {
-            _place: device.objects().completion_queues.take()?,
+            _place: device.driver().completion_queues().take()?,
             queue: CompletionQueue::build(init, events, user)?,
         })
     }
@@ -171,12 +185,15 @@ impl UserCompletionQueue {
 }
 
 #[vtable]
-impl CqOps<RoceDevice> for UserCompletionQueue {
+impl<D> CqOps<D> for UserCompletionQueue
+where
+    D: Driver<UserContext = ProcessContext> + HasCompletionQueues,
+{
     fn create(
-        device: &Device<RoceDevice>,
+        device: &Device<D>,
         init: CqInit,
         events: CqEvents,
-        user: Option<UserData<'_, RoceDevice>>,
+        user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error> {
         UserCompletionQueue::build(device, init, events, user)
     }
@@ -198,7 +215,7 @@ impl CqOps<RoceDevice> for UserCompletionQueue {
         })
     }
 
-    fn resize(&self, capacity: u32, user: UserData<'_, RoceDevice>) -> Result {
+    fn resize(&self, capacity: u32, user: UserData<'_, D>) -> Result {
         let mut ring = CompletionQueue::ring(capacity)?;
         let offer = CompletionQueue::offer(&ring, &user)?;
         let mut transfer = self.queue.state.lock().ring.transfer();

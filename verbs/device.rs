@@ -6,43 +6,53 @@ use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::abi::limits::MAX_CQE;
-use super::abi::limits::MAX_MESSAGE;
-use super::abi::limits::MAX_QUEUE_WR;
-use super::abi::limits::MAX_SGE;
-use super::abi::version;
-use super::ah::PathHandle;
-use super::counters;
-use super::cq::UserCompletionQueue;
-use super::mr::RegisteredRegion;
-use super::netdev::Netdev;
-use super::objects::Objects;
-use super::objects::MAX_COMPLETION_QUEUES;
-use super::objects::MAX_PATH_HANDLES;
-use super::objects::MAX_PROTECTION_DOMAINS;
-use super::objects::MAX_QUEUE_PAIRS;
-use super::objects::MAX_REGIONS;
-use super::objects::MAX_SHARED_RECEIVE_QUEUES;
-use super::pd::ProtectionDomain;
-use super::port_speed::port_speed;
-use super::qp::UserQueuePair;
-use super::qp::MAX_RD_ATOMIC;
-use super::rdma::Capabilities;
-use super::rdma::CounterName;
-use super::rdma::Device;
-use super::rdma::DeviceAttributes;
-use super::rdma::DeviceFeature;
-use super::rdma::Driver;
-use super::rdma::DriverId;
-use super::rdma::Mtu;
-use super::rdma::NetDeviceRef;
-use super::rdma::PhysicalState;
-use super::rdma::PortAttributes;
-use super::rdma::PortNumber;
-use super::rdma::PortState;
-use super::route::Router;
-use super::srq::SharedReceiveQueue;
-use super::user_context::ProcessContext;
+use crate::verbs::abi::limits::MAX_CQE;
+use crate::verbs::abi::limits::MAX_MESSAGE;
+use crate::verbs::abi::limits::MAX_QUEUE_WR;
+use crate::verbs::abi::limits::MAX_SGE;
+use crate::verbs::abi::version;
+use crate::verbs::ah::HasPathHandles;
+use crate::verbs::ah::PathHandle;
+use crate::verbs::counters;
+use crate::verbs::counters::Counters;
+use crate::verbs::cq::HasCompletionQueues;
+use crate::verbs::cq::UserCompletionQueue;
+use crate::verbs::limits::MAX_COMPLETION_QUEUES;
+use crate::verbs::limits::MAX_PATH_HANDLES;
+use crate::verbs::limits::MAX_PROTECTION_DOMAINS;
+use crate::verbs::limits::MAX_QUEUE_PAIRS;
+use crate::verbs::limits::MAX_REGIONS;
+use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
+use crate::verbs::mr::HasRegions;
+use crate::verbs::mr::RegionTable;
+use crate::verbs::mr::RegisteredRegion;
+use crate::verbs::netdev::Netdev;
+use crate::verbs::pd::HasProtectionDomains;
+use crate::verbs::pd::ProtectionDomain;
+use crate::verbs::port_speed::port_speed;
+use crate::verbs::qp::HasQueuePairs;
+use crate::verbs::qp::QpRouter;
+use crate::verbs::qp::QpTable;
+use crate::verbs::qp::UserQueuePair;
+use crate::verbs::qp::MAX_RD_ATOMIC;
+use crate::verbs::quota::Quota;
+use crate::verbs::rdma::Capabilities;
+use crate::verbs::rdma::CounterName;
+use crate::verbs::rdma::DeviceAttributes;
+use crate::verbs::rdma::DeviceFeature;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::DriverId;
+use crate::verbs::rdma::Mtu;
+use crate::verbs::rdma::NetDeviceRef;
+use crate::verbs::rdma::PhysicalState;
+use crate::verbs::rdma::PortAttributes;
+use crate::verbs::rdma::PortNumber;
+use crate::verbs::rdma::PortState;
+use crate::verbs::resources::Resources;
+use crate::verbs::srq::HasSharedReceiveQueues;
+use crate::verbs::srq::SharedReceiveQueue;
+use crate::verbs::srq::SrqTable;
+use crate::verbs::user_context::ProcessContext;
 
 /// Shown by ibv_devinfo, beside the name: what this is, and what it is not.
 pub(crate) const NODE_DESCRIPTION: &CStr = c"usb4_roce: verbs over USB4 cables (not rxe)";
@@ -82,25 +92,25 @@ pub(crate) trait Registrant: Send + Sync {
 /// State of the verbs device.
 pub(crate) struct RoceDevice {
     node_guid: u64,
-    objects: Arc<Objects>,
-    router: Arc<dyn Router>,
+    resources: Arc<Resources>,
+    router: Arc<QpRouter>,
     netdev: Arc<Netdev>,
     registrant: Arc<dyn Registrant>,
 }
 
 impl RoceDevice {
-    /// A device whose QPs find their way by `router`. `objects` must be the tables that whoever
-    /// delivers frames looks into. `registrant` is told when the device has been unregistered.
+    /// A device with `resources`, whose QPs find their way by `router`. `registrant` is told when the device has
+    /// been unregistered.
     pub(crate) fn new(
         node_guid: u64,
-        objects: Arc<Objects>,
-        router: Arc<dyn Router>,
+        resources: Arc<Resources>,
+        router: Arc<QpRouter>,
         netdev: Arc<Netdev>,
         registrant: Arc<dyn Registrant>,
     ) -> Result<Arc<Self>> {
         let device = Self {
             node_guid,
-            objects,
+            resources,
             router,
             netdev,
             registrant,
@@ -109,15 +119,47 @@ impl RoceDevice {
     }
 }
 
-impl Device<RoceDevice> {
-    /// The tables of objects.
-    pub(crate) fn objects(&self) -> &Arc<Objects> {
-        &self.driver().objects
+impl HasProtectionDomains for RoceDevice {
+    fn protection_domains(&self) -> &Arc<Quota> {
+        &self.resources.protection_domains
+    }
+}
+
+impl HasCompletionQueues for RoceDevice {
+    fn completion_queues(&self) -> &Arc<Quota> {
+        &self.resources.completion_queues
+    }
+}
+
+impl HasSharedReceiveQueues for RoceDevice {
+    fn shared_receive_queues(&self) -> &Arc<SrqTable> {
+        &self.resources.shared_receive_queues
+    }
+}
+
+impl HasPathHandles for RoceDevice {
+    fn path_handles(&self) -> &Arc<Quota> {
+        &self.resources.path_handles
+    }
+}
+
+impl HasRegions for RoceDevice {
+    fn regions(&self) -> &Arc<RegionTable> {
+        &self.resources.regions
+    }
+}
+
+impl HasQueuePairs for RoceDevice {
+    fn queue_pairs(&self) -> &Arc<QpTable> {
+        &self.resources.queue_pairs
     }
 
-    /// The ways to other hosts.
-    pub(crate) fn router(&self) -> &Arc<dyn Router> {
-        &self.driver().router
+    fn counters(&self) -> &Arc<Counters> {
+        &self.resources.counters
+    }
+
+    fn router(&self) -> &Arc<QpRouter> {
+        &self.router
     }
 }
 
@@ -207,7 +249,7 @@ impl Driver for RoceDevice {
     }
 
     fn read_counters(&self, _port: PortNumber, values: &mut [u64]) {
-        self.objects.counters.read(values);
+        self.resources.counters.read(values);
     }
 
     fn unregistered(&self) {

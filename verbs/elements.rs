@@ -2,13 +2,13 @@
 
 //! Scatter/gather elements of a work request, and the pages they stand for.
 
-use super::abi::scatter;
-use super::mr::AccessDenied;
-use super::mr::Key;
-use super::mr::Needs;
-use super::mr::RegionTable;
-use super::mr::Regions;
 use crate::base::page_vec::PageVec;
+use crate::verbs::abi::scatter;
+use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::Key;
+use crate::verbs::mr::Needs;
+use crate::verbs::mr::RegionTable;
+use crate::verbs::mr::Regions;
 
 /// A checked copy of the elements of a work request.
 pub(crate) struct Elements<'a>(&'a [u8]);

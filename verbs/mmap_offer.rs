@@ -5,9 +5,9 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::abi::response::MmapInfo;
-use super::rdma::MmapBuffer;
-use super::rdma::MmapOffers;
+use crate::verbs::abi::response::MmapInfo;
+use crate::verbs::rdma::MmapBuffer;
+use crate::verbs::rdma::MmapOffers;
 
 /// A queue the process may map, once, for as long as this lives.
 ///

@@ -11,26 +11,26 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-use super::device::RoceDevice;
-use super::objects::Objects;
-use super::objects::MAX_REGIONS;
-use super::pd::PdId;
-use super::rdma::unsupported;
-use super::rdma::Access;
-use super::rdma::AccessFlags;
-use super::rdma::MrChange;
-use super::rdma::MrKeys;
-use super::rdma::MrOps;
-use super::rdma::MrRequest;
-use super::rdma::Pd;
-use super::rdma::Umem;
-use super::rdma::UserData;
 use crate::base::lent::Lent;
 use crate::base::lent::Loan;
 use crate::base::number_table::NumberTable;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_SGE;
 use crate::base::random::random;
+use crate::verbs::limits::MAX_REGIONS;
+use crate::verbs::pd::PdId;
+use crate::verbs::pd::ProtectionDomain;
+use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::Access;
+use crate::verbs::rdma::AccessFlags;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::MrChange;
+use crate::verbs::rdma::MrKeys;
+use crate::verbs::rdma::MrOps;
+use crate::verbs::rdma::MrRequest;
+use crate::verbs::rdma::Pd;
+use crate::verbs::rdma::Umem;
+use crate::verbs::rdma::UserData;
 
 /// Bits of a key that say nothing about which region it is; the rest is its number.
 const VARIANT_BITS: u32 = 8;
@@ -288,33 +288,45 @@ impl RegionTable {
     }
 }
 
+/// A device with memory regions.
+pub(crate) trait HasRegions {
+    /// All of them.
+    fn regions(&self) -> &Arc<RegionTable>;
+}
+
 /// A region as its process sees it.
 #[pin_data]
 pub(crate) struct RegisteredRegion {
-    objects: Arc<Objects>,
+    table: Arc<RegionTable>,
     /// What the table has. Held while it is changed.
     #[pin]
     region: Mutex<Arc<Lent<MemoryRegion>>>,
 }
 
-fn register(pd: &Pd<RoceDevice>, request: MrRequest) -> Result<Arc<Lent<MemoryRegion>>> {
+fn register<D>(pd: &Pd<D>, request: MrRequest) -> Result<Arc<Lent<MemoryRegion>>>
+where
+    D: Driver<Pd = ProtectionDomain> + HasRegions,
+{
     check(request.access)?;
     let umem = Umem::pin(pd.device(), request.start, request.length, request.access)?;
     pd.device()
-        .objects()
-        .regions
+        .driver()
+        .regions()
         .register(umem, pd.id(), request.iova, request.access)
 }
 
 #[vtable]
-impl MrOps<RoceDevice> for RegisteredRegion {
+impl<D> MrOps<D> for RegisteredRegion
+where
+    D: Driver<Pd = ProtectionDomain> + HasRegions,
+{
     fn register(
-        pd: &Pd<RoceDevice>,
+        pd: &Pd<D>,
         request: MrRequest,
-        _user: Option<UserData<'_, RoceDevice>>,
+        _user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error> {
         pin_init!(Self {
-            objects: pd.device().objects().clone(),
+            table: pd.device().driver().regions().clone(),
             region <- new_mutex!(register(pd, request)?),
         }? Error)
     }
@@ -327,7 +339,7 @@ impl MrOps<RoceDevice> for RegisteredRegion {
         }
     }
 
-    fn change(&self, change: MrChange<'_, RoceDevice>) -> Result {
+    fn change(&self, change: MrChange<'_, D>) -> Result {
         let mut region = self.region.lock();
         let mut rights = region.rights;
         if let Some(access) = change.access {
@@ -338,11 +350,11 @@ impl MrOps<RoceDevice> for RegisteredRegion {
         if let Some(pd) = change.pd {
             rights.pd = pd.id();
         }
-        *region = self.objects.regions.replace(&region, rights)?;
+        *region = self.table.replace(&region, rights)?;
         Ok(())
     }
 
     fn deregister(&self) {
-        self.objects.regions.deregister(&self.region.lock());
+        self.table.deregister(&self.region.lock());
     }
 }

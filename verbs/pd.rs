@@ -5,12 +5,14 @@
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
+use kernel::sync::Arc;
 
-use super::device::RoceDevice;
-use super::quota::Place;
-use super::rdma::Device;
-use super::rdma::PdOps;
-use super::rdma::UserData;
+use crate::verbs::quota::Place;
+use crate::verbs::quota::Quota;
+use crate::verbs::rdma::Device;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::PdOps;
+use crate::verbs::rdma::UserData;
 
 /// Names a protection domain; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +31,18 @@ impl ProtectionDomain {
     }
 }
 
-impl PdOps<RoceDevice> for ProtectionDomain {
-    fn create(
-        device: &Device<RoceDevice>,
-        _user: Option<UserData<'_, RoceDevice>>,
-    ) -> impl PinInit<Self, Error> {
+/// A device with protection domains.
+pub(crate) trait HasProtectionDomains {
+    /// Their places.
+    fn protection_domains(&self) -> &Arc<Quota>;
+}
+
+impl<D: Driver + HasProtectionDomains> PdOps<D> for ProtectionDomain {
+    fn create(device: &Device<D>, _user: Option<UserData<'_, D>>) -> impl PinInit<Self, Error> {
         static NEXT: Atomic<u64> = Atomic::new(0);
         device
-            .objects()
-            .protection_domains
+            .driver()
+            .protection_domains()
             .take()
             .map(|place| Self {
                 id: PdId(NEXT.fetch_add(1, Relaxed)),

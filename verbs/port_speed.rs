@@ -2,9 +2,9 @@
 
 //! What the rails carry, in the terms of InfiniBand: speed of a lane, and number of lanes.
 
-use super::rdma::LinkSpeed;
-use super::rdma::LinkWidth;
 use crate::stream_adapter::client::Rate;
+use crate::verbs::rdma::LinkSpeed;
+use crate::verbs::rdma::LinkWidth;
 
 /// The speed and width that come nearest to `rate` without exceeding it; the smallest if all exceed it.
 /// Of several, the one with the most common width.

@@ -14,13 +14,13 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Release;
 use kernel::sync::Arc;
 
-use super::abi::queue_layout::QueueLayout;
-use super::abi::queue_layout::SlotIndex;
-use super::abi::queue_layout::CONSUMER_OFFSET;
-use super::abi::queue_layout::INDEX_MASK_OFFSET;
-use super::abi::queue_layout::LOG2_ELEMENT_SIZE_OFFSET;
-use super::abi::queue_layout::PRODUCER_OFFSET;
-use super::rdma::MmapBuffer;
+use crate::verbs::abi::queue_layout::QueueLayout;
+use crate::verbs::abi::queue_layout::SlotIndex;
+use crate::verbs::abi::queue_layout::CONSUMER_OFFSET;
+use crate::verbs::abi::queue_layout::INDEX_MASK_OFFSET;
+use crate::verbs::abi::queue_layout::LOG2_ELEMENT_SIZE_OFFSET;
+use crate::verbs::abi::queue_layout::PRODUCER_OFFSET;
+use crate::verbs::rdma::MmapBuffer;
 
 /// The shared memory of one queue.
 ///

@@ -4,17 +4,17 @@
 
 use kernel::prelude::*;
 
-use super::abi::receive_wqe;
-use super::abi::receive_wqe::ReceiveWqe;
-use super::abi::receive_wqe::TooManyElements;
-use super::abi::scatter;
-use super::abi::scatter::SGE_SIZE;
-use super::elements::Elements;
-use super::queue::Taken;
-use super::queue::WorkQueue;
 use crate::transport::ids::ReceiveSlot;
 use crate::transport::responder::Soundness;
 use crate::transport::status::CompletionStatus;
+use crate::verbs::abi::receive_wqe;
+use crate::verbs::abi::receive_wqe::ReceiveWqe;
+use crate::verbs::abi::receive_wqe::TooManyElements;
+use crate::verbs::abi::scatter;
+use crate::verbs::abi::scatter::SGE_SIZE;
+use crate::verbs::elements::Elements;
+use crate::verbs::queue::Taken;
+use crate::verbs::queue::WorkQueue;
 
 /// Bytes of the slot a receive with `max_sge` elements needs in a ring.
 pub(crate) fn element_size(max_sge: u32) -> usize {

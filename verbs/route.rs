@@ -7,8 +7,6 @@ use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::netdev::MacAddress;
-use super::qp::QueuePair;
 use crate::base::event::Event;
 use crate::base::page_vec::PageVec;
 use crate::stream_adapter::client::RailLink;
@@ -18,6 +16,7 @@ use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
+use crate::verbs::netdev::MacAddress;
 use crate::verbs::route_slot::Roster;
 
 /// What a QP has to send.
@@ -42,15 +41,14 @@ pub(crate) enum Errand {
     Carry(Urgency),
 }
 
-/// The way to one host: its rails, or the loop back to this one, with the list of the QPs that have frames for it.
+/// The way to one host: its rails, or the loop back to this one, with the list of the QPs, its members, that have
+/// frames for it.
 ///
 /// # Locking
 ///
 /// What says so is called with no lock held. The others may be called with the lock of a QP held and must not lock
 /// one.
-pub(crate) trait Route:
-    Roster<Member = Arc<QueuePair>, Work = Work, Errand = Errand> + Send + Sync
-{
+pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// Has what is in the list carried, after [`Errand::Carry`]. Sleeps if `urgency` allows it. Called with no lock
     /// held.
     fn carry(&self, urgency: Urgency);
@@ -84,31 +82,31 @@ pub(crate) trait Route:
     fn release(&self);
 }
 
-/// A route that is in use.
-pub(crate) struct RouteHandle(Arc<dyn Route>);
+/// A route that is in use, of QPs that are held by `M`.
+pub(crate) struct RouteHandle<M: 'static>(Arc<dyn Route<Member = M>>);
 
-impl RouteHandle {
+impl<M> RouteHandle<M> {
     /// Begins to use the route.
-    pub(crate) fn new(route: Arc<dyn Route>) -> Self {
+    pub(crate) fn new(route: Arc<dyn Route<Member = M>>) -> Self {
         route.hold();
         Self(route)
     }
 }
 
-impl Clone for RouteHandle {
+impl<M> Clone for RouteHandle<M> {
     fn clone(&self) -> Self {
         Self::new(self.0.clone())
     }
 }
 
-impl Drop for RouteHandle {
+impl<M> Drop for RouteHandle<M> {
     fn drop(&mut self) {
         self.0.release();
     }
 }
 
-impl Deref for RouteHandle {
-    type Target = dyn Route;
+impl<M> Deref for RouteHandle<M> {
+    type Target = dyn Route<Member = M>;
 
     fn deref(&self) -> &Self::Target {
         &*self.0
@@ -139,11 +137,14 @@ pub(crate) struct Link {
 
 /// Knows the ways to all hosts.
 pub(crate) trait Router: Send + Sync {
+    /// What holds a QP.
+    type Member: 'static;
+
     /// The way to the host with that address. It may be one that is not reachable yet. Sleeps.
     ///
     /// Fails with `ENOMEM`, with `EINVAL` for an address that no host has, or with `ENXIO` when there are too many
     /// hosts.
-    fn route(&self, host: MacAddress) -> Result<RouteHandle>;
+    fn route(&self, host: MacAddress) -> Result<RouteHandle<Self::Member>>;
 
     /// State of the port.
     fn link(&self) -> Link;

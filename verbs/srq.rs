@@ -11,24 +11,39 @@ use kernel::sync::SpinLock;
 use kernel::uaccess::UserPtr;
 use kernel::uaccess::UserSlice;
 
-use super::abi::limits::MAX_QUEUE_WR;
-use super::abi::limits::MAX_SGE;
-use super::abi::response;
-use super::device::RoceDevice;
-use super::mmap_offer::OfferedQueue;
-use super::objects::Objects;
-use super::pd::PdId;
-use super::queue::Remainder;
-use super::queue::WorkQueue;
-use super::rdma::unsupported;
-use super::rdma::Pd;
-use super::rdma::SrqAttributes;
-use super::rdma::SrqEvents;
-use super::rdma::SrqModify;
-use super::rdma::SrqOps;
-use super::rdma::UserData;
-use super::receive;
-use super::receive::Posted;
+use crate::base::number_table::NumberTable;
+use crate::verbs::abi::limits::MAX_QUEUE_WR;
+use crate::verbs::abi::limits::MAX_SGE;
+use crate::verbs::abi::response;
+use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
+use crate::verbs::mmap_offer::OfferedQueue;
+use crate::verbs::pd::PdId;
+use crate::verbs::pd::ProtectionDomain;
+use crate::verbs::queue::Remainder;
+use crate::verbs::queue::WorkQueue;
+use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::Pd;
+use crate::verbs::rdma::SrqAttributes;
+use crate::verbs::rdma::SrqEvents;
+use crate::verbs::rdma::SrqModify;
+use crate::verbs::rdma::SrqOps;
+use crate::verbs::rdma::UserData;
+use crate::verbs::receive;
+use crate::verbs::receive::Posted;
+use crate::verbs::user_context::ProcessContext;
+
+/// Zero means "no number" in the ABI.
+const NUMBERS: core::ops::Range<u32> = 1..1 << 24;
+
+/// Shared receive queues by number.
+pub(crate) type SrqTable = NumberTable<SharedReceiveQueue>;
+
+/// A device with shared receive queues.
+pub(crate) trait HasSharedReceiveQueues {
+    /// All of them.
+    fn shared_receive_queues(&self) -> &Arc<SrqTable>;
+}
 
 struct State {
     ring: WorkQueue,
@@ -47,7 +62,7 @@ pub(crate) struct SharedReceiveQueue {
     pd: PdId,
     max_sge: u32,
     events: SrqEvents,
-    objects: Arc<Objects>,
+    table: Arc<SrqTable>,
     #[pin]
     state: SpinLock<State>,
     /// Taken alone.
@@ -56,29 +71,37 @@ pub(crate) struct SharedReceiveQueue {
 }
 
 impl SharedReceiveQueue {
-    fn build(
-        pd: &Pd<RoceDevice>,
+    /// An empty table.
+    pub(crate) fn table() -> impl PinInit<SrqTable> {
+        NumberTable::new(NUMBERS, MAX_SHARED_RECEIVE_QUEUES)
+    }
+
+    fn build<D>(
+        pd: &Pd<D>,
         wanted: SrqAttributes,
         events: SrqEvents,
-        user: Option<UserData<'_, RoceDevice>>,
-    ) -> Result<Arc<Self>> {
+        user: Option<UserData<'_, D>>,
+    ) -> Result<Arc<Self>>
+    where
+        D: Driver<UserContext = ProcessContext, Pd = ProtectionDomain> + HasSharedReceiveQueues,
+    {
         let user = user.ok_or_else(unsupported)?;
         if !(1..=MAX_QUEUE_WR).contains(&wanted.max_wr) || wanted.max_sge > MAX_SGE {
             return Err(EINVAL);
         }
-        let objects = pd.device().objects();
+        let table = pd.device().driver().shared_receive_queues();
         let max_sge = wanted.max_sge.max(1);
         let ring = WorkQueue::new(wanted.max_wr, receive::element_size(max_sge))?;
         let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
         let info = offer.info();
-        let srq = objects.shared_receive_queues.add(|number| {
+        let srq = table.add(|number| {
             Arc::pin_init(
                 pin_init!(SharedReceiveQueue {
                     number,
                     pd: pd.id(),
                     max_sge,
                     events,
-                    objects: objects.clone(),
+                    table: table.clone(),
                     state <- new_spinlock!(State {
                         ring,
                         limit: wanted.limit,
@@ -89,8 +112,13 @@ impl SharedReceiveQueue {
             )
         })?;
         user.respond(&response::encode_srq(info, srq.number))
-            .inspect_err(|_| srq.destroy())?;
+            .inspect_err(|_| srq.leave_table())?;
         Ok(srq)
+    }
+
+    /// Gives its number back.
+    fn leave_table(&self) {
+        self.table.remove(self.number);
     }
 
     /// Its protection domain, in which the buffers of its receives lie.
@@ -119,7 +147,12 @@ impl SharedReceiveQueue {
 
 impl SharedReceiveQueue {
     /// Makes the queue larger or smaller; receives in it stay. The limit is changed with it, if one is given.
-    fn resize(&self, max_wr: u32, limit: Option<u32>, user: UserData<'_, RoceDevice>) -> Result {
+    fn resize<D: Driver<UserContext = ProcessContext>>(
+        &self,
+        max_wr: u32,
+        limit: Option<u32>,
+        user: UserData<'_, D>,
+    ) -> Result {
         if !(1..=MAX_QUEUE_WR).contains(&max_wr) {
             return Err(EINVAL);
         }
@@ -155,12 +188,15 @@ impl SharedReceiveQueue {
 }
 
 #[vtable]
-impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
+impl<D> SrqOps<D> for Arc<SharedReceiveQueue>
+where
+    D: Driver<UserContext = ProcessContext, Pd = ProtectionDomain> + HasSharedReceiveQueues,
+{
     fn create(
-        pd: &Pd<RoceDevice>,
+        pd: &Pd<D>,
         wanted: SrqAttributes,
         events: SrqEvents,
-        user: Option<UserData<'_, RoceDevice>>,
+        user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error> {
         SharedReceiveQueue::build(pd, wanted, events, user)
     }
@@ -174,7 +210,7 @@ impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
         }
     }
 
-    fn modify(&self, change: SrqModify, user: Option<UserData<'_, RoceDevice>>) -> Result {
+    fn modify(&self, change: SrqModify, user: Option<UserData<'_, D>>) -> Result {
         if let Some(max_wr) = change.max_wr {
             self.resize(max_wr, change.limit, user.ok_or_else(unsupported)?)?;
         } else if let Some(limit) = change.limit {
@@ -188,6 +224,6 @@ impl SrqOps<RoceDevice> for Arc<SharedReceiveQueue> {
     }
 
     fn destroy(&self) {
-        self.objects.shared_receive_queues.remove(self.number);
+        self.leave_table();
     }
 }

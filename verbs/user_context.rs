@@ -5,11 +5,11 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::device::RoceDevice;
-use super::rdma::Device;
-use super::rdma::MmapOffers;
-use super::rdma::MmapRequest;
-use super::rdma::UserContextOps;
+use crate::verbs::rdma::Device;
+use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::MmapOffers;
+use crate::verbs::rdma::MmapRequest;
+use crate::verbs::rdma::UserContextOps;
 
 /// A process's context: the queues it may map.
 pub(crate) struct ProcessContext {
@@ -23,8 +23,8 @@ impl ProcessContext {
     }
 }
 
-impl UserContextOps<RoceDevice> for ProcessContext {
-    fn create(_device: &Device<RoceDevice>) -> impl PinInit<Self, Error> {
+impl<D: Driver> UserContextOps<D> for ProcessContext {
+    fn create(_device: &Device<D>) -> impl PinInit<Self, Error> {
         Arc::pin_init(MmapOffers::new(), GFP_KERNEL_ACCOUNT).map(|offers| Self { offers })
     }
 

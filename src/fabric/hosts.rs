@@ -26,7 +26,7 @@ use crate::transport::ids::RailId;
 use crate::transport::rail::hello::Identity;
 use crate::verbs::netdev::neighbour::Neighbour;
 use crate::verbs::netdev::MacAddress;
-use crate::verbs::route::RouteHandle;
+use crate::verbs::qp::QpRoute;
 
 /// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
 const MAC_GROUP: u8 = 0x01;
@@ -35,7 +35,7 @@ const MAC_GROUP: u8 = 0x01;
 struct RailState {
     peer: Option<Arc<Peer>>,
     /// Keeps the peer in mind.
-    _handle: Option<RouteHandle>,
+    _handle: Option<QpRoute>,
     /// Who is at the other end, as it says.
     claim: Option<Claim>,
 }
@@ -78,10 +78,10 @@ impl Hosts {
         &self,
         host: MacAddress,
         claim: &NewPeer<'_, Kuid>,
-    ) -> Result<(Arc<Peer>, RouteHandle)> {
+    ) -> Result<(Arc<Peer>, QpRoute)> {
         let mut peers = self.peers.lock();
         if let Some(peer) = peers.iter().find(|peer| peer.host() == host) {
-            return Ok((peer.clone(), RouteHandle::new(peer.clone())));
+            return Ok((peer.clone(), QpRoute::new(peer.clone())));
         }
         let named_by = match claim {
             NewPeer::Rail => None,
@@ -92,7 +92,7 @@ impl Hosts {
         let peer = Arc::pin_init(Peer::new(host, named_by, neighbour), GFP_KERNEL)?;
         *place = Some(peer.clone());
         // With the table locked, so that the host is not forgotten before.
-        Ok((peer.clone(), RouteHandle::new(peer)))
+        Ok((peer.clone(), QpRoute::new(peer)))
     }
 
     /// Whether a host at the other end of a cable can have that address. With ours it could speak for
@@ -107,7 +107,7 @@ impl Hosts {
     }
 
     /// From now on `rail` leads to `peer`, which is what `claim` says.
-    pub(super) fn attach(&self, rail: RailId, peer: &Arc<Peer>, handle: RouteHandle, claim: Claim) {
+    pub(super) fn attach(&self, rail: RailId, peer: &Arc<Peer>, handle: QpRoute, claim: Claim) {
         let state = RailState {
             peer: Some(peer.clone()),
             _handle: Some(handle),
@@ -195,7 +195,7 @@ impl Hosts {
 /// A host that a rail led to, kept in mind.
 pub(super) struct DetachedPeer {
     peer: Arc<Peer>,
-    _handle: Option<RouteHandle>,
+    _handle: Option<QpRoute>,
 }
 
 impl Deref for DetachedPeer {

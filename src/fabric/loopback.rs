@@ -33,10 +33,10 @@ use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
 use crate::verbs::netdev::MacAddress;
-use crate::verbs::objects::Objects;
 use crate::verbs::qp::Arrival;
 use crate::verbs::qp::Frame;
 use crate::verbs::qp::FramePayload;
+use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
@@ -85,7 +85,7 @@ impl FrameSink for Buffers {
 #[pin_data]
 struct Shared {
     host: MacAddress,
-    objects: Arc<Objects>,
+    queue_pairs: Arc<QpTable>,
     #[pin]
     ready: SpinLock<ReadyList>,
     #[pin]
@@ -151,7 +151,7 @@ impl Shared {
                 return
             }
         };
-        let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
+        let Some(qp) = self.queue_pairs.find(arrival.destination().get()) else {
             return;
         };
         buffers.target.clear();
@@ -217,13 +217,13 @@ pub(crate) struct Loopback {
 }
 
 impl Loopback {
-    /// A loop for the host with address `host`, whose QPs are in `objects`.
-    pub(crate) fn new(host: MacAddress, objects: Arc<Objects>) -> Result<Arc<Self>> {
+    /// A loop for the host with address `host`, whose QPs are in `queue_pairs`.
+    pub(crate) fn new(host: MacAddress, queue_pairs: Arc<QpTable>) -> Result<Arc<Self>> {
         let buffers = Buffers::new()?;
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 host,
-                objects,
+                queue_pairs,
                 ready <- new_spinlock!(ReadyList::new()),
                 buffers <- new_mutex!(buffers),
                 carrier <- new_delayed_work!("usb4_roce_loopback"),
@@ -282,7 +282,7 @@ impl Route for Loopback {
             return;
         }
         let ack = farewell.ack;
-        if let Some(qp) = self.shared.objects.queue_pairs.find(ack.dest_qpn.get()) {
+        if let Some(qp) = self.shared.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
             // An acknowledgement has no payload.
             qp.deliver(

@@ -45,13 +45,14 @@ use crate::verbs::mr::Regions;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::netdev::MAX_FRAME;
-use crate::verbs::objects::Objects;
 use crate::verbs::qp::Arrival;
 use crate::verbs::qp::FramePayload;
+use crate::verbs::qp::QpRoute;
+use crate::verbs::qp::QpTable;
+use crate::verbs::qp::QueuePair;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Link;
-use crate::verbs::route::RouteHandle;
 use crate::verbs::route::Router;
 use crate::verbs::route::Urgency;
 use crate::verbs::route_slot::Roster;
@@ -71,7 +72,7 @@ pub(crate) enum Ticket {
 #[pin_data]
 pub(crate) struct Fabric {
     host: MacAddress,
-    objects: Arc<Objects>,
+    queue_pairs: Arc<QpTable>,
     netdev: Arc<Netdev>,
     loopback: Arc<Loopback>,
     #[pin]
@@ -85,14 +86,14 @@ pub(crate) struct Fabric {
 impl Fabric {
     /// A fabric of this host alone.
     pub(crate) fn new(host: MacAddress, netdev: Arc<Netdev>) -> Result<Arc<Self>> {
-        let objects = Arc::pin_init(Objects::new(), GFP_KERNEL)?;
-        let loopback = Loopback::new(host, objects.clone())?;
+        let queue_pairs = Arc::pin_init(QueuePair::table(), GFP_KERNEL)?;
+        let loopback = Loopback::new(host, queue_pairs.clone())?;
         let hosts = Hosts::new(host);
         let port = PortState::new(netdev.clone());
         Arc::pin_init(
             pin_init!(Self {
                 host,
-                objects,
+                queue_pairs,
                 netdev,
                 loopback,
                 hosts <- hosts,
@@ -103,9 +104,9 @@ impl Fabric {
         )
     }
 
-    /// The tables of the QPs and regions that frames are for.
-    pub(crate) fn objects(&self) -> &Arc<Objects> {
-        &self.objects
+    /// The QPs that frames are for.
+    pub(crate) fn queue_pairs(&self) -> &Arc<QpTable> {
+        &self.queue_pairs
     }
 
     /// The verbs device to be told of changes of the port, and how it is now; `None` when it goes away.
@@ -141,9 +142,11 @@ impl Fabric {
 }
 
 impl Router for Fabric {
-    fn route(&self, host: MacAddress) -> Result<RouteHandle> {
+    type Member = Arc<QueuePair>;
+
+    fn route(&self, host: MacAddress) -> Result<QpRoute> {
         if host == self.host {
-            return Ok(RouteHandle::new(self.loopback.clone()));
+            return Ok(QpRoute::new(self.loopback.clone()));
         }
         if !self.hosts.may_be_peer(host) {
             return Err(EINVAL);
@@ -238,7 +241,7 @@ impl RailClient for Fabric {
         };
         peer.rail_down(rail);
         let mut number = 0;
-        while let Some((found, qp)) = self.objects.queue_pairs.find_from(number) {
+        while let Some((found, qp)) = self.queue_pairs.find_from(number) {
             qp.on_rail_down(peer.id(), clock::now());
             number = found + 1;
         }
@@ -266,7 +269,7 @@ impl RailClient for Fabric {
             | InFlight::Ack { qpn } => qpn,
             InFlight::Datagram => return,
         };
-        if let Some(qp) = self.objects.queue_pairs.find(qpn.get()) {
+        if let Some(qp) = self.queue_pairs.find(qpn.get()) {
             qp.on_lost(rail, seq, item, clock::now());
         }
         // It may have been of a QP that is gone, or of the life of this one before it was reset.
@@ -339,7 +342,7 @@ impl RailClient for Fabric {
                 return Reception::Discarded;
             }
         };
-        let Some(qp) = self.objects.queue_pairs.find(arrival.destination().get()) else {
+        let Some(qp) = self.queue_pairs.find(arrival.destination().get()) else {
             return Reception::Discarded;
         };
         let delivery = qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Gathered);

@@ -31,6 +31,7 @@ use crate::verbs::device::NODE_DESCRIPTION;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::rdma::DeviceOptions;
 use crate::verbs::rdma::Registration;
+use crate::verbs::resources::Resources;
 
 /// The device's name; udev does not change it.
 const NAME: &CStr = c"usb4_roce%d";
@@ -64,6 +65,7 @@ pub(crate) struct Keeper {
     /// The USB4 controller, until it goes away.
     #[pin]
     parent: Mutex<Option<ARef<Device>>>,
+    resources: Arc<Resources>,
     fabric: Arc<Fabric>,
     netdev: Arc<Netdev>,
     #[pin]
@@ -110,7 +112,7 @@ impl Keeper {
     fn register(this: &Arc<Self>) -> Result {
         let device = RoceDevice::new(
             this.node_guid,
-            this.fabric.objects().clone(),
+            this.resources.clone(),
             this.fabric.clone(),
             this.netdev.clone(),
             Arc::new(KeptBy(this.clone()), GFP_KERNEL)?,
@@ -188,10 +190,12 @@ impl VerbsDevice {
             // SAFETY: The device is valid as long as `identity`, and gets a reference of its own.
             unsafe { Device::get_device(parent.as_ptr()) }
         });
+        let resources = Resources::new(fabric.queue_pairs().clone())?;
         let keeper = Arc::pin_init(
             pin_init!(Keeper {
                 module,
                 node_guid: identity.node_guid().0,
+                resources,
                 parent <- new_mutex!(parent),
                 fabric: fabric.clone(),
                 netdev: netdev.clone(),

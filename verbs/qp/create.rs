@@ -16,6 +16,8 @@ use super::limits::WINDOW;
 use super::queue_pair::Agreement;
 use super::queue_pair::EarlyRequest;
 use super::queue_pair::Progress;
+use super::queue_pair::QpRouter;
+use super::queue_pair::QpTable;
 use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
@@ -39,9 +41,13 @@ use crate::verbs::abi::response;
 use crate::verbs::abi::response::MmapInfo;
 use crate::verbs::bindings;
 use crate::verbs::counters::Counted;
-use crate::verbs::device::RoceDevice;
+use crate::verbs::counters::Counters;
+use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::mmap_offer::OfferedQueue;
+use crate::verbs::mr::HasRegions;
+use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::QpAttributes;
 use crate::verbs::rdma::QpCap;
@@ -55,6 +61,8 @@ use crate::verbs::rdma::Signalling;
 use crate::verbs::rdma::UserData;
 use crate::verbs::route::Urgency;
 use crate::verbs::route_slot::RouteSlot;
+use crate::verbs::srq::SharedReceiveQueue;
+use crate::verbs::user_context::ProcessContext;
 
 /// With more requests than that outstanding, it is not the latency of each that matters.
 const INLINE_DEPTH: u32 = 4;
@@ -130,6 +138,18 @@ impl State {
     }
 }
 
+/// A device with QPs.
+pub(crate) trait HasQueuePairs: HasRegions {
+    /// All of them.
+    fn queue_pairs(&self) -> &Arc<QpTable>;
+
+    /// Where what they do is counted.
+    fn counters(&self) -> &Arc<Counters>;
+
+    /// The ways to other hosts.
+    fn router(&self) -> &Arc<QpRouter>;
+}
+
 /// A QP as its process sees it.
 pub(crate) struct UserQueuePair {
     qp: Arc<QueuePair>,
@@ -138,12 +158,20 @@ pub(crate) struct UserQueuePair {
 }
 
 impl UserQueuePair {
-    fn build(
-        pd: &Pd<RoceDevice>,
-        init: QpInit<'_, RoceDevice>,
+    fn build<D>(
+        pd: &Pd<D>,
+        init: QpInit<'_, D>,
         events: QpEvents,
-        user: Option<UserData<'_, RoceDevice>>,
-    ) -> Result<Self> {
+        user: Option<UserData<'_, D>>,
+    ) -> Result<Self>
+    where
+        D: Driver<
+                UserContext = ProcessContext,
+                Pd = ProtectionDomain,
+                Cq = UserCompletionQueue,
+                Srq = Arc<SharedReceiveQueue>,
+            > + HasQueuePairs,
+    {
         let user = user.ok_or_else(unsupported)?;
         if init.qp_type != QpType::Rc {
             return Err(unsupported());
@@ -171,9 +199,9 @@ impl UserQueuePair {
         let receive_info = receive.as_ref().map_or(MmapInfo::NONE, OfferedQueue::info);
         user.respond(&response::encode_qp(receive_info, send.info()))?;
 
-        let device = pd.device();
-        let objects = device.objects();
-        let qp = objects.queue_pairs.add(|number| {
+        let device = pd.device().driver();
+        let queue_pairs = device.queue_pairs();
+        let qp = queue_pairs.add(|number| {
             Arc::pin_init(
                 pin_init!(QueuePair {
                     qpn: Qpn::new(number),
@@ -184,7 +212,9 @@ impl UserQueuePair {
                     send_cq: init.send_cq.queue().clone(),
                     recv_cq: init.recv_cq.queue().clone(),
                     events,
-                    objects: objects.clone(),
+                    regions: device.regions().clone(),
+                    queue_pairs: queue_pairs.clone(),
+                    counters: device.counters().clone(),
                     router: device.router().clone(),
                     state <- new_spinlock!(state),
                     delivered <- new_condvar!("usb4_roce_qp_delivered"),
@@ -205,12 +235,20 @@ impl UserQueuePair {
 }
 
 #[vtable]
-impl QpOps<RoceDevice> for UserQueuePair {
+impl<D> QpOps<D> for UserQueuePair
+where
+    D: Driver<
+            UserContext = ProcessContext,
+            Pd = ProtectionDomain,
+            Cq = UserCompletionQueue,
+            Srq = Arc<SharedReceiveQueue>,
+        > + HasQueuePairs,
+{
     fn create(
-        pd: &Pd<RoceDevice>,
-        init: QpInit<'_, RoceDevice>,
+        pd: &Pd<D>,
+        init: QpInit<'_, D>,
         events: QpEvents,
-        user: Option<UserData<'_, RoceDevice>>,
+        user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error> {
         Self::build(pd, init, events, user)
     }
@@ -227,7 +265,7 @@ impl QpOps<RoceDevice> for UserQueuePair {
         self.qp.signalling
     }
 
-    fn modify(&self, change: QpModify<'_>, _user: Option<UserData<'_, RoceDevice>>) -> Result {
+    fn modify(&self, change: QpModify<'_>, _user: Option<UserData<'_, D>>) -> Result {
         self.qp.change(&change)
     }
 
@@ -282,7 +320,7 @@ impl QueuePair {
             Self::reset(state);
             (farewell, state.route.replace(self, None))
         };
-        self.objects.queue_pairs.remove(self.qpn.get());
+        self.queue_pairs.remove(self.qpn.get());
         delayed_work::cancel::<_, TIMER>(self);
         delayed_work::cancel::<_, FLUSHER>(self);
         if let Some((route, farewell)) = route.zip(farewell) {

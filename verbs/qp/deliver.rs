@@ -155,7 +155,7 @@ impl QueuePair {
         {
             return None;
         }
-        let counters = &self.objects.counters;
+        let counters = &self.counters;
         counters.add(Counter::ReceivedFrames, 1);
         counters.add(Counter::ReceivedBytes, arrival.payload_len().into());
         let delivery = match arrival {
@@ -199,7 +199,7 @@ impl QueuePair {
                 token,
                 state
                     .receive_queue
-                    .resolve(slot, offset, len, &self.objects.regions, pages)
+                    .resolve(slot, offset, len, &self.regions, pages)
                     .map_err(|AccessDenied| NakCode::RemoteOperation),
             ),
             Disposition::CheckRead {
@@ -247,13 +247,9 @@ impl QueuePair {
             access: Access::LocalWrite.into(),
         };
         let resolved = match state.send_queue.buffers(target.slot) {
-            Buffers::Elements(elements) => elements.resolve(
-                target.offset,
-                target.len,
-                needs,
-                &self.objects.regions,
-                pages,
-            ),
+            Buffers::Elements(elements) => {
+                elements.resolve(target.offset, target.len, needs, &self.regions, pages)
+            }
             // The payload of a READ is never inline.
             Buffers::Inline(_) => Err(AccessDenied),
         };
@@ -298,8 +294,7 @@ impl QueuePair {
         let needs = self.remote_needs(state, Access::RemoteWrite)?;
         let mut regions = Regions::new();
         regions.add(
-            self.objects
-                .regions
+            self.regions
                 .resolve(Key(rkey.0), va, len as usize, needs, pages)?,
         );
         Ok(regions)
@@ -307,8 +302,6 @@ impl QueuePair {
 
     fn check_read(&self, state: &State, va: u64, rkey: Rkey, len: u32) -> Result<(), AccessDenied> {
         let needs = self.remote_needs(state, Access::RemoteRead)?;
-        self.objects
-            .regions
-            .check(Key(rkey.0), va, len as usize, needs)
+        self.regions.check(Key(rkey.0), va, len as usize, needs)
     }
 }

@@ -20,10 +20,14 @@ mod settle;
 mod timer;
 mod transmit;
 
+pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;
 pub(crate) use deliver::Arrival;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;
+pub(crate) use queue_pair::QpRoute;
+pub(crate) use queue_pair::QpRouter;
+pub(crate) use queue_pair::QpTable;
 pub(crate) use queue_pair::QueuePair;
 pub(crate) use transmit::Frame;
 pub(crate) use transmit::FramePayload;

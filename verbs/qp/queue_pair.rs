@@ -15,13 +15,16 @@ use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
 use crate::base::kernel_tables::KernelTables;
+use crate::base::number_table::NumberTable;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::requester::Requester;
 use crate::transport::responder::Responder;
 use crate::verbs::counters::Counted;
+use crate::verbs::counters::Counters;
 use crate::verbs::cq::CompletionQueue;
-use crate::verbs::objects::Objects;
+use crate::verbs::limits::MAX_QUEUE_PAIRS;
+use crate::verbs::mr::RegionTable;
 use crate::verbs::pd::PdId;
 use crate::verbs::rdma::QpCap;
 use crate::verbs::rdma::QpEvents;
@@ -30,6 +33,18 @@ use crate::verbs::rdma::Signalling;
 use crate::verbs::route::RouteHandle;
 use crate::verbs::route::Router;
 use crate::verbs::route_slot::RouteSlot;
+
+/// Numbers of QPs have 24 bits; 0 and 1 are those of the management QPs (IBTA 3.5.3).
+const NUMBERS: core::ops::Range<u32> = 2..1 << 24;
+
+/// QPs by number.
+pub(crate) type QpTable = NumberTable<QueuePair>;
+
+/// The way to the host at the other end of a QP's connection.
+pub(crate) type QpRoute = RouteHandle<Arc<QueuePair>>;
+
+/// Knows the ways to all hosts.
+pub(crate) type QpRouter = dyn Router<Member = Arc<QueuePair>>;
 
 /// Id of the work that serves the protocol's timers.
 pub(super) const TIMER: u64 = 0;
@@ -46,7 +61,7 @@ pub(super) struct State {
     pub(super) responder: Responder<KernelTables>,
     pub(super) send_queue: SendQueue,
     pub(super) receive_queue: ReceiveQueue,
-    pub(super) route: RouteSlot<RouteHandle>,
+    pub(super) route: RouteSlot<QpRoute>,
     /// When the timer work runs, as far as is known.
     pub(super) timer_at: Option<Instant>,
     /// Set when destruction begins; from then on no work is armed and no completion made.
@@ -121,8 +136,11 @@ pub(crate) struct QueuePair {
     pub(super) send_cq: Arc<CompletionQueue>,
     pub(super) recv_cq: Arc<CompletionQueue>,
     pub(super) events: QpEvents,
-    pub(super) objects: Arc<Objects>,
-    pub(super) router: Arc<dyn Router>,
+    pub(super) regions: Arc<RegionTable>,
+    /// Where it is found by its number until it is destroyed.
+    pub(super) queue_pairs: Arc<QpTable>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) router: Arc<QpRouter>,
     #[pin]
     pub(super) state: SpinLock<State>,
     /// Notified when no payload is on its way any more.
@@ -137,6 +155,13 @@ pub(crate) struct QueuePair {
     pub(super) links: ListLinks,
     #[pin]
     pub(super) tracker: AtomicTracker,
+}
+
+impl QueuePair {
+    /// An empty table.
+    pub(crate) fn table() -> impl PinInit<QpTable> {
+        NumberTable::new(NUMBERS, MAX_QUEUE_PAIRS)
+    }
 }
 
 kernel::list::impl_list_arc_safe! {

@@ -79,7 +79,7 @@ impl QueuePair {
             responder: state.responder.counters(),
         };
         if now != state.counted {
-            self.objects.counters.add_difference(&state.counted, &now);
+            self.counters.add_difference(&state.counted, &now);
             state.counted = now;
         }
     }
@@ -196,7 +196,7 @@ impl QueuePair {
     }
 
     fn complete_send(&self, state: &mut State, completion: &SendCompletion) {
-        self.objects.counters.count_send(completion.status);
+        self.counters.count_send(completion.status);
         if !completion.is_reported() {
             return;
         }
@@ -226,7 +226,7 @@ impl QueuePair {
             Opcode::WriteWithImm => CqeOpcode::ReceiveWriteImmediate,
         };
         if completion.status == CompletionStatus::Success {
-            self.objects.counters.add(Counter::CompletedReceives, 1);
+            self.counters.add(Counter::CompletedReceives, 1);
         }
         let has_immediate =
             completion.opcode.has_imm() && completion.status == CompletionStatus::Success;

@@ -10,6 +10,7 @@ use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::WorkItem;
 
 use super::queue_pair::Progress;
+use super::queue_pair::QpRoute;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::queue_pair::FLUSHER;
@@ -22,7 +23,6 @@ use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
 use crate::verbs::rdma::QpState;
-use crate::verbs::route::RouteHandle;
 use crate::verbs::route::Urgency;
 use crate::verbs::route_slot::RouteSlot;
 
@@ -35,7 +35,7 @@ const FLUSH_INTERVAL_MIN: u32 = 5;
 const FLUSH_INTERVAL_MAX: u32 = 320;
 
 /// The rails of a route as the requester sees them; none without a route.
-pub(super) struct RailsOf<'a>(pub(super) &'a RouteSlot<RouteHandle>);
+pub(super) struct RailsOf<'a>(pub(super) &'a RouteSlot<QpRoute>);
 
 impl Rails for RailsOf<'_> {
     fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {

@@ -108,7 +108,7 @@ impl QueuePair {
             .or_else(|| self.next_response(state, rail, seq, sink))
             .or_else(|| self.next_request(state, rail, seq, now, sink));
         if let Some(frame) = &frame {
-            let counters = &self.objects.counters;
+            let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
             counters.add(Counter::SentBytes, frame.payload_len().into());
         }
@@ -178,7 +178,7 @@ impl QueuePair {
             } = state.responder.next_response(rail, seq)?;
             let mut regions = Regions::new();
             if source.len > 0 {
-                let region = self.objects.regions.resolve(
+                let region = self.regions.resolve(
                     Key(source.rkey.0),
                     source.va,
                     source.len as usize,
@@ -252,7 +252,7 @@ impl QueuePair {
                             source.offset,
                             source.len,
                             needs,
-                            &self.objects.regions,
+                            &self.regions,
                             sink.pages(),
                         );
                         let Ok(resolved) = resolved else {
