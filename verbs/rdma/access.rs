@@ -2,7 +2,7 @@
 
 //! Access rights to memory (IBTA 10.6.3 Memory access control).
 
-use super::unsupported;
+use super::error::unsupported;
 use crate::verbs::bindings;
 use kernel::{
     impl_flags,

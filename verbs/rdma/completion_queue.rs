@@ -3,6 +3,8 @@
 //! Completion queues.
 
 use super::{
+    device::Device,
+    driver::Driver,
     error::unsupported,
     event::{
         CqEvents,
@@ -12,9 +14,7 @@ use super::{
         Object,
         RawObject, //
     },
-    Device,
-    Driver,
-    UserData, //
+    user_data::UserData, //
 };
 use crate::verbs::bindings;
 use core::ptr::{

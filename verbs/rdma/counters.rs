@@ -3,9 +3,9 @@
 //! Counters of a port, which user space finds in `hw_counters/` and `rdma statistic`.
 
 use super::{
-    Device,
-    Driver,
-    PortNumber, //
+    device::Device,
+    driver::Driver,
+    port::PortNumber, //
 };
 use crate::verbs::bindings;
 use core::slice;

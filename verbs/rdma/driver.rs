@@ -3,18 +3,20 @@
 //! The driver's view of its device.
 
 use super::{
-    AhOps,
-    CounterName,
-    CqOps,
-    DeviceAttributes,
-    MrOps,
-    NetDeviceRef,
-    PdOps,
-    PortAttributes,
-    PortNumber,
-    QpOps,
-    SrqOps,
-    UserContextOps, //
+    address_handle::AhOps,
+    completion_queue::CqOps,
+    counters::CounterName,
+    device_attributes::DeviceAttributes,
+    memory_region::MrOps,
+    net_device_ref::NetDeviceRef,
+    port::{
+        PortAttributes,
+        PortNumber, //
+    },
+    protection_domain::PdOps,
+    queue_pair::QpOps,
+    shared_receive_queue::SrqOps,
+    user_context::UserContextOps, //
 };
 use crate::verbs::bindings;
 use kernel::prelude::*;
@@ -36,7 +38,7 @@ impl DriverId {
 
 /// A driver of an RDMA device: implemented by the state of one device.
 ///
-/// The state is shared: the [`Registration`](super::Registration) keeps an `Arc` of it from
+/// The state is shared: the [`Registration`](super::registration::Registration) keeps an `Arc` of it from
 /// registration until the device is gone.
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// Identity of the user ABI.

@@ -3,12 +3,12 @@
 //! Memory regions.
 
 use super::{
+    access::AccessFlags,
+    driver::Driver,
     error::unsupported,
     object::init_in_place,
-    AccessFlags,
-    Driver,
-    Pd,
-    UserData, //
+    protection_domain::Pd,
+    user_data::UserData, //
 };
 use crate::verbs::bindings;
 use core::{

@@ -27,6 +27,7 @@
 
 mod access;
 mod address_handle;
+mod ah_attributes;
 mod completion_queue;
 mod counters;
 mod device;
@@ -45,6 +46,7 @@ mod port;
 mod protection_domain;
 mod queue_pair;
 mod queue_pair_attributes;
+mod registration;
 mod shared_receive_queue;
 mod umem;
 mod user_context;
@@ -56,8 +58,10 @@ pub(crate) use access::{
 };
 pub(crate) use address_handle::{
     AddressHandle,
+    AhOps, //
+};
+pub(crate) use ah_attributes::{
     AhAttributes,
-    AhOps,
     SourceGid, //
 };
 pub(crate) use completion_queue::{
@@ -70,9 +74,7 @@ pub(crate) use completion_queue::{
 pub(crate) use counters::CounterName;
 pub(crate) use device::{
     Device,
-    DeviceHandle,
-    DeviceOptions,
-    Registration, //
+    DeviceHandle, //
 };
 pub(crate) use device_attributes::{
     DeviceAttributes,
@@ -126,18 +128,22 @@ pub(crate) use protection_domain::{
 };
 pub(crate) use queue_pair::{
     Qp,
-    QpCap,
     QpInit,
     QpOps,
-    QpType,
     Signalling, //
 };
 pub(crate) use queue_pair_attributes::{
     PathMigration,
     QpAttributes,
+    QpCap,
     QpModify,
     QpState,
+    QpType,
     Transition, //
+};
+pub(crate) use registration::{
+    DeviceOptions,
+    Registration, //
 };
 pub(crate) use shared_receive_queue::{
     Srq,

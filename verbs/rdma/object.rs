@@ -2,7 +2,7 @@
 
 //! Objects which `ib_core` allocates for the driver.
 
-use super::Driver;
+use super::driver::Driver;
 use core::{
     convert::Infallible,
     mem::MaybeUninit,

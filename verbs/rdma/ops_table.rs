@@ -4,26 +4,28 @@
 
 use super::{
     address_handle,
+    address_handle::AddressHandle,
     completion_queue,
+    completion_queue::{
+        Cq,
+        CqOps, //
+    },
     counters,
     device,
+    device::Device,
+    driver::Driver,
     memory_region,
+    memory_region::MrOps,
+    net_device_ref::NetDeviceRef,
     port::PortNumber,
     protection_domain,
+    protection_domain::Pd,
     queue_pair,
+    queue_pair::Qp,
     shared_receive_queue,
+    shared_receive_queue::Srq,
     user_context,
-    AddressHandle,
-    Cq,
-    CqOps,
-    Device,
-    Driver,
-    MrOps,
-    NetDeviceRef,
-    Pd,
-    Qp,
-    Srq,
-    UserContext, //
+    user_context::UserContext, //
 };
 use crate::verbs::bindings;
 use kernel::{

@@ -3,13 +3,13 @@
 //! Protection domains.
 
 use super::{
+    device::Device,
+    driver::Driver,
     object::{
         Object,
         RawObject, //
     },
-    Device,
-    Driver,
-    UserData, //
+    user_data::UserData, //
 };
 use crate::verbs::bindings;
 use kernel::{

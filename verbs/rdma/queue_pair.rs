@@ -3,6 +3,8 @@
 //! Queue pairs.
 
 use super::{
+    completion_queue::Cq,
+    driver::Driver,
     error::unsupported,
     event::{
         Gate,
@@ -12,13 +14,15 @@ use super::{
         Object,
         RawObject, //
     },
-    Cq,
-    Driver,
-    Pd,
-    QpAttributes,
-    QpModify,
-    Srq,
-    UserData, //
+    protection_domain::Pd,
+    queue_pair_attributes::{
+        QpAttributes,
+        QpCap,
+        QpModify,
+        QpType, //
+    },
+    shared_receive_queue::Srq,
+    user_data::UserData, //
 };
 use crate::verbs::bindings;
 use core::ptr::NonNull;
@@ -35,78 +39,6 @@ pub(crate) type Qp<D> = Object<bindings::ib_qp, D>;
 impl RawObject for bindings::ib_qp {
     type Data<D: Driver> = D::Qp;
     type Events = QpEvents;
-}
-
-/// Transport service of a queue pair (IBTA 9.6).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum QpType {
-    /// General services: queue pair 1 of a port.
-    Gsi,
-    /// Reliable connection.
-    Rc,
-    /// Unreliable connection.
-    Uc,
-    /// Unreliable datagram.
-    Ud,
-}
-
-impl QpType {
-    fn from_raw(raw: bindings::ib_qp_type) -> Result<Self> {
-        Ok(match raw {
-            bindings::ib_qp_type_IB_QPT_GSI => Self::Gsi,
-            bindings::ib_qp_type_IB_QPT_RC => Self::Rc,
-            bindings::ib_qp_type_IB_QPT_UC => Self::Uc,
-            bindings::ib_qp_type_IB_QPT_UD => Self::Ud,
-            _ => return Err(unsupported()),
-        })
-    }
-
-    pub(super) fn into_raw(self) -> bindings::ib_qp_type {
-        match self {
-            Self::Gsi => bindings::ib_qp_type_IB_QPT_GSI,
-            Self::Rc => bindings::ib_qp_type_IB_QPT_RC,
-            Self::Uc => bindings::ib_qp_type_IB_QPT_UC,
-            Self::Ud => bindings::ib_qp_type_IB_QPT_UD,
-        }
-    }
-}
-
-/// Sizes of a queue pair.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct QpCap {
-    /// Send work requests the send queue holds.
-    pub(crate) max_send_wr: u32,
-    /// Receives the receive queue holds.
-    pub(crate) max_recv_wr: u32,
-    /// Scatter/gather elements of a send work request.
-    pub(crate) max_send_sge: u32,
-    /// Scatter elements of a receive.
-    pub(crate) max_recv_sge: u32,
-    /// Bytes that a send work request can carry inline.
-    pub(crate) max_inline_data: u32,
-}
-
-impl QpCap {
-    fn from_raw(raw: &bindings::ib_qp_cap) -> Self {
-        Self {
-            max_send_wr: raw.max_send_wr,
-            max_recv_wr: raw.max_recv_wr,
-            max_send_sge: raw.max_send_sge,
-            max_recv_sge: raw.max_recv_sge,
-            max_inline_data: raw.max_inline_data,
-        }
-    }
-
-    pub(super) fn into_raw(self) -> bindings::ib_qp_cap {
-        bindings::ib_qp_cap {
-            max_send_wr: self.max_send_wr,
-            max_recv_wr: self.max_recv_wr,
-            max_send_sge: self.max_send_sge,
-            max_recv_sge: self.max_recv_sge,
-            max_inline_data: self.max_inline_data,
-            max_rdma_ctxs: 0,
-        }
-    }
 }
 
 /// Which send work requests are completed with a completion queue entry.

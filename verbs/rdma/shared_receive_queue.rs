@@ -3,6 +3,7 @@
 //! Shared receive queues.
 
 use super::{
+    driver::Driver,
     error::unsupported,
     event::{
         Gate,
@@ -12,9 +13,8 @@ use super::{
         Object,
         RawObject, //
     },
-    Driver,
-    Pd,
-    UserData, //
+    protection_domain::Pd,
+    user_data::UserData, //
 };
 use crate::verbs::bindings;
 use core::ptr::NonNull;

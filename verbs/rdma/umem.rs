@@ -3,10 +3,10 @@
 //! Memory of a process that a device may access.
 
 use super::{
+    access::AccessFlags,
+    device::Device,
     device_ref::DeviceRef,
-    AccessFlags,
-    Device,
-    Driver, //
+    driver::Driver, //
 };
 use crate::verbs::bindings;
 use core::{

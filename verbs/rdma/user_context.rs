@@ -3,13 +3,13 @@
 //! User contexts: what a process that has opened a device owns.
 
 use super::{
+    device::Device,
+    driver::Driver,
     mmap::MmapRequest,
     object::{
         Object,
         RawObject, //
-    },
-    Device,
-    Driver, //
+    }, //
 };
 use crate::verbs::bindings;
 use kernel::{

@@ -3,8 +3,8 @@
 //! Private data between a driver and its user space provider.
 
 use super::{
-    user_context::UserContext,
-    Driver, //
+    driver::Driver,
+    user_context::UserContext, //
 };
 use crate::verbs::bindings;
 use core::{
