@@ -9,7 +9,7 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
-use crate::verbs::abi::response;
+use crate::verbs::abi::response::CreateAhResponse;
 use crate::verbs::quota::Place;
 use crate::verbs::quota::Quota;
 use crate::verbs::rdma::AhAttributes;
@@ -38,7 +38,7 @@ fn number() -> NonZeroU32 {
 impl PathHandle {
     fn build<D: Driver + HasPathHandles>(pd: &Pd<D>, user: UserData<'_, D>) -> Result<Self> {
         let place = pd.device().driver().path_handles().take()?;
-        user.respond(&response::encode_ah(number()))?;
+        user.respond(&CreateAhResponse::new(number()))?;
         Ok(Self { _place: place })
     }
 }
@@ -47,6 +47,4 @@ impl<D: Driver + HasPathHandles> AhOps<D> for PathHandle {
     fn create(pd: &Pd<D>, _path: AhAttributes, user: UserData<'_, D>) -> impl PinInit<Self, Error> {
         PathHandle::build(pd, user)
     }
-
-    fn destroy(&self) {}
 }

@@ -111,7 +111,7 @@ impl CompletionQueue {
         user: &UserData<'_, D>,
     ) -> Result<OfferedQueue> {
         let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
-        user.respond(&offer.info().encode())?;
+        user.respond(&offer.info())?;
         Ok(offer)
     }
 

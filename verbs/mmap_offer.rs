@@ -24,7 +24,7 @@ impl OfferedQueue {
         let offset = offers.offer(memory)?.offset;
         Ok(Self {
             offers: offers.clone(),
-            info: MmapInfo { offset, size },
+            info: MmapInfo::new(offset, size),
         })
     }
 

@@ -3,6 +3,7 @@
 //! What RDMA users see: the verbs device, its objects and its network interface.
 
 pub mod abi;
+mod abi_bytes;
 mod ah;
 pub(crate) mod bindings;
 mod counters;
@@ -18,7 +19,7 @@ mod port_speed;
 pub(crate) mod qp;
 pub(crate) mod queue;
 pub(crate) mod quota;
-pub(crate) mod rdma;
+pub mod rdma;
 mod receive;
 pub(crate) mod resources;
 pub(crate) mod route;

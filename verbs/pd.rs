@@ -49,6 +49,4 @@ impl<D: Driver + HasProtectionDomains> PdOps<D> for ProtectionDomain {
                 _place: place,
             })
     }
-
-    fn destroy(&self) {}
 }

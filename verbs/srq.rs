@@ -14,7 +14,9 @@ use kernel::uaccess::UserSlice;
 use crate::base::number_table::NumberTable;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
-use crate::verbs::abi::response;
+use crate::verbs::abi::response::CreateSrqResponse;
+use crate::verbs::abi::response::MmapInfo;
+use crate::verbs::abi::response::ModifySrqCommand;
 use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
 use crate::verbs::mmap_offer::OfferedQueue;
 use crate::verbs::pd::PdId;
@@ -111,7 +113,7 @@ impl SharedReceiveQueue {
                 GFP_KERNEL_ACCOUNT,
             )
         })?;
-        user.respond(&response::encode_srq(info, srq.number))
+        user.respond(&CreateSrqResponse::new(info, srq.number))
             .inspect_err(|_| srq.leave_table())?;
         Ok(srq)
     }
@@ -156,14 +158,13 @@ impl SharedReceiveQueue {
         if !(1..=MAX_QUEUE_WR).contains(&max_wr) {
             return Err(EINVAL);
         }
-        let mut command = [0; response::MODIFY_SRQ_COMMAND_SIZE];
-        user.read(&mut command)?;
+        let command: ModifySrqCommand = user.request()?;
         let mut ring = WorkQueue::new(max_wr, receive::element_size(self.max_sge))?;
         let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
-        let address = usize::try_from(response::decode_modify_srq(&command))?;
-        UserSlice::new(UserPtr::from_addr(address), response::MMAP_INFO_SIZE)
+        let address = usize::try_from(command.mmap_info_address)?;
+        UserSlice::new(UserPtr::from_addr(address), size_of::<MmapInfo>())
             .writer()
-            .write_slice(&offer.info().encode())?;
+            .write(&offer.info())?;
         let mut transfer = self.state.lock().ring.transfer();
         loop {
             let mut state = self.state.lock();
@@ -187,7 +188,6 @@ impl SharedReceiveQueue {
     }
 }
 
-#[vtable]
 impl<D> SrqOps<D> for Arc<SharedReceiveQueue>
 where
     D: Driver<UserContext = ProcessContext, Pd = ProtectionDomain> + HasSharedReceiveQueues,

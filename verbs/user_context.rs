@@ -31,6 +31,4 @@ impl<D: Driver> UserContextOps<D> for ProcessContext {
     fn mmap(&self, request: MmapRequest<'_>) -> Result {
         self.offers.map(request)
     }
-
-    fn destroy(&self) {}
 }

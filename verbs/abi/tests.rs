@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+use core::mem::offset_of;
+
 use super::completion::Completion;
 use super::completion::Opcode;
 use super::completion::CQE_SIZE;
@@ -10,8 +12,11 @@ use super::queue_layout::QueueLayout;
 use super::receive_wqe;
 use super::receive_wqe::ReceiveWqe;
 use super::receive_wqe::TooManyElements;
-use super::response;
+use super::response::CreateAhResponse;
+use super::response::CreateQpResponse;
+use super::response::CreateSrqResponse;
 use super::response::MmapInfo;
+use super::response::ModifySrqCommand;
 use super::scatter;
 use super::scatter::Sge;
 use super::send_wqe;
@@ -210,22 +215,14 @@ fn queue_layout_rounds_up_and_masks() {
 
 #[test]
 fn responses_match_the_abi() {
-    let receive = MmapInfo {
-        offset: 0x4000,
-        size: 0x2000,
-    };
-    let send = MmapInfo {
-        offset: 0x8000,
-        size: 0x3000,
-    };
-    let qp = response::encode_qp(receive, send);
-    assert_eq!(qp[0..8], 0x4000u64.to_ne_bytes());
-    assert_eq!(qp[8..12], 0x2000u32.to_ne_bytes());
-    assert_eq!(qp[16..24], 0x8000u64.to_ne_bytes());
-    assert_eq!(qp[24..28], 0x3000u32.to_ne_bytes());
-    let srq = response::encode_srq(receive, 9);
-    assert_eq!(srq[16..20], 9u32.to_ne_bytes());
-    let ah = response::encode_ah(core::num::NonZeroU32::new(3).unwrap());
-    assert_eq!(ah[0..4], 3u32.to_ne_bytes());
-    assert_eq!(response::decode_modify_srq(&77u64.to_ne_bytes()), 77);
+    assert_eq!(size_of::<MmapInfo>(), 16);
+    assert_eq!(offset_of!(MmapInfo, offset), 0);
+    assert_eq!(offset_of!(MmapInfo, size), 8);
+    assert_eq!(size_of::<CreateQpResponse>(), 32);
+    assert_eq!(offset_of!(CreateQpResponse, receive), 0);
+    assert_eq!(offset_of!(CreateQpResponse, send), 16);
+    assert_eq!(size_of::<CreateSrqResponse>(), 24);
+    assert_eq!(offset_of!(CreateSrqResponse, number), 16);
+    assert_eq!(size_of::<CreateAhResponse>(), 8);
+    assert_eq!(size_of::<ModifySrqCommand>(), 8);
 }

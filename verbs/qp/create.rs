@@ -37,7 +37,7 @@ use crate::transport::responder::ResponderTables;
 use crate::verbs::abi::limits::MAX_INLINE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
-use crate::verbs::abi::response;
+use crate::verbs::abi::response::CreateQpResponse;
 use crate::verbs::abi::response::MmapInfo;
 use crate::verbs::bindings;
 use crate::verbs::counters::Counted;
@@ -197,7 +197,10 @@ impl UserQueuePair {
             None => None,
         };
         let receive_info = receive.as_ref().map_or(MmapInfo::NONE, OfferedQueue::info);
-        user.respond(&response::encode_qp(receive_info, send.info()))?;
+        user.respond(&CreateQpResponse {
+            receive: receive_info,
+            send: send.info(),
+        })?;
 
         let device = pd.device().driver();
         let queue_pairs = device.queue_pairs();
@@ -234,7 +237,6 @@ impl UserQueuePair {
     }
 }
 
-#[vtable]
 impl<D> QpOps<D> for UserQueuePair
 where
     D: Driver<

@@ -12,11 +12,11 @@ use kernel::{
 impl_flags!(
     /// Who may do what to a memory region, or through a queue pair.
     #[derive(Debug, Clone, Default, Copy, PartialEq, Eq)]
-    pub(crate) struct AccessFlags(u32);
+    pub struct AccessFlags(u32);
 
     /// One right.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Access {
+    pub enum Access {
         /// The device may write on behalf of a local work request.
         LocalWrite = bindings::ib_access_flags_IB_ACCESS_LOCAL_WRITE,
         /// A remote peer may write.

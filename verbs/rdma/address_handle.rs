@@ -5,6 +5,7 @@
 use super::{
     ah_attributes::AhAttributes,
     driver::Driver,
+    error::unsupported,
     object::{
         Object,
         RawObject, //
@@ -13,6 +14,7 @@ use super::{
     user_data::UserData, //
 };
 use crate::verbs::bindings;
+use core::convert::Infallible;
 use kernel::{
     error::from_result,
     ffi::c_int,
@@ -21,15 +23,18 @@ use kernel::{
 use pin_init::PinInit;
 
 /// An address handle.
-pub(crate) type AddressHandle<D> = Object<bindings::ib_ah, D>;
+pub type AddressHandle<D> = Object<bindings::ib_ah, D>;
 
 impl RawObject for bindings::ib_ah {
     type Data<D: Driver> = D::Ah;
     type Events = ();
 }
 
-/// The driver's part of an address handle.
-pub(crate) trait AhOps<D: Driver>: Sized + Send + Sync {
+/// The driver's part of an address handle; [`Infallible`] for a driver that has none.
+pub trait AhOps<D: Driver>: Sized + Send + Sync {
+    /// Whether the driver has address handles.
+    const SUPPORTED: bool = true;
+
     /// Creates an address handle for a process. May sleep: those that may not are the kernel's
     /// (`RDMA_CREATE_AH_SLEEPABLE`).
     fn create(
@@ -39,14 +44,26 @@ pub(crate) trait AhOps<D: Driver>: Sized + Send + Sync {
     ) -> impl PinInit<Self, Error>;
 
     /// Ends the handle. It is dropped after this. May sleep.
-    fn destroy(&self);
+    fn destroy(&self) {}
+}
+
+impl<D: Driver> AhOps<D> for Infallible {
+    const SUPPORTED: bool = false;
+
+    fn create(
+        _pd: &Pd<D>,
+        _attributes: AhAttributes,
+        _user: UserData<'_, D>,
+    ) -> impl PinInit<Self, Error> {
+        Err::<Self, Error>(unsupported())
+    }
 }
 
 impl<D: Driver> AddressHandle<D> {
     /// The protection domain of this handle.
-    pub(crate) fn pd(&self) -> &Pd<D> {
+    pub fn pd(&self) -> &Pd<D> {
         // SAFETY: The handle is valid by the type's invariants, so its domain exists.
-        unsafe { Pd::from_raw((*self.as_raw()).pd) }
+        unsafe { Pd::from_raw(&(*self.as_raw()).pd) }
     }
 }
 
@@ -61,7 +78,7 @@ pub(super) unsafe extern "C" fn create_user_ah<D: Driver>(
     from_result(|| {
         // SAFETY: `ib_core` passes a new handle of `Object::SIZE` bytes with its domain set, and
         // the call's `udata`.
-        let (pd, user) = unsafe { (Pd::<D>::from_raw((*ah).pd), UserData::from_raw(udata)) };
+        let (pd, user) = unsafe { (Pd::<D>::from_raw(&(*ah).pd), UserData::from_raw(&udata)) };
         // SAFETY: `ib_core` passes valid attributes and holds the entry of the GID table.
         let attributes = unsafe { AhAttributes::from_raw(&*(*init).ah_attr) }?;
         let data = D::Ah::create(pd, attributes, user.ok_or(EINVAL)?);
@@ -81,7 +98,7 @@ pub(super) unsafe extern "C" fn destroy_ah<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a handle that `create_ah` has initialised, and uses it no more.
     unsafe {
-        AddressHandle::<D>::from_raw(ah).destroy();
+        AddressHandle::<D>::from_raw(&ah).destroy();
         AddressHandle::<D>::drop_data(ah);
     }
     0

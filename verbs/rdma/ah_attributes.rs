@@ -14,36 +14,36 @@ use kernel::prelude::*;
 
 /// The local end of a path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SourceGid {
+pub struct SourceGid {
     /// The identifier.
-    pub(crate) gid: Gid,
+    pub gid: Gid,
     /// How packets are encapsulated.
-    pub(crate) gid_type: GidType,
+    pub gid_type: GidType,
 }
 
 /// A path to a port of a RoCE network.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AhAttributes {
+pub struct AhAttributes {
     /// Local port.
-    pub(crate) port: PortNumber,
+    pub port: PortNumber,
     /// The entry of the port's GID table that packets leave from.
-    pub(crate) source_index: u8,
+    pub source_index: u8,
     /// What that entry holds. `None` when told by a driver: `ib_core` knows it.
-    pub(crate) source: Option<SourceGid>,
+    pub source: Option<SourceGid>,
     /// Where packets go.
-    pub(crate) destination: Gid,
+    pub destination: Gid,
     /// Hardware address of the next hop.
-    pub(crate) destination_mac: [u8; 6],
+    pub destination_mac: [u8; 6],
     /// Flow label, 20 bits.
-    pub(crate) flow_label: u32,
+    pub flow_label: u32,
     /// Hop limit.
-    pub(crate) hop_limit: u8,
+    pub hop_limit: u8,
     /// Traffic class.
-    pub(crate) traffic_class: u8,
+    pub traffic_class: u8,
     /// Service level.
-    pub(crate) service_level: u8,
+    pub service_level: u8,
     /// Maximum static rate (`enum ib_rate`).
-    pub(crate) static_rate: u8,
+    pub static_rate: u8,
 }
 
 impl AhAttributes {

@@ -32,7 +32,7 @@ use kernel::{
 use pin_init::PinInit;
 
 /// A completion queue.
-pub(crate) type Cq<D> = Object<bindings::ib_cq, D>;
+pub type Cq<D> = Object<bindings::ib_cq, D>;
 
 impl RawObject for bindings::ib_cq {
     type Data<D: Driver> = D::Cq;
@@ -41,16 +41,16 @@ impl RawObject for bindings::ib_cq {
 
 /// What the user asks of a new completion queue.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CqInit {
+pub struct CqInit {
     /// Number of completions the queue must hold, at least 1.
-    pub(crate) capacity: u32,
+    pub capacity: u32,
     /// Completion vector, less than the device's number of vectors.
-    pub(crate) comp_vector: u32,
+    pub comp_vector: u32,
 }
 
 /// Which completion the user wants to be notified of next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Notify {
+pub enum Notify {
     /// Any.
     Any,
     /// One of a solicited message, or one that reports an error.
@@ -59,7 +59,7 @@ pub(crate) enum Notify {
 
 /// Whether completions were in the queue already when notification was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum MissedCompletions {
+pub enum MissedCompletions {
     /// The queue was empty.
     None,
     /// The user should poll again, because no notification will come for these.
@@ -68,7 +68,7 @@ pub(crate) enum MissedCompletions {
 
 /// The driver's part of a completion queue.
 #[vtable]
-pub(crate) trait CqOps<D: Driver>: Sized + Send + Sync {
+pub trait CqOps<D: Driver>: Sized + Send + Sync {
     /// Creates a completion queue, for a process or (no `user`) for the kernel.
     fn create(
         device: &Device<D>,
@@ -94,9 +94,9 @@ pub(crate) trait CqOps<D: Driver>: Sized + Send + Sync {
 
 impl<D: Driver> Cq<D> {
     /// The device of this queue.
-    pub(crate) fn device(&self) -> &Device<D> {
+    pub fn device(&self) -> &Device<D> {
         // SAFETY: The queue is valid by the type's invariants, so its device exists.
-        unsafe { Device::from_raw((*self.as_raw()).device) }
+        unsafe { Device::from_raw(&(*self.as_raw()).device) }
     }
 
     /// Tells `ib_core` the capacity. To be called when nobody else can change it.
@@ -122,9 +122,11 @@ pub(super) unsafe extern "C" fn create_cq<D: Driver>(
         // SAFETY: `ib_core` passes valid attributes.
         let attr = unsafe { &*attr };
         // SAFETY: `ib_core` passes a new queue of `Object::SIZE` bytes with its device set.
-        let device = unsafe { Device::<D>::from_raw((*cq).device) };
+        let device = unsafe { Device::<D>::from_raw(&(*cq).device) };
         // SAFETY: `ib_core` passes the bundle of the call, or null.
-        let user = unsafe { UserData::from_raw(bindings::rdma_shim_bundle_udata(attrs)) };
+        let udata = unsafe { bindings::rdma_shim_bundle_udata(attrs) };
+        // SAFETY: As above.
+        let user = unsafe { UserData::from_raw(&udata) };
 
         if attr.flags != 0 {
             return Err(unsupported());
@@ -145,7 +147,7 @@ pub(super) unsafe extern "C" fn create_cq<D: Driver>(
             return Err(error);
         }
         // SAFETY: The queue has just been initialised.
-        unsafe { Cq::<D>::from_raw(cq) }.publish_capacity();
+        unsafe { Cq::<D>::from_raw(&cq) }.publish_capacity();
         Ok(0)
     })
 }
@@ -159,7 +161,7 @@ pub(super) unsafe extern "C" fn destroy_cq<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a queue that `create_cq` has initialised, and uses it no more.
     unsafe {
-        let this = Cq::<D>::from_raw(cq);
+        let this = Cq::<D>::from_raw(&cq);
 
         this.events().close();
         this.destroy();
@@ -178,7 +180,7 @@ pub(super) unsafe extern "C" fn resize_user_cq<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes an existing queue and the call's `udata`.
-        let (this, user) = unsafe { (Cq::<D>::from_raw(cq), UserData::from_raw(udata)) };
+        let (this, user) = unsafe { (Cq::<D>::from_raw(&cq), UserData::from_raw(&udata)) };
 
         let _changing = this.lock_changes();
         this.resize(cqe, user.ok_or(EINVAL)?)?;
@@ -196,7 +198,7 @@ pub(super) unsafe extern "C" fn req_notify_cq<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes an existing queue.
-        let this = unsafe { Cq::<D>::from_raw(cq) };
+        let this = unsafe { Cq::<D>::from_raw(&cq) };
         let notify = match flags & bindings::ib_cq_notify_flags_IB_CQ_SOLICITED_MASK {
             bindings::ib_cq_notify_flags_IB_CQ_SOLICITED => Notify::Solicited,
             _ => Notify::Any,

@@ -23,14 +23,14 @@ const LIFESPAN: c_ulong = bindings::RDMA_HW_STATS_DEFAULT_LIFESPAN as c_ulong;
 
 /// Name of a counter.
 #[repr(transparent)]
-pub(crate) struct CounterName(bindings::rdma_stat_desc);
+pub struct CounterName(bindings::rdma_stat_desc);
 
 // SAFETY: The only pointer that is set is to a string that lives for ever and does not change.
 unsafe impl Sync for CounterName {}
 
 impl CounterName {
     /// A counter called `name`.
-    pub(crate) const fn new(name: &'static CStr) -> Self {
+    pub const fn new(name: &'static CStr) -> Self {
         Self(bindings::rdma_stat_desc {
             name: name.to_bytes_with_nul().as_ptr().cast(),
             flags: 0,
@@ -70,7 +70,7 @@ pub(super) unsafe extern "C" fn get_hw_stats<D: Driver>(
         let values = (*stats).value.as_mut_ptr();
 
         (
-            Device::<D>::from_raw(device),
+            Device::<D>::from_raw(&device),
             count,
             slice::from_raw_parts_mut(values, D::COUNTERS.len()),
         )

@@ -30,7 +30,7 @@ use kernel::{
 ///
 /// A `&Device` exists only while operations may run: `raw`, `driver` and `module` are initialised.
 #[repr(C)]
-pub(crate) struct Device<D: Driver> {
+pub struct Device<D: Driver> {
     raw: Opaque<bindings::ib_device>,
     pub(super) driver: MaybeUninit<Arc<D>>,
     pub(super) module: MaybeUninit<&'static ThisModule>,
@@ -53,13 +53,16 @@ impl<D: Driver> Drop for ModulePin<'_, D> {
 }
 
 impl<D: Driver> Device<D> {
+    /// The device that `ib_core` names by `raw`, for no longer than the pointer is kept there.
+    ///
     /// # Safety
     ///
-    /// `raw` must head a device of `D`, and operations may run on it during `'a`.
-    pub(super) unsafe fn from_raw<'a>(raw: *mut bindings::ib_device) -> &'a Self {
+    /// `raw` must head a device of `D`, and operations may run on it as long as the returned
+    /// reference is used.
+    pub(super) unsafe fn from_raw(raw: &*mut bindings::ib_device) -> &Self {
         // SAFETY: By the requirements of this function; `raw` is the first member of a `repr(C)`
         // struct.
-        unsafe { &*raw.cast() }
+        unsafe { &*(*raw).cast() }
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::ib_device {
@@ -73,7 +76,7 @@ impl<D: Driver> Device<D> {
     }
 
     /// The driver's state.
-    pub(crate) fn driver(&self) -> &Arc<D> {
+    pub fn driver(&self) -> &Arc<D> {
         // SAFETY: By the type's invariants.
         unsafe { self.driver.assume_init_ref() }
     }
@@ -109,7 +112,7 @@ impl<D: Driver> Device<D> {
 /// # Invariants
 ///
 /// `device` heads a `Device<D>`.
-pub(crate) struct DeviceHandle<D: Driver> {
+pub struct DeviceHandle<D: Driver> {
     pub(super) device: DeviceRef,
     pub(super) _driver: PhantomData<fn() -> D>,
 }
@@ -131,13 +134,13 @@ impl<D: Driver> DeviceHandle<D> {
     }
 
     /// Whether the device is registered at this moment.
-    pub(crate) fn is_registered(&self) -> bool {
+    pub fn is_registered(&self) -> bool {
         self.while_registered(|_| ()).is_some()
     }
 
     /// Tells users of an event of a port; they get it later. Does nothing when the device is not
     /// registered. May be used in atomic context.
-    pub(crate) fn dispatch(&self, port: PortNumber, event: PortEvent) {
+    pub fn dispatch(&self, port: PortNumber, event: PortEvent) {
         self.while_registered(|device| {
             let event = bindings::ib_event {
                 device,

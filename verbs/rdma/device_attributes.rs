@@ -7,69 +7,69 @@ use kernel::impl_flags;
 
 /// Limits and identity of a device (IBTA 11.2.1.2 Query HCA).
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DeviceAttributes {
+pub struct DeviceAttributes {
     /// Firmware version, of which user space shows the three upper 16-bit parts.
-    pub(crate) firmware_version: u64,
+    pub firmware_version: u64,
     /// Identity of the machine.
-    pub(crate) system_image_guid: u64,
+    pub system_image_guid: u64,
     /// Vendor (an IEEE OUI).
-    pub(crate) vendor_id: u32,
+    pub vendor_id: u32,
     /// Vendor's number of the part.
-    pub(crate) vendor_part_id: u32,
+    pub vendor_part_id: u32,
     /// Hardware version.
-    pub(crate) hardware_version: u32,
+    pub hardware_version: u32,
     /// Longest memory region in bytes.
-    pub(crate) max_mr_size: u64,
+    pub max_mr_size: u64,
     /// Bit n: pages of 2^n bytes are supported.
-    pub(crate) page_sizes: u64,
+    pub page_sizes: u64,
     /// Queue pairs.
-    pub(crate) max_qp: u32,
+    pub max_qp: u32,
     /// Work requests of a queue.
-    pub(crate) max_qp_wr: u32,
+    pub max_qp_wr: u32,
     /// Gather elements of a send work request.
-    pub(crate) max_send_sge: u32,
+    pub max_send_sge: u32,
     /// Scatter elements of a receive.
-    pub(crate) max_recv_sge: u32,
+    pub max_recv_sge: u32,
     /// Scatter elements of a READ.
-    pub(crate) max_read_sge: u32,
+    pub max_read_sge: u32,
     /// Completion queues.
-    pub(crate) max_cq: u32,
+    pub max_cq: u32,
     /// Entries of a completion queue.
-    pub(crate) max_cqe: u32,
+    pub max_cqe: u32,
     /// Memory regions.
-    pub(crate) max_mr: u32,
+    pub max_mr: u32,
     /// Protection domains.
-    pub(crate) max_pd: u32,
+    pub max_pd: u32,
     /// Address handles.
-    pub(crate) max_ah: u32,
+    pub max_ah: u32,
     /// READs and atomics that a queue pair accepts at a time.
-    pub(crate) max_qp_rd_atomic: u32,
+    pub max_qp_rd_atomic: u32,
     /// READs and atomics that a queue pair starts at a time.
-    pub(crate) max_qp_init_rd_atomic: u32,
+    pub max_qp_init_rd_atomic: u32,
     /// READs and atomics that the device accepts at a time.
-    pub(crate) max_rd_atomic: u32,
+    pub max_rd_atomic: u32,
     /// Shared receive queues.
-    pub(crate) max_srq: u32,
+    pub max_srq: u32,
     /// Receives of a shared receive queue.
-    pub(crate) max_srq_wr: u32,
+    pub max_srq_wr: u32,
     /// Scatter elements of a receive of a shared receive queue.
-    pub(crate) max_srq_sge: u32,
+    pub max_srq_sge: u32,
     /// Entries of a port's table of partition keys.
-    pub(crate) max_pkeys: u16,
+    pub max_pkeys: u16,
     /// Typical delay of an acknowledgement: 4.096 µs * 2^n.
-    pub(crate) ack_delay: u8,
+    pub ack_delay: u8,
     /// Optional features.
-    pub(crate) features: DeviceFeatures,
+    pub features: DeviceFeatures,
 }
 
 impl_flags!(
     /// Optional features of a device.
     #[derive(Debug, Clone, Default, Copy, PartialEq, Eq)]
-    pub(crate) struct DeviceFeatures(u64);
+    pub struct DeviceFeatures(u64);
 
     /// An optional feature (`enum ib_device_cap_flags`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum DeviceFeature {
+    pub enum DeviceFeature {
         /// Shared receive queues may be resized.
         ResizeSrq = bindings::ib_device_cap_flags_IB_DEVICE_SRQ_RESIZE as u64,
         /// A responder whose receive queue is empty says so instead of closing the connection.

@@ -23,7 +23,7 @@ use kernel::prelude::*;
 
 /// Which user space provider drives the device (`enum rdma_driver_id`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum DriverId {
+pub enum DriverId {
     /// The provider of soft RoCE.
     Rxe,
 }
@@ -40,7 +40,7 @@ impl DriverId {
 ///
 /// The state is shared: the [`Registration`](super::registration::Registration) keeps an `Arc` of it from
 /// registration until the device is gone.
-pub(crate) trait Driver: Sized + Send + Sync + 'static {
+pub trait Driver: Sized + Send + Sync + 'static {
     /// Identity of the user ABI.
     const ID: DriverId;
 
@@ -61,11 +61,11 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     type Cq: CqOps<Self>;
     /// Queue pair.
     type Qp: QpOps<Self>;
-    /// Shared receive queue.
+    /// Shared receive queue; [`Infallible`](core::convert::Infallible) if there are none.
     type Srq: SrqOps<Self>;
     /// Memory region.
     type Mr: MrOps<Self>;
-    /// Address handle.
+    /// Address handle; [`Infallible`](core::convert::Infallible) if there are none.
     type Ah: AhOps<Self>;
 
     /// Limits and identity of the device.

@@ -9,6 +9,6 @@ use kernel::{
 
 /// The error for what a device does not support: `EOPNOTSUPP`, which the `kernel` crate of Linux
 /// 7.2 has no name for.
-pub(crate) fn unsupported() -> Error {
+pub fn unsupported() -> Error {
     Error::from_errno(-(bindings::EOPNOTSUPP as kernel::ffi::c_int))
 }

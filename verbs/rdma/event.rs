@@ -103,7 +103,7 @@ fn event(
 /// Clones are cheap and may outlive the queue, after which they do nothing. May be used in atomic
 /// context.
 #[derive(Clone)]
-pub(crate) struct CqEvents(Arc<Gate<bindings::ib_cq>>);
+pub struct CqEvents(Arc<Gate<bindings::ib_cq>>);
 
 impl CqEvents {
     pub(super) fn new(gate: Arc<Gate<bindings::ib_cq>>) -> Self {
@@ -115,7 +115,7 @@ impl CqEvents {
     }
 
     /// Tells the user that a completion it asked to be notified of has been added.
-    pub(crate) fn completion(&self) {
+    pub fn completion(&self) {
         self.0.enter(|cq| {
             // SAFETY: `cq` is valid for this call, and its handler and context were set before it
             // was created and do not change.
@@ -129,7 +129,7 @@ impl CqEvents {
     }
 
     /// Tells the user that the queue has overrun and lost completions (IBTA 11.6.3.1).
-    pub(crate) fn error(&self) {
+    pub fn error(&self) {
         self.0.enter(|cq| {
             // SAFETY: As in `completion`.
             unsafe {
@@ -149,7 +149,7 @@ impl CqEvents {
 
 /// An asynchronous event of a queue pair (IBTA 11.6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum QpEvent {
+pub enum QpEvent {
     /// The queue pair cannot report an error by a completion.
     Fatal,
     /// The responder got an invalid request.
@@ -179,7 +179,7 @@ impl QpEvent {
 
 /// Raises the events of a queue pair. See [`CqEvents`].
 #[derive(Clone)]
-pub(crate) struct QpEvents(Arc<Gate<bindings::ib_qp>>);
+pub struct QpEvents(Arc<Gate<bindings::ib_qp>>);
 
 impl QpEvents {
     pub(super) fn new(gate: Arc<Gate<bindings::ib_qp>>) -> Self {
@@ -191,7 +191,7 @@ impl QpEvents {
     }
 
     /// Tells the user of `what`.
-    pub(crate) fn raise(&self, what: QpEvent) {
+    pub fn raise(&self, what: QpEvent) {
         self.0.enter(|qp| {
             // SAFETY: `qp` is valid for this call, and its handler and context were set before it
             // was created and do not change.
@@ -212,7 +212,7 @@ impl QpEvents {
 
 /// Raises the events of a shared receive queue. See [`CqEvents`].
 #[derive(Clone)]
-pub(crate) struct SrqEvents(Arc<Gate<bindings::ib_srq>>);
+pub struct SrqEvents(Arc<Gate<bindings::ib_srq>>);
 
 impl SrqEvents {
     pub(super) fn new(gate: Arc<Gate<bindings::ib_srq>>) -> Self {
@@ -224,12 +224,12 @@ impl SrqEvents {
     }
 
     /// Tells the user that fewer receives are left than it asked to be warned of.
-    pub(crate) fn limit_reached(&self) {
+    pub fn limit_reached(&self) {
         self.raise(bindings::ib_event_type_IB_EVENT_SRQ_LIMIT_REACHED);
     }
 
     /// Tells the user that the queue cannot be used any more.
-    pub(crate) fn error(&self) {
+    pub fn error(&self) {
         self.raise(bindings::ib_event_type_IB_EVENT_SRQ_ERR);
     }
 
@@ -254,7 +254,7 @@ impl SrqEvents {
 
 /// An event of a port (IBTA 11.6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum PortEvent {
+pub enum PortEvent {
     /// The port can be used.
     Active,
     /// The port cannot be used any more.

@@ -6,7 +6,7 @@ use crate::verbs::bindings;
 
 /// A global identifier: for RoCE an IPv6 address, or an IPv4 address mapped into one.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Gid(pub(crate) [u8; 16]);
+pub struct Gid(pub [u8; 16]);
 
 impl Gid {
     pub(super) fn from_raw(raw: &bindings::ib_gid) -> Self {
@@ -21,7 +21,7 @@ impl Gid {
 
 /// How packets to a GID are encapsulated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum GidType {
+pub enum GidType {
     /// InfiniBand, or RoCE v1 directly over Ethernet.
     Ib,
     /// RoCE v2: UDP over IP.

@@ -33,44 +33,44 @@ use pin_init::PinInit;
 /// A `&MemoryRegion` exists only while the region is registered: both members are initialised, and
 /// neither moves.
 #[repr(C)]
-pub(crate) struct MemoryRegion<D: Driver> {
+pub struct MemoryRegion<D: Driver> {
     raw: Opaque<bindings::ib_mr>,
     data: MaybeUninit<D::Mr>,
 }
 
 /// The keys of a memory region.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MrKeys {
+pub struct MrKeys {
     /// Names the region in work requests of its owner.
-    pub(crate) lkey: u32,
+    pub lkey: u32,
     /// Names the region in work requests of remote peers.
-    pub(crate) rkey: u32,
+    pub rkey: u32,
 }
 
 /// What the user asks of a new memory region.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MrRequest {
+pub struct MrRequest {
     /// Where the memory is in the calling process.
-    pub(crate) start: u64,
+    pub start: u64,
     /// Number of bytes.
-    pub(crate) length: u64,
+    pub length: u64,
     /// The address that work requests use for `start`. Equal to it modulo the page size.
-    pub(crate) iova: u64,
+    pub iova: u64,
     /// Who may do what.
-    pub(crate) access: AccessFlags,
+    pub access: AccessFlags,
 }
 
 /// A change of a memory region. Its memory and its keys stay.
-pub(crate) struct MrChange<'a, D: Driver> {
+pub struct MrChange<'a, D: Driver> {
     /// New protection domain.
-    pub(crate) pd: Option<&'a Pd<D>>,
+    pub pd: Option<&'a Pd<D>>,
     /// New rights. The driver has to check that the memory is pinned for them.
-    pub(crate) access: Option<AccessFlags>,
+    pub access: Option<AccessFlags>,
 }
 
 /// The driver's part of a memory region.
 #[vtable]
-pub(crate) trait MrOps<D: Driver>: Sized + Send + Sync {
+pub trait MrOps<D: Driver>: Sized + Send + Sync {
     /// Registers memory of the calling process.
     fn register(
         pd: &Pd<D>,
@@ -81,7 +81,8 @@ pub(crate) trait MrOps<D: Driver>: Sized + Send + Sync {
     /// The region's keys.
     fn keys(&self) -> MrKeys;
 
-    /// Changes protection domain or rights.
+    /// Changes protection domain or rights. `ib_core` lets nobody else use the region as an object
+    /// meanwhile; segments may be copied from and to it.
     fn change(&self, _change: MrChange<'_, D>) -> Result {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
@@ -91,13 +92,16 @@ pub(crate) trait MrOps<D: Driver>: Sized + Send + Sync {
 }
 
 impl<D: Driver> MemoryRegion<D> {
+    /// The region that `ib_core` names by `raw`, for no longer than the pointer is kept there.
+    ///
     /// # Safety
     ///
-    /// `raw` must be the head of a region that is registered during `'a`.
-    unsafe fn from_raw<'a>(raw: *mut bindings::ib_mr) -> &'a Self {
+    /// `raw` must be the head of a region that is registered as long as the returned reference is
+    /// used.
+    unsafe fn from_raw(raw: &*mut bindings::ib_mr) -> &Self {
         // SAFETY: By the requirements of this function; `raw` is the first member of a `repr(C)`
         // struct.
-        unsafe { &*raw.cast() }
+        unsafe { &*(*raw).cast() }
     }
 
     fn allocate(pd: &Pd<D>, data: impl PinInit<D::Mr, Error>) -> Result<*mut bindings::ib_mr> {
@@ -114,7 +118,7 @@ impl<D: Driver> MemoryRegion<D> {
 
         // SAFETY: The region has just been initialised and nobody else knows it.
         unsafe {
-            let keys = Self::from_raw(raw).keys();
+            let keys = Self::from_raw(&raw).keys();
 
             (*raw).device = (*pd.as_raw()).device;
             (*raw).pd = pd.as_raw();
@@ -147,7 +151,7 @@ pub(super) unsafe extern "C" fn reg_user_mr<D: Driver>(
     udata: *mut bindings::ib_udata,
 ) -> *mut bindings::ib_mr {
     // SAFETY: `ib_core` passes an existing domain and the call's `udata`.
-    let (pd, user) = unsafe { (Pd::<D>::from_raw(pd), UserData::from_raw(udata)) };
+    let (pd, user) = unsafe { (Pd::<D>::from_raw(&pd), UserData::from_raw(&udata)) };
     let register = || {
         if !dmah.is_null() {
             return Err(unsupported());
@@ -178,7 +182,7 @@ pub(super) unsafe extern "C" fn rereg_user_mr<D: Driver>(
     _udata: *mut bindings::ib_udata,
 ) -> *mut bindings::ib_mr {
     // SAFETY: `ib_core` passes a registered region, and a domain if that is to change.
-    let this = unsafe { MemoryRegion::<D>::from_raw(mr) };
+    let this = unsafe { MemoryRegion::<D>::from_raw(&mr) };
     let flags = bindings::ib_mr_rereg_flags::from_ne_bytes(flags.to_ne_bytes());
     let has = |flag| flags & flag != 0;
     let change = || {
@@ -188,7 +192,7 @@ pub(super) unsafe extern "C" fn rereg_user_mr<D: Driver>(
         this.change(MrChange {
             pd: has(bindings::ib_mr_rereg_flags_IB_MR_REREG_PD)
                 // SAFETY: As above.
-                .then(|| unsafe { Pd::from_raw(pd) }),
+                .then(|| unsafe { Pd::from_raw(&pd) }),
             access: has(bindings::ib_mr_rereg_flags_IB_MR_REREG_ACCESS)
                 .then(|| AccessFlags::from_raw(access))
                 .transpose()?,
@@ -209,7 +213,7 @@ pub(super) unsafe extern "C" fn dereg_mr<D: Driver>(
     from_result(|| {
         // SAFETY: `ib_core` passes a region of `MemoryRegion::allocate`, and uses it no more.
         let mut this = unsafe {
-            MemoryRegion::<D>::from_raw(mr).deregister();
+            MemoryRegion::<D>::from_raw(&mr).deregister();
             KBox::from_raw(mr.cast::<MemoryRegion<D>>())
         };
 

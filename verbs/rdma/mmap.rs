@@ -3,13 +3,11 @@
 //! Memory shared between a driver and a process.
 
 use crate::verbs::bindings;
-use core::{
-    marker::PhantomData,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::{
     alloc::KVVec,
     error::to_result,
+    mm::virt::VmaNew,
     new_mutex,
     page::{
         page_align,
@@ -30,7 +28,7 @@ use kernel::{
 /// # Invariants
 ///
 /// `memory` is an area of `size` bytes of `vmalloc()`, in pages that may be mapped into processes.
-pub(crate) struct MmapBuffer {
+pub struct MmapBuffer {
     memory: NonNull<u8>,
     size: usize,
 }
@@ -46,7 +44,7 @@ impl MmapBuffer {
     /// # Errors
     ///
     /// `EINVAL` for a size of zero or one that overflows, `ENOMEM`.
-    pub(crate) fn new(size: usize) -> Result<Arc<Self>> {
+    pub fn new(size: usize) -> Result<Arc<Self>> {
         let size = page_align(size).filter(|&size| size != 0).ok_or(EINVAL)?;
         // SAFETY: The size is not zero.
         let memory = unsafe { bindings::rdma_shim_alloc_user(size) };
@@ -63,12 +61,12 @@ impl MmapBuffer {
     }
 
     /// The first byte, page aligned. Valid as long as the buffer.
-    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+    pub fn as_ptr(&self) -> NonNull<u8> {
         self.memory
     }
 
     /// Number of bytes, a multiple of the page size.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.size
     }
 }
@@ -82,30 +80,26 @@ impl Drop for MmapBuffer {
 
 /// A process wants to map memory of the driver.
 ///
-/// # Invariants
-///
-/// `vma` points to an area that is being set up by `mmap()` during `'a`.
-pub(crate) struct MmapRequest<'a> {
-    vma: NonNull<bindings::vm_area_struct>,
-    _call: PhantomData<&'a ()>,
+/// [`VmaNew`] has neither the offset nor a way to map pages of `vmalloc()`.
+pub struct MmapRequest<'a> {
+    vma: &'a VmaNew,
 }
 
-impl MmapRequest<'_> {
+impl<'a> MmapRequest<'a> {
     /// # Safety
     ///
-    /// `vma` must point to an area that is being set up by `mmap()` during `'a`.
-    pub(super) unsafe fn from_raw(vma: *mut bindings::vm_area_struct) -> Self {
-        // INVARIANT: By the requirements of this function.
+    /// `vma` must point to an area that is being set up by `mmap()` during `'a`, which is no longer
+    /// than the pointer is kept there.
+    pub(super) unsafe fn from_raw(vma: &'a *mut bindings::vm_area_struct) -> Self {
         Self {
-            // SAFETY: A valid pointer is not null.
-            vma: unsafe { NonNull::new_unchecked(vma) },
-            _call: PhantomData,
+            // SAFETY: By the requirements of this function.
+            vma: unsafe { VmaNew::from_raw((*vma).cast()) },
         }
     }
 
     /// The offset that the process passes to `mmap()`, in bytes.
-    pub(crate) fn offset(&self) -> u64 {
-        // SAFETY: By the type's invariants.
+    pub fn offset(&self) -> u64 {
+        // SAFETY: The area is valid, and nobody else changes it while it is being set up.
         let pages = unsafe { (*self.vma.as_ptr()).vm_pgoff };
 
         // `mmap()` limits the offset to what `loff_t` can hold.
@@ -113,9 +107,8 @@ impl MmapRequest<'_> {
     }
 
     /// Number of bytes to map.
-    pub(crate) fn size(&self) -> usize {
-        // SAFETY: By the type's invariants.
-        unsafe { bindings::rdma_shim_vma_size(self.vma.as_ptr()) }
+    pub fn size(&self) -> usize {
+        self.vma.end() - self.vma.start()
     }
 
     /// Maps the first [`Self::size`] bytes of `buffer`.
@@ -123,25 +116,25 @@ impl MmapRequest<'_> {
     /// # Errors
     ///
     /// `EINVAL` when the buffer is smaller.
-    pub(crate) fn map(self, buffer: &MmapBuffer) -> Result {
+    pub fn map(self, buffer: &MmapBuffer) -> Result {
         if self.size() > buffer.size() {
             return Err(EINVAL);
         }
-        // SAFETY: By the types' invariants, the area is being set up, and the memory is an area of
+        // SAFETY: By the types' invariants the area is being set up, and the memory is an area of
         // `vmalloc()` that is not smaller. Every page that is mapped gets a reference of its own.
         to_result(unsafe {
-            bindings::rdma_shim_map_user(self.vma.as_ptr(), buffer.memory.as_ptr().cast())
+            bindings::rdma_shim_map_user(self.vma.as_ptr().cast(), buffer.memory.as_ptr().cast())
         })
     }
 }
 
 /// Where a process can map a buffer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MmapOffer {
+pub struct MmapOffer {
     /// The offset to pass to `mmap()`.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// Number of bytes.
-    pub(crate) size: usize,
+    pub size: usize,
 }
 
 /// What mappings that alias each other have to be aligned to.
@@ -165,14 +158,14 @@ struct Offers {
 /// Belongs into the driver's part of a user context. Each buffer can be mapped once, at an offset
 /// that the process is not offered twice.
 #[pin_data]
-pub(crate) struct MmapOffers {
+pub struct MmapOffers {
     #[pin]
     offers: Mutex<Offers>,
 }
 
 impl MmapOffers {
     /// Nothing offered.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             offers <- new_mutex!(Offers {
                 // Offset 0 is what a process passes that was offered nothing.
@@ -187,7 +180,7 @@ impl MmapOffers {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn offer(&self, buffer: Arc<MmapBuffer>) -> Result<MmapOffer> {
+    pub fn offer(&self, buffer: Arc<MmapBuffer>) -> Result<MmapOffer> {
         let mut offers = self.offers.lock();
         let offset = offers.next_offset;
         let size = buffer.size();
@@ -205,7 +198,7 @@ impl MmapOffers {
 
     /// Takes an offer back, when the object that the buffer belongs to goes away. Does nothing when
     /// the process has mapped it.
-    pub(crate) fn withdraw(&self, offset: u64) {
+    pub fn withdraw(&self, offset: u64) {
         drop(self.take(offset));
     }
 
@@ -229,7 +222,7 @@ impl MmapOffers {
     /// # Errors
     ///
     /// `EINVAL` when there is none, or it is smaller than what is to be mapped.
-    pub(crate) fn map(&self, request: MmapRequest<'_>) -> Result {
+    pub fn map(&self, request: MmapRequest<'_>) -> Result {
         let buffer = self.take(request.offset()).ok_or(EINVAL)?;
 
         request.map(&buffer)

@@ -11,19 +11,15 @@
 //! `ib_core` allocates protection domains, completion queues, queue pairs, shared receive queues,
 //! address handles and user contexts itself, with room for the driver's part behind its own struct.
 //! [`Object`] is that pair. A create operation returns an initialiser for the driver's part, which
-//! is initialised in place and pinned; the destroy operation is called before it is dropped.
+//! is initialised in place and pinned; the destroy operation is called before it is dropped. A driver
+//! without shared receive queues or address handles names [`Infallible`](core::convert::Infallible)
+//! for them.
 //!
 //! # Execution context
 //!
 //! Operations run in process context and may sleep unless their documentation says otherwise.
 //!
 //! C header: [`include/rdma/ib_verbs.h`](srctree/include/rdma/ib_verbs.h)
-
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "an abstraction for drivers in general, of which one does not use everything"
-)]
 
 mod access;
 mod address_handle;
@@ -52,67 +48,67 @@ mod umem;
 mod user_context;
 mod user_data;
 
-pub(crate) use access::{
+pub use access::{
     Access,
     AccessFlags, //
 };
-pub(crate) use address_handle::{
+pub use address_handle::{
     AddressHandle,
     AhOps, //
 };
-pub(crate) use ah_attributes::{
+pub use ah_attributes::{
     AhAttributes,
     SourceGid, //
 };
-pub(crate) use completion_queue::{
+pub use completion_queue::{
     Cq,
     CqInit,
     CqOps,
     MissedCompletions,
     Notify, //
 };
-pub(crate) use counters::CounterName;
-pub(crate) use device::{
+pub use counters::CounterName;
+pub use device::{
     Device,
     DeviceHandle, //
 };
-pub(crate) use device_attributes::{
+pub use device_attributes::{
     DeviceAttributes,
     DeviceFeature,
     DeviceFeatures, //
 };
-pub(crate) use driver::{
+pub use driver::{
     Driver,
     DriverId, //
 };
-pub(crate) use error::unsupported;
-pub(crate) use event::{
+pub use error::unsupported;
+pub use event::{
     CqEvents,
     PortEvent,
     QpEvent,
     QpEvents,
     SrqEvents, //
 };
-pub(crate) use gid::{
+pub use gid::{
     Gid,
     GidType, //
 };
-pub(crate) use memory_region::{
+pub use memory_region::{
     MemoryRegion,
     MrChange,
     MrKeys,
     MrOps,
     MrRequest, //
 };
-pub(crate) use mmap::{
+pub use mmap::{
     MmapBuffer,
     MmapOffer,
     MmapOffers,
     MmapRequest, //
 };
-pub(crate) use net_device_ref::NetDeviceRef;
-pub(crate) use object::Object;
-pub(crate) use port::{
+pub use net_device_ref::NetDeviceRef;
+pub use object::Object;
+pub use port::{
     Capabilities,
     LinkSpeed,
     LinkWidth,
@@ -122,17 +118,17 @@ pub(crate) use port::{
     PortNumber,
     PortState, //
 };
-pub(crate) use protection_domain::{
+pub use protection_domain::{
     Pd,
     PdOps, //
 };
-pub(crate) use queue_pair::{
+pub use queue_pair::{
     Qp,
     QpInit,
     QpOps,
     Signalling, //
 };
-pub(crate) use queue_pair_attributes::{
+pub use queue_pair_attributes::{
     PathMigration,
     QpAttributes,
     QpCap,
@@ -141,19 +137,19 @@ pub(crate) use queue_pair_attributes::{
     QpType,
     Transition, //
 };
-pub(crate) use registration::{
+pub use registration::{
     DeviceOptions,
     Registration, //
 };
-pub(crate) use shared_receive_queue::{
+pub use shared_receive_queue::{
     Srq,
     SrqAttributes,
     SrqModify,
     SrqOps, //
 };
-pub(crate) use umem::Umem;
-pub(crate) use user_context::{
+pub use umem::Umem;
+pub use user_context::{
     UserContext,
     UserContextOps, //
 };
-pub(crate) use user_data::UserData;
+pub use user_data::UserData;

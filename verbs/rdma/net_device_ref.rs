@@ -13,7 +13,7 @@ use core::{
 /// # Invariants
 ///
 /// `raw` is valid, and this owns one reference to it.
-pub(crate) struct NetDeviceRef {
+pub struct NetDeviceRef {
     raw: NonNull<bindings::net_device>,
 }
 
@@ -28,7 +28,7 @@ impl NetDeviceRef {
     /// # Safety
     ///
     /// `raw` must be valid during this call.
-    pub(crate) unsafe fn from_raw(raw: NonNull<bindings::net_device>) -> Self {
+    pub unsafe fn from_raw(raw: NonNull<bindings::net_device>) -> Self {
         // SAFETY: By the requirements of this function.
         unsafe { bindings::rdma_shim_dev_hold(raw.as_ptr()) };
         // INVARIANT: The reference has just been taken.

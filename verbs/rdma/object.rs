@@ -27,7 +27,7 @@ use kernel::{
 use pin_init::PinInit;
 
 /// A C struct of `ib_core` that heads a driver's object.
-pub(crate) trait RawObject: Sized {
+pub trait RawObject: Sized {
     /// The driver's part of the object.
     type Data<D: Driver>: Send + Sync;
 
@@ -50,7 +50,7 @@ pub(crate) trait RawObject: Sized {
 /// operation that destroys it: `raw` is initialised by `ib_core`, `events`, `changing` and `data` by
 /// [`Object::init`], and the last two do not move.
 #[repr(C)]
-pub(crate) struct Object<R: RawObject, D: Driver> {
+pub struct Object<R: RawObject, D: Driver> {
     // First, because `ib_core` and the driver's part share one allocation and one address.
     raw: Opaque<R>,
     events: MaybeUninit<R::Events>,
@@ -62,16 +62,17 @@ impl<R: RawObject, D: Driver> Object<R, D> {
     /// Number of bytes that `ib_core` has to allocate.
     pub(super) const SIZE: usize = core::mem::size_of::<Self>();
 
-    /// The object that `ib_core` names by `raw`.
+    /// The object that `ib_core` names by `raw`, for no longer than the pointer is kept there: in an
+    /// operation's argument, or in another object.
     ///
     /// # Safety
     ///
-    /// `raw` must point to the head of an `Object<R, D>` that is initialised and is not destroyed
-    /// during `'a`.
-    pub(super) unsafe fn from_raw<'a>(raw: *mut R) -> &'a Self {
+    /// `raw` must point to the head of an `Object<R, D>` that is initialised and is not destroyed as
+    /// long as the returned reference is used.
+    pub(super) unsafe fn from_raw(raw: &*mut R) -> &Self {
         // SAFETY: By the requirements of this function; `raw` is the first member of a `repr(C)`
         // struct.
-        unsafe { &*raw.cast() }
+        unsafe { &*(*raw).cast() }
     }
 
     /// Initialises the driver's part.

@@ -4,7 +4,10 @@
 
 use super::{
     address_handle,
-    address_handle::AddressHandle,
+    address_handle::{
+        AddressHandle,
+        AhOps, //
+    },
     completion_queue,
     completion_queue::{
         Cq,
@@ -23,7 +26,10 @@ use super::{
     queue_pair,
     queue_pair::Qp,
     shared_receive_queue,
-    shared_receive_queue::Srq,
+    shared_receive_queue::{
+        Srq,
+        SrqOps, //
+    },
     user_context,
     user_context::UserContext, //
 };
@@ -45,7 +51,7 @@ pub(super) const USER_COMMANDS: u64 = 1
 
 /// The operations of `D`.
 pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_device_ops {
-    bindings::ib_device_ops {
+    let mut ops = bindings::ib_device_ops {
         owner: module.as_ptr().cast(),
         driver_id: D::ID.into_raw(),
         uverbs_abi_ver: D::UVERBS_ABI_VERSION,
@@ -87,12 +93,6 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         post_send: Some(queue_pair::post_send::<D>),
         size_ib_qp: Qp::<D>::SIZE,
 
-        create_srq: Some(shared_receive_queue::create_srq::<D>),
-        modify_srq: Some(shared_receive_queue::modify_srq::<D>),
-        query_srq: Some(shared_receive_queue::query_srq::<D>),
-        destroy_srq: Some(shared_receive_queue::destroy_srq::<D>),
-        size_ib_srq: Srq::<D>::SIZE,
-
         reg_user_mr: Some(memory_region::reg_user_mr::<D>),
         rereg_user_mr: if <D::Mr as MrOps<D>>::HAS_CHANGE {
             Some(memory_region::rereg_user_mr::<D>)
@@ -100,11 +100,6 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
             None
         },
         dereg_mr: Some(memory_region::dereg_mr::<D>),
-
-        // Without `create_ah`, the kernel cannot make any.
-        create_user_ah: Some(address_handle::create_user_ah::<D>),
-        destroy_ah: Some(address_handle::destroy_ah::<D>),
-        size_ib_ah: AddressHandle::<D>::SIZE,
 
         alloc_hw_port_stats: if D::COUNTERS.is_empty() {
             None
@@ -114,7 +109,21 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         get_hw_stats: Some(counters::get_hw_stats::<D>),
 
         ..pin_init::zeroed()
+    };
+    if <D::Srq as SrqOps<D>>::SUPPORTED {
+        ops.create_srq = Some(shared_receive_queue::create_srq::<D>);
+        ops.modify_srq = Some(shared_receive_queue::modify_srq::<D>);
+        ops.query_srq = Some(shared_receive_queue::query_srq::<D>);
+        ops.destroy_srq = Some(shared_receive_queue::destroy_srq::<D>);
+        ops.size_ib_srq = Srq::<D>::SIZE;
     }
+    if <D::Ah as AhOps<D>>::SUPPORTED {
+        // Without `create_ah`, the kernel cannot make any.
+        ops.create_user_ah = Some(address_handle::create_user_ah::<D>);
+        ops.destroy_ah = Some(address_handle::destroy_ah::<D>);
+        ops.size_ib_ah = AddressHandle::<D>::SIZE;
+    }
+    ops
 }
 
 /// # Safety
@@ -130,7 +139,7 @@ unsafe extern "C" fn query_device<D: Driver>(
         to_result(unsafe { bindings::rdma_shim_ib_no_udata_io(udata) })?;
         // SAFETY: `ib_core` passes a device of `D` and attributes to fill in.
         unsafe {
-            *attr = Device::<D>::from_raw(device)
+            *attr = Device::<D>::from_raw(&device)
                 .driver()
                 .query_device()
                 .into_raw()
@@ -169,7 +178,7 @@ unsafe extern "C" fn query_port<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a device of `D` and attributes to fill in.
     unsafe {
-        let device = Device::<D>::from_raw(device);
+        let device = Device::<D>::from_raw(&device);
 
         *attr = device
             .driver()
@@ -189,7 +198,7 @@ unsafe extern "C" fn query_port_speed<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a device of `D` and a speed to fill in.
     unsafe {
-        let device = Device::<D>::from_raw(device);
+        let device = Device::<D>::from_raw(&device);
 
         *speed = device.driver().query_port_speed(PortNumber::from_raw(port));
     }
@@ -207,7 +216,7 @@ unsafe extern "C" fn query_pkey<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes a device of `D`.
-        let device = unsafe { Device::<D>::from_raw(device) };
+        let device = unsafe { Device::<D>::from_raw(&device) };
         let key = device
             .driver()
             .query_pkey(PortNumber::from_raw(port), index)?;
@@ -227,7 +236,7 @@ unsafe extern "C" fn get_port_immutable<D: Driver>(
     immutable: *mut bindings::ib_port_immutable,
 ) -> c_int {
     // SAFETY: `ib_core` passes a device of `D` and properties to fill in.
-    let (device, immutable) = unsafe { (Device::<D>::from_raw(device), &mut *immutable) };
+    let (device, immutable) = unsafe { (Device::<D>::from_raw(&device), &mut *immutable) };
     let port = device.driver().query_port(PortNumber::from_raw(port));
 
     immutable.pkey_tbl_len = port.pkey_table_len.into();
@@ -255,7 +264,7 @@ unsafe extern "C" fn get_netdev<D: Driver>(
     port: u32,
 ) -> *mut bindings::net_device {
     // SAFETY: `ib_core` passes a device of `D`.
-    let device = unsafe { Device::<D>::from_raw(device) };
+    let device = unsafe { Device::<D>::from_raw(&device) };
 
     // `ib_core` drops the reference.
     device

@@ -7,25 +7,25 @@ use kernel::prelude::*;
 
 /// Number of a port, from 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct PortNumber(u32);
+pub struct PortNumber(u32);
 
 impl PortNumber {
     /// The first port.
-    pub(crate) const FIRST: Self = Self(1);
+    pub const FIRST: Self = Self(1);
 
     pub(super) fn from_raw(raw: u32) -> Self {
         Self(raw)
     }
 
     /// The number.
-    pub(crate) fn get(self) -> u32 {
+    pub fn get(self) -> u32 {
         self.0
     }
 }
 
 /// Largest payload of a packet, as the specification knows it (IBTA 9.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Mtu {
+pub enum Mtu {
     /// 256 bytes.
     B256,
     /// 512 bytes.
@@ -61,7 +61,7 @@ impl Mtu {
     }
 
     /// Number of bytes.
-    pub(crate) fn bytes(self) -> u32 {
+    pub fn bytes(self) -> u32 {
         match self {
             Self::B256 => 256,
             Self::B512 => 512,
@@ -74,7 +74,7 @@ impl Mtu {
 
 /// Logical state of a port (IBTA 7.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum PortState {
+pub enum PortState {
     /// The port cannot be used.
     Down,
     /// The port can be used.
@@ -83,7 +83,7 @@ pub(crate) enum PortState {
 
 /// Physical state of a port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum PhysicalState {
+pub enum PhysicalState {
     /// Looking for a link.
     Polling,
     /// Switched off.
@@ -94,7 +94,7 @@ pub(crate) enum PhysicalState {
 
 /// Speed of one lane.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LinkSpeed {
+pub enum LinkSpeed {
     /// 2.5 Gb/s.
     Sdr,
     /// 5 Gb/s.
@@ -113,7 +113,7 @@ pub(crate) enum LinkSpeed {
 
 impl LinkSpeed {
     /// All, the fastest first.
-    pub(crate) const ALL: [Self; 7] = [
+    pub const ALL: [Self; 7] = [
         Self::Ndr,
         Self::Hdr,
         Self::Edr,
@@ -124,7 +124,7 @@ impl LinkSpeed {
     ];
 
     /// Mb/s of a lane, as `ib_core` counts them (`rate_show()` in its `sysfs.c`).
-    pub(crate) fn megabits(self) -> u32 {
+    pub fn megabits(self) -> u32 {
         match self {
             Self::Sdr => 2_500,
             Self::Ddr => 5_000,
@@ -152,7 +152,7 @@ impl LinkSpeed {
 
 /// Number of lanes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LinkWidth {
+pub enum LinkWidth {
     /// One.
     X1,
     /// Two.
@@ -167,10 +167,10 @@ pub(crate) enum LinkWidth {
 
 impl LinkWidth {
     /// All, the most common first.
-    pub(crate) const ALL: [Self; 5] = [Self::X4, Self::X8, Self::X12, Self::X2, Self::X1];
+    pub const ALL: [Self; 5] = [Self::X4, Self::X8, Self::X12, Self::X2, Self::X1];
 
     /// How many lanes that is.
-    pub(crate) fn lanes(self) -> u32 {
+    pub fn lanes(self) -> u32 {
         match self {
             Self::X1 => 1,
             Self::X2 => 2,
@@ -194,7 +194,7 @@ impl LinkWidth {
 
 /// What the management stack of the kernel may do with a port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Capabilities {
+pub enum Capabilities {
     /// RoCE v2 with neither management datagrams nor connection management, which both need a
     /// queue pair 1.
     RoceV2,
@@ -225,27 +225,27 @@ impl Capabilities {
 
 /// State and limits of a port.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PortAttributes {
+pub struct PortAttributes {
     /// Logical state.
-    pub(crate) state: PortState,
+    pub state: PortState,
     /// Physical state.
-    pub(crate) physical_state: PhysicalState,
+    pub physical_state: PhysicalState,
     /// Largest MTU.
-    pub(crate) max_mtu: Mtu,
+    pub max_mtu: Mtu,
     /// Current MTU.
-    pub(crate) active_mtu: Mtu,
+    pub active_mtu: Mtu,
     /// Longest message in bytes.
-    pub(crate) max_message_size: u32,
+    pub max_message_size: u32,
     /// Entries of the GID table. Must not change while the device is registered.
-    pub(crate) gid_table_len: u8,
+    pub gid_table_len: u8,
     /// Entries of the table of partition keys. Must not change while the device is registered.
-    pub(crate) pkey_table_len: u16,
+    pub pkey_table_len: u16,
     /// Speed of one lane.
-    pub(crate) active_speed: LinkSpeed,
+    pub active_speed: LinkSpeed,
     /// Number of lanes.
-    pub(crate) active_width: LinkWidth,
+    pub active_width: LinkWidth,
     /// Services. Must not change while the device is registered.
-    pub(crate) capabilities: Capabilities,
+    pub capabilities: Capabilities,
 }
 
 impl PortAttributes {

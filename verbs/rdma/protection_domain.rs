@@ -20,7 +20,7 @@ use kernel::{
 use pin_init::PinInit;
 
 /// A protection domain.
-pub(crate) type Pd<D> = Object<bindings::ib_pd, D>;
+pub type Pd<D> = Object<bindings::ib_pd, D>;
 
 impl RawObject for bindings::ib_pd {
     type Data<D: Driver> = D::Pd;
@@ -28,19 +28,19 @@ impl RawObject for bindings::ib_pd {
 }
 
 /// The driver's part of a protection domain.
-pub(crate) trait PdOps<D: Driver>: Sized + Send + Sync {
+pub trait PdOps<D: Driver>: Sized + Send + Sync {
     /// Creates a protection domain, for a process or (no `user`) for the kernel.
     fn create(device: &Device<D>, user: Option<UserData<'_, D>>) -> impl PinInit<Self, Error>;
 
     /// Ends the protection domain: nothing refers to it any more. It is dropped after this.
-    fn destroy(&self);
+    fn destroy(&self) {}
 }
 
 impl<D: Driver> Pd<D> {
     /// The device of this domain.
-    pub(crate) fn device(&self) -> &Device<D> {
+    pub fn device(&self) -> &Device<D> {
         // SAFETY: The domain is valid by the type's invariants, so its device exists.
-        unsafe { Device::from_raw((*self.as_raw()).device) }
+        unsafe { Device::from_raw(&(*self.as_raw()).device) }
     }
 }
 
@@ -53,9 +53,9 @@ pub(super) unsafe extern "C" fn alloc_pd<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes a new domain of `Object::SIZE` bytes with its device set.
-        let device = unsafe { Device::<D>::from_raw((*pd).device) };
+        let device = unsafe { Device::<D>::from_raw(&(*pd).device) };
         // SAFETY: `ib_core` passes the call's `udata`.
-        let user = unsafe { UserData::from_raw(udata) };
+        let user = unsafe { UserData::from_raw(&udata) };
         let data = D::Pd::create(device, user);
 
         // SAFETY: As above.
@@ -73,7 +73,7 @@ pub(super) unsafe extern "C" fn dealloc_pd<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a domain that `alloc_pd` has initialised, and uses it no more.
     unsafe {
-        Pd::<D>::from_raw(pd).destroy();
+        Pd::<D>::from_raw(&pd).destroy();
         Pd::<D>::drop_data(pd);
     }
     0

@@ -34,7 +34,7 @@ use kernel::{
 use pin_init::PinInit;
 
 /// A queue pair.
-pub(crate) type Qp<D> = Object<bindings::ib_qp, D>;
+pub type Qp<D> = Object<bindings::ib_qp, D>;
 
 impl RawObject for bindings::ib_qp {
     type Data<D: Driver> = D::Qp;
@@ -43,7 +43,7 @@ impl RawObject for bindings::ib_qp {
 
 /// Which send work requests are completed with a completion queue entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Signalling {
+pub enum Signalling {
     /// All.
     All,
     /// Those that ask for it.
@@ -51,24 +51,23 @@ pub(crate) enum Signalling {
 }
 
 /// What the user asks of a new queue pair.
-pub(crate) struct QpInit<'a, D: Driver> {
+pub struct QpInit<'a, D: Driver> {
     /// Transport service.
-    pub(crate) qp_type: QpType,
+    pub qp_type: QpType,
     /// The least sizes that will do.
-    pub(crate) cap: QpCap,
+    pub cap: QpCap,
     /// Which send work requests are completed with a completion queue entry.
-    pub(crate) signalling: Signalling,
+    pub signalling: Signalling,
     /// Where send work requests complete.
-    pub(crate) send_cq: &'a Cq<D>,
+    pub send_cq: &'a Cq<D>,
     /// Where receives complete.
-    pub(crate) recv_cq: &'a Cq<D>,
+    pub recv_cq: &'a Cq<D>,
     /// Where receives come from instead of the queue pair's own queue.
-    pub(crate) srq: Option<&'a Srq<D>>,
+    pub srq: Option<&'a Srq<D>>,
 }
 
 /// The driver's part of a queue pair.
-#[vtable]
-pub(crate) trait QpOps<D: Driver>: Sized + Send + Sync {
+pub trait QpOps<D: Driver>: Sized + Send + Sync {
     /// Creates a queue pair, for a process or (no `user`) for the kernel.
     fn create(
         pd: &Pd<D>,
@@ -102,9 +101,9 @@ pub(crate) trait QpOps<D: Driver>: Sized + Send + Sync {
 
 impl<D: Driver> Qp<D> {
     /// The protection domain of this queue pair.
-    pub(crate) fn pd(&self) -> &Pd<D> {
+    pub fn pd(&self) -> &Pd<D> {
         // SAFETY: The queue pair is valid by the type's invariants, so its domain exists.
-        unsafe { Pd::from_raw((*self.as_raw()).pd) }
+        unsafe { Pd::from_raw(&(*self.as_raw()).pd) }
     }
 
     /// Whether the queue pair belongs to a process.
@@ -126,9 +125,9 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
         // SAFETY: `ib_core` passes valid attributes that are the driver's to update.
         let attr = unsafe { &mut *attr };
         // SAFETY: `ib_core` passes a new queue pair of `Object::SIZE` bytes with its domain set.
-        let pd = unsafe { Pd::<D>::from_raw((*qp).pd) };
+        let pd = unsafe { Pd::<D>::from_raw(&(*qp).pd) };
         // SAFETY: `ib_core` passes the call's `udata`.
-        let user = unsafe { UserData::from_raw(udata) };
+        let user = unsafe { UserData::from_raw(&udata) };
 
         if attr.create_flags != 0 || !attr.rwq_ind_tbl.is_null() {
             return Err(unsupported());
@@ -139,9 +138,9 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
         }
         // SAFETY: The queues are not null, and `ib_core` holds them until the queue pair is gone.
         let (send_cq, recv_cq) =
-            unsafe { (Cq::from_raw(attr.send_cq), Cq::from_raw(attr.recv_cq)) };
+            unsafe { (Cq::from_raw(&attr.send_cq), Cq::from_raw(&attr.recv_cq)) };
         // SAFETY: As above.
-        let srq = (!attr.srq.is_null()).then(|| unsafe { Srq::from_raw(attr.srq) });
+        let srq = (!attr.srq.is_null()).then(|| unsafe { Srq::from_raw(&attr.srq) });
         let init = QpInit {
             qp_type,
             cap: QpCap::from_raw(&attr.cap),
@@ -166,7 +165,7 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
         }
         // SAFETY: The queue pair has just been initialised, and nobody else knows it.
         unsafe {
-            let this = Qp::<D>::from_raw(qp);
+            let this = Qp::<D>::from_raw(&qp);
 
             (*qp).qp_num = this.number();
             attr.cap = this.cap().into_raw();
@@ -186,7 +185,7 @@ pub(super) unsafe extern "C" fn modify_qp<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes an existing queue pair and the call's `udata`.
-        let (this, user) = unsafe { (Qp::<D>::from_raw(qp), UserData::from_raw(udata)) };
+        let (this, user) = unsafe { (Qp::<D>::from_raw(&qp), UserData::from_raw(&udata)) };
         let mask = bindings::ib_qp_attr_mask::from_ne_bytes(mask.to_ne_bytes());
         // SAFETY: `ib_core` passes valid attributes and holds the entries of the GID table in it.
         let change = unsafe { QpModify::from_raw(&*attr, mask) }?;
@@ -208,7 +207,7 @@ pub(super) unsafe extern "C" fn query_qp<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes an existing queue pair.
-        let this = unsafe { Qp::<D>::from_raw(qp) };
+        let this = unsafe { Qp::<D>::from_raw(&qp) };
         let now = this.query()?;
 
         // SAFETY: `ib_core` passes attributes to fill in; the members of the queue pair that are
@@ -241,7 +240,7 @@ pub(super) unsafe extern "C" fn destroy_qp<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a queue pair that `create_qp` has initialised, and uses it no more.
     unsafe {
-        let this = Qp::<D>::from_raw(qp);
+        let this = Qp::<D>::from_raw(&qp);
 
         this.events().close();
         this.destroy();
@@ -260,7 +259,7 @@ pub(super) unsafe extern "C" fn post_send<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes an existing queue pair.
-        let this = unsafe { Qp::<D>::from_raw(qp) };
+        let this = unsafe { Qp::<D>::from_raw(&qp) };
 
         // The work requests of a process are in the queue that it shares with the driver.
         if !this.is_user() || !wr.is_null() {

@@ -16,7 +16,7 @@ use kernel::prelude::*;
 
 /// Transport service of a queue pair (IBTA 9.6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum QpType {
+pub enum QpType {
     /// General services: queue pair 1 of a port.
     Gsi,
     /// Reliable connection.
@@ -50,17 +50,17 @@ impl QpType {
 
 /// Sizes of a queue pair.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct QpCap {
+pub struct QpCap {
     /// Send work requests the send queue holds.
-    pub(crate) max_send_wr: u32,
+    pub max_send_wr: u32,
     /// Receives the receive queue holds.
-    pub(crate) max_recv_wr: u32,
+    pub max_recv_wr: u32,
     /// Scatter/gather elements of a send work request.
-    pub(crate) max_send_sge: u32,
+    pub max_send_sge: u32,
     /// Scatter elements of a receive.
-    pub(crate) max_recv_sge: u32,
+    pub max_recv_sge: u32,
     /// Bytes that a send work request can carry inline.
-    pub(crate) max_inline_data: u32,
+    pub max_inline_data: u32,
 }
 
 impl QpCap {
@@ -88,7 +88,7 @@ impl QpCap {
 
 /// State of a queue pair (IBTA 10.3.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum QpState {
+pub enum QpState {
     /// New.
     Reset,
     /// Receives may be posted.
@@ -134,7 +134,7 @@ impl QpState {
 
 /// State of automatic path migration (IBTA 17.2.8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum PathMigration {
+pub enum PathMigration {
     /// There is one path: no other was given, or it is the one in use.
     Migrated,
     /// The alternate path is to be used when the first one fails, or as soon as the peer is ready for that.
@@ -152,16 +152,16 @@ impl PathMigration {
 
 /// A permitted change of state.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Transition {
+pub struct Transition {
     /// The state the queue pair is in.
-    pub(crate) from: QpState,
+    pub from: QpState,
     /// The state it is to be in.
-    pub(crate) to: QpState,
+    pub to: QpState,
 }
 
 /// The attributes of a queue pair that its user wants to change. Each accessor returns `None` for an
 /// attribute that is to stay as it is.
-pub(crate) struct QpModify<'a> {
+pub struct QpModify<'a> {
     raw: &'a bindings::ib_qp_attr,
     mask: bindings::ib_qp_attr_mask,
 }
@@ -195,7 +195,7 @@ impl<'a> QpModify<'a> {
     /// `EINVAL` when the change is not permitted, an attribute that it requires is missing, or one
     /// is present that it does not permit; also when the user believes the queue pair to be in
     /// another state.
-    pub(crate) fn transition(&self, now: QpState, qp_type: QpType) -> Result<Transition> {
+    pub fn transition(&self, now: QpState, qp_type: QpType) -> Result<Transition> {
         let believed = self
             .select(
                 bindings::ib_qp_attr_mask_IB_QP_CUR_STATE,
@@ -226,7 +226,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// The port.
-    pub(crate) fn port(&self) -> Option<PortNumber> {
+    pub fn port(&self) -> Option<PortNumber> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_PORT,
             PortNumber::from_raw(self.raw.port_num),
@@ -234,7 +234,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// Index into the port's table of partition keys.
-    pub(crate) fn pkey_index(&self) -> Option<u16> {
+    pub fn pkey_index(&self) -> Option<u16> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_PKEY_INDEX,
             self.raw.pkey_index,
@@ -242,7 +242,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// What remote peers may do through the queue pair.
-    pub(crate) fn access(&self) -> Option<Result<AccessFlags>> {
+    pub fn access(&self) -> Option<Result<AccessFlags>> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_ACCESS_FLAGS,
             AccessFlags::from_raw(self.raw.qp_access_flags),
@@ -250,24 +250,24 @@ impl<'a> QpModify<'a> {
     }
 
     /// Queue key of datagrams.
-    pub(crate) fn qkey(&self) -> Option<u32> {
+    pub fn qkey(&self) -> Option<u32> {
         self.select(bindings::ib_qp_attr_mask_IB_QP_QKEY, self.raw.qkey)
     }
 
     /// The path to the peer.
-    pub(crate) fn path(&self) -> Option<Result<AhAttributes>> {
+    pub fn path(&self) -> Option<Result<AhAttributes>> {
         (self.mask & bindings::ib_qp_attr_mask_IB_QP_AV != 0)
             // SAFETY: By the requirements of `from_raw`.
             .then(|| unsafe { AhAttributes::from_raw(&self.raw.ah_attr) })
     }
 
     /// Whether an alternate path is given.
-    pub(crate) fn has_alternate_path(&self) -> bool {
+    pub fn has_alternate_path(&self) -> bool {
         self.mask & bindings::ib_qp_attr_mask_IB_QP_ALT_PATH != 0
     }
 
     /// What is to become of the alternate path.
-    pub(crate) fn path_migration(&self) -> Option<PathMigration> {
+    pub fn path_migration(&self) -> Option<PathMigration> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_PATH_MIG_STATE,
             PathMigration::from_raw(self.raw.path_mig_state),
@@ -275,7 +275,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// Largest payload of a packet.
-    pub(crate) fn path_mtu(&self) -> Option<Result<Mtu>> {
+    pub fn path_mtu(&self) -> Option<Result<Mtu>> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_PATH_MTU,
             Mtu::from_raw(self.raw.path_mtu),
@@ -283,7 +283,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// Number of the peer's queue pair, 24 bits.
-    pub(crate) fn destination_qpn(&self) -> Option<u32> {
+    pub fn destination_qpn(&self) -> Option<u32> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_DEST_QPN,
             self.raw.dest_qp_num,
@@ -291,22 +291,22 @@ impl<'a> QpModify<'a> {
     }
 
     /// First packet sequence number that is received, 24 bits.
-    pub(crate) fn rq_psn(&self) -> Option<u32> {
+    pub fn rq_psn(&self) -> Option<u32> {
         self.select(bindings::ib_qp_attr_mask_IB_QP_RQ_PSN, self.raw.rq_psn)
     }
 
     /// First packet sequence number that is sent, 24 bits.
-    pub(crate) fn sq_psn(&self) -> Option<u32> {
+    pub fn sq_psn(&self) -> Option<u32> {
         self.select(bindings::ib_qp_attr_mask_IB_QP_SQ_PSN, self.raw.sq_psn)
     }
 
     /// Local ACK timeout: 4.096 µs * 2^timeout, 0 for infinite (IBTA 9.7.6.1.3).
-    pub(crate) fn timeout(&self) -> Option<u8> {
+    pub fn timeout(&self) -> Option<u8> {
         self.select(bindings::ib_qp_attr_mask_IB_QP_TIMEOUT, self.raw.timeout)
     }
 
     /// How often to retry after a timeout, at most 7.
-    pub(crate) fn retry_count(&self) -> Option<u8> {
+    pub fn retry_count(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_RETRY_CNT,
             self.raw.retry_cnt,
@@ -314,7 +314,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// How often to retry when the receiver was not ready, 7 for for ever.
-    pub(crate) fn rnr_retry(&self) -> Option<u8> {
+    pub fn rnr_retry(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_RNR_RETRY,
             self.raw.rnr_retry,
@@ -322,7 +322,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// How long a sender must wait when this side is not ready (IBTA table 45).
-    pub(crate) fn min_rnr_timer(&self) -> Option<u8> {
+    pub fn min_rnr_timer(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_MIN_RNR_TIMER,
             self.raw.min_rnr_timer,
@@ -330,7 +330,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// Outstanding READs and atomics of this side.
-    pub(crate) fn max_rd_atomic(&self) -> Option<u8> {
+    pub fn max_rd_atomic(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_MAX_QP_RD_ATOMIC,
             self.raw.max_rd_atomic,
@@ -338,7 +338,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// Outstanding READs and atomics of the peer.
-    pub(crate) fn max_dest_rd_atomic(&self) -> Option<u8> {
+    pub fn max_dest_rd_atomic(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_MAX_DEST_RD_ATOMIC,
             self.raw.max_dest_rd_atomic,
@@ -346,7 +346,7 @@ impl<'a> QpModify<'a> {
     }
 
     /// Whether an event is wanted when the send queue is drained.
-    pub(crate) fn drained_event(&self) -> Option<bool> {
+    pub fn drained_event(&self) -> Option<bool> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_EN_SQD_ASYNC_NOTIFY,
             self.raw.en_sqd_async_notify != 0,
@@ -356,43 +356,43 @@ impl<'a> QpModify<'a> {
 
 /// The attributes of a queue pair. What a state does not define yet is zero or `None`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct QpAttributes {
+pub struct QpAttributes {
     /// State.
-    pub(crate) state: QpState,
+    pub state: QpState,
     /// Whether the send queue is still draining in [`QpState::Sqd`].
-    pub(crate) sq_draining: bool,
+    pub sq_draining: bool,
     /// Sizes.
-    pub(crate) cap: QpCap,
+    pub cap: QpCap,
     /// The port.
-    pub(crate) port: PortNumber,
+    pub port: PortNumber,
     /// Index into the port's table of partition keys.
-    pub(crate) pkey_index: u16,
+    pub pkey_index: u16,
     /// What remote peers may do.
-    pub(crate) access: AccessFlags,
+    pub access: AccessFlags,
     /// Queue key of datagrams.
-    pub(crate) qkey: u32,
+    pub qkey: u32,
     /// The path to the peer.
-    pub(crate) path: Option<AhAttributes>,
+    pub path: Option<AhAttributes>,
     /// Largest payload of a packet.
-    pub(crate) path_mtu: Option<Mtu>,
+    pub path_mtu: Option<Mtu>,
     /// Number of the peer's queue pair.
-    pub(crate) destination_qpn: u32,
+    pub destination_qpn: u32,
     /// Next packet sequence number that is received.
-    pub(crate) rq_psn: u32,
+    pub rq_psn: u32,
     /// Next packet sequence number that is sent.
-    pub(crate) sq_psn: u32,
+    pub sq_psn: u32,
     /// See [`QpModify::timeout`].
-    pub(crate) timeout: u8,
+    pub timeout: u8,
     /// See [`QpModify::retry_count`].
-    pub(crate) retry_count: u8,
+    pub retry_count: u8,
     /// See [`QpModify::rnr_retry`].
-    pub(crate) rnr_retry: u8,
+    pub rnr_retry: u8,
     /// See [`QpModify::min_rnr_timer`].
-    pub(crate) min_rnr_timer: u8,
+    pub min_rnr_timer: u8,
     /// See [`QpModify::max_rd_atomic`].
-    pub(crate) max_rd_atomic: u8,
+    pub max_rd_atomic: u8,
     /// See [`QpModify::max_dest_rd_atomic`].
-    pub(crate) max_dest_rd_atomic: u8,
+    pub max_dest_rd_atomic: u8,
 }
 
 impl QpAttributes {

@@ -34,21 +34,21 @@ use kernel::{
 };
 
 /// What a device is registered with.
-pub(crate) struct DeviceOptions<'a> {
+pub struct DeviceOptions<'a> {
     /// Name, in which one `%d` stands for the lowest free number.
-    pub(crate) name: &'a CStr,
+    pub name: &'a CStr,
     /// What people read about the device, at most 63 bytes.
-    pub(crate) node_description: &'a CStr,
+    pub node_description: &'a CStr,
     /// Globally unique identifier, an EUI-64 in host byte order.
-    pub(crate) node_guid: u64,
+    pub node_guid: u64,
     /// Number of completion vectors.
-    pub(crate) completion_vectors: u16,
+    pub completion_vectors: u16,
     /// The device whose child this becomes. `None` for a virtual device.
-    pub(crate) parent: Option<&'a device::Device>,
+    pub parent: Option<&'a device::Device>,
 }
 
 /// A registered device. Dropping it unregisters the device and waits for its operations to end.
-pub(crate) struct Registration<D: Driver> {
+pub struct Registration<D: Driver> {
     handle: DeviceHandle<D>,
 }
 
@@ -61,7 +61,7 @@ impl<D: Driver> Registration<D> {
     ///
     /// `EINVAL` for a name or description that is too long or has a `%` other than in one `%d`,
     /// `ENFILE` for a name in use, `ENOMEM`, and what the driver's operations fail with.
-    pub(crate) fn new(
+    pub fn new(
         module: &'static ThisModule,
         driver: Arc<D>,
         options: DeviceOptions<'_>,
@@ -132,7 +132,7 @@ impl<D: Driver> Registration<D> {
     }
 
     /// A reference to the device.
-    pub(crate) fn handle(&self) -> &DeviceHandle<D> {
+    pub fn handle(&self) -> &DeviceHandle<D> {
         &self.handle
     }
 }

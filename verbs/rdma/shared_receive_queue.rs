@@ -17,7 +17,10 @@ use super::{
     user_data::UserData, //
 };
 use crate::verbs::bindings;
-use core::ptr::NonNull;
+use core::{
+    convert::Infallible,
+    ptr::NonNull, //
+};
 use kernel::{
     error::from_result,
     ffi::c_int,
@@ -26,7 +29,7 @@ use kernel::{
 use pin_init::PinInit;
 
 /// A shared receive queue.
-pub(crate) type Srq<D> = Object<bindings::ib_srq, D>;
+pub type Srq<D> = Object<bindings::ib_srq, D>;
 
 impl RawObject for bindings::ib_srq {
     type Data<D: Driver> = D::Srq;
@@ -35,27 +38,29 @@ impl RawObject for bindings::ib_srq {
 
 /// Size and state of a shared receive queue.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SrqAttributes {
+pub struct SrqAttributes {
     /// Number of receives the queue holds.
-    pub(crate) max_wr: u32,
+    pub max_wr: u32,
     /// Number of scatter elements of a receive.
-    pub(crate) max_sge: u32,
+    pub max_sge: u32,
     /// The user is warned once when fewer receives are left; 0 for never.
-    pub(crate) limit: u32,
+    pub limit: u32,
 }
 
 /// A change of a shared receive queue.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SrqModify {
+pub struct SrqModify {
     /// New number of receives the queue holds.
-    pub(crate) max_wr: Option<u32>,
+    pub max_wr: Option<u32>,
     /// New limit.
-    pub(crate) limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
-/// The driver's part of a shared receive queue.
-#[vtable]
-pub(crate) trait SrqOps<D: Driver>: Sized + Send + Sync {
+/// The driver's part of a shared receive queue; [`Infallible`] for a driver that has none.
+pub trait SrqOps<D: Driver>: Sized + Send + Sync {
+    /// Whether the driver has shared receive queues.
+    const SUPPORTED: bool = true;
+
     /// Creates a shared receive queue, for a process or (no `user`) for the kernel, with at least
     /// the sizes in `attributes`; [`SrqOps::query`] tells the actual ones.
     fn create(
@@ -75,11 +80,36 @@ pub(crate) trait SrqOps<D: Driver>: Sized + Send + Sync {
     fn destroy(&self);
 }
 
+impl<D: Driver> SrqOps<D> for Infallible {
+    const SUPPORTED: bool = false;
+
+    fn create(
+        _pd: &Pd<D>,
+        _attributes: SrqAttributes,
+        _events: SrqEvents,
+        _user: Option<UserData<'_, D>>,
+    ) -> impl PinInit<Self, Error> {
+        Err::<Self, Error>(unsupported())
+    }
+
+    fn query(&self) -> SrqAttributes {
+        match *self {}
+    }
+
+    fn modify(&self, _change: SrqModify, _user: Option<UserData<'_, D>>) -> Result {
+        match *self {}
+    }
+
+    fn destroy(&self) {
+        match *self {}
+    }
+}
+
 impl<D: Driver> Srq<D> {
     /// The protection domain of this queue.
-    pub(crate) fn pd(&self) -> &Pd<D> {
+    pub fn pd(&self) -> &Pd<D> {
         // SAFETY: The queue is valid by the type's invariants, so its domain exists.
-        unsafe { Pd::from_raw((*self.as_raw()).pd) }
+        unsafe { Pd::from_raw(&(*self.as_raw()).pd) }
     }
 }
 
@@ -95,9 +125,9 @@ pub(super) unsafe extern "C" fn create_srq<D: Driver>(
         // SAFETY: `ib_core` passes valid attributes that are the driver's to update.
         let attr = unsafe { &mut *attr };
         // SAFETY: `ib_core` passes a new queue of `Object::SIZE` bytes with its domain set.
-        let pd = unsafe { Pd::<D>::from_raw((*srq).pd) };
+        let pd = unsafe { Pd::<D>::from_raw(&(*srq).pd) };
         // SAFETY: `ib_core` passes the call's `udata`.
-        let user = unsafe { UserData::from_raw(udata) };
+        let user = unsafe { UserData::from_raw(&udata) };
 
         if attr.srq_type != bindings::ib_srq_type_IB_SRQT_BASIC {
             return Err(unsupported());
@@ -119,7 +149,7 @@ pub(super) unsafe extern "C" fn create_srq<D: Driver>(
             return Err(error);
         }
         // SAFETY: The queue has just been initialised.
-        let actual = unsafe { Srq::<D>::from_raw(srq) }.query();
+        let actual = unsafe { Srq::<D>::from_raw(&srq) }.query();
         attr.attr.max_wr = actual.max_wr;
         attr.attr.max_sge = actual.max_sge;
         Ok(0)
@@ -138,7 +168,7 @@ pub(super) unsafe extern "C" fn modify_srq<D: Driver>(
     from_result(|| {
         // SAFETY: `ib_core` passes an existing queue, valid attributes, and the call's `udata`.
         let (this, attr, user) =
-            unsafe { (Srq::<D>::from_raw(srq), &*attr, UserData::from_raw(udata)) };
+            unsafe { (Srq::<D>::from_raw(&srq), &*attr, UserData::from_raw(&udata)) };
         let selected = |bit, value| (mask & bit != 0).then_some(value);
 
         let _changing = this.lock_changes();
@@ -161,7 +191,7 @@ pub(super) unsafe extern "C" fn query_srq<D: Driver>(
     attr: *mut bindings::ib_srq_attr,
 ) -> c_int {
     // SAFETY: `ib_core` passes an existing queue and attributes to fill in.
-    let (this, attr) = unsafe { (Srq::<D>::from_raw(srq), &mut *attr) };
+    let (this, attr) = unsafe { (Srq::<D>::from_raw(&srq), &mut *attr) };
     let now = this.query();
 
     attr.max_wr = now.max_wr;
@@ -179,7 +209,7 @@ pub(super) unsafe extern "C" fn destroy_srq<D: Driver>(
 ) -> c_int {
     // SAFETY: `ib_core` passes a queue that `create_srq` has initialised, and uses it no more.
     unsafe {
-        let this = Srq::<D>::from_raw(srq);
+        let this = Srq::<D>::from_raw(&srq);
 
         this.events().close();
         this.destroy();

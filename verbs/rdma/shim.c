@@ -100,11 +100,6 @@ int rdma_shim_map_user(struct vm_area_struct *vma, void *memory)
 	return 0;
 }
 
-size_t rdma_shim_vma_size(const struct vm_area_struct *vma)
-{
-	return vma->vm_end - vma->vm_start;
-}
-
 u64 rdma_shim_shmlba(void)
 {
 	return SHMLBA;

@@ -28,7 +28,6 @@ struct page *rdma_shim_sg_nth_page(struct scatterlist *entry, size_t index);
 
 void *rdma_shim_alloc_user(size_t size);
 int rdma_shim_map_user(struct vm_area_struct *vma, void *memory);
-size_t rdma_shim_vma_size(const struct vm_area_struct *vma);
 u64 rdma_shim_shmlba(void);
 
 void rdma_shim_dev_hold(struct net_device *dev);

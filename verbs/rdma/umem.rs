@@ -28,7 +28,7 @@ use kernel::{
 ///
 /// `raw` is from `ib_umem_get_va()` and is released only when this is dropped; until then its table
 /// of pages does not change, and `device` keeps the device that `raw` refers to valid.
-pub(crate) struct Umem {
+pub struct Umem {
     raw: NonNull<bindings::ib_umem>,
     _device: DeviceRef,
 }
@@ -45,7 +45,7 @@ impl Umem {
     /// # Errors
     ///
     /// `EINVAL`, `ENOMEM` (also for `RLIMIT_MEMLOCK`), `EPERM`, `EFAULT`.
-    pub(crate) fn pin<D: Driver>(
+    pub fn pin<D: Driver>(
         device: &Device<D>,
         start: u64,
         length: u64,
@@ -73,7 +73,7 @@ impl Umem {
     /// # Errors
     ///
     /// `EPERM` when they are not writable and have to be.
-    pub(crate) fn check_access(&self, access: AccessFlags) -> Result {
+    pub fn check_access(&self, access: AccessFlags) -> Result {
         // SAFETY: `raw` is valid by the type's invariants.
         to_result(unsafe {
             bindings::ib_umem_check_rereg(
@@ -85,24 +85,24 @@ impl Umem {
     }
 
     /// Offset of the first byte in the first page.
-    pub(crate) fn offset(&self) -> usize {
+    pub fn offset(&self) -> usize {
         // SAFETY: By the type's invariants.
         unsafe { (*self.raw.as_ptr()).address % PAGE_SIZE }
     }
 
     /// Number of bytes.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         // SAFETY: By the type's invariants.
         unsafe { (*self.raw.as_ptr()).length }
     }
 
     /// Number of pages.
-    pub(crate) fn page_count(&self) -> usize {
+    pub fn page_count(&self) -> usize {
         (self.offset() + self.len()).div_ceil(PAGE_SIZE)
     }
 
     /// The pages in order.
-    pub(crate) fn pages(&self) -> Pages<'_> {
+    pub fn pages(&self) -> Pages<'_> {
         // SAFETY: By the type's invariants.
         let table = unsafe { &(*self.raw.as_ptr()).sgt_append.sgt };
 
@@ -127,7 +127,7 @@ impl Drop for Umem {
 /// # Invariants
 ///
 /// `entry` is valid when `entries_left` is not zero, and heads as many entries.
-pub(crate) struct Pages<'a> {
+pub struct Pages<'a> {
     entry: *mut bindings::scatterlist,
     entries_left: u32,
     // Pages of `entry` that have been given out.

@@ -20,7 +20,7 @@ use kernel::{
 use pin_init::PinInit;
 
 /// A user context.
-pub(crate) type UserContext<D> = Object<bindings::ib_ucontext, D>;
+pub type UserContext<D> = Object<bindings::ib_ucontext, D>;
 
 impl RawObject for bindings::ib_ucontext {
     type Data<D: Driver> = D::UserContext;
@@ -28,7 +28,7 @@ impl RawObject for bindings::ib_ucontext {
 }
 
 /// The driver's part of a user context.
-pub(crate) trait UserContextOps<D: Driver>: Sized + Send + Sync {
+pub trait UserContextOps<D: Driver>: Sized + Send + Sync {
     /// Creates the context of a process.
     fn create(device: &Device<D>) -> impl PinInit<Self, Error>;
 
@@ -37,14 +37,14 @@ pub(crate) trait UserContextOps<D: Driver>: Sized + Send + Sync {
 
     /// Ends the context: all objects of the process are gone. It is dropped after this. Memory may
     /// still be mapped.
-    fn destroy(&self);
+    fn destroy(&self) {}
 }
 
 impl<D: Driver> UserContext<D> {
     /// The device of this context.
-    pub(crate) fn device(&self) -> &Device<D> {
+    pub fn device(&self) -> &Device<D> {
         // SAFETY: The context is valid by the type's invariants, so its device exists.
-        unsafe { Device::from_raw((*self.as_raw()).device) }
+        unsafe { Device::from_raw(&(*self.as_raw()).device) }
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) unsafe extern "C" fn alloc_ucontext<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes a new context of `Object::SIZE` bytes with its device set.
-        let device = unsafe { Device::<D>::from_raw((*context).device) };
+        let device = unsafe { Device::<D>::from_raw(&(*context).device) };
         // A process keeps the module, because it keeps what the module serves it with. `ib_uverbs`
         // does not do that for drivers that support disassociation.
         let module = device.pin_module()?;
@@ -76,7 +76,7 @@ pub(super) unsafe extern "C" fn alloc_ucontext<D: Driver>(
 pub(super) unsafe extern "C" fn dealloc_ucontext<D: Driver>(context: *mut bindings::ib_ucontext) {
     // SAFETY: `ib_core` passes a context that `alloc_ucontext` has initialised, and uses it no more.
     unsafe {
-        let this = UserContext::<D>::from_raw(context);
+        let this = UserContext::<D>::from_raw(&context);
         let device = this.device();
 
         this.destroy();
@@ -102,9 +102,9 @@ pub(super) unsafe extern "C" fn mmap<D: Driver>(
 ) -> c_int {
     from_result(|| {
         // SAFETY: `ib_core` passes an existing context.
-        let this = unsafe { UserContext::<D>::from_raw(context) };
+        let this = unsafe { UserContext::<D>::from_raw(&context) };
         // SAFETY: `ib_core` passes an area that is being set up by this call.
-        this.mmap(unsafe { MmapRequest::from_raw(vma) })?;
+        this.mmap(unsafe { MmapRequest::from_raw(&vma) })?;
         Ok(0)
     })
 }
