@@ -27,7 +27,6 @@ pub mod verbs;
 
 mod checksum_suite;
 mod event_suite;
-mod lent_suite;
 mod memory_cable;
 mod number_table_suite;
 mod page_vec_suite;
@@ -35,6 +34,7 @@ mod queue_suite;
 mod quiescer_suite;
 mod rail_suite;
 mod rail_threads_suite;
+mod revocable_suite;
 mod stream_suite;
 
 module! {

@@ -11,12 +11,12 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-use crate::base::lent::Lent;
-use crate::base::lent::Loan;
 use crate::base::number_table::NumberTable;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_SGE;
 use crate::base::random::random;
+use crate::base::revocable::Lent;
+use crate::base::revocable::Loan;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;

@@ -35,14 +35,14 @@ fn sleeper(dropped: &Arc<Event>) -> Result<Pin<KBox<Sleeper>>> {
     )
 }
 
-#[kunit_tests(usb4_roce_lent)]
+#[kunit_tests(usb4_roce_revocable)]
 mod tests {
     use super::*;
     use crate::base::event::Wake;
     use crate::base::kthread::Kthread;
-    use crate::base::lent::Lent;
-    use crate::base::lent::Loan;
     use crate::base::number_table::NumberTable;
+    use crate::base::revocable::Lent;
+    use crate::base::revocable::Loan;
     use kernel::new_spinlock;
     use kernel::sync::SpinLock;
     use kernel::time::msecs_to_jiffies;
