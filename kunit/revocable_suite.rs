@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Values that are lent: who gives the last one back must not have to drop it.
+//! Values that are used in passing: who stops last must not have to drop them.
 
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -41,18 +41,18 @@ mod tests {
     use crate::base::event::Wake;
     use crate::base::kthread::Kthread;
     use crate::base::number_table::NumberTable;
-    use crate::base::revocable::Lent;
-    use crate::base::revocable::Loan;
+    use crate::base::revocable::CountedRevocable;
+    use crate::base::revocable::Guard;
     use kernel::new_spinlock;
     use kernel::sync::SpinLock;
     use kernel::time::msecs_to_jiffies;
 
-    type Value = Lent<Pin<KBox<Sleeper>>>;
+    type Value = CountedRevocable<Pin<KBox<Sleeper>>>;
 
     /// Longer than anything here takes on a slow machine.
     const LONG_MS: u32 = 20_000;
     const SHORT_MS: u32 = 10;
-    /// Ends of values that race with the return of the last loan.
+    /// Ends of values that race with the end of the last use.
     const RACES: u32 = 50;
 
     fn event() -> Result<Arc<Event>> {
@@ -68,14 +68,14 @@ mod tests {
         let value = sleeper(dropped)?;
         table.add(|number| {
             added = number;
-            Arc::pin_init(Lent::new(value), GFP_KERNEL)
+            Arc::pin_init(CountedRevocable::new(value), GFP_KERNEL)
         })?;
         Ok(added)
     }
 
-    fn lend(table: &NumberTable<Value>, number: u32) -> Option<Loan<Pin<KBox<Sleeper>>>> {
-        // SAFETY: What is in the table is not recalled.
-        table.find_with(number, |value| Some(unsafe { value.lend() }))
+    fn get(table: &NumberTable<Value>, number: u32) -> Option<Guard<Pin<KBox<Sleeper>>>> {
+        // SAFETY: What is in the table is not revoked.
+        table.find_with(number, |value| Some(unsafe { value.access() }))
     }
 
     /// Takes the value out of the table and drops it, as soon as that is possible.
@@ -84,24 +84,24 @@ mod tests {
         Kthread::spawn(c"kunit_owner", move || {
             if let Some(value) = table.remove(number) {
                 taken.raise();
-                value.recall();
+                value.revoke();
             }
         })
     }
 
     #[test]
-    fn a_loan_outlives_the_table_and_is_given_back_in_atomic_context() -> Result {
+    fn a_use_outlives_the_table_and_ends_in_atomic_context() -> Result {
         let (dropped, taken) = (event()?, event()?);
         let table = table()?;
         let number = add(&table, &dropped)?;
-        let loan = lend(&table, number).ok_or(EINVAL)?;
+        let guard = get(&table, number).ok_or(EINVAL)?;
         let owner = end(&table, number, &taken)?;
         assert_eq!(taken.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
         assert_eq!(dropped.wait(msecs_to_jiffies(SHORT_MS)), Wake::Timeout);
         let lock: Pin<KBox<SpinLock<()>>> = KBox::pin_init(new_spinlock!(()), GFP_KERNEL)?;
         {
             let _atomic = lock.lock();
-            drop(loan);
+            drop(guard);
         }
         assert_eq!(dropped.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
         drop(owner);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_loan_is_given_back_while_the_value_ends() -> Result {
+    fn the_last_use_ends_while_the_value_does() -> Result {
         let (dropped, taken, never) = (event()?, event()?, event()?);
         let table = table()?;
         let lock: Pin<KBox<SpinLock<()>>> = KBox::pin_init(new_spinlock!(()), GFP_KERNEL)?;
@@ -119,7 +119,7 @@ mod tests {
             loop {
                 let is_gone = {
                     let _atomic = lock.lock();
-                    lend(&table, number).is_none()
+                    get(&table, number).is_none()
                 };
                 if is_gone {
                     break;
@@ -134,11 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_never_recalled_waits_when_it_is_dropped() -> Result {
+    fn a_value_that_was_never_revoked_waits_when_it_is_dropped() -> Result {
         let (dropped, dropping) = (event()?, event()?);
         let table = table()?;
         let number = add(&table, &dropped)?;
-        let loan = lend(&table, number).ok_or(EINVAL)?;
+        let guard = get(&table, number).ok_or(EINVAL)?;
         let value = table.remove(number).ok_or(EINVAL)?;
         let tell = dropping.clone();
         let owner = Kthread::spawn(c"kunit_owner", move || {
@@ -147,8 +147,39 @@ mod tests {
         })?;
         assert_eq!(dropping.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
         assert_eq!(dropped.wait(msecs_to_jiffies(SHORT_MS)), Wake::Timeout);
-        drop(loan);
+        drop(guard);
         assert_eq!(dropped.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        drop(owner);
+        Ok(())
+    }
+    #[test]
+    fn nobody_gets_a_value_that_was_revoked() -> Result {
+        let dropped = event()?;
+        let value = Arc::pin_init(CountedRevocable::new(sleeper(&dropped)?), GFP_KERNEL)?;
+        let guard = value.try_access().ok_or(EINVAL)?;
+        drop(guard);
+        value.revoke();
+        assert!(value.try_access().is_none());
+        value.revoke();
+        drop(value);
+        assert_eq!(dropped.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        Ok(())
+    }
+
+    #[test]
+    fn revoking_waits_for_who_got_the_value() -> Result {
+        let (dropped, revoked) = (event()?, event()?);
+        let value = Arc::pin_init(CountedRevocable::new(sleeper(&dropped)?), GFP_KERNEL)?;
+        let guard = value.try_access().ok_or(EINVAL)?;
+        let (revoking, tell) = (value.clone(), revoked.clone());
+        let owner = Kthread::spawn(c"kunit_owner", move || {
+            revoking.revoke();
+            tell.raise();
+        })?;
+        assert_eq!(revoked.wait(msecs_to_jiffies(SHORT_MS)), Wake::Timeout);
+        drop(guard);
+        assert_eq!(revoked.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        assert!(value.try_access().is_none());
         drop(owner);
         Ok(())
     }

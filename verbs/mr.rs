@@ -15,8 +15,8 @@ use crate::base::number_table::NumberTable;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_SGE;
 use crate::base::random::random;
-use crate::base::revocable::Lent;
-use crate::base::revocable::Loan;
+use crate::base::revocable::CountedRevocable;
+use crate::base::revocable::Guard;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
@@ -155,7 +155,7 @@ impl MemoryRegion {
 }
 
 /// Keeps a region registered as it is while a segment is copied from or to it.
-pub(crate) type RegionUse = Loan<MemoryRegion>;
+pub(crate) type RegionUse = Guard<MemoryRegion>;
 
 /// The regions one segment is copied from or to.
 pub(crate) struct Regions {
@@ -184,10 +184,10 @@ impl Regions {
 /// All regions of the device.
 #[pin_data]
 pub(crate) struct RegionTable {
-    /// A region is lent with the table locked, and recalled after it has been taken out: so every use is
-    /// seen that there will ever be.
+    /// A use of a region begins with the table locked, and a region is revoked after it has been taken out: so
+    /// every use is seen that there will ever be.
     #[pin]
-    regions: NumberTable<Lent<MemoryRegion>>,
+    regions: NumberTable<CountedRevocable<MemoryRegion>>,
 }
 
 impl Key {
@@ -213,7 +213,7 @@ impl RegionTable {
         pd: PdId,
         iova: u64,
         access: AccessFlags,
-    ) -> Result<Arc<Lent<MemoryRegion>>> {
+    ) -> Result<Arc<CountedRevocable<MemoryRegion>>> {
         let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL_ACCOUNT)?;
         iova.checked_add(memory.length).ok_or(EINVAL)?;
         self.regions.add(|number| {
@@ -224,7 +224,7 @@ impl RegionTable {
                 rights: Rights { pd, access },
                 memory,
             };
-            Arc::pin_init(Lent::new(region), GFP_KERNEL_ACCOUNT)
+            Arc::pin_init(CountedRevocable::new(region), GFP_KERNEL_ACCOUNT)
         })
     }
 
@@ -259,15 +259,19 @@ impl RegionTable {
     fn acquire(&self, key: Key) -> Result<RegionUse, AccessDenied> {
         self.regions
             .find_with(key.number(), |region| {
-                // SAFETY: Only what has been taken out of the table is recalled.
-                (region.key == key).then(|| unsafe { region.lend() })
+                // SAFETY: Only what has been taken out of the table is revoked.
+                (region.key == key).then(|| unsafe { region.access() })
             })
             .ok_or(AccessDenied)
     }
 
     /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow.
-    fn replace(&self, region: &MemoryRegion, rights: Rights) -> Result<Arc<Lent<MemoryRegion>>> {
-        let new = Lent::new(MemoryRegion {
+    fn replace(
+        &self,
+        region: &MemoryRegion,
+        rights: Rights,
+    ) -> Result<Arc<CountedRevocable<MemoryRegion>>> {
+        let new = CountedRevocable::new(MemoryRegion {
             key: region.key,
             iova: region.iova,
             rights,
@@ -275,7 +279,7 @@ impl RegionTable {
         });
         let new = Arc::pin_init(new, GFP_KERNEL_ACCOUNT)?;
         if let Some(old) = self.regions.replace(region.key.number(), new.clone()) {
-            old.recall();
+            old.revoke();
         }
         Ok(new)
     }
@@ -283,7 +287,7 @@ impl RegionTable {
     /// Makes the region's key invalid and waits until nothing is copied from or to the region any more.
     fn deregister(&self, region: &MemoryRegion) {
         if let Some(region) = self.regions.remove(region.key.number()) {
-            region.recall();
+            region.revoke();
         }
     }
 }
@@ -300,10 +304,10 @@ pub(crate) struct RegisteredRegion {
     table: Arc<RegionTable>,
     /// What the table has. Held while it is changed.
     #[pin]
-    region: Mutex<Arc<Lent<MemoryRegion>>>,
+    region: Mutex<Arc<CountedRevocable<MemoryRegion>>>,
 }
 
-fn register<D>(pd: &Pd<D>, request: MrRequest) -> Result<Arc<Lent<MemoryRegion>>>
+fn register<D>(pd: &Pd<D>, request: MrRequest) -> Result<Arc<CountedRevocable<MemoryRegion>>>
 where
     D: Driver<Pd = ProtectionDomain> + HasRegions,
 {

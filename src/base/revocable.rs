@@ -1,79 +1,105 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Something that is lent out for moments, and goes away only when all of it has been given back.
+//! Values that are used in passing, and that end only when nobody uses them any more.
+//!
+//! This is what a `percpu_ref` is for, with `percpu_ref_tryget_live()`, `percpu_ref_put()` and `percpu_ref_kill()`,
+//! and what [`Revocable`](kernel::revocable::Revocable) does by RCU. There may be tens of thousands of these values,
+//! so each has one counter instead of one for each processor, and they end as often as processes want, so nobody
+//! waits for a grace period.
 
 use core::ops::Deref;
 use core::ptr::NonNull;
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Acquire;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Full;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Completion;
 
-/// Whether the owner still lends.
-const LENDING: i32 = 1;
-const RECALLED: i32 = 0;
+/// Whether the value may be used.
+const LIVE: i32 = 1;
+const ENDING: i32 = 0;
 
 /// A value that is used in atomic context, and whose end may sleep.
 ///
-/// Its owners hold references of the common kind. Users hold [`Loan`]s instead, which cost one counter, and
-/// which never drop the value: [`Lent::recall`] waits for them, and so does the last owner.
+/// Its owners hold references of the common kind. Users hold [`Guard`]s instead, which cost one counter, and
+/// which never drop the value: [`CountedRevocable::revoke`] waits for them, and so does the last owner.
 ///
 /// # Invariants
 ///
-/// `count` is the number of loans, plus one as long as `owner` is [`LENDING`].
+/// `count` is the number of guards, plus one as long as `phase` is [`LIVE`]. It never rises from zero.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Lent<T> {
+pub(crate) struct CountedRevocable<T> {
     count: Atomic<i32>,
-    owner: Atomic<i32>,
+    phase: Atomic<i32>,
     #[pin]
-    none: Completion,
+    idle: Completion,
     value: T,
 }
 
-impl<T> Lent<T> {
-    /// Not lent to anybody yet.
+impl<T> CountedRevocable<T> {
+    /// Not used by anybody yet.
     pub(crate) fn new(value: T) -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: One for the owner.
+            // INVARIANT: One for being live.
             count: Atomic::new(1),
-            owner: Atomic::new(LENDING),
-            none <- Completion::new(),
+            phase: Atomic::new(LIVE),
+            idle <- Completion::new(),
             value,
         })
     }
 
-    /// Lends the value.
+    /// Begins to use the value, unless [`CountedRevocable::revoke`] has been called.
+    pub(crate) fn try_access(&self) -> Option<Guard<T>> {
+        let mut count = self.count.load(Relaxed);
+        while count != 0 {
+            match self.count.cmpxchg(count, count + 1, Acquire) {
+                // INVARIANT: There is one more, and there was one before.
+                Ok(_) => return Some(Guard(self.into())),
+                Err(now) => count = now,
+            }
+        }
+        None
+    }
+
+    /// Begins to use the value. Cheaper than [`CountedRevocable::try_access`] where it is known to be live.
     ///
     /// # Safety
     ///
-    /// [`Lent::recall`] must not have been called, nor be called before this returns.
-    pub(crate) unsafe fn lend(&self) -> Loan<T> {
-        // INVARIANT: There is one more. It cannot be the first after the last has been given back, because
-        // the owner still counts.
+    /// [`CountedRevocable::revoke`] must not have been called, nor be called before this returns.
+    pub(crate) unsafe fn access(&self) -> Guard<T> {
+        // INVARIANT: There is one more. It cannot be the first after the last has been dropped, because the value
+        // is live, which counts.
         self.count.fetch_add(1, Relaxed);
-        Loan(self.into())
+        Guard(self.into())
     }
 
-    fn give_back(&self) {
+    fn put(&self) {
         if self.count.fetch_sub(1, Full) == 1 {
             // The last access to `self`: whoever waits may drop it.
-            self.none.complete_all();
+            self.idle.complete_all();
         }
     }
 
-    /// Waits until nobody has the value any more. Sleeps.
-    pub(crate) fn recall(&self) {
-        if self.owner.xchg(RECALLED, Relaxed) == LENDING {
-            // INVARIANT: The owner does not count any more.
-            self.give_back();
+    /// Whether the value was live until now.
+    fn end(&self) -> bool {
+        let was_live = self.phase.xchg(ENDING, Relaxed) == LIVE;
+        if was_live {
+            // INVARIANT: Being live does not count any more.
+            self.put();
         }
-        self.none.wait_for_completion();
+        was_live
+    }
+
+    /// Has nobody begin to use the value any more, and waits until nobody does. Sleeps.
+    pub(crate) fn revoke(&self) {
+        self.end();
+        self.idle.wait_for_completion();
     }
 }
 
-impl<T> Deref for Lent<T> {
+impl<T> Deref for CountedRevocable<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -82,25 +108,28 @@ impl<T> Deref for Lent<T> {
 }
 
 #[pinned_drop]
-impl<T> PinnedDrop for Lent<T> {
+impl<T> PinnedDrop for CountedRevocable<T> {
     fn drop(self: Pin<&mut Self>) {
-        self.recall();
+        // Else somebody has revoked it, and has waited.
+        if self.end() {
+            self.idle.wait_for_completion();
+        }
     }
 }
 
-/// A value of somebody else's, until this is dropped. That may be done in atomic context.
+/// The use of a value, until this is dropped. That may be done in atomic context.
 ///
 /// # Invariants
 ///
 /// Counted by the value, which therefore exists.
-pub(crate) struct Loan<T>(NonNull<Lent<T>>);
+pub(crate) struct Guard<T>(NonNull<CountedRevocable<T>>);
 
 // SAFETY: It is a shared reference to the value, and never drops it.
-unsafe impl<T: Sync> Send for Loan<T> {}
+unsafe impl<T: Sync> Send for Guard<T> {}
 // SAFETY: As above.
-unsafe impl<T: Sync> Sync for Loan<T> {}
+unsafe impl<T: Sync> Sync for Guard<T> {}
 
-impl<T> Deref for Loan<T> {
+impl<T> Deref for Guard<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -109,9 +138,9 @@ impl<T> Deref for Loan<T> {
     }
 }
 
-impl<T> Drop for Loan<T> {
+impl<T> Drop for Guard<T> {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants.
-        unsafe { self.0.as_ref() }.give_back();
+        unsafe { self.0.as_ref() }.put();
     }
 }

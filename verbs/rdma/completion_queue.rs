@@ -6,10 +6,7 @@ use super::{
     device::Device,
     driver::Driver,
     error::unsupported,
-    event::{
-        CqEvents,
-        Gate, //
-    },
+    event::CqEvents,
     object::{
         Object,
         RawObject, //
@@ -17,10 +14,7 @@ use super::{
     user_data::UserData, //
 };
 use crate::verbs::bindings;
-use core::ptr::{
-    addr_of_mut,
-    NonNull, //
-};
+use core::ptr::addr_of_mut;
 use kernel::{
     error::from_result,
     ffi::{
@@ -131,9 +125,9 @@ pub(super) unsafe extern "C" fn create_cq<D: Driver>(
         if attr.flags != 0 {
             return Err(unsupported());
         }
-        // SAFETY: The queue stays valid until `destroy_cq` has closed the gate; if creation fails,
-        // the gate is closed below.
-        let events = CqEvents::new(unsafe { Gate::new(NonNull::new(cq).ok_or(EINVAL)?) }?);
+        // SAFETY: The queue stays valid until `destroy_cq` has revoked its
+        // events; if creation fails, that is done below.
+        let events = unsafe { CqEvents::new(cq) }?;
         let init = CqInit {
             capacity: attr.cqe,
             comp_vector: attr.comp_vector,
@@ -143,7 +137,7 @@ pub(super) unsafe extern "C" fn create_cq<D: Driver>(
         // SAFETY: As above.
         let result = unsafe { Cq::<D>::init(cq, events.clone(), data) };
         if let Err(error) = result {
-            events.close();
+            events.revoke();
             return Err(error);
         }
         // SAFETY: The queue has just been initialised.
@@ -163,7 +157,7 @@ pub(super) unsafe extern "C" fn destroy_cq<D: Driver>(
     unsafe {
         let this = Cq::<D>::from_raw(&cq);
 
-        this.events().close();
+        this.events().revoke();
         this.destroy();
         Cq::<D>::drop_data(cq);
     }

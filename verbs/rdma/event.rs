@@ -3,86 +3,61 @@
 //! Events from a driver to the users of its objects.
 //!
 //! A driver raises events from wherever it works, on objects whose users may destroy them at the
-//! same time. The handles here stop working when the object is destroyed: destruction closes the
-//! handle's [`Gate`] and waits for the callbacks under way.
+//! same time. The handles here stop working when the object is destroyed: destruction revokes them,
+//! which waits for the callbacks under way.
 
-use crate::verbs::bindings;
+use crate::{
+    base::revocable::CountedRevocable,
+    verbs::bindings, //
+};
 use core::ptr::NonNull;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            ordering,
-            Atomic, //
-        },
-        Arc,
-        Completion, //
-    },
+    sync::Arc, //
 };
 
-/// Access to an object of `ib_core` that ends when the gate is closed.
+/// An object of `ib_core`.
+struct Target<R>(NonNull<R>);
+
+// SAFETY: The object is only handed to C functions that may be called from any thread.
+unsafe impl<R> Send for Target<R> {}
+// SAFETY: As above.
+unsafe impl<R> Sync for Target<R> {}
+
+/// Access to an object of `ib_core` that ends when it is revoked.
 ///
 /// # Invariants
 ///
-/// While `users` is not zero, `object` is valid. `users` counts the calls under way, and one more
-/// until the gate is closed; it never rises from zero.
-#[pin_data]
-pub(super) struct Gate<R> {
-    object: NonNull<R>,
-    users: Atomic<i32>,
-    #[pin]
-    closed: Completion,
-}
+/// The object is valid until then.
+struct Handle<R>(Arc<CountedRevocable<Target<R>>>);
 
-// SAFETY: The object is only handed to C functions that may be called from any thread.
-unsafe impl<R> Send for Gate<R> {}
-// SAFETY: As above.
-unsafe impl<R> Sync for Gate<R> {}
-
-impl<R> Gate<R> {
+impl<R> Handle<R> {
     /// # Safety
     ///
-    /// `object` must be valid until [`Gate::close`] returns, or the gate is dropped with no clone
-    /// left.
-    pub(super) unsafe fn new(object: NonNull<R>) -> Result<Arc<Self>> {
-        // INVARIANT: `users` is one for the gate not being closed; `object` is valid by the
-        // requirements of this function.
-        Arc::pin_init(
-            pin_init!(Self {
-                object,
-                users: Atomic::new(1),
-                closed <- Completion::new(),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
+    /// `object` must be valid until [`Handle::revoke`] returns.
+    unsafe fn new(object: *mut R) -> Result<Self> {
+        let object = Target(NonNull::new(object).ok_or(EINVAL)?);
+
+        // INVARIANT: By the requirements of this function.
+        Arc::pin_init(CountedRevocable::new(object), GFP_KERNEL_ACCOUNT).map(Self)
     }
 
-    /// Calls `call` with the object, unless the gate is closed.
-    fn enter(&self, call: impl FnOnce(NonNull<R>)) {
-        let mut users = self.users.load(ordering::Relaxed);
-        loop {
-            if users == 0 {
-                return;
-            }
-            match self.users.cmpxchg(users, users + 1, ordering::Acquire) {
-                Ok(_) => break,
-                Err(now) => users = now,
-            }
-        }
-        call(self.object);
-        self.leave();
-    }
-
-    fn leave(&self) {
-        if self.users.fetch_sub(1, ordering::Full) == 1 {
-            self.closed.complete_all();
+    /// Calls `call` with the object, unless access has ended. The object is valid during the call.
+    fn with(&self, call: impl FnOnce(*mut R)) {
+        if let Some(object) = self.0.try_access() {
+            call(object.0.as_ptr());
         }
     }
 
-    /// Ends access to the object, after the calls under way. To be called once. May sleep.
-    pub(super) fn close(&self) {
-        self.leave();
-        self.closed.wait_for_completion();
+    /// Ends access to the object, after the calls under way. May sleep.
+    fn revoke(&self) {
+        self.0.revoke();
+    }
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
@@ -103,24 +78,28 @@ fn event(
 /// Clones are cheap and may outlive the queue, after which they do nothing. May be used in atomic
 /// context.
 #[derive(Clone)]
-pub struct CqEvents(Arc<Gate<bindings::ib_cq>>);
+pub struct CqEvents(Handle<bindings::ib_cq>);
 
 impl CqEvents {
-    pub(super) fn new(gate: Arc<Gate<bindings::ib_cq>>) -> Self {
-        Self(gate)
+    /// # Safety
+    ///
+    /// `cq` must be valid until [`Self::revoke`] returns.
+    pub(super) unsafe fn new(cq: *mut bindings::ib_cq) -> Result<Self> {
+        // SAFETY: By the requirements of this function.
+        unsafe { Handle::new(cq) }.map(Self)
     }
 
-    pub(super) fn close(&self) {
-        self.0.close();
+    /// Ends the events, after those under way. May sleep.
+    pub(super) fn revoke(&self) {
+        self.0.revoke();
     }
 
     /// Tells the user that a completion it asked to be notified of has been added.
     pub fn completion(&self) {
-        self.0.enter(|cq| {
+        self.0.with(|cq| {
             // SAFETY: `cq` is valid for this call, and its handler and context were set before it
             // was created and do not change.
             unsafe {
-                let cq = cq.as_ptr();
                 if let Some(handler) = (*cq).comp_handler {
                     handler(cq, (*cq).cq_context);
                 }
@@ -130,10 +109,9 @@ impl CqEvents {
 
     /// Tells the user that the queue has overrun and lost completions (IBTA 11.6.3.1).
     pub fn error(&self) {
-        self.0.enter(|cq| {
+        self.0.with(|cq| {
             // SAFETY: As in `completion`.
             unsafe {
-                let cq = cq.as_ptr();
                 if let Some(handler) = (*cq).event_handler {
                     let mut event = event(
                         (*cq).device,
@@ -179,24 +157,28 @@ impl QpEvent {
 
 /// Raises the events of a queue pair. See [`CqEvents`].
 #[derive(Clone)]
-pub struct QpEvents(Arc<Gate<bindings::ib_qp>>);
+pub struct QpEvents(Handle<bindings::ib_qp>);
 
 impl QpEvents {
-    pub(super) fn new(gate: Arc<Gate<bindings::ib_qp>>) -> Self {
-        Self(gate)
+    /// # Safety
+    ///
+    /// `qp` must be valid until [`Self::revoke`] returns.
+    pub(super) unsafe fn new(qp: *mut bindings::ib_qp) -> Result<Self> {
+        // SAFETY: By the requirements of this function.
+        unsafe { Handle::new(qp) }.map(Self)
     }
 
-    pub(super) fn close(&self) {
-        self.0.close();
+    /// Ends the events, after those under way. May sleep.
+    pub(super) fn revoke(&self) {
+        self.0.revoke();
     }
 
     /// Tells the user of `what`.
     pub fn raise(&self, what: QpEvent) {
-        self.0.enter(|qp| {
+        self.0.with(|qp| {
             // SAFETY: `qp` is valid for this call, and its handler and context were set before it
             // was created and do not change.
             unsafe {
-                let qp = qp.as_ptr();
                 if let Some(handler) = (*qp).event_handler {
                     let mut event = event(
                         (*qp).device,
@@ -212,15 +194,20 @@ impl QpEvents {
 
 /// Raises the events of a shared receive queue. See [`CqEvents`].
 #[derive(Clone)]
-pub struct SrqEvents(Arc<Gate<bindings::ib_srq>>);
+pub struct SrqEvents(Handle<bindings::ib_srq>);
 
 impl SrqEvents {
-    pub(super) fn new(gate: Arc<Gate<bindings::ib_srq>>) -> Self {
-        Self(gate)
+    /// # Safety
+    ///
+    /// `srq` must be valid until [`Self::revoke`] returns.
+    pub(super) unsafe fn new(srq: *mut bindings::ib_srq) -> Result<Self> {
+        // SAFETY: By the requirements of this function.
+        unsafe { Handle::new(srq) }.map(Self)
     }
 
-    pub(super) fn close(&self) {
-        self.0.close();
+    /// Ends the events, after those under way. May sleep.
+    pub(super) fn revoke(&self) {
+        self.0.revoke();
     }
 
     /// Tells the user that fewer receives are left than it asked to be warned of.
@@ -234,11 +221,10 @@ impl SrqEvents {
     }
 
     fn raise(&self, what: bindings::ib_event_type) {
-        self.0.enter(|srq| {
+        self.0.with(|srq| {
             // SAFETY: `srq` is valid for this call, and its handler and context were set before it
             // was created and do not change.
             unsafe {
-                let srq = srq.as_ptr();
                 if let Some(handler) = (*srq).event_handler {
                     let mut event = event(
                         (*srq).device,

@@ -6,10 +6,7 @@ use super::{
     completion_queue::Cq,
     driver::Driver,
     error::unsupported,
-    event::{
-        Gate,
-        QpEvents, //
-    },
+    event::QpEvents,
     object::{
         Object,
         RawObject, //
@@ -25,7 +22,6 @@ use super::{
     user_data::UserData, //
 };
 use crate::verbs::bindings;
-use core::ptr::NonNull;
 use kernel::{
     error::from_result,
     ffi::c_int,
@@ -152,15 +148,15 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
             recv_cq,
             srq,
         };
-        // SAFETY: The queue pair stays valid until `destroy_qp` has closed the gate; if creation
-        // fails, the gate is closed below.
-        let events = QpEvents::new(unsafe { Gate::new(NonNull::new(qp).ok_or(EINVAL)?) }?);
+        // SAFETY: The queue pair stays valid until `destroy_qp` has revoked its
+        // events; if creation fails, that is done below.
+        let events = unsafe { QpEvents::new(qp) }?;
 
         let data = D::Qp::create(pd, init, events.clone(), user);
         // SAFETY: As above.
         let result = unsafe { Qp::<D>::init(qp, events.clone(), data) };
         if let Err(error) = result {
-            events.close();
+            events.revoke();
             return Err(error);
         }
         // SAFETY: The queue pair has just been initialised, and nobody else knows it.
@@ -242,7 +238,7 @@ pub(super) unsafe extern "C" fn destroy_qp<D: Driver>(
     unsafe {
         let this = Qp::<D>::from_raw(&qp);
 
-        this.events().close();
+        this.events().revoke();
         this.destroy();
         Qp::<D>::drop_data(qp);
     }

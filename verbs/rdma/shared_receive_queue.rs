@@ -5,10 +5,7 @@
 use super::{
     driver::Driver,
     error::unsupported,
-    event::{
-        Gate,
-        SrqEvents, //
-    },
+    event::SrqEvents,
     object::{
         Object,
         RawObject, //
@@ -17,10 +14,7 @@ use super::{
     user_data::UserData, //
 };
 use crate::verbs::bindings;
-use core::{
-    convert::Infallible,
-    ptr::NonNull, //
-};
+use core::convert::Infallible;
 use kernel::{
     error::from_result,
     ffi::c_int,
@@ -132,9 +126,9 @@ pub(super) unsafe extern "C" fn create_srq<D: Driver>(
         if attr.srq_type != bindings::ib_srq_type_IB_SRQT_BASIC {
             return Err(unsupported());
         }
-        // SAFETY: The queue stays valid until `destroy_srq` has closed the gate; if creation
-        // fails, the gate is closed below.
-        let events = SrqEvents::new(unsafe { Gate::new(NonNull::new(srq).ok_or(EINVAL)?) }?);
+        // SAFETY: The queue stays valid until `destroy_srq` has revoked its
+        // events; if creation fails, that is done below.
+        let events = unsafe { SrqEvents::new(srq) }?;
         let wanted = SrqAttributes {
             max_wr: attr.attr.max_wr,
             max_sge: attr.attr.max_sge,
@@ -145,7 +139,7 @@ pub(super) unsafe extern "C" fn create_srq<D: Driver>(
         // SAFETY: As above.
         let result = unsafe { Srq::<D>::init(srq, events.clone(), data) };
         if let Err(error) = result {
-            events.close();
+            events.revoke();
             return Err(error);
         }
         // SAFETY: The queue has just been initialised.
@@ -211,7 +205,7 @@ pub(super) unsafe extern "C" fn destroy_srq<D: Driver>(
     unsafe {
         let this = Srq::<D>::from_raw(&srq);
 
-        this.events().close();
+        this.events().revoke();
         this.destroy();
         Srq::<D>::drop_data(srq);
     }
