@@ -6,7 +6,7 @@
 pub const MAX_SGE: u32 = 32;
 
 /// Most bytes of inline data of one send; as many as [`MAX_SGE`] elements take.
-pub const MAX_INLINE: u32 = MAX_SGE * super::scatter::SGE_SIZE as u32;
+pub const MAX_INLINE: u32 = 512;
 
 /// Most work requests a send, receive or shared receive queue may hold.
 pub const MAX_QUEUE_WR: u32 = (1 << 14) - 1;

@@ -4,10 +4,14 @@
 
 use super::bytes::load_u32;
 use super::bytes::load_u64;
+use super::limits::MAX_INLINE;
 use super::limits::MAX_MESSAGE;
+use super::limits::MAX_SGE;
 
 /// Bytes of one `struct rxe_sge`.
 pub const SGE_SIZE: usize = 16;
+
+const _: () = assert!(MAX_INLINE as usize == MAX_SGE as usize * SGE_SIZE);
 
 /// One element: `length` bytes at `address` of the memory region that `lkey` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
