@@ -7,8 +7,8 @@ use core::mem::MaybeUninit;
 use kernel::ffi::c_int;
 use kernel::sync::atomic::Relaxed;
 
-use super::bindings;
 use super::ops::shared;
+use crate::verbs::bindings;
 
 /// Name shown by `ethtool -i`.
 const DRIVER_NAME: &[u8] = b"usb4_roce";

@@ -7,9 +7,12 @@
 //! nothing is learnt from frames.
 
 mod ethtool;
+mod frame_size;
+mod mac_address;
 pub mod neighbour;
 mod neighbours;
 mod ops;
+mod shared;
 mod tx_queue;
 mod wake_list;
 
@@ -22,42 +25,25 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
-use super::bindings;
 use crate::base::event::Event;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Rate;
 use crate::transport::ids::RailId;
+use crate::verbs::bindings;
+use frame_size::ETH_HEADER;
+use frame_size::MTU_DEFAULT;
+use frame_size::MTU_MAX;
+use frame_size::MTU_MIN;
+use frame_size::VLAN_TAG;
+use mac_address::ETH_ADDRESS;
 use neighbour::Neighbour;
 use neighbours::Neighbours;
 use neighbours::QUEUES;
+use shared::Shared;
 use tx_queue::drop_frame;
 
-/// Bytes of an Ethernet address.
-const ETH_ADDRESS: usize = 6;
-
-/// Bytes of an Ethernet header.
-const ETH_HEADER: usize = 14;
-
-/// Bytes of a VLAN tag in front of the payload.
-const VLAN_TAG: usize = 4;
-
-/// What the interface starts with: jumbo frames, as usual for RDMA interfaces.
-const MTU_DEFAULT: u32 = 9000;
-
-/// The largest MTU: a whole frame still fits one segment of a rail.
-const MTU_MAX: u32 = 65280;
-
-/// The smallest MTU that IPv4 allows (RFC 791).
-const MTU_MIN: u32 = 68;
-
-/// The longest frame that [`Netdev::take_tx`] hands out, in bytes.
-pub const MAX_FRAME: usize = MTU_MAX as usize + ETH_HEADER + VLAN_TAG;
-
-const _: () = assert!(MAX_FRAME <= crate::base::page_vec::MAX_PAYLOAD);
-
-/// An Ethernet address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MacAddress(pub [u8; ETH_ADDRESS]);
+pub use frame_size::MAX_FRAME;
+pub use mac_address::MacAddress;
 
 /// Whether any peer can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,13 +52,6 @@ pub enum Carrier {
     Up,
     /// No rail is up.
     Down,
-}
-
-/// What the C callbacks find through `netdev_priv()`.
-struct Shared {
-    neighbours: Neighbours,
-    /// What all rails carry together, in Mb/s.
-    rate: Atomic<u32>,
 }
 
 /// A registered network interface, `usb4r<n>`.

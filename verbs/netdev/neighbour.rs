@@ -12,15 +12,15 @@ use kernel::sync::rcu;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
-use super::bindings;
+use super::mac_address::MacAddress;
 use super::tx_queue::drop_frame;
 use super::tx_queue::QueueIndex;
 use super::tx_queue::TxQueue;
-use super::MacAddress;
 use crate::base::event::Event;
 use crate::stream_adapter::client::Answers;
 use crate::transport::ids::RailId;
 use crate::transport::rail_set::RailSet;
+use crate::verbs::bindings;
 use crate::verbs::netdev::wake_list::WakeList;
 
 /// Another host.

@@ -10,9 +10,9 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::rcu;
 use kernel::sync::Arc;
 
+use super::mac_address::MacAddress;
 use super::neighbour::Neighbour;
 use super::tx_queue::QueueIndex;
-use super::MacAddress;
 use crate::transport::ids::RailId;
 
 /// Hosts that can be reached at a time: at least one rail leads to each.

@@ -7,13 +7,13 @@ use core::ptr::NonNull;
 
 use kernel::ffi::c_int;
 
-use super::bindings;
+use super::frame_size::MAX_FRAME;
+use super::mac_address::MacAddress;
+use super::mac_address::ETH_ADDRESS;
 use super::neighbour::Neighbour;
+use super::shared::Shared;
 use super::tx_queue::QueueIndex;
-use super::MacAddress;
-use super::Shared;
-use super::ETH_ADDRESS;
-use super::MAX_FRAME;
+use crate::verbs::bindings;
 
 /// A table of callbacks that never changes.
 #[repr(transparent)]

@@ -9,9 +9,9 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::types::Opaque;
 
-use super::bindings;
 use crate::transport::ids::RailId;
 use crate::transport::rail_set::RailSet;
+use crate::verbs::bindings;
 
 /// Frames that may wait before the stack is told to stop.
 const STOP_AT: u32 = 128;
