@@ -10,24 +10,24 @@
 
 mod attributes;
 mod create;
-mod deliver;
+mod events;
 mod limits;
 mod modify;
 mod queue_pair;
 mod receive_queue;
+mod rx;
 mod send_queue;
-mod settle;
 mod timer;
-mod transmit;
+mod tx;
 
 pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;
-pub(crate) use deliver::Arrival;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;
 pub(crate) use queue_pair::QpRoute;
 pub(crate) use queue_pair::QpRouter;
 pub(crate) use queue_pair::QpTable;
 pub(crate) use queue_pair::QueuePair;
-pub(crate) use transmit::Frame;
-pub(crate) use transmit::FramePayload;
+pub(crate) use rx::Arrival;
+pub(crate) use tx::Frame;
+pub(crate) use tx::FramePayload;
