@@ -4,6 +4,7 @@
 
 pub mod abi;
 mod abi_bytes;
+mod access;
 mod ah;
 pub(crate) mod bindings;
 mod counters;

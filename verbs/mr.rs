@@ -17,10 +17,10 @@ use crate::base::page_vec::MAX_SGE;
 use crate::base::random::random;
 use crate::base::revocable::CountedRevocable;
 use crate::base::revocable::Guard;
+use crate::verbs::access::check_supported;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
-use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::rdma::Driver;
@@ -44,11 +44,7 @@ pub(crate) struct Key(pub(crate) u32);
 /// Fails with `EOPNOTSUPP` for kinds of regions this device does not have, and with `EINVAL` for
 /// remote write without local write (IBTA 10.6.3.1).
 fn check(access: AccessFlags) -> Result {
-    let supported =
-        Access::LocalWrite | Access::RemoteWrite | Access::RemoteRead | Access::RemoteAtomic;
-    if !supported.contains_all(access) {
-        return Err(unsupported());
-    }
+    check_supported(access)?;
     if access.contains_any(Access::RemoteWrite | Access::RemoteAtomic)
         && !access.contains(Access::LocalWrite)
     {
@@ -133,14 +129,14 @@ impl PinnedMemory {
 /// It is changed by putting another into its place. [`RegionTable::replace`] and
 /// [`RegionTable::deregister`] return when no [`RegionUse`] of the old one is left. Uses last as long as one
 /// segment is copied, never as long as a work request is outstanding.
-pub(crate) struct MemoryRegion {
+pub(crate) struct Region {
     key: Key,
     iova: u64,
     rights: Rights,
     memory: Arc<PinnedMemory>,
 }
 
-impl MemoryRegion {
+impl Region {
     /// Checks an access to `len` bytes from `address` on, and says where in the memory they begin.
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
         let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
@@ -155,7 +151,7 @@ impl MemoryRegion {
 }
 
 /// Keeps a region registered as it is while a segment is copied from or to it.
-pub(crate) type RegionUse = Guard<MemoryRegion>;
+pub(crate) type RegionUse = Guard<Region>;
 
 /// The regions one segment is copied from or to.
 pub(crate) struct Regions {
@@ -187,7 +183,7 @@ pub(crate) struct RegionTable {
     /// A use of a region begins with the table locked, and a region is revoked after it has been taken out: so
     /// every use is seen that there will ever be.
     #[pin]
-    regions: NumberTable<CountedRevocable<MemoryRegion>>,
+    regions: NumberTable<CountedRevocable<Region>>,
 }
 
 impl Key {
@@ -213,12 +209,12 @@ impl RegionTable {
         pd: PdId,
         iova: u64,
         access: AccessFlags,
-    ) -> Result<Arc<CountedRevocable<MemoryRegion>>> {
+    ) -> Result<Arc<CountedRevocable<Region>>> {
         let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL_ACCOUNT)?;
         iova.checked_add(memory.length).ok_or(EINVAL)?;
         self.regions.add(|number| {
             let variant = random() & ((1 << VARIANT_BITS) - 1);
-            let region = MemoryRegion {
+            let region = Region {
                 key: Key(number << VARIANT_BITS | variant),
                 iova,
                 rights: Rights { pd, access },
@@ -266,12 +262,8 @@ impl RegionTable {
     }
 
     /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow.
-    fn replace(
-        &self,
-        region: &MemoryRegion,
-        rights: Rights,
-    ) -> Result<Arc<CountedRevocable<MemoryRegion>>> {
-        let new = CountedRevocable::new(MemoryRegion {
+    fn replace(&self, region: &Region, rights: Rights) -> Result<Arc<CountedRevocable<Region>>> {
+        let new = CountedRevocable::new(Region {
             key: region.key,
             iova: region.iova,
             rights,
@@ -285,7 +277,7 @@ impl RegionTable {
     }
 
     /// Makes the region's key invalid and waits until nothing is copied from or to the region any more.
-    fn deregister(&self, region: &MemoryRegion) {
+    fn deregister(&self, region: &Region) {
         if let Some(region) = self.regions.remove(region.key.number()) {
             region.revoke();
         }
@@ -304,10 +296,10 @@ pub(crate) struct RegisteredRegion {
     table: Arc<RegionTable>,
     /// What the table has. Held while it is changed.
     #[pin]
-    region: Mutex<Arc<CountedRevocable<MemoryRegion>>>,
+    region: Mutex<Arc<CountedRevocable<Region>>>,
 }
 
-fn register<D>(pd: &Pd<D>, request: MrRequest) -> Result<Arc<CountedRevocable<MemoryRegion>>>
+fn register<D>(pd: &Pd<D>, request: MrRequest) -> Result<Arc<CountedRevocable<Region>>>
 where
     D: Driver<Pd = ProtectionDomain> + HasRegions,
 {

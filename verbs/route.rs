@@ -25,7 +25,7 @@ pub(crate) struct Work {
     /// The rails that are worth asking it for a frame.
     pub(crate) rails: RailSet,
     /// Who is to send it.
-    pub(crate) urgency: Urgency,
+    pub(crate) hint: TxHint,
 }
 
 /// What is to be done when a QP has got into the list of its route, with no lock held.
@@ -38,7 +38,7 @@ pub(crate) enum Errand {
     /// A rail is idle: the caller may do its work.
     Push(Arc<dyn RailLink>),
     /// The route is to be told by [`Route::carry`].
-    Carry(Urgency),
+    Carry(TxHint),
 }
 
 /// The way to one host: its rails, or the loop back to this one, with the list of the QPs, its members, that have
@@ -49,9 +49,9 @@ pub(crate) enum Errand {
 /// What says so is called with no lock held. The others may be called with the lock of a QP held and must not lock
 /// one.
 pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
-    /// Has what is in the list carried, after [`Errand::Carry`]. Sleeps if `urgency` allows it. Called with no lock
+    /// Has what is in the list carried, after [`Errand::Carry`]. Sleeps if `hint` allows it. Called with no lock
     /// held.
-    fn carry(&self, urgency: Urgency);
+    fn carry(&self, hint: TxHint);
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
     fn farewell(&self, farewell: Farewell);
@@ -115,7 +115,7 @@ impl<M> Deref for RouteHandle<M> {
 
 /// Whether a frame may be sent in the caller's own context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Urgency {
+pub(crate) enum TxHint {
     /// The caller may sleep and do some of the work itself.
     Inline,
     /// The caller may sleep, but has so much to do that small frames had better be gathered.
@@ -123,7 +123,7 @@ pub(crate) enum Urgency {
     /// Somebody else has to send it.
     Deferred,
     /// It goes out with what follows: the caller has the route flushed when that is enough.
-    Gathered,
+    Coalesce,
 }
 
 /// State of the port.

@@ -33,16 +33,16 @@ use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
 use crate::verbs::netdev::MacAddress;
-use crate::verbs::qp::Arrival;
-use crate::verbs::qp::Frame;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
+use crate::verbs::qp::RxFrame;
+use crate::verbs::qp::TxFrame;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Route;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
 use crate::verbs::route_slot::Attached;
 use crate::verbs::route_slot::Roster;
@@ -142,32 +142,32 @@ impl Shared {
         Remainder::More
     }
 
-    fn deliver(&self, frame: &Frame, buffers: &mut Buffers) {
-        let arrival = match &frame.body {
-            Body::Request(header) => Arrival::Request(header),
-            Body::Response(header) => Arrival::Response(header),
-            Body::Ack(header) => Arrival::Ack(header),
+    fn deliver(&self, frame: &TxFrame, buffers: &mut Buffers) {
+        let received = match &frame.body {
+            Body::Request(header) => RxFrame::Request(header),
+            Body::Response(header) => RxFrame::Response(header),
+            Body::Ack(header) => RxFrame::Ack(header),
             Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
                 return
             }
         };
-        let Some(qp) = self.queue_pairs.find(arrival.destination().get()) else {
+        let Some(qp) = self.queue_pairs.find(received.destination().get()) else {
             return;
         };
         buffers.target.clear();
-        let delivery = qp.deliver(
+        let placement = qp.on_frame(
             self.host,
-            arrival,
+            received,
             clock::now(),
             &mut buffers.target,
-            Urgency::Deferred,
+            TxHint::Deferred,
         );
-        if let Some(delivery) = delivery {
+        if let Some(placement) = placement {
             let outcome = match buffers.copy(frame.payload) {
                 Ok(()) => Outcome::Placed,
                 Err(_) => Outcome::Aborted,
             };
-            delivery.commit(outcome, Urgency::Deferred);
+            placement.commit(outcome, TxHint::Deferred);
         }
     }
 }
@@ -250,7 +250,7 @@ impl Roster for Loopback {
 
     fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
         self.shared.ready.lock().push(qp);
-        Errand::Carry(work.urgency)
+        Errand::Carry(work.hint)
     }
 
     fn dequeue(&self, qp: &Attached<'_, Arc<QueuePair>>) {
@@ -259,10 +259,10 @@ impl Roster for Loopback {
 }
 
 impl Route for Loopback {
-    fn carry(&self, urgency: Urgency) {
-        let remainder = match urgency {
-            Urgency::Inline | Urgency::Batched => self.shared.carry(INLINE_BUDGET),
-            Urgency::Deferred | Urgency::Gathered => match self.shared.buffers.try_lock() {
+    fn carry(&self, hint: TxHint) {
+        let remainder = match hint {
+            TxHint::Inline | TxHint::Batched => self.shared.carry(INLINE_BUDGET),
+            TxHint::Deferred | TxHint::Coalesce => match self.shared.buffers.try_lock() {
                 // Somebody is carrying, perhaps the caller, and will look into the list again.
                 None => Remainder::Nothing,
                 Some(buffers) => {
@@ -285,12 +285,12 @@ impl Route for Loopback {
         if let Some(qp) = self.shared.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
             // An acknowledgement has no payload.
-            qp.deliver(
+            qp.on_frame(
                 host,
-                Arrival::Ack(&ack),
+                RxFrame::Ack(&ack),
                 clock::now(),
                 &mut PageVec::new(),
-                Urgency::Deferred,
+                TxHint::Deferred,
             );
         }
     }

@@ -45,16 +45,16 @@ use crate::verbs::mr::Regions;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::netdev::MAX_FRAME;
-use crate::verbs::qp::Arrival;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpRoute;
 use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
+use crate::verbs::qp::RxFrame;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Link;
 use crate::verbs::route::Router;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::Roster;
 
 /// A frame of the network interface goes out at least once in so many frames of a rail, if one waits.
@@ -330,10 +330,10 @@ impl RailClient for Fabric {
         let Some(peer) = self.hosts.peer_of(rail) else {
             return Reception::Discarded;
         };
-        let arrival = match &header.body {
-            Body::Request(header) => Arrival::Request(header),
-            Body::Response(header) => Arrival::Response(header),
-            Body::Ack(header) => Arrival::Ack(header),
+        let frame = match &header.body {
+            Body::Request(header) => RxFrame::Request(header),
+            Body::Response(header) => RxFrame::Response(header),
+            Body::Ack(header) => RxFrame::Ack(header),
             Body::Datagram => {
                 self.netdev.receive(peer.host(), payload);
                 return Reception::Taken;
@@ -342,21 +342,21 @@ impl RailClient for Fabric {
                 return Reception::Discarded;
             }
         };
-        let Some(qp) = self.queue_pairs.find(arrival.destination().get()) else {
+        let Some(qp) = self.queue_pairs.find(frame.destination().get()) else {
             return Reception::Discarded;
         };
-        let delivery = qp.deliver(peer.host(), arrival, clock::now(), pages, Urgency::Gathered);
-        let reception = match delivery {
+        let placement = qp.on_frame(peer.host(), frame, clock::now(), pages, TxHint::Coalesce);
+        let reception = match placement {
             None => Reception::Discarded,
-            Some(delivery) => {
+            Some(placement) => {
                 // The pages are as long as the payload.
                 let outcome = match pages.copy_from_slice_in_order(payload) {
                     Ok(()) => Outcome::Placed,
                     Err(_) => Outcome::Aborted,
                 };
-                // They may be gone when the delivery is.
+                // They may be gone when the placement is.
                 pages.clear();
-                delivery.commit(outcome, Urgency::Gathered);
+                placement.commit(outcome, TxHint::Coalesce);
                 Reception::Taken
             }
         };

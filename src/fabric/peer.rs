@@ -41,12 +41,12 @@ use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
 use crate::verbs::netdev::neighbour::Neighbour;
 use crate::verbs::netdev::MacAddress;
-use crate::verbs::qp::Frame;
 use crate::verbs::qp::QueuePair;
+use crate::verbs::qp::TxFrame;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Route;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
 use crate::verbs::route_slot::Attached;
 use crate::verbs::route_slot::Roster;
@@ -196,7 +196,7 @@ impl Peer {
         now: Instant,
         sink: &mut impl FrameSink,
         afterwards: Afterwards,
-    ) -> Option<Frame> {
+    ) -> Option<TxFrame> {
         let ready = {
             let mut state = self.state.lock();
             if state.scheduler.ask(rail) == Turn::Rest {
@@ -204,7 +204,7 @@ impl Peer {
             }
             if let Some(ack) = state.farewells.take_due() {
                 state.scheduler.found(rail);
-                return Some(Frame::farewell(ack));
+                return Some(TxFrame::farewell(ack));
             }
             state.ready.len()
         };
@@ -252,7 +252,7 @@ impl Peer {
         wake(told);
     }
 
-    /// Has sent what was scheduled as [`Urgency::Gathered`]: by as many idle rails as there are QPs, and by the caller
+    /// Has sent what was scheduled as [`TxHint::Coalesce`]: by as many idle rails as there are QPs, and by the caller
     /// itself as far as it is small. Sleeps.
     pub(crate) fn flush(&self) {
         let first = {
@@ -333,15 +333,13 @@ impl Roster for Peer {
     fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
         let mut state = self.state.lock();
         state.ready.push(qp);
-        let told = match work.urgency {
-            Urgency::Gathered => return Errand::Nothing,
-            Urgency::Inline | Urgency::Batched | Urgency::Deferred => {
-                state.scheduler.tell(work.rails)
-            }
+        let told = match work.hint {
+            TxHint::Coalesce => return Errand::Nothing,
+            TxHint::Inline | TxHint::Batched | TxHint::Deferred => state.scheduler.tell(work.rails),
         };
-        match work.urgency {
-            Urgency::Inline => state.link(told).map_or(Errand::Nothing, Errand::Push),
-            Urgency::Batched | Urgency::Deferred | Urgency::Gathered => {
+        match work.hint {
+            TxHint::Inline => state.link(told).map_or(Errand::Nothing, Errand::Push),
+            TxHint::Batched | TxHint::Deferred | TxHint::Coalesce => {
                 state.kick(told).map_or(Errand::Nothing, Errand::Wake)
             }
         }
@@ -353,7 +351,7 @@ impl Roster for Peer {
 }
 
 impl Route for Peer {
-    fn carry(&self, _urgency: Urgency) {}
+    fn carry(&self, _hint: TxHint) {}
 
     fn farewell(&self, farewell: Farewell) {
         self.tell(|farewells| {

@@ -59,7 +59,7 @@ enum State {
 /// [`Registrant::unregistered`], which takes it. `parent` is: a controller that goes away waits until the device is
 /// registered, so that it finds it. It is taken first.
 #[pin_data]
-pub(crate) struct Keeper {
+pub(crate) struct DeviceRegistration {
     module: &'static ThisModule,
     node_guid: u64,
     /// The USB4 controller, until it goes away.
@@ -71,17 +71,17 @@ pub(crate) struct Keeper {
     #[pin]
     state: Mutex<State>,
     #[pin]
-    work: DelayedWork<Keeper>,
+    work: DelayedWork<DeviceRegistration>,
 }
 
 impl_has_delayed_work! {
-    impl HasDelayedWork<Self> for Keeper { self.work }
+    impl HasDelayedWork<Self> for DeviceRegistration { self.work }
 }
 
-impl WorkItem for Keeper {
-    type Pointer = Arc<Keeper>;
+impl WorkItem for DeviceRegistration {
+    type Pointer = Arc<DeviceRegistration>;
 
-    fn run(this: Arc<Keeper>) {
+    fn run(this: Arc<DeviceRegistration>) {
         match Self::register(&this) {
             Ok(()) => pr_info!("the verbs device is registered again\n"),
             Err(error) => pr_err!(
@@ -91,10 +91,10 @@ impl WorkItem for Keeper {
     }
 }
 
-/// Tells the keeper of a device's end.
-struct KeptBy(Arc<Keeper>);
+/// Has the device registered again when somebody else unregisters it.
+struct OnUnregistered(Arc<DeviceRegistration>);
 
-impl Registrant for KeptBy {
+impl Registrant for OnUnregistered {
     fn unregistered(&self) {
         let this = &self.0;
         this.fabric.set_device(None);
@@ -108,14 +108,14 @@ impl Registrant for KeptBy {
     }
 }
 
-impl Keeper {
+impl DeviceRegistration {
     fn register(this: &Arc<Self>) -> Result {
         let device = RoceDevice::new(
             this.node_guid,
             this.resources.clone(),
             this.fabric.clone(),
             this.netdev.clone(),
-            Arc::new(KeptBy(this.clone()), GFP_KERNEL)?,
+            Arc::new(OnUnregistered(this.clone()), GFP_KERNEL)?,
         )?;
         let parent = this.parent.lock();
         let registration = Registration::new(
@@ -145,7 +145,7 @@ impl Keeper {
 
 /// A device and an interface may not stay below a controller that goes away. The verbs device is registered
 /// again, without a parent: for its users that is the end, as it is with any hardware.
-impl Observer<UnbindChain> for Keeper {
+impl Observer<UnbindChain> for DeviceRegistration {
     fn notify(&self, event: Unbind) {
         let Unbind::Begins(device) = event else {
             return;
@@ -174,8 +174,8 @@ fn device_id(device: &Device) -> DeviceId {
 /// The verbs device. Dropping it unregisters the device.
 pub(crate) struct VerbsDevice {
     // Declared first: once it is dropped, nobody but us changes the registration.
-    _on_unbind: Pin<KBox<Notifier<UnbindChain, Keeper>>>,
-    keeper: Arc<Keeper>,
+    _on_unbind: Pin<KBox<Notifier<UnbindChain, DeviceRegistration>>>,
+    registration: Arc<DeviceRegistration>,
 }
 
 impl VerbsDevice {
@@ -191,8 +191,8 @@ impl VerbsDevice {
             unsafe { Device::get_device(parent.as_ptr()) }
         });
         let resources = Resources::new(fabric.queue_pairs().clone())?;
-        let keeper = Arc::pin_init(
-            pin_init!(Keeper {
+        let registration = Arc::pin_init(
+            pin_init!(DeviceRegistration {
                 module,
                 node_guid: identity.node_guid().0,
                 resources,
@@ -200,26 +200,26 @@ impl VerbsDevice {
                 fabric: fabric.clone(),
                 netdev: netdev.clone(),
                 state <- new_mutex!(State::Open(None)),
-                work <- new_delayed_work!("Keeper::work"),
+                work <- new_delayed_work!("DeviceRegistration::work"),
             }),
             GFP_KERNEL,
         )?;
         let this = Self {
-            _on_unbind: KBox::pin_init(Notifier::new(keeper.clone()), GFP_KERNEL)?,
-            keeper,
+            _on_unbind: KBox::pin_init(Notifier::new(registration.clone()), GFP_KERNEL)?,
+            registration,
         };
-        Keeper::register(&this.keeper)?;
+        DeviceRegistration::register(&this.registration)?;
         Ok(this)
     }
 }
 
 impl Drop for VerbsDevice {
     fn drop(&mut self) {
-        let state = core::mem::replace(&mut *self.keeper.state.lock(), State::Closed);
+        let state = core::mem::replace(&mut *self.registration.state.lock(), State::Closed);
         drop(state);
-        delayed_work::cancel(&self.keeper);
-        self.keeper.fabric.set_device(None);
+        delayed_work::cancel(&self.registration);
+        self.registration.fabric.set_device(None);
         // No process has a QP any more.
-        self.keeper.fabric.stop();
+        self.registration.fabric.stop();
     }
 }

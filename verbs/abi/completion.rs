@@ -12,7 +12,7 @@ pub const CQE_SIZE: usize = 48;
 /// What completed: `enum ib_uverbs_wc_opcode`, and `enum ibv_wc_opcode` for receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Opcode {
+pub enum WcOpcode {
     /// SEND, with or without immediate data.
     Send = 0,
     /// RDMA WRITE, with or without immediate data.
@@ -36,7 +36,7 @@ pub struct Completion {
     /// How it ended.
     pub status: CompletionStatus,
     /// What it was; the user must not look at it unless the status is success.
-    pub opcode: Opcode,
+    pub opcode: WcOpcode,
     /// Bytes transferred (receives and READs).
     pub byte_len: u32,
     /// Immediate data of a receive.

@@ -3,7 +3,7 @@
 use core::mem::offset_of;
 
 use super::completion::Completion;
-use super::completion::Opcode;
+use super::completion::WcOpcode;
 use super::completion::CQE_SIZE;
 use super::limits::MAX_INLINE;
 use super::limits::MAX_MESSAGE;
@@ -164,7 +164,7 @@ fn completion_encodes_as_the_provider_reads_it() {
     let bytes = Completion {
         wr_id: 0x0102_0304_0506_0708,
         status: CompletionStatus::RnrRetryExceeded,
-        opcode: Opcode::ReceiveWriteImmediate,
+        opcode: WcOpcode::ReceiveWriteImmediate,
         byte_len: 0x1111,
         immediate: Some(Immediate(0x0a0b_0c0d)),
         qp_num: 0x2222,

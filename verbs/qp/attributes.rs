@@ -7,9 +7,8 @@ use kernel::prelude::*;
 use super::limits::MAX_RD_ATOMIC;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
+use crate::verbs::access::check_supported;
 use crate::verbs::netdev::MacAddress;
-use crate::verbs::rdma::unsupported;
-use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::rdma::AhAttributes;
 use crate::verbs::rdma::GidType;
@@ -102,13 +101,7 @@ impl Attributes {
             return Err(EINVAL);
         }
         if let Some(access) = change.access().transpose()? {
-            let known = Access::LocalWrite
-                | Access::RemoteWrite
-                | Access::RemoteRead
-                | Access::RemoteAtomic;
-            if !known.contains_all(access) {
-                return Err(unsupported());
-            }
+            check_supported(access)?;
             new.access = access;
         }
         if let Some(path) = change.path().transpose()? {

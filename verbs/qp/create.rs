@@ -14,8 +14,8 @@ use super::attributes::Attributes;
 use super::limits::MAX_RD_ATOMIC;
 use super::limits::WINDOW;
 use super::queue_pair::Agreement;
+use super::queue_pair::Backlog;
 use super::queue_pair::EarlyRequest;
-use super::queue_pair::Progress;
 use super::queue_pair::QpRouter;
 use super::queue_pair::QpTable;
 use super::queue_pair::QueuePair;
@@ -57,9 +57,9 @@ use crate::verbs::rdma::QpModify;
 use crate::verbs::rdma::QpOps;
 use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
-use crate::verbs::rdma::Signalling;
+use crate::verbs::rdma::SignalType;
 use crate::verbs::rdma::UserData;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RouteSlot;
 use crate::verbs::srq::SharedReceiveQueue;
 use crate::verbs::user_context::ProcessContext;
@@ -114,11 +114,11 @@ impl State {
             timer_at: None,
             is_destroyed: false,
             flush_interval: None,
-            backlog: Progress::None,
+            backlog: Backlog::None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
             agreement: Agreement::Pending,
-            deliveries: 0,
+            placements: 0,
             counted: Counted::default(),
         })
     }
@@ -220,7 +220,7 @@ impl UserQueuePair {
                     counters: device.counters().clone(),
                     router: device.router().clone(),
                     state <- new_spinlock!(state),
-                    delivered <- new_condvar!("usb4_roce_qp_delivered"),
+                    placed <- new_condvar!("usb4_roce_qp_placed"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
                     links <- ListLinks::new(),
@@ -263,7 +263,7 @@ where
         self.qp.cap
     }
 
-    fn signalling(&self) -> Signalling {
+    fn signalling(&self) -> SignalType {
         self.qp.signalling
     }
 
@@ -294,15 +294,15 @@ where
             }
             QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
         }
-        let rails = self.qp.settle(state, clock::now());
-        let urgency = if leaves_sending_to_others {
-            Urgency::Deferred
+        let rails = self.qp.process_events(state, clock::now());
+        let hint = if leaves_sending_to_others {
+            TxHint::Deferred
         } else if state.requester.outstanding() <= INLINE_DEPTH {
-            Urgency::Inline
+            TxHint::Inline
         } else {
-            Urgency::Batched
+            TxHint::Batched
         };
-        self.qp.schedule(guard, rails, urgency);
+        self.qp.schedule(guard, rails, hint);
         Ok(())
     }
 
@@ -329,7 +329,7 @@ impl QueuePair {
             route.farewell(farewell);
         }
         // Memory of the process must not change any more when this returns.
-        self.await_deliveries();
+        self.await_placements();
     }
 }
 

@@ -7,7 +7,7 @@ use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
 
 use super::attributes::DrainedEvent;
-use super::queue_pair::Progress;
+use super::queue_pair::Backlog;
 use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
@@ -27,15 +27,15 @@ use crate::transport::status::QpEvent;
 use crate::transport::timing::AckTimeout;
 use crate::transport::timing::RetryLimit;
 use crate::verbs::abi::completion::Completion;
-use crate::verbs::abi::completion::Opcode as CqeOpcode;
+use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::counters::Counted;
 use crate::verbs::counters::Counter;
 use crate::verbs::queue::Overflow;
-use crate::verbs::rdma;
+use crate::verbs::rdma::QpAsyncEvent;
 use crate::verbs::rdma::QpState;
 use crate::verbs::route::Errand;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
 
 /// Rounds of posting and completing in one go: what is posted may fail at once, and what is posted behind it
@@ -50,20 +50,20 @@ const FLUSH_STEP: u32 = 64;
 impl QueuePair {
     /// Draws all conclusions from what has just been done to the requester or the responder. Returns
     /// the rails for which there are frames.
-    pub(super) fn settle(self: &Arc<Self>, state: &mut State, now: Instant) -> RailSet {
+    pub(super) fn process_events(self: &Arc<Self>, state: &mut State, now: Instant) -> RailSet {
         if state.is_destroyed {
             return RailSet::NONE;
         }
-        let mut progress = Progress::Some;
+        let mut backlog = Backlog::Some;
         for _ in 0..MAX_ROUNDS {
-            progress = self.settle_once(state, now);
-            if progress == Progress::None {
+            backlog = self.process_events_once(state, now);
+            if backlog == Backlog::None {
                 break;
             }
         }
-        state.backlog = progress;
-        if progress == Progress::Some {
-            self.settle_later();
+        state.backlog = backlog;
+        if backlog == Backlog::Some {
+            self.process_events_later();
         } else if state.state == QpState::Err {
             self.start_flusher(state);
         }
@@ -84,25 +84,25 @@ impl QueuePair {
         }
     }
 
-    fn settle_once(&self, state: &mut State, now: Instant) -> Progress {
-        let mut progress = Progress::None;
+    fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
+        let mut backlog = Backlog::None;
         while let Some(completion) = state.requester.poll_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
-            progress = Progress::Some;
+            backlog = Backlog::Some;
         }
         while let Some(completion) = state.responder.poll_completion() {
             state.receive_queue.release();
             self.complete_receive(state, &completion);
-            progress = Progress::Some;
+            backlog = Backlog::Some;
         }
         while let Some(event) = state.requester.poll_event() {
             self.on_event(state, event);
-            progress = Progress::Some;
+            backlog = Backlog::Some;
         }
         while let Some(event) = state.responder.poll_event() {
             self.on_event(state, event);
-            progress = Progress::Some;
+            backlog = Backlog::Some;
         }
         match state.state {
             QpState::Rts | QpState::Err => {
@@ -116,15 +116,15 @@ impl QueuePair {
                     .drain(requester, self.signalling, now, limit)
                     > 0
                 {
-                    progress = Progress::Some;
+                    backlog = Backlog::Some;
                 }
             }
             QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {}
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
-            progress = Progress::Some;
+            backlog = Backlog::Some;
         }
-        progress
+        backlog
     }
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.
@@ -151,19 +151,19 @@ impl QueuePair {
     fn on_event(&self, state: &mut State, event: QpEvent) {
         let raised = match event {
             QpEvent::SendFailed | QpEvent::ReceiveFailed => None,
-            QpEvent::InvalidRequest => Some(rdma::QpEvent::RequestError),
-            QpEvent::AccessViolation => Some(rdma::QpEvent::AccessError),
-            QpEvent::Catastrophic => Some(rdma::QpEvent::Fatal),
+            QpEvent::InvalidRequest => Some(QpAsyncEvent::RequestError),
+            QpEvent::AccessViolation => Some(QpAsyncEvent::AccessError),
+            QpEvent::Catastrophic => Some(QpAsyncEvent::Fatal),
             QpEvent::CommunicationEstablished => {
                 if state.state == QpState::Rtr {
-                    self.events.raise(rdma::QpEvent::CommunicationEstablished);
+                    self.events.raise(QpAsyncEvent::CommunicationEstablished);
                 }
                 return;
             }
             QpEvent::SendQueueDrained => {
                 if state.attributes.drained_event == DrainedEvent::Wanted {
                     state.attributes.drained_event = DrainedEvent::Unwanted;
-                    self.events.raise(rdma::QpEvent::SendQueueDrained);
+                    self.events.raise(QpAsyncEvent::SendQueueDrained);
                 }
                 return;
             }
@@ -182,7 +182,7 @@ impl QueuePair {
     /// Tells that the QP in the error state has no more receives of the queue it shares. Once in each error state.
     fn raise_last_wqe_reached(&self) {
         if self.has_shared_receives {
-            self.events.raise(rdma::QpEvent::LastWqeReached);
+            self.events.raise(QpAsyncEvent::LastWqeReached);
         }
     }
 
@@ -191,7 +191,7 @@ impl QueuePair {
     fn on_lost_completion(&self, state: &mut State) {
         if state.state != QpState::Err {
             self.fail(state);
-            self.events.raise(rdma::QpEvent::Fatal);
+            self.events.raise(QpAsyncEvent::Fatal);
         }
     }
 
@@ -201,9 +201,9 @@ impl QueuePair {
             return;
         }
         let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm => CqeOpcode::Send,
-            Opcode::Write | Opcode::WriteWithImm => CqeOpcode::Write,
-            Opcode::Read => CqeOpcode::Read,
+            Opcode::Send | Opcode::SendWithImm => WcOpcode::Send,
+            Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
+            Opcode::Read => WcOpcode::Read,
         };
         let completion = Completion {
             wr_id: completion.wr_id,
@@ -222,8 +222,8 @@ impl QueuePair {
 
     fn complete_receive(&self, state: &mut State, completion: &ReceiveCompletion) {
         let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => CqeOpcode::Receive,
-            Opcode::WriteWithImm => CqeOpcode::ReceiveWriteImmediate,
+            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => WcOpcode::Receive,
+            Opcode::WriteWithImm => WcOpcode::ReceiveWriteImmediate,
         };
         if completion.status == CompletionStatus::Success {
             self.counters.add(Counter::CompletedReceives, 1);
@@ -257,7 +257,7 @@ impl QueuePair {
             let completion = Completion {
                 wr_id,
                 status: CompletionStatus::FlushError,
-                opcode: CqeOpcode::Receive,
+                opcode: WcOpcode::Receive,
                 byte_len: 0,
                 immediate: None,
                 qp_num: self.qpn.get(),
@@ -304,16 +304,16 @@ impl QueuePair {
         self: &Arc<Self>,
         mut state: Guard<'_, State, SpinLockBackend>,
         rails: RailSet,
-        urgency: Urgency,
+        hint: TxHint,
     ) {
         if rails.is_empty() {
             return;
         }
         // In the same breath as the route is looked up: the QP must not get into the list of a route that it has
         // no more.
-        let errand = state.route.enqueue(self, Work { rails, urgency });
+        let errand = state.route.enqueue(self, Work { rails, hint });
         let carrier = match errand {
-            Some(Errand::Carry(urgency)) => state.route.get().cloned().zip(Some(urgency)),
+            Some(Errand::Carry(hint)) => state.route.get().cloned().zip(Some(hint)),
             Some(Errand::Nothing | Errand::Wake(_) | Errand::Push(_)) | None => None,
         };
         drop(state);
@@ -322,8 +322,8 @@ impl QueuePair {
             Some(Errand::Push(rail)) => rail.push(),
             Some(Errand::Nothing | Errand::Carry(_)) | None => {}
         }
-        if let Some((route, urgency)) = carrier {
-            route.carry(urgency);
+        if let Some((route, hint)) = carrier {
+            route.carry(hint);
         }
     }
 }

@@ -6,7 +6,8 @@
 //! protocol is working on, resolves them to pages, and turns the protocol's results into completions
 //! and events.
 //!
-//! [`QueuePair`] is one type in several files: `queue_pair` has its data, each other file one side of what it does.
+//! [`QueuePair`] is one type in several files: `queue_pair` has its data, each other file one side of what it
+//! does.
 
 mod attributes;
 mod create;
@@ -28,6 +29,6 @@ pub(crate) use queue_pair::QpRoute;
 pub(crate) use queue_pair::QpRouter;
 pub(crate) use queue_pair::QpTable;
 pub(crate) use queue_pair::QueuePair;
-pub(crate) use rx::Arrival;
-pub(crate) use tx::Frame;
+pub(crate) use rx::RxFrame;
 pub(crate) use tx::FramePayload;
+pub(crate) use tx::TxFrame;

@@ -24,7 +24,7 @@ use crate::verbs::rdma::QpModify;
 use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
 use crate::verbs::rdma::Transition;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 
 impl State {
     /// Keeps to the peer's limits, as soon as they are known. A rail that asks for a frame is up, so they
@@ -42,7 +42,7 @@ impl State {
 }
 
 impl QueuePair {
-    /// See [`QpOps::modify`](super::super::rdma::QpOps::modify): one call at a time.
+    /// See [`QpOps::modify`](crate::verbs::rdma::QpOps::modify): one call at a time.
     ///
     /// When the QP has been reset, nothing of its former life changes memory of the process any more.
     pub(super) fn change(self: &Arc<Self>, change: &QpModify<'_>) -> Result {
@@ -80,14 +80,14 @@ impl QueuePair {
         };
         state.attributes = attributes;
         self.apply(state, transition, now);
-        let rails = self.settle(state, now);
-        self.schedule(guard, rails, Urgency::Deferred);
+        let rails = self.process_events(state, now);
+        self.schedule(guard, rails, TxHint::Deferred);
         if let Some((farewell, route)) = farewell.zip(old_route) {
             route.farewell(farewell);
             route.outwait(self.qpn);
         }
         if transition.to == QpState::Reset {
-            self.await_deliveries();
+            self.await_placements();
         }
         Ok(())
     }

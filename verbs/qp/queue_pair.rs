@@ -29,7 +29,7 @@ use crate::verbs::pd::PdId;
 use crate::verbs::rdma::QpCap;
 use crate::verbs::rdma::QpEvents;
 use crate::verbs::rdma::QpState;
-use crate::verbs::rdma::Signalling;
+use crate::verbs::rdma::SignalType;
 use crate::verbs::route::RouteHandle;
 use crate::verbs::route::Router;
 use crate::verbs::route_slot::RouteSlot;
@@ -68,23 +68,25 @@ pub(super) struct State {
     pub(super) is_destroyed: bool,
     /// How long the flusher sleeps, in milliseconds, once it is needed.
     pub(super) flush_interval: Option<u32>,
-    /// What the last round of settling came to: there may be more to do.
-    pub(super) backlog: Progress,
+    /// Whether the QP's own work is to go on with the events.
+    pub(super) backlog: Backlog,
     pub(super) receive_flush: ReceiveFlush,
     /// Whether a request came before the QP was ready for it.
     pub(super) early_request: EarlyRequest,
     /// Whether requester and responder keep to the peer's limits.
     pub(super) agreement: Agreement,
     /// Payloads on their way into memory.
-    pub(super) deliveries: u32,
+    pub(super) placements: u32,
     /// What of the protocol's counters has been added to the port's.
     pub(super) counted: Counted,
 }
 
-/// Whether a round changed anything.
+/// Whether events may be left to be processed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum Backlog {
+    /// None: the last round of processing them changed nothing.
     None,
+    /// Perhaps: it did change something.
     Some,
 }
 
@@ -131,7 +133,7 @@ pub(crate) struct QueuePair {
     pub(super) qpn: Qpn,
     pub(super) pd: PdId,
     pub(super) cap: QpCap,
-    pub(super) signalling: Signalling,
+    pub(super) signalling: SignalType,
     pub(super) has_shared_receives: bool,
     pub(super) send_cq: Arc<CompletionQueue>,
     pub(super) recv_cq: Arc<CompletionQueue>,
@@ -145,7 +147,7 @@ pub(crate) struct QueuePair {
     pub(super) state: SpinLock<State>,
     /// Notified when no payload is on its way any more.
     #[pin]
-    pub(super) delivered: CondVar,
+    pub(super) placed: CondVar,
     #[pin]
     pub(super) timer: DelayedWork<QueuePair, TIMER>,
     #[pin]

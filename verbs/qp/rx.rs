@@ -30,7 +30,7 @@ use crate::verbs::mr::Regions;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::QpState;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 
 /// Which payload is on its way into memory.
 #[derive(Clone, Copy)]
@@ -42,16 +42,16 @@ enum Token {
 /// A payload on its way into the pages that were named for it.
 ///
 /// It must be committed; the QP's destruction waits for that, and so does its reset.
-pub(crate) struct Delivery {
+pub(crate) struct PendingPlacement {
     qp: Arc<QueuePair>,
     token: Token,
     regions: Regions,
 }
 
-impl Delivery {
+impl PendingPlacement {
     /// To be called when the QP is connected and not destroyed.
     fn new(qp: &Arc<QueuePair>, state: &mut State, token: Token, regions: Regions) -> Self {
-        state.deliveries += 1;
+        state.placements += 1;
         Self {
             qp: qp.clone(),
             token,
@@ -60,7 +60,7 @@ impl Delivery {
     }
 
     /// The payload has arrived, or not ([`Outcome::Aborted`]). Its pages may not be used any more.
-    pub(crate) fn commit(self, outcome: Outcome, urgency: Urgency) {
+    pub(crate) fn commit(self, outcome: Outcome, hint: TxHint) {
         let Self { qp, token, regions } = self;
         drop(regions);
         let now = clock::now();
@@ -74,18 +74,18 @@ impl Delivery {
             }
             Token::Response(token) => state.requester.commit_response(token, outcome, now),
         }
-        state.deliveries -= 1;
-        if state.deliveries == 0 {
-            qp.delivered.notify_all();
+        state.placements -= 1;
+        if state.placements == 0 {
+            qp.placed.notify_all();
         }
-        let rails = qp.settle(state, now);
-        qp.schedule(guard, rails, urgency);
+        let rails = qp.process_events(state, now);
+        qp.schedule(guard, rails, hint);
     }
 }
 
 /// A frame for a QP.
 #[derive(Clone, Copy)]
-pub(crate) enum Arrival<'a> {
+pub(crate) enum RxFrame<'a> {
     /// Segment of a request.
     Request(&'a RequestHeader),
     /// Segment of an answer.
@@ -94,7 +94,7 @@ pub(crate) enum Arrival<'a> {
     Ack(&'a AckHeader),
 }
 
-impl Arrival<'_> {
+impl RxFrame<'_> {
     /// The QP the frame says it is from.
     fn source(&self) -> Qpn {
         match self {
@@ -125,23 +125,23 @@ impl Arrival<'_> {
 impl QueuePair {
     /// Waits until no payload is on its way into memory. To be called when the QP accepts none any more.
     /// Sleeps.
-    pub(super) fn await_deliveries(&self) {
+    pub(super) fn await_placements(&self) {
         let mut state = self.state.lock();
-        while state.deliveries > 0 {
-            self.delivered.wait(&mut state);
+        while state.placements > 0 {
+            self.placed.wait(&mut state);
         }
     }
 
     /// A frame from `host` has arrived. If it has a payload that is wanted, its place is put into the
     /// empty list `pages`, and what is returned must be committed.
-    pub(crate) fn deliver(
+    pub(crate) fn on_frame(
         self: &Arc<Self>,
         host: MacAddress,
-        arrival: Arrival<'_>,
+        frame: RxFrame<'_>,
         now: Instant,
         pages: &mut PageVec,
-        urgency: Urgency,
-    ) -> Option<Delivery> {
+        hint: TxHint,
+    ) -> Option<PendingPlacement> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if matches!(state.state, QpState::Reset | QpState::Init) {
@@ -151,25 +151,25 @@ impl QueuePair {
         // Only the QP at the other end of the connection may speak to this one.
         if state.is_destroyed
             || state.attributes.host() != Some(host)
-            || state.attributes.destination_qpn != arrival.source()
+            || state.attributes.destination_qpn != frame.source()
         {
             return None;
         }
         let counters = &self.counters;
         counters.add(Counter::ReceivedFrames, 1);
-        counters.add(Counter::ReceivedBytes, arrival.payload_len().into());
-        let delivery = match arrival {
-            Arrival::Request(header) => self.on_request(state, header, pages),
-            Arrival::Response(header) => self.on_response(state, header, now, pages),
-            Arrival::Ack(header) => {
+        counters.add(Counter::ReceivedBytes, frame.payload_len().into());
+        let placement = match frame {
+            RxFrame::Request(header) => self.on_request(state, header, pages),
+            RxFrame::Response(header) => self.on_response(state, header, now, pages),
+            RxFrame::Ack(header) => {
                 state.requester.on_ack(header, now);
                 state.responder.on_response_ack(header.response_psn);
                 None
             }
         };
-        let rails = self.settle(state, now);
-        self.schedule(guard, rails, urgency);
-        delivery
+        let rails = self.process_events(state, now);
+        self.schedule(guard, rails, hint);
+        placement
     }
 
     fn on_request(
@@ -177,7 +177,7 @@ impl QueuePair {
         state: &mut State,
         header: &RequestHeader,
         pages: &mut PageVec,
-    ) -> Option<Delivery> {
+    ) -> Option<PendingPlacement> {
         let disposition = state.responder.on_request(header, &mut state.receive_queue);
         let (token, result) = match disposition {
             Disposition::Write {
@@ -220,7 +220,12 @@ impl QueuePair {
             Disposition::NoPayload | Disposition::Drop(_) => return None,
         };
         match result {
-            Ok(regions) => Some(Delivery::new(self, state, Token::Request(token), regions)),
+            Ok(regions) => Some(PendingPlacement::new(
+                self,
+                state,
+                Token::Request(token),
+                regions,
+            )),
             Err(code) => {
                 pages.clear();
                 state
@@ -237,7 +242,7 @@ impl QueuePair {
         header: &ResponseHeader,
         now: Instant,
         pages: &mut PageVec,
-    ) -> Option<Delivery> {
+    ) -> Option<PendingPlacement> {
         let ResponseDisposition::Place(placement) = state.requester.on_response(header, now) else {
             return None;
         };
@@ -254,7 +259,7 @@ impl QueuePair {
             Buffers::Inline(_) => Err(AccessDenied),
         };
         match resolved {
-            Ok(regions) => Some(Delivery::new(
+            Ok(regions) => Some(PendingPlacement::new(
                 self,
                 state,
                 Token::Response(placement.token),

@@ -32,7 +32,7 @@ use crate::verbs::queue::Taken;
 use crate::verbs::queue::WorkQueue;
 use crate::verbs::rdma::MmapBuffer;
 use crate::verbs::rdma::QpCap;
-use crate::verbs::rdma::Signalling as SignallingRule;
+use crate::verbs::rdma::SignalType;
 
 /// Work requests the protocol works on at a time; more wait in the ring.
 const MAX_ACTIVE: u32 = 512;
@@ -116,7 +116,7 @@ impl SendQueue {
     pub(super) fn drain(
         &mut self,
         requester: &mut Requester<KernelTables>,
-        rule: SignallingRule,
+        rule: SignalType,
         now: Instant,
         limit: u32,
     ) -> u32 {
@@ -157,7 +157,7 @@ impl SendQueue {
         &mut self,
         taken: Taken,
         requester: &mut Requester<KernelTables>,
-        rule: SignallingRule,
+        rule: SignalType,
         now: Instant,
     ) {
         let mut header = [0; send_wqe::HEADER_SIZE];
@@ -167,8 +167,8 @@ impl SendQueue {
             Err(status) => (SendRequest::default(), Source::Inline(0), Some(status)),
         };
         let signalling = match rule {
-            SignallingRule::All => Signalling::Signalled,
-            SignallingRule::Requested => request.signalling,
+            SignalType::All => Signalling::Signalled,
+            SignalType::Requested => request.signalling,
         };
         let request = SendRequest {
             wr_id: send_wqe::wr_id(&header),

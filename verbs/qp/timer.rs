@@ -9,7 +9,7 @@ use kernel::sync::Arc;
 use kernel::time::msecs_to_jiffies;
 use kernel::workqueue::WorkItem;
 
-use super::queue_pair::Progress;
+use super::queue_pair::Backlog;
 use super::queue_pair::QpRoute;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
@@ -23,7 +23,7 @@ use crate::transport::rail::tx::Delivery;
 use crate::transport::requester::Rails;
 use crate::transport::requester::Reachability;
 use crate::verbs::rdma::QpState;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RouteSlot;
 
 /// How soon the QP's own work goes on with what was too much at a time, in milliseconds: late enough for it to take
@@ -82,7 +82,7 @@ impl QueuePair {
     }
 
     /// Goes on soon, in the QP's own work.
-    pub(super) fn settle_later(self: &Arc<Self>) {
+    pub(super) fn process_events_later(self: &Arc<Self>) {
         delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY));
     }
 }
@@ -98,8 +98,8 @@ impl WorkItem<TIMER> for QueuePair {
         if state.route.get().is_some() {
             state.requester.on_timer(now, &RailsOf(&state.route));
         }
-        let rails = this.settle(state, now);
-        this.schedule(guard, rails, Urgency::Deferred);
+        let rails = this.process_events(state, now);
+        this.schedule(guard, rails, TxHint::Deferred);
     }
 }
 
@@ -112,14 +112,14 @@ impl WorkItem<FLUSHER> for QueuePair {
         if state.is_destroyed {
             return;
         }
-        let rails = this.settle(state, clock::now());
-        if state.backlog == Progress::None && state.state == QpState::Err {
+        let rails = this.process_events(state, clock::now());
+        if state.backlog == Backlog::None && state.state == QpState::Err {
             let interval = state.flush_interval.map_or(FLUSH_INTERVAL_MIN, |last| {
                 (last * 2).min(FLUSH_INTERVAL_MAX)
             });
             state.flush_interval = Some(interval);
             delayed_work::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
         }
-        this.schedule(guard, rails, Urgency::Deferred);
+        this.schedule(guard, rails, TxHint::Deferred);
     }
 }

@@ -29,7 +29,7 @@ use crate::verbs::mr::Regions;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::route::FrameSink;
-use crate::verbs::route::Urgency;
+use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RosterId;
 
 /// Where a frame's payload is.
@@ -47,7 +47,7 @@ pub(crate) enum FramePayload {
 }
 
 /// A frame to send.
-pub(crate) struct Frame {
+pub(crate) struct TxFrame {
     /// What it says.
     pub(crate) body: Body,
     /// What to give back to [`QueuePair::on_lost`] if it is lost.
@@ -58,7 +58,7 @@ pub(crate) struct Frame {
     pub(crate) regions: Regions,
 }
 
-impl Frame {
+impl TxFrame {
     /// The last acknowledgement of a QP that is gone.
     pub(crate) fn farewell(ack: AckHeader) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl QueuePair {
         seq: RailSeq,
         now: Instant,
         sink: &mut impl FrameSink,
-    ) -> Option<Frame> {
+    ) -> Option<TxFrame> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if !state.route.is(from) {
@@ -112,8 +112,8 @@ impl QueuePair {
             counters.add(Counter::SentFrames, 1);
             counters.add(Counter::SentBytes, frame.payload_len().into());
         }
-        let rails = self.settle(state, now);
-        self.schedule(guard, rails, Urgency::Deferred);
+        let rails = self.process_events(state, now);
+        self.schedule(guard, rails, TxHint::Deferred);
         frame
     }
 
@@ -125,8 +125,8 @@ impl QueuePair {
         if !state.route.is(of) {
             return;
         }
-        let rails = self.settle(state, now);
-        self.schedule(guard, rails, Urgency::Deferred);
+        let rails = self.process_events(state, now);
+        self.schedule(guard, rails, TxHint::Deferred);
     }
 
     /// A frame that [`QueuePair::next_frame`] gave was lost.
@@ -145,13 +145,13 @@ impl QueuePair {
             InFlight::Ack { .. } => state.responder.on_lost_ack(),
             InFlight::Datagram => {}
         }
-        let rails = self.settle(state, now);
-        self.schedule(guard, rails, Urgency::Deferred);
+        let rails = self.process_events(state, now);
+        self.schedule(guard, rails, TxHint::Deferred);
     }
 
-    fn next_ack(&self, state: &mut State) -> Option<Frame> {
+    fn next_ack(&self, state: &mut State) -> Option<TxFrame> {
         let ack = acknowledgement::take_due(&mut state.requester, &mut state.responder)?;
-        Some(Frame {
+        Some(TxFrame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
             payload: FramePayload::None,
@@ -165,7 +165,7 @@ impl QueuePair {
         rail: RailId,
         seq: RailSeq,
         sink: &mut impl FrameSink,
-    ) -> Option<Frame> {
+    ) -> Option<TxFrame> {
         loop {
             let room = sink.room();
             if room < MAX_PAYLOAD && state.responder.next_response_len()? > room {
@@ -197,7 +197,7 @@ impl QueuePair {
                 };
                 regions.add(region);
             }
-            return Some(Frame {
+            return Some(TxFrame {
                 body: Body::Response(header),
                 item: InFlight::Response {
                     qpn: self.qpn,
@@ -216,7 +216,7 @@ impl QueuePair {
         seq: RailSeq,
         now: Instant,
         sink: &mut impl FrameSink,
-    ) -> Option<Frame> {
+    ) -> Option<TxFrame> {
         loop {
             let room = sink.room();
             let rails = RailsOf(&state.route);
@@ -266,7 +266,7 @@ impl QueuePair {
                     }
                 }
             };
-            return Some(Frame {
+            return Some(TxFrame {
                 body: Body::Request(header),
                 item: InFlight::Request {
                     qpn: self.qpn,

@@ -127,7 +127,7 @@ impl CqEvents {
 
 /// An asynchronous event of a queue pair (IBTA 11.6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum QpEvent {
+pub enum QpAsyncEvent {
     /// The queue pair cannot report an error by a completion.
     Fatal,
     /// The responder got an invalid request.
@@ -142,7 +142,7 @@ pub enum QpEvent {
     LastWqeReached,
 }
 
-impl QpEvent {
+impl QpAsyncEvent {
     fn into_raw(self) -> bindings::ib_event_type {
         match self {
             Self::Fatal => bindings::ib_event_type_IB_EVENT_QP_FATAL,
@@ -174,7 +174,7 @@ impl QpEvents {
     }
 
     /// Tells the user of `what`.
-    pub fn raise(&self, what: QpEvent) {
+    pub fn raise(&self, what: QpAsyncEvent) {
         self.0.with(|qp| {
             // SAFETY: `qp` is valid for this call, and its handler and context were set before it
             // was created and do not change.

@@ -85,7 +85,7 @@ pub use error::unsupported;
 pub use event::{
     CqEvents,
     PortEvent,
-    QpEvent,
+    QpAsyncEvent,
     QpEvents,
     SrqEvents, //
 };
@@ -126,7 +126,7 @@ pub use queue_pair::{
     Qp,
     QpInit,
     QpOps,
-    Signalling, //
+    SignalType, //
 };
 pub use queue_pair_attributes::{
     PathMigration,

@@ -39,7 +39,7 @@ impl RawObject for bindings::ib_qp {
 
 /// Which send work requests are completed with a completion queue entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Signalling {
+pub enum SignalType {
     /// All.
     All,
     /// Those that ask for it.
@@ -53,7 +53,7 @@ pub struct QpInit<'a, D: Driver> {
     /// The least sizes that will do.
     pub cap: QpCap,
     /// Which send work requests are completed with a completion queue entry.
-    pub signalling: Signalling,
+    pub signalling: SignalType,
     /// Where send work requests complete.
     pub send_cq: &'a Cq<D>,
     /// Where receives complete.
@@ -79,7 +79,7 @@ pub trait QpOps<D: Driver>: Sized + Send + Sync {
     fn cap(&self) -> QpCap;
 
     /// Which send work requests are completed with a completion queue entry.
-    fn signalling(&self) -> Signalling;
+    fn signalling(&self) -> SignalType;
 
     /// Changes state and attributes. One call at a time; [`QpOps::query`] and [`QpOps::ring_doorbell`] may run
     /// meanwhile.
@@ -141,8 +141,8 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
             qp_type,
             cap: QpCap::from_raw(&attr.cap),
             signalling: match attr.sq_sig_type {
-                bindings::ib_sig_type_IB_SIGNAL_ALL_WR => Signalling::All,
-                _ => Signalling::Requested,
+                bindings::ib_sig_type_IB_SIGNAL_ALL_WR => SignalType::All,
+                _ => SignalType::Requested,
             },
             send_cq,
             recv_cq,
@@ -219,8 +219,8 @@ pub(super) unsafe extern "C" fn query_qp<D: Driver>(
             (*init).qp_type = (*qp).qp_type;
             (*init).cap = now.cap.into_raw();
             (*init).sq_sig_type = match this.signalling() {
-                Signalling::All => bindings::ib_sig_type_IB_SIGNAL_ALL_WR,
-                Signalling::Requested => bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
+                SignalType::All => bindings::ib_sig_type_IB_SIGNAL_ALL_WR,
+                SignalType::Requested => bindings::ib_sig_type_IB_SIGNAL_REQ_WR,
             };
         }
         Ok(0)
