@@ -65,8 +65,8 @@ const CIRCLES: [AllowedCircle; 3] = [
         reason: "one type, by what it does",
     },
     AllowedCircle {
-        within: "verbs/",
-        reason: "objects know the device, and the device its objects",
+        within: "verbs/rdma/",
+        reason: "a driver names the types of its objects, whose traits name the driver",
     },
 ];
 
