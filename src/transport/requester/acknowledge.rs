@@ -10,11 +10,10 @@ use super::super::status::CompletionStatus;
 use super::super::status::NakCode;
 use super::super::storage::Storage;
 use super::super::timing::RnrTimer;
+use super::recovery::Exhausted;
 use super::Admission;
-use super::Caution;
 use super::Requester;
 use super::State;
-use super::REPETITIONS;
 
 /// Serial numbers up to this far ahead of the last one seen are new, others old.
 const SERIAL_HALF: u32 = 1 << 31;
@@ -32,9 +31,9 @@ impl<S: Storage> Requester<S> {
         }
         // Acknowledgements may overtake each other on their rails, and answers to READs may overtake
         // them: what an old one complains about may be news all the same.
-        let is_old = ack.psn.is_before(self.una);
+        let is_old = ack.psn.is_before(self.window.una());
         if !is_old {
-            if ack.psn.distance_from(self.una) > self.next.distance_from(self.una) {
+            if ack.psn.distance_from(self.window.una()) > self.window.outstanding() {
                 self.counters.bogus += 1;
                 return;
             }
@@ -49,12 +48,12 @@ impl<S: Storage> Requester<S> {
             Syndrome::SequenceNak => {
                 self.nak_serial = ack.nak_serial;
                 self.counters.sequence_naks += 1;
-                self.repeat_all();
+                self.on_sequence_nak();
             }
             Syndrome::RnrNak(_) if is_old => {
                 // The message it was about has been processed since; those behind it were dropped.
                 self.nak_serial = ack.nak_serial;
-                self.repeat_all();
+                self.on_sequence_nak();
             }
             Syndrome::RnrNak(timer) => {
                 self.nak_serial = ack.nak_serial;
@@ -74,95 +73,79 @@ impl<S: Storage> Requester<S> {
 
     /// The responder has processed all requests before `psn`, which is in the window or at its end.
     pub(super) fn acknowledge_up_to(&mut self, psn: Psn, now: Instant) {
-        let outstanding = self.next.distance_from(self.una);
-        let count = psn.distance_from(self.una);
-        if count == 0 || count > outstanding {
+        let count = psn.distance_from(self.window.una());
+        if count == 0 || count > self.window.outstanding() {
             return;
         }
         for _ in 0..count {
-            let slot = self.retire(self.una);
-            let message = self.messages.at(slot.message);
-            let last = message.first_psn.add(message.segments - 1);
-            if last == self.una {
-                self.acked = slot.message.wrapping_add(1);
-            }
-            self.una = self.una.next();
+            let psn = self.window.una();
+            let message = self.window.retire_oldest();
+            self.messages.acknowledge_segment(message, psn);
         }
-        self.rnr_until = None;
-        self.caution = Caution::None;
+        self.recovery.end_rnr_wait();
+        self.recovery.stripe();
         self.note_progress(now);
     }
 
     /// The peer has done something new: counts of repetitions start anew, and so does the timer.
     pub(super) fn note_progress(&mut self, now: Instant) {
-        self.retry_left = self.config.retry;
-        self.rnr_retry_left = self.config.rnr_retry;
-        self.repetitions_left = REPETITIONS;
+        self.recovery.replenish(&self.config);
         if self.is_waiting() {
             self.arm(now);
         } else {
-            self.deadline = None;
+            self.recovery.disarm();
         }
     }
 
     /// Whether anything is unfinished.
     pub(super) fn is_waiting(&self) -> bool {
-        let may_begin = self.admission == Admission::Open || self.admitted_segments > 0;
-        self.una != self.next
-            || self.reads_outstanding() > 0
-            || (self.admitted != self.posted && may_begin)
+        let may_begin = self.admission == Admission::Open || self.messages.is_admitting();
+        !self.window.is_empty()
+            || self.reads.outstanding() > 0
+            || (self.messages.next_to_admit().is_some() && may_begin)
+    }
+
+    /// Everything outstanding goes again.
+    fn go_back(&mut self) {
+        self.recovery.unpin();
+        self.window.unsend_all();
     }
 
     /// The responder wants everything outstanding again.
-    fn repeat_all(&mut self) {
-        if self.una == self.next {
+    fn on_sequence_nak(&mut self) {
+        let Some(message) = self.window.oldest_message() else {
             return;
-        }
-        match self.repetitions_left.spend() {
-            Some(left) => {
-                self.repetitions_left = left;
-                self.rewind();
-            }
-            None => {
-                let message = self.segments.at(self.una.get()).message;
-                self.fail(message, CompletionStatus::RetryExceeded);
-            }
+        };
+        match self.recovery.spend_sequence_retry() {
+            Ok(()) => self.go_back(),
+            Err(Exhausted) => self.fail(message, CompletionStatus::RetryExceeded),
         }
     }
 
     fn on_rnr_nak(&mut self, timer: RnrTimer, now: Instant) {
-        if self.una == self.next {
+        let Some(message) = self.window.oldest_message() else {
             self.counters.bogus += 1;
             return;
-        }
+        };
         self.counters.rnr_naks += 1;
-        match self.rnr_retry_left.spend() {
-            Some(left) => {
-                self.rnr_retry_left = left;
-                self.rewind();
-                self.caution = Caution::AnyOne;
-                self.rnr_until = Some(now.after(timer.duration()));
-                // The wait is the responder's wish: the ACK timer stands still.
-                self.deadline = None;
+        match self.recovery.spend_rnr_retry() {
+            Ok(()) => {
+                self.go_back();
+                self.recovery.begin_rnr_wait(timer, now);
             }
-            None => {
-                let message = self.segments.at(self.una.get()).message;
-                self.fail(message, CompletionStatus::RnrRetryExceeded);
-            }
+            Err(Exhausted) => self.fail(message, CompletionStatus::RnrRetryExceeded),
         }
     }
 
     fn on_nak(&mut self, code: NakCode) {
-        if self.una == self.next {
-            self.counters.bogus += 1;
-            return;
+        match self.window.oldest_message() {
+            Some(message) => self.fail(message, code.requester_status()),
+            None => self.counters.bogus += 1,
         }
-        let message = self.segments.at(self.una.get()).message;
-        self.fail(message, code.requester_status());
     }
 
     fn on_read_nak(&mut self, psn: Psn, code: NakCode) {
-        match self.oldest_read() {
+        match self.reads.oldest() {
             Some((message, oldest)) if oldest == psn => {
                 self.fail(message, code.requester_status());
             }
