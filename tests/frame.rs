@@ -25,6 +25,7 @@ use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailSeq;
@@ -170,7 +171,7 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
                 psn: Psn::new(ids[2]),
                 response_psn: Psn::new(ids[3]),
                 syndrome,
-                nak_serial: ids[4],
+                nak_serial: NakSerial(ids[4]),
             };
             (Body::Ack(ack), 0)
         }),

@@ -168,6 +168,7 @@ fn is_due(entry: &Option<(u32, Farewell)>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::frame::Syndrome;
+    use super::super::ids::NakSerial;
     use super::super::ids::Psn;
     use super::*;
 
@@ -179,7 +180,7 @@ mod tests {
                 psn: Psn::new(5),
                 response_psn: Psn::new(6),
                 syndrome: Syndrome::Ack,
-                nak_serial: 0,
+                nak_serial: NakSerial::NONE,
             },
             standing,
         }

@@ -7,6 +7,7 @@
 
 use super::checksum::Checksum;
 use super::checksum::Seed;
+use super::ids::NakSerial;
 use super::ids::Psn;
 use super::ids::Qpn;
 use super::ids::RailSeq;
@@ -156,9 +157,9 @@ pub struct AckHeader {
     pub response_psn: Psn,
     /// What the responder says about the request at `psn`.
     pub syndrome: Syndrome,
-    /// Number of the syndrome: a new one for every new complaint, so that one that is repeated
+    /// Number of the syndrome: a new one for every new NAK, so that one that is repeated
     /// (acknowledgements are state) is acted upon once.
-    pub nak_serial: u32,
+    pub nak_serial: NakSerial,
 }
 
 /// The kinds of frames and what each carries.
@@ -558,7 +559,7 @@ impl AckHeader {
             psn: self.psn.get(),
             rsn: self.response_psn.get(),
             offset: read_psn.get(),
-            imm: self.nak_serial,
+            imm: self.nak_serial.0,
             ..raw
         }
     }
@@ -582,7 +583,7 @@ impl AckHeader {
             psn: psn(raw.psn)?,
             response_psn: psn(raw.rsn)?,
             syndrome,
-            nak_serial: raw.imm,
+            nak_serial: NakSerial(raw.imm),
         })
     }
 }

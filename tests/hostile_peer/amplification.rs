@@ -20,6 +20,7 @@ use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -116,7 +117,7 @@ fn complaint(syndrome: Syndrome, serial: u32) -> AckHeader {
         psn: Psn::new(BASE),
         response_psn: Psn::new(BASE),
         syndrome,
-        nak_serial: serial,
+        nak_serial: NakSerial(serial),
     }
 }
 

@@ -13,6 +13,7 @@ use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -114,7 +115,7 @@ fn acknowledgement_of_what_was_never_sent_changes_nothing() {
             psn: Psn::new(BASE).add(ahead),
             response_psn: Psn::new(0),
             syndrome: Syndrome::Ack,
-            nak_serial: 0,
+            nak_serial: NakSerial::NONE,
         };
         requester.on_ack(&ack, NOW);
     }

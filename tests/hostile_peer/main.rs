@@ -23,6 +23,7 @@ use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -248,7 +249,7 @@ fn to_requester() -> impl Strategy<Value = ToRequester> {
                 psn,
                 response_psn,
                 syndrome,
-                nak_serial,
+                nak_serial: NakSerial(nak_serial),
             })
         }),
         6 => (psn(), psn(), (0..4u32), 0..=SMALL_PAYLOAD, any::<u8>()).prop_map(

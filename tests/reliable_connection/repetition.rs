@@ -12,6 +12,7 @@ use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -40,7 +41,7 @@ fn complaint(psn: Psn, syndrome: Syndrome, nak_serial: u32) -> AckHeader {
         psn,
         response_psn: psn,
         syndrome,
-        nak_serial,
+        nak_serial: NakSerial(nak_serial),
     }
 }
 

@@ -13,6 +13,7 @@ use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -569,7 +570,7 @@ impl Players {
             psn,
             response_psn: near(rng, Psn::new(player.target.psn)),
             syndrome,
-            nak_serial: player.serial,
+            nak_serial: NakSerial(player.serial),
         };
         let Some(seed) = sender.seed() else { return };
         if let Some(header) = sender.stamp(Body::Ack(ack), &[], InFlight::Datagram) {

@@ -3,20 +3,13 @@
 //! What the requester makes of acknowledgements.
 
 use super::super::frame::AckHeader;
-use super::super::frame::Syndrome;
 use super::super::ids::Instant;
 use super::super::ids::Psn;
-use super::super::status::CompletionStatus;
-use super::super::status::NakCode;
 use super::super::storage::Storage;
-use super::super::timing::RnrTimer;
-use super::recovery::Exhausted;
+use super::nak::NakSubject;
 use super::Admission;
 use super::Requester;
 use super::State;
-
-/// Serial numbers up to this far ahead of the last one seen are new, others old.
-const SERIAL_HALF: u32 = 1 << 31;
 
 impl<S: Storage> Requester<S> {
     /// An acknowledgement has arrived. What it says about responses is for the responder.
@@ -30,44 +23,18 @@ impl<S: Storage> Requester<S> {
             return;
         }
         // Acknowledgements may overtake each other on their rails, and answers to READs may overtake
-        // them: what an old one complains about may be news all the same.
-        let is_old = ack.psn.is_before(self.window.una());
-        if !is_old {
-            if ack.psn.distance_from(self.window.una()) > self.window.outstanding() {
-                self.counters.bogus += 1;
-                return;
-            }
+        // them: an old one may bring a new NAK all the same.
+        let subject = if ack.psn.is_before(self.window.una()) {
+            NakSubject::Acknowledged
+        } else if ack.psn.distance_from(self.window.una()) <= self.window.outstanding() {
             self.acknowledge_up_to(ack.psn, now);
-        }
-        let age = ack.nak_serial.wrapping_sub(self.nak_serial);
-        if age == 0 || age >= SERIAL_HALF {
+            NakSubject::Oldest
+        } else {
+            self.counters.bogus += 1;
             return;
-        }
-        match ack.syndrome {
-            Syndrome::Ack => {}
-            Syndrome::SequenceNak => {
-                self.nak_serial = ack.nak_serial;
-                self.counters.sequence_naks += 1;
-                self.on_sequence_nak();
-            }
-            Syndrome::RnrNak(_) if is_old => {
-                // The message it was about has been processed since; those behind it were dropped.
-                self.nak_serial = ack.nak_serial;
-                self.on_sequence_nak();
-            }
-            Syndrome::RnrNak(timer) => {
-                self.nak_serial = ack.nak_serial;
-                self.on_rnr_nak(timer, now);
-            }
-            Syndrome::Nak(_) if is_old => self.counters.bogus += 1,
-            Syndrome::Nak(code) => {
-                self.nak_serial = ack.nak_serial;
-                self.on_nak(code);
-            }
-            Syndrome::ReadNak { psn, code } => {
-                self.nak_serial = ack.nak_serial;
-                self.on_read_nak(psn, code);
-            }
+        };
+        if ack.nak_serial.is_after(self.newest_nak) {
+            self.on_syndrome(ack, subject, now);
         }
     }
 
@@ -103,53 +70,5 @@ impl<S: Storage> Requester<S> {
         !self.window.is_empty()
             || self.reads.outstanding() > 0
             || (self.messages.next_to_admit().is_some() && may_begin)
-    }
-
-    /// Everything outstanding goes again.
-    fn go_back(&mut self) {
-        self.recovery.unpin();
-        self.window.unsend_all();
-    }
-
-    /// The responder wants everything outstanding again.
-    fn on_sequence_nak(&mut self) {
-        let Some(message) = self.window.oldest_message() else {
-            return;
-        };
-        match self.recovery.spend_sequence_retry() {
-            Ok(()) => self.go_back(),
-            Err(Exhausted) => self.fail(message, CompletionStatus::RetryExceeded),
-        }
-    }
-
-    fn on_rnr_nak(&mut self, timer: RnrTimer, now: Instant) {
-        let Some(message) = self.window.oldest_message() else {
-            self.counters.bogus += 1;
-            return;
-        };
-        self.counters.rnr_naks += 1;
-        match self.recovery.spend_rnr_retry() {
-            Ok(()) => {
-                self.go_back();
-                self.recovery.begin_rnr_wait(timer, now);
-            }
-            Err(Exhausted) => self.fail(message, CompletionStatus::RnrRetryExceeded),
-        }
-    }
-
-    fn on_nak(&mut self, code: NakCode) {
-        match self.window.oldest_message() {
-            Some(message) => self.fail(message, code.requester_status()),
-            None => self.counters.bogus += 1,
-        }
-    }
-
-    fn on_read_nak(&mut self, psn: Psn, code: NakCode) {
-        match self.reads.oldest() {
-            Some((message, oldest)) if oldest == psn => {
-                self.fail(message, code.requester_status());
-            }
-            _ => self.counters.bogus += 1,
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod messages;
+mod nak;
 mod read;
 mod recovery;
 mod segment;
@@ -22,6 +23,7 @@ use super::frame::SegmentFlags;
 use super::ids::Epoch;
 use super::ids::Instant;
 use super::ids::MessageSlot;
+use super::ids::NakSerial;
 use super::ids::Psn;
 use super::ids::Qpn;
 use super::ids::Rkey;
@@ -264,8 +266,8 @@ pub struct Requester<S: Storage> {
     window: SendWindow<S>,
     reads: Reads<S>,
     recovery: Recovery,
-    /// Number of the newest NAK that was acted upon.
-    nak_serial: u32,
+    /// The newest NAK that was acted upon.
+    newest_nak: NakSerial,
     event: Option<QpEvent>,
     counters: RequesterCounters,
 }
@@ -298,7 +300,7 @@ impl<S: Storage> Requester<S> {
             window: SendWindow::new(Ring::new(tables.segments, MAX_WINDOW as usize)?),
             reads: Reads::new(Ring::new(tables.reads, 256)?),
             recovery: Recovery::new(),
-            nak_serial: 0,
+            newest_nak: NakSerial::NONE,
             event: None,
             counters: RequesterCounters::default(),
         })
@@ -345,7 +347,7 @@ impl<S: Storage> Requester<S> {
         self.window.start(Psn::new(0), 1);
         self.reads.start(Psn::new(0), 1);
         self.recovery = Recovery::new();
-        self.nak_serial = 0;
+        self.newest_nak = NakSerial::NONE;
         self.event = None;
     }
 

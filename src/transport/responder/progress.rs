@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Processing of requests in order, and what is said about those that cannot be.
+//! Processing of requests in order.
 
 use super::super::frame::SegmentFlags;
 use super::super::frame::Syndrome;
@@ -11,6 +11,8 @@ use super::super::status::CompletionStatus;
 use super::super::status::NakCode;
 use super::super::status::QpEvent;
 use super::super::storage::Storage;
+use super::nak::NakCause;
+use super::nak::Refusal;
 use super::receive::Assignment;
 use super::receive::ReceiveEnd;
 use super::Fault;
@@ -26,85 +28,68 @@ impl<S: Storage> Responder<S> {
     /// Processes all requests at the base of the window that can be.
     pub(super) fn advance(&mut self, queue: &mut impl ReceiveQueue) {
         while self.state == State::Running {
-            let slot = *self.requests.at(self.base.get());
+            let slot = *self.window.at(self.window.base());
             match slot.state {
-                SlotState::Empty | SlotState::Placing | SlotState::PlacingRepeated => return,
-                SlotState::Placed => match self.process(&slot) {
-                    Ok(()) => {
-                        self.requests.at_mut(self.base.get()).state = SlotState::Empty;
-                        self.base = self.base.next();
-                        self.soften();
-                        if slot.flags.contains(SegmentFlags::ACK_REQUEST) {
-                            self.ack_due = true;
-                        }
-                    }
-                    Err(code) => self.refuse(code, FaultyReceive::Flushed),
-                },
-                SlotState::Rnr => {
-                    // A receive may have been posted since.
-                    let syndrome = match self.receives.assign(slot.rsn, 0, queue) {
-                        Assignment::NotReady => {
-                            self.counters.rnr_naks += 1;
-                            Syndrome::RnrNak(self.config.rnr_timer)
-                        }
-                        Assignment::Taken(_) | Assignment::NoRoom | Assignment::Impossible => {
-                            self.counters.sequence_naks += 1;
-                            Syndrome::SequenceNak
-                        }
-                    };
-                    self.demand_repetition(syndrome);
-                    return;
-                }
-                SlotState::Dropped => {
-                    self.counters.sequence_naks += 1;
-                    self.demand_repetition(Syndrome::SequenceNak);
-                    return;
-                }
-                SlotState::Denied(code) => {
-                    let is_send = matches!(slot.opcode, Opcode::Send | Opcode::SendWithImm);
-                    self.refuse(
-                        code,
-                        if is_send && code == NakCode::RemoteOperation {
-                            FaultyReceive::Failed(CompletionStatus::LocalProtectionError)
-                        } else {
-                            FaultyReceive::Flushed
-                        },
-                    );
-                }
-                SlotState::TooLong => {
-                    let receive = FaultyReceive::Failed(CompletionStatus::LocalLengthError);
-                    self.refuse(NakCode::InvalidRequest, receive);
-                }
-                SlotState::NoSoundReceive(status) => {
-                    self.refuse(NakCode::RemoteOperation, FaultyReceive::Failed(status));
-                }
+                SlotState::Empty | SlotState::Placing(_) => return,
+                SlotState::Placed => self.process(&slot),
+                SlotState::Nak(cause) => self.answer_with_nak(cause, &slot, queue),
             }
         }
     }
 
-    /// Whether a request before `psn` may end up refused.
-    pub(super) fn is_behind_refused(&self, psn: Psn) -> bool {
-        self.refused.is_some_and(|refused| refused.is_before(psn))
-    }
-
-    /// The request at `psn` has got this mark.
-    pub(super) fn note_refused(&mut self, psn: Psn, mark: SlotState) {
-        if mark.is_refusal() && self.refused.is_none_or(|known| psn.is_before(known)) {
-            self.refused = Some(psn);
-        }
-    }
-
-    /// The first request behind `psn` that may end up refused.
-    pub(super) fn first_refused_behind(&self, psn: Psn) -> Option<Psn> {
-        let end = self.base.add(self.window);
-        let mut behind = psn.next();
-        while self.marks > 0 && behind.is_before(end) {
-            if self.requests.at(behind.get()).state.is_refusal() {
-                return Some(behind);
+    /// The request at the base has been placed.
+    fn process(&mut self, slot: &RequestSlot) {
+        match self.carry_out(slot) {
+            Ok(()) => {
+                self.window.pop_first();
+                self.naks.on_processed();
+                if slot.flags.contains(SegmentFlags::ACK_REQUEST) {
+                    self.ack_due = true;
+                }
             }
-            behind = behind.next();
+            Err(code) => self.refuse(Refusal::flushing(code)),
         }
-        None
+    }
+
+    /// The request at the base cannot be taken.
+    fn answer_with_nak(
+        &mut self,
+        cause: NakCause,
+        slot: &RequestSlot,
+        queue: &mut impl ReceiveQueue,
+    ) {
+        match cause {
+            // A receive may have been posted since.
+            NakCause::ReceiverNotReady => match self.receives.assign(slot.rsn, 0, queue) {
+                Assignment::NotReady => {
+                    self.counters.rnr_naks += 1;
+                    self.raise_for_all(Syndrome::RnrNak(self.config.rnr_timer));
+                }
+                Assignment::Taken(_) | Assignment::NoRoom | Assignment::Impossible => {
+                    self.raise_sequence_nak();
+                }
+            },
+            NakCause::Sequence => self.raise_sequence_nak(),
+            NakCause::Refused(code) => self.refuse(Refusal::of(code, slot.opcode)),
+            NakCause::TooLong => self.refuse(Refusal::failing(
+                NakCode::InvalidRequest,
+                CompletionStatus::LocalLengthError,
+            )),
+            NakCause::BrokenReceive(status) => {
+                self.refuse(Refusal::failing(NakCode::RemoteOperation, status));
+            }
+        }
+    }
+
+    fn raise_sequence_nak(&mut self) {
+        self.counters.sequence_naks += 1;
+        self.raise_for_all(Syndrome::SequenceNak);
+    }
+
+    /// The request at the base must be sent again, and all behind it.
+    fn raise_for_all(&mut self, syndrome: Syndrome) {
+        self.naks.raise_for_all(syndrome, &mut self.window);
+        self.ack_due = true;
     }
 
     /// A fault has been noted; once the answers to all READs before it have been delivered, says so
@@ -131,7 +116,7 @@ impl<S: Storage> Responder<S> {
                 event = QpEvent::ReceiveFailed;
             }
         }
-        self.complain(fault.syndrome);
+        self.raise(fault.syndrome);
         self.event = Some(event);
         self.enter_failed();
     }
@@ -151,50 +136,17 @@ impl<S: Storage> Responder<S> {
     }
 
     /// The request at the base is refused for good.
-    fn refuse(&mut self, code: NakCode, receive: FaultyReceive) {
+    fn refuse(&mut self, refusal: Refusal) {
         self.note_fault(Fault {
-            syndrome: Syndrome::Nak(code),
-            event: event_of(code),
+            syndrome: Syndrome::Nak(refusal.code),
+            event: event_of(refusal.code),
             responses_until: self.served.end(),
-            receive,
+            receive: refusal.receive,
         });
     }
 
-    /// The request that was complained about has been processed. But the complaint was about all behind
-    /// it as well, and may not have been heard: it stays, until there is a new one; its number keeps
-    /// the peer from acting upon it twice.
-    fn soften(&mut self) {
-        match self.syndrome {
-            Syndrome::RnrNak(_) => self.syndrome = Syndrome::SequenceNak,
-            Syndrome::Ack | Syndrome::SequenceNak | Syndrome::Nak(_) | Syndrome::ReadNak { .. } => {
-            }
-        }
-    }
-
-    /// The request at the base must be sent again, and all behind it.
-    fn demand_repetition(&mut self, syndrome: Syndrome) {
-        let mut psn = self.base;
-        let end = self.base.add(self.window);
-        while self.marks > 0 && psn != end {
-            let slot = self.requests.at_mut(psn.get());
-            if slot.state.is_mark() {
-                slot.state = SlotState::Empty;
-                self.marks -= 1;
-            }
-            psn = psn.next();
-        }
-        self.refused = match syndrome {
-            // It may be given up on.
-            Syndrome::RnrNak(_) => Some(self.base),
-            Syndrome::Ack | Syndrome::SequenceNak | Syndrome::Nak(_) | Syndrome::ReadNak { .. } => {
-                None
-            }
-        };
-        self.complain(syndrome);
-    }
-
-    /// Processes the segment at the base, which has been placed.
-    fn process(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
+    /// Carries out the request at the base, which has been placed.
+    fn carry_out(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
         let is_first = slot.flags.contains(SegmentFlags::FIRST);
         let is_last = slot.flags.contains(SegmentFlags::LAST);
         if slot.opcode == Opcode::Read {
@@ -247,13 +199,20 @@ impl<S: Storage> Responder<S> {
         self.on_response_ack(slot.response_psn);
         let limit = u32::from(self.config.max_dest_rd_atomic);
         self.served
-            .accept(self.base, slot.va, slot.rkey, slot.offset, slot.imm, limit)
+            .accept(
+                self.window.base(),
+                slot.va,
+                slot.rkey,
+                slot.offset,
+                slot.imm,
+                limit,
+            )
             .map_err(|_| NakCode::InvalidRequest)
     }
 
     /// PSN of the next request to be processed; nothing if not connected.
     pub fn expected_psn(&self) -> Option<Psn> {
-        (self.state != State::Idle).then_some(self.base)
+        (self.state != State::Idle).then_some(self.window.base())
     }
 }
 

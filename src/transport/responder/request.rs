@@ -13,7 +13,9 @@ use super::super::opcode::MAX_MESSAGE;
 use super::super::outcome::Outcome;
 use super::super::status::NakCode;
 use super::super::storage::Storage;
+use super::nak::NakCause;
 use super::receive::Assignment;
+use super::window::Copies;
 use super::Establishment;
 use super::ReceiveQueue;
 use super::RequestSlot;
@@ -38,7 +40,7 @@ pub enum DropReason {
     Bogus,
     /// The queue pair is not connected, or in the error state.
     NotRunning,
-    /// It will be complained about when its turn comes.
+    /// A NAK will say why when its turn comes.
     Refused,
 }
 
@@ -87,7 +89,7 @@ pub enum Disposition {
     Drop(DropReason),
 }
 
-/// A slot's arrival in short.
+/// What has to be done with a request that is taken.
 enum Placement {
     Write,
     Receive { slot: ReceiveSlot },
@@ -103,116 +105,39 @@ impl<S: Storage> Responder<S> {
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
     ) -> Disposition {
-        match self.state {
-            State::Running => {}
-            State::Failing(_) => return self.on_request_while_failing(request),
-            State::Failed => {
-                // The NAK may have been lost, or be late.
-                self.ack_due = true;
-                return Disposition::Drop(DropReason::NotRunning);
-            }
-            State::Idle => return Disposition::Drop(DropReason::NotRunning),
-        }
-        if request.src_qpn != self.config.remote_qpn {
-            self.counters.bogus += 1;
-            return Disposition::Drop(DropReason::Bogus);
+        if let Err(reason) = self.check(request) {
+            return Disposition::Drop(reason);
         }
         let psn = request.psn;
-        if psn.is_before(self.base) {
-            self.on_repeated_request(request);
-            return Disposition::Drop(DropReason::Duplicate);
-        }
-        if psn.distance_from(self.base) >= self.window {
-            self.counters.bogus += 1;
-            return Disposition::Drop(DropReason::Bogus);
-        }
-        if self.established == Establishment::Silent {
-            self.established = Establishment::Untold;
-        }
-        let placing = match self.requests.at(psn.get()).state {
-            SlotState::Empty => SlotState::Placing,
-            // What it is marked with is judged anew. But a copy has been dropped for that, which may be the last that the
-            // sender has sent: if this one is cut off, it has to be asked for.
-            SlotState::Rnr
-            | SlotState::Dropped
-            | SlotState::Denied(_)
-            | SlotState::TooLong
-            | SlotState::NoSoundReceive(_) => {
-                self.marks -= 1;
-                SlotState::PlacingRepeated
+        let copies = match self.window.at(psn).state {
+            SlotState::Empty => Copies::One,
+            // It is judged anew. But a copy has been dropped, which may be the last that the sender has sent: if this
+            // one is cut off, it has to be asked for.
+            SlotState::Nak(_) => {
+                self.naks.withdraw();
+                Copies::Dropped
             }
-            SlotState::Placing | SlotState::PlacingRepeated => {
-                self.requests.at_mut(psn.get()).state = SlotState::PlacingRepeated;
+            SlotState::Placing(_) => {
+                self.window.at_mut(psn).state = SlotState::Placing(Copies::Dropped);
                 return self.duplicate(request);
             }
             SlotState::Placed => return self.duplicate(request),
         };
-        let verdict = if self.is_behind_refused(psn) {
-            Err(SlotState::Dropped)
+        let verdict = if self.naks.is_behind_barrier(psn) {
+            Err(NakCause::Sequence)
         } else {
             self.place(request, queue)
         };
-        if verdict.is_ok() && self.refused == Some(psn) {
-            self.refused = self.first_refused_behind(psn);
-        }
-        *self.requests.at_mut(psn.get()) = RequestSlot {
-            state: match verdict {
-                Ok(Placement::Nothing) => SlotState::Placed,
-                Ok(_) => placing,
-                Err(mark) => mark,
-            },
-            opcode: request.opcode,
-            flags: request.flags,
-            rsn: request.rsn,
-            rkey: request.rkey,
-            va: request.va,
-            offset: request.offset,
-            imm: request.imm,
-            response_psn: request.response_psn,
-            payload_len: request.payload_len,
-        };
-        let token = RequestToken {
-            epoch: self.epoch,
-            psn,
-        };
+        *self.window.at_mut(psn) = RequestSlot::new(request);
         match verdict {
-            Err(mark) => {
-                self.marks += 1;
-                self.note_refused(psn, mark);
+            Ok(placement) => {
+                self.naks.note_taken(psn, &self.window);
+                self.take(request, placement, copies, queue)
+            }
+            Err(cause) => {
+                self.naks.note(psn, cause, &mut self.window);
                 self.advance(queue);
                 Disposition::Drop(DropReason::Refused)
-            }
-            Ok(Placement::Nothing) => {
-                self.advance(queue);
-                Disposition::NoPayload
-            }
-            Ok(Placement::Write) => {
-                self.placing += 1;
-                Disposition::Write {
-                    va: request.va,
-                    rkey: request.rkey,
-                    len: request.payload_len,
-                    token,
-                }
-            }
-            Ok(Placement::Receive { slot }) => {
-                self.placing += 1;
-                self.receives.begin_placing(request.rsn);
-                Disposition::Receive {
-                    slot,
-                    offset: request.offset,
-                    len: request.payload_len,
-                    token,
-                }
-            }
-            Ok(Placement::Read) => {
-                self.placing += 1;
-                Disposition::CheckRead {
-                    va: request.va,
-                    rkey: request.rkey,
-                    len: request.read_length(),
-                    token,
-                }
             }
         }
     }
@@ -222,32 +147,28 @@ impl<S: Storage> Responder<S> {
         if token.epoch != self.epoch {
             return;
         }
-        let slot = self.requests.at_mut(token.psn.get());
-        let repeated = match slot.state {
-            SlotState::Placing => false,
-            SlotState::PlacingRepeated => true,
-            SlotState::Empty
-            | SlotState::Placed
-            | SlotState::Rnr
-            | SlotState::Dropped
-            | SlotState::Denied(_)
-            | SlotState::TooLong
-            | SlotState::NoSoundReceive(_) => return,
+        let slot = self.window.at_mut(token.psn);
+        let SlotState::Placing(copies) = slot.state else {
+            return;
         };
-        slot.state = match outcome {
-            Outcome::Placed => SlotState::Placed,
-            // If no other copy has been dropped, the sender's rail tells it to send another.
-            Outcome::Aborted if repeated => SlotState::Dropped,
-            Outcome::Aborted => SlotState::Empty,
-            Outcome::Denied(code) => SlotState::Denied(code),
-        };
-        let state = slot.state;
         if matches!(slot.opcode, Opcode::Send | Opcode::SendWithImm) {
             self.receives.end_placing(slot.rsn);
         }
-        if state.is_mark() {
-            self.marks += 1;
-            self.note_refused(token.psn, state);
+        let cause = match (outcome, copies) {
+            (Outcome::Placed, _) => {
+                slot.state = SlotState::Placed;
+                None
+            }
+            // The sender's rail tells it to send another.
+            (Outcome::Aborted, Copies::One) => {
+                slot.state = SlotState::Empty;
+                None
+            }
+            (Outcome::Aborted, Copies::Dropped) => Some(NakCause::Sequence),
+            (Outcome::Denied(code), _) => Some(NakCause::Refused(code)),
+        };
+        if let Some(cause) = cause {
+            self.naks.note(token.psn, cause, &mut self.window);
         }
         self.placing = self.placing.saturating_sub(1);
         if self.state == State::Running {
@@ -255,16 +176,92 @@ impl<S: Storage> Responder<S> {
         }
     }
 
+    /// Whether a request is of this connection, in its window, and to be taken on.
+    fn check(&mut self, request: &RequestHeader) -> Result<(), DropReason> {
+        match self.state {
+            State::Running => {}
+            State::Failing(_) => return Err(self.on_request_while_failing(request)),
+            State::Failed => {
+                // The NAK may have been lost, or be late.
+                self.ack_due = true;
+                return Err(DropReason::NotRunning);
+            }
+            State::Idle => return Err(DropReason::NotRunning),
+        }
+        if request.src_qpn != self.config.remote_qpn {
+            self.counters.bogus += 1;
+            return Err(DropReason::Bogus);
+        }
+        if request.psn.is_before(self.window.base()) {
+            self.on_repeated_request(request);
+            return Err(DropReason::Duplicate);
+        }
+        if request.psn.distance_from(self.window.base()) >= self.window.size() {
+            self.counters.bogus += 1;
+            return Err(DropReason::Bogus);
+        }
+        if self.established == Establishment::Silent {
+            self.established = Establishment::Untold;
+        }
+        Ok(())
+    }
+
+    /// Takes a request, which has its slot.
+    fn take(
+        &mut self,
+        request: &RequestHeader,
+        placement: Placement,
+        copies: Copies,
+        queue: &mut impl ReceiveQueue,
+    ) -> Disposition {
+        let slot = self.window.at_mut(request.psn);
+        if let Placement::Nothing = placement {
+            slot.state = SlotState::Placed;
+            self.advance(queue);
+            return Disposition::NoPayload;
+        }
+        slot.state = SlotState::Placing(copies);
+        self.placing += 1;
+        let token = RequestToken {
+            epoch: self.epoch,
+            psn: request.psn,
+        };
+        match placement {
+            Placement::Nothing => Disposition::NoPayload,
+            Placement::Write => Disposition::Write {
+                va: request.va,
+                rkey: request.rkey,
+                len: request.payload_len,
+                token,
+            },
+            Placement::Receive { slot } => {
+                self.receives.begin_placing(request.rsn);
+                Disposition::Receive {
+                    slot,
+                    offset: request.offset,
+                    len: request.payload_len,
+                    token,
+                }
+            }
+            Placement::Read => Disposition::CheckRead {
+                va: request.va,
+                rkey: request.rkey,
+                len: request.read_length(),
+                token,
+            },
+        }
+    }
+
     /// Nothing new is taken on, but READs before the request that is refused get their answers, also those that have
     /// to be asked for again.
-    fn on_request_while_failing(&mut self, request: &RequestHeader) -> Disposition {
+    fn on_request_while_failing(&mut self, request: &RequestHeader) -> DropReason {
         let is_answered =
-            request.src_qpn == self.config.remote_qpn && request.psn.is_before(self.base);
+            request.src_qpn == self.config.remote_qpn && request.psn.is_before(self.window.base());
         if !is_answered {
-            return Disposition::Drop(DropReason::NotRunning);
+            return DropReason::NotRunning;
         }
         self.on_repeated_request(request);
-        Disposition::Drop(DropReason::Duplicate)
+        DropReason::Duplicate
     }
 
     fn duplicate(&mut self, request: &RequestHeader) -> Disposition {
@@ -286,20 +283,20 @@ impl<S: Storage> Responder<S> {
         }
     }
 
-    /// Says where a segment goes, or what mark it leaves instead.
+    /// Says where a segment goes, or why it cannot be taken.
     fn place(
         &mut self,
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
-    ) -> Result<Placement, SlotState> {
-        if request.flags.contains(SegmentFlags::ORDERED) && request.psn != self.base {
-            return Err(SlotState::Dropped);
+    ) -> Result<Placement, NakCause> {
+        if request.flags.contains(SegmentFlags::ORDERED) && request.psn != self.window.base() {
+            return Err(NakCause::Sequence);
         }
         match request.opcode {
             Opcode::Read => {
                 let length = request.read_length();
                 if length > MAX_MESSAGE {
-                    return Err(SlotState::Denied(NakCode::InvalidRequest));
+                    return Err(NakCause::Refused(NakCode::InvalidRequest));
                 }
                 if length == 0 {
                     return Ok(Placement::Nothing);
@@ -325,7 +322,7 @@ impl<S: Storage> Responder<S> {
                 let receive = self.assign(request, queue)?;
                 let end = u64::from(request.offset) + u64::from(request.payload_len);
                 if end > u64::from(receive.length) {
-                    return Err(SlotState::TooLong);
+                    return Err(NakCause::TooLong);
                 }
                 Ok(if request.payload_len == 0 {
                     Placement::Nothing
@@ -340,25 +337,25 @@ impl<S: Storage> Responder<S> {
         &mut self,
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
-    ) -> Result<super::Receive, SlotState> {
+    ) -> Result<super::Receive, NakCause> {
         // At most one message ends with each segment before.
-        let messages_before = request.psn.distance_from(self.base);
+        let messages_before = request.psn.distance_from(self.window.base());
         match self.receives.assign(request.rsn, messages_before, queue) {
             Assignment::Taken(receive) => match receive.soundness {
                 Soundness::Sound => Ok(receive),
-                Soundness::Broken(status) => Err(SlotState::NoSoundReceive(status)),
+                Soundness::Broken(status) => Err(NakCause::BrokenReceive(status)),
             },
-            Assignment::NotReady => Err(SlotState::Rnr),
-            Assignment::NoRoom => Err(SlotState::Dropped),
-            Assignment::Impossible => Err(SlotState::Denied(NakCode::InvalidRequest)),
+            Assignment::NotReady => Err(NakCause::ReceiverNotReady),
+            Assignment::NoRoom => Err(NakCause::Sequence),
+            Assignment::Impossible => Err(NakCause::Refused(NakCode::InvalidRequest)),
         }
     }
 }
 
 /// Refuses ranges that wrap around the end of the address space.
-fn check_range(va: u64, len: u32) -> Result<(), SlotState> {
+fn check_range(va: u64, len: u32) -> Result<(), NakCause> {
     match va.checked_add(u64::from(len)) {
         Some(_) => Ok(()),
-        None => Err(SlotState::Denied(NakCode::RemoteAccess)),
+        None => Err(NakCause::Refused(NakCode::RemoteAccess)),
     }
 }

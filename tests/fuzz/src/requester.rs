@@ -11,6 +11,7 @@ use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::MessageSlot;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -262,7 +263,7 @@ fn ack(input: &mut Unstructured<'_>) -> Result<AckHeader> {
         psn: psn(input, FIRST)?,
         response_psn: psn(input, FIRST)?,
         syndrome,
-        nak_serial: input.int_in_range(0..=8)?,
+        nak_serial: NakSerial(input.int_in_range(0..=8)?),
     })
 }
 
