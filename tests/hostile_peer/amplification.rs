@@ -14,8 +14,11 @@ use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
@@ -26,7 +29,6 @@ use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
-use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
@@ -87,7 +89,7 @@ fn busy_requester() -> Requester<Heap> {
         local_qpn: Qpn::new(1),
         remote_qpn: Qpn::new(2),
         initial_psn: Psn::new(BASE),
-        segment: MAX_PAYLOAD,
+        segment: SegmentSize::LARGEST,
         window: PSNS,
         max_rd_atomic: READS,
         timeout: AckTimeout::new(14),
@@ -154,15 +156,14 @@ fn read(psn: u32, flags: SegmentFlags) -> RequestHeader {
         dest_qpn: Qpn::new(1),
         src_qpn: Qpn::new(2),
         psn: Psn::new(BASE).add(psn),
-        opcode: Opcode::Read,
-        flags: SegmentFlags::FIRST.with(SegmentFlags::LAST).with(flags),
-        rsn: Rsn(0),
-        rkey: Rkey(1),
-        va: 0x1000,
-        offset: MAX_MESSAGE,
-        imm: MAX_PAYLOAD,
-        response_psn: Psn::new(BASE),
-        payload_len: 0,
+        flags: SegmentFlags::ONLY.with(flags),
+        operation: Operation::Read(ReadRequest {
+            va: 0x1000,
+            rkey: Rkey(1),
+            length: MAX_MESSAGE,
+            segment: SegmentSize::LARGEST,
+            response_psn: Psn::new(BASE),
+        }),
     }
 }
 

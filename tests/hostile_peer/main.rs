@@ -16,9 +16,14 @@ use heap::table;
 use heap::Heap;
 use proptest::prelude::*;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::ResponseHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
@@ -123,7 +128,7 @@ fn requester() -> Requester<Heap> {
         local_qpn: Qpn::new(1),
         remote_qpn: Qpn::new(2),
         initial_psn: Psn::new(BASE),
-        segment: SMALL_PAYLOAD,
+        segment: SegmentSize::SMALLEST,
         window: WINDOW as u16,
         max_rd_atomic: 4,
         timeout: AckTimeout::new(1),
@@ -177,20 +182,34 @@ fn request() -> impl Strategy<Value = RequestHeader> {
                         flags = flags.with(flag);
                     }
                 }
-                let is_read = opcode == Opcode::Read;
+                let data = DataSegment {
+                    rsn: Rsn::FIRST.add(rsn),
+                    extent: Extent::new(offset, len).unwrap(),
+                };
+                let imm = opcode.has_imm().then_some(5);
+                let rkey = Rkey(1);
+                let operation = match opcode {
+                    Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                    Opcode::Write | Opcode::WriteWithImm => Operation::Write {
+                        data,
+                        imm,
+                        va,
+                        rkey,
+                    },
+                    Opcode::Read => Operation::Read(ReadRequest {
+                        va,
+                        rkey,
+                        length: offset,
+                        segment: SegmentSize::SMALLEST,
+                        response_psn,
+                    }),
+                };
                 RequestHeader {
                     dest_qpn: Qpn::new(1),
                     src_qpn: Qpn::new(qpn),
                     psn,
-                    opcode,
                     flags,
-                    rsn: Rsn::FIRST.add(rsn),
-                    rkey: Rkey(1),
-                    va,
-                    offset,
-                    imm: if is_read { SMALL_PAYLOAD } else { 5 },
-                    response_psn,
-                    payload_len: if is_read { 0 } else { len },
+                    operation,
                 }
             },
         )
@@ -254,13 +273,13 @@ fn to_requester() -> impl Strategy<Value = ToRequester> {
         }),
         6 => (psn(), psn(), (0..4u32), 0..=SMALL_PAYLOAD, any::<u8>()).prop_map(
             |(response_psn, request_psn, index, len, fate)| {
+                let len = if fate & 1 == 0 { SMALL_PAYLOAD } else { len };
                 let response = ResponseHeader {
                     dest_qpn: Qpn::new(1),
                     src_qpn: Qpn::new(2),
                     response_psn,
                     request_psn,
-                    offset: index * SMALL_PAYLOAD,
-                    payload_len: if fate & 1 == 0 { SMALL_PAYLOAD } else { len },
+                    extent: Extent::new(index * SMALL_PAYLOAD, len).unwrap(),
                 };
                 ToRequester::Response(response, fate)
             }

@@ -19,8 +19,8 @@ use pair::WINDOW;
 use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
-use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Psn;
@@ -85,7 +85,7 @@ fn every_opcode_and_odd_lengths_complete_in_order() {
 #[test]
 #[cfg_attr(miri, ignore = "takes too long")]
 fn longest_message_is_two_gigabytes() {
-    let mut pair = Pair::with(|config| config.segment = MAX_PAYLOAD);
+    let mut pair = Pair::with(|config| config.segment = SegmentSize::LARGEST);
     let request = SendRequest {
         length: MAX_MESSAGE + 1,
         ..SendRequest::default()
@@ -483,7 +483,7 @@ fn lost_responses_come_again() {
     pair.responder
         .on_lost_response(Psn::new(FIRST).add(2), rail(2), RailSeq(2));
     let again = pair.responder.next_response(rail(0), RailSeq(9)).unwrap();
-    assert_eq!(again.header.offset, SMALL_PAYLOAD);
+    assert_eq!(again.header.extent.offset(), SMALL_PAYLOAD);
     assert_eq!(again.attempt, Attempt::Again);
     assert!(!pair.responder.has_response());
     // Without a word from the rail, the requester asks again in the end.

@@ -6,7 +6,7 @@ use crate::heap::table;
 use crate::heap::Heap;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::RequestHeader;
-use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
@@ -116,7 +116,7 @@ impl Pair {
             local_qpn: Qpn::new(1),
             remote_qpn: Qpn::new(2),
             initial_psn: Psn::new(FIRST),
-            segment: SMALL_PAYLOAD,
+            segment: SegmentSize::SMALLEST,
             window: WINDOW as u16,
             max_rd_atomic: 2,
             timeout: AckTimeout::new(14),

@@ -106,8 +106,8 @@ impl Arrival<'_> {
 
     fn payload_len(&self) -> u32 {
         match self {
-            Self::Request(header) => header.payload_len,
-            Self::Response(header) => header.payload_len,
+            Self::Request(header) => header.payload_len(),
+            Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
         }
     }

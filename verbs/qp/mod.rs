@@ -41,7 +41,7 @@ use super::route::RouteHandle;
 use super::route::Router;
 use crate::route_slot::RouteSlot;
 use crate::tables::KernelTables;
-use crate::transport::frame::MAX_PAYLOAD;
+use crate::transport::frame::SegmentSize;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
@@ -53,6 +53,9 @@ pub(crate) use deliver::Arrival;
 pub(crate) use transmit::Frame;
 pub(crate) use transmit::FramePayload;
 
+/// How messages are cut, unless the peer takes less at a time.
+const SEGMENT: SegmentSize = SegmentSize::LARGEST;
+
 /// PSNs a QP may have outstanding, and with them receives it has taken.
 pub(crate) const WINDOW: u16 = 256;
 
@@ -61,7 +64,7 @@ pub(crate) const MAX_RD_ATOMIC: u8 = 128;
 
 /// What this host can take, as its peers are told.
 pub(crate) const LIMITS: Limits = Limits {
-    max_payload: MAX_PAYLOAD,
+    max_payload: SEGMENT.get(),
     window: WINDOW,
     max_rd_atomic: MAX_RD_ATOMIC,
 };

@@ -17,6 +17,7 @@ use super::EarlyRequest;
 use super::QueuePair;
 use super::State;
 use super::LIMITS;
+use super::SEGMENT;
 use crate::clock;
 use crate::transport::farewells::Farewell;
 use crate::transport::ids::Instant;
@@ -178,7 +179,7 @@ impl QueuePair {
             local_qpn: self.qpn,
             remote_qpn: attributes.destination_qpn,
             initial_psn: attributes.sq_psn,
-            segment: LIMITS.max_payload,
+            segment: SEGMENT,
             window: LIMITS.window,
             max_rd_atomic: attributes.max_rd_atomic,
             timeout: AckTimeout::new(attributes.timeout),

@@ -339,7 +339,7 @@ const UNCONNECTED: RequesterConfig = RequesterConfig {
     local_qpn: crate::transport::ids::Qpn::new(0),
     remote_qpn: crate::transport::ids::Qpn::new(0),
     initial_psn: crate::transport::ids::Psn::new(0),
-    segment: crate::transport::frame::MAX_PAYLOAD,
+    segment: super::SEGMENT,
     window: 1,
     max_rd_atomic: 0,
     timeout: AckTimeout::new(0),

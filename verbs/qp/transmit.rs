@@ -71,8 +71,8 @@ impl Frame {
 
     fn payload_len(&self) -> u32 {
         match &self.body {
-            Body::Request(header) => header.payload_len,
-            Body::Response(header) => header.payload_len,
+            Body::Request(header) => header.payload_len(),
+            Body::Response(header) => header.extent.len(),
             Body::Ack(_)
             | Body::Hello
             | Body::Nop { .. }

@@ -9,7 +9,9 @@ use usb4_roce::transport::acknowledgement;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::Operation;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
@@ -184,7 +186,7 @@ impl Player {
             local_qpn,
             remote_qpn,
             initial_psn,
-            segment: MAX_PAYLOAD,
+            segment: SegmentSize::LARGEST,
             window: WINDOW as u16,
             max_rd_atomic: READS,
             timeout: AckTimeout::new(14),
@@ -246,7 +248,7 @@ impl Player {
                     }
                     Disposition::NoPayload | Disposition::Drop(_) => {}
                 }
-                if matches!(request.opcode, Opcode::Send | Opcode::SendWithImm) {
+                if matches!(request.operation, Operation::Send { .. }) {
                     news = region_of(payload);
                 }
             }

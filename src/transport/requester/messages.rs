@@ -2,13 +2,13 @@
 
 //! The send queue: requests from posting to completion.
 
+use super::super::frame::SegmentSize;
 use super::super::ids::MessageSlot;
 use super::super::ids::Psn;
 use super::super::ids::Rsn;
 use super::super::opcode::Opcode;
 use super::super::storage::Ring;
 use super::super::storage::Storage;
-use super::segments_of;
 use super::SendRequest;
 
 /// Running number of a message, modulo 2^32.
@@ -172,8 +172,8 @@ impl<S: Storage> Messages<S> {
         self.is_before(number, self.admitted) || (number == self.admitted && self.is_admitting())
     }
 
-    /// The next segment, of at most `segment` bytes, enters the window as `psn`.
-    pub(super) fn admit_segment(&mut self, psn: Psn, segment: u32) {
+    /// The next segment enters the window as `psn`; the message is cut into segments of this size.
+    pub(super) fn admit_segment(&mut self, psn: Psn, size: SegmentSize) {
         let number = self.admitted;
         let is_first = !self.is_admitting();
         let message = self.at_mut(number);
@@ -182,7 +182,7 @@ impl<S: Storage> Messages<S> {
             message.segments = match message.request.opcode {
                 Opcode::Read => 1,
                 Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                    segments_of(message.request.length, segment)
+                    size.segments_of(message.request.length)
                 }
             };
         }

@@ -12,14 +12,12 @@ mod segment;
 mod timer;
 mod window;
 
-use core::num::NonZeroU32;
-
 use super::attempt::Attempt;
 use super::bitmap::power_of_two_up_to;
 use super::bitmap::MAX_WINDOW;
-use super::frame::is_segment_size;
 use super::frame::RequestHeader;
 use super::frame::SegmentFlags;
+use super::frame::SegmentSize;
 use super::ids::Epoch;
 use super::ids::Instant;
 use super::ids::MessageSlot;
@@ -67,9 +65,8 @@ pub struct RequesterConfig {
     pub remote_qpn: Qpn,
     /// PSN of the first request (`sq_psn`). The responses of the peer count from it as well.
     pub initial_psn: Psn,
-    /// Payload of all segments of a message but the last, see [`is_segment_size`]; at most what this
-    /// host takes itself, see [`Requester::agree`].
-    pub segment: u32,
+    /// How messages are cut, and the answers to READs: at most what this host takes itself, see [`Requester::agree`].
+    pub segment: SegmentSize,
     /// How many PSNs may be outstanding; the tables may limit it further.
     pub window: u16,
     /// How many READs may be outstanding.
@@ -276,7 +273,7 @@ const UNCONNECTED: RequesterConfig = RequesterConfig {
     local_qpn: Qpn::new(0),
     remote_qpn: Qpn::new(0),
     initial_psn: Psn::new(0),
-    segment: super::frame::MAX_PAYLOAD,
+    segment: SegmentSize::LARGEST,
     window: 1,
     max_rd_atomic: 0,
     timeout: AckTimeout::new(0),
@@ -309,12 +306,7 @@ impl<S: Storage> Requester<S> {
     /// Connects (transition to RTS). Everything of an earlier life is forgotten.
     pub fn start(&mut self, config: RequesterConfig) {
         self.reset();
-        let segment = if is_segment_size(config.segment) {
-            config.segment
-        } else {
-            super::frame::SMALL_PAYLOAD
-        };
-        self.config = RequesterConfig { segment, ..config };
+        self.config = config;
         let window = u32::from(config.window).clamp(1, self.window.capacity());
         let window = power_of_two_up_to(window);
         self.window.start(config.initial_psn, window);
@@ -333,8 +325,8 @@ impl<S: Storage> Requester<S> {
         // Segments of one message are of one size, and so are the answers to a READ.
         let has_begun =
             self.messages.is_admitting() || !self.window.is_empty() || self.reads.outstanding() > 0;
-        if !has_begun && is_segment_size(peer.max_payload) {
-            self.config.segment = self.config.segment.min(peer.max_payload);
+        if let Some(segment) = SegmentSize::new(peer.max_payload).filter(|_| !has_begun) {
+            self.config.segment = self.config.segment.min(segment);
         }
     }
 
@@ -543,10 +535,4 @@ impl<S: Storage> Requester<S> {
             State::Idle | State::Flushing => self.recovery.disarm(),
         }
     }
-}
-
-/// How many segments a message of this length takes; one if it is empty. Sizes below one count as one.
-pub(super) fn segments_of(length: u32, segment: u32) -> u32 {
-    let segment = NonZeroU32::new(segment).unwrap_or(NonZeroU32::MIN);
-    length.saturating_sub(1) / segment + 1
 }

@@ -6,13 +6,15 @@
 //! the number of a response tells which READ it belongs to and which part it is.
 
 use super::super::bitmap::PsnSet;
+use super::super::frame::Extent;
+use super::super::frame::Operation;
+use super::super::frame::ReadRequest;
 use super::super::frame::RequestHeader;
 use super::super::frame::ResponseHeader;
 use super::super::frame::SegmentFlags;
 use super::super::ids::Epoch;
 use super::super::ids::Instant;
 use super::super::ids::Psn;
-use super::super::ids::Rsn;
 use super::super::outcome::Outcome;
 use super::super::status::CompletionStatus;
 use super::super::storage::Ring;
@@ -296,11 +298,8 @@ impl<S: Storage> Requester<S> {
         if !self.may_send(read.message) {
             return ResponseDisposition::Ignore(ResponseIgnored::Unexpected);
         }
-        let target = self.target_of(&read, psn);
-        if response.request_psn != read.request_psn
-            || response.offset != target.offset
-            || response.payload_len != target.len
-        {
+        let extent = self.extent_of(&read, psn);
+        if response.request_psn != read.request_psn || response.extent != extent {
             return self.bogus_response();
         }
         if let Err(Duplicate) = self.reads.begin_placing(psn) {
@@ -312,11 +311,18 @@ impl<S: Storage> Requester<S> {
             epoch: self.epoch,
             psn,
         };
-        if target.len == 0 {
+        if extent.is_empty() {
             self.commit_response(token, Outcome::Placed, now);
             return ResponseDisposition::Empty;
         }
-        ResponseDisposition::Place(ResponsePlacement { target, token })
+        ResponseDisposition::Place(ResponsePlacement {
+            target: LocalRange {
+                slot: self.messages.slot_of(read.message),
+                offset: extent.offset(),
+                len: extent.len(),
+            },
+            token,
+        })
     }
 
     /// What became of the data of a response.
@@ -379,15 +385,14 @@ impl<S: Storage> Requester<S> {
                 dest_qpn: self.config.remote_qpn,
                 src_qpn: self.config.local_qpn,
                 psn,
-                opcode: request.opcode,
-                flags: extra.with(SegmentFlags::FIRST).with(SegmentFlags::LAST),
-                rsn: Rsn(0),
-                rkey: request.rkey,
-                va: request.remote_va,
-                offset: request.length,
-                imm: self.config.segment,
-                response_psn: self.reads.base,
-                payload_len: 0,
+                flags: extra.with(SegmentFlags::ONLY),
+                operation: Operation::Read(ReadRequest {
+                    va: request.remote_va,
+                    rkey: request.rkey,
+                    length: request.length,
+                    segment: self.config.segment,
+                    response_psn: self.reads.base,
+                }),
             },
             source: LocalRange {
                 slot: self.messages.slot_of(number),
@@ -422,16 +427,11 @@ impl<S: Storage> Requester<S> {
         }
     }
 
-    /// Where the data of a response goes.
-    fn target_of(&self, read: &ReadSlot, psn: Psn) -> LocalRange {
+    /// Which piece of the READ's data a response brings.
+    fn extent_of(&self, read: &ReadSlot, psn: Psn) -> Extent {
         let length = self.messages.at(read.message).request.length;
         let index = psn.distance_from(read.first_response);
-        let offset = index.saturating_mul(self.config.segment);
-        LocalRange {
-            slot: self.messages.slot_of(read.message),
-            offset,
-            len: length.saturating_sub(offset).min(self.config.segment),
-        }
+        Extent::of_segment(index, self.config.segment, length)
     }
 
     fn bogus_response(&mut self) -> ResponseDisposition {

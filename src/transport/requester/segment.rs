@@ -2,6 +2,9 @@
 
 //! The requester's segments: which one goes next, over which rail, and what comes back lost.
 
+use super::super::frame::DataSegment;
+use super::super::frame::Extent;
+use super::super::frame::Operation;
 use super::super::frame::RequestHeader;
 use super::super::frame::SegmentFlags;
 use super::super::frame::SMALL_PAYLOAD;
@@ -14,7 +17,6 @@ use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
 use super::messages::Message;
 use super::messages::MessageNumber;
-use super::segments_of;
 use super::window::LostCopy;
 use super::Admission;
 use super::Fencing;
@@ -50,15 +52,14 @@ impl<S: Storage> Requester<S> {
     pub fn next_segment_len(&self, rail: RailId, now: Instant, rails: &impl Rails) -> Option<u32> {
         match self.candidate(rail, now, rails)? {
             Candidate::RepeatRead(_) => Some(0),
-            Candidate::Resend(_) | Candidate::Probe(_) => Some(self.config.segment),
+            Candidate::Resend(_) | Candidate::Probe(_) => Some(self.config.segment.get()),
             Candidate::New(number) => {
                 let request = &self.messages.at(number).request;
-                let sent = self.messages.admitted_segments();
-                let sent = sent.saturating_mul(self.config.segment);
                 Some(match request.opcode {
                     Opcode::Read => 0,
                     Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                        request.length.saturating_sub(sent).min(self.config.segment)
+                        let index = self.messages.admitted_segments();
+                        Extent::of_segment(index, self.config.segment, request.length).len()
                     }
                 })
             }
@@ -188,7 +189,7 @@ impl<S: Storage> Requester<S> {
                 reads < u32::from(self.config.max_rd_atomic)
                     && self
                         .reads
-                        .has_room_for(segments_of(message.request.length, self.config.segment))
+                        .has_room_for(self.config.segment.segments_of(message.request.length))
             }
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
                 !is_ordered(message) || self.window.keeps_order(rail, rails)
@@ -219,7 +220,7 @@ impl<S: Storage> Requester<S> {
         self.messages.admit_segment(psn, self.config.segment);
         let request = &self.messages.at(number).request;
         if begins && request.opcode == Opcode::Read {
-            let responses = segments_of(request.length, self.config.segment);
+            let responses = self.config.segment.segments_of(request.length);
             self.reads.push(number, psn, responses);
         }
         psn
@@ -229,42 +230,35 @@ impl<S: Storage> Requester<S> {
     fn build(&mut self, psn: Psn, extra: SegmentFlags) -> RequestSegment {
         let number = self.window.message_of(psn);
         let message = *self.messages.at(number);
-        let request = message.request;
-        if request.opcode == Opcode::Read {
-            return self.build_read(psn, number, extra);
-        }
+        let request = &message.request;
         let index = psn.distance_from(message.first_psn);
-        let offset = index.saturating_mul(self.config.segment);
-        let len = request
-            .length
-            .saturating_sub(offset)
-            .min(self.config.segment);
-        let (rkey, va) = match request.opcode {
-            Opcode::Write | Opcode::WriteWithImm => (
-                request.rkey,
-                request.remote_va.wrapping_add(u64::from(offset)),
-            ),
-            Opcode::Send | Opcode::SendWithImm | Opcode::Read => Default::default(),
+        let data = DataSegment {
+            rsn: message.rsn,
+            extent: Extent::of_segment(index, self.config.segment, request.length),
+        };
+        let imm = request.opcode.has_imm().then_some(request.imm);
+        let operation = match request.opcode {
+            Opcode::Read => return self.build_read(psn, number, extra),
+            Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+            Opcode::Write | Opcode::WriteWithImm => Operation::Write {
+                data,
+                imm,
+                va: request.remote_va.wrapping_add(data.extent.offset().into()),
+                rkey: request.rkey,
+            },
         };
         RequestSegment {
             header: RequestHeader {
                 dest_qpn: self.config.remote_qpn,
                 src_qpn: self.config.local_qpn,
                 psn,
-                opcode: request.opcode,
                 flags: self.flags(psn, number, &message, extra),
-                rsn: message.rsn,
-                rkey,
-                va,
-                offset,
-                imm: request.imm,
-                response_psn: Psn::new(0),
-                payload_len: len,
+                operation,
             },
             source: LocalRange {
                 slot: self.messages.slot_of(number),
-                offset,
-                len,
+                offset: data.extent.offset(),
+                len: data.extent.len(),
             },
         }
     }

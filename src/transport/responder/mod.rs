@@ -14,14 +14,12 @@ use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
 use super::frame::AckHeader;
-use super::frame::RequestHeader;
+use super::frame::Operation;
 use super::frame::SegmentFlags;
 use super::frame::Syndrome;
 use super::ids::Epoch;
 use super::ids::Psn;
 use super::ids::Qpn;
-use super::ids::Rkey;
-use super::ids::Rsn;
 use super::limits::Limits;
 use super::opcode::Opcode;
 use super::status::CompletionStatus;
@@ -83,33 +81,8 @@ pub struct ResponderTables<S: Storage> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestSlot {
     state: SlotState,
-    opcode: Opcode,
     flags: SegmentFlags,
-    rsn: Rsn,
-    rkey: Rkey,
-    va: u64,
-    offset: u32,
-    imm: u32,
-    response_psn: Psn,
-    payload_len: u32,
-}
-
-impl RequestSlot {
-    /// A request that nothing has been done about.
-    const fn new(request: &RequestHeader) -> Self {
-        Self {
-            state: SlotState::Empty,
-            opcode: request.opcode,
-            flags: request.flags,
-            rsn: request.rsn,
-            rkey: request.rkey,
-            va: request.va,
-            offset: request.offset,
-            imm: request.imm,
-            response_psn: request.response_psn,
-            payload_len: request.payload_len,
-        }
-    }
+    operation: Operation,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

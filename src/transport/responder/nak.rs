@@ -8,6 +8,7 @@
 use super::super::frame::Syndrome;
 use super::super::ids::NakSerial;
 use super::super::ids::Psn;
+use super::super::ids::Rsn;
 use super::super::opcode::Opcode;
 use super::super::status::CompletionStatus;
 use super::super::status::NakCode;
@@ -19,8 +20,8 @@ use super::FaultyReceive;
 /// Why a request in the window cannot be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NakCause {
-    /// There was no receive request for it.
-    ReceiverNotReady,
+    /// There was no receive request with this number for it.
+    ReceiverNotReady(Rsn),
     /// It came too early, or what came was not good: it must be sent again.
     Sequence,
     /// It is refused.
@@ -35,9 +36,10 @@ impl NakCause {
     /// Whether the request may never be carried out.
     const fn may_be_final(self) -> bool {
         match self {
-            Self::ReceiverNotReady | Self::Refused(_) | Self::TooLong | Self::BrokenReceive(_) => {
-                true
-            }
+            Self::ReceiverNotReady(_)
+            | Self::Refused(_)
+            | Self::TooLong
+            | Self::BrokenReceive(_) => true,
             Self::Sequence => false,
         }
     }

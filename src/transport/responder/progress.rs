@@ -2,6 +2,9 @@
 
 //! Processing of requests in order.
 
+use super::super::frame::DataSegment;
+use super::super::frame::Operation;
+use super::super::frame::ReadRequest;
 use super::super::frame::SegmentFlags;
 use super::super::frame::Syndrome;
 use super::super::ids::Psn;
@@ -60,7 +63,7 @@ impl<S: Storage> Responder<S> {
     ) {
         match cause {
             // A receive may have been posted since.
-            NakCause::ReceiverNotReady => match self.receives.assign(slot.rsn, 0, queue) {
+            NakCause::ReceiverNotReady(rsn) => match self.receives.assign(rsn, 0, queue) {
                 Assignment::NotReady => {
                     self.counters.rnr_naks += 1;
                     self.raise_for_all(Syndrome::RnrNak(self.config.rnr_timer));
@@ -70,7 +73,7 @@ impl<S: Storage> Responder<S> {
                 }
             },
             NakCause::Sequence => self.raise_sequence_nak(),
-            NakCause::Refused(code) => self.refuse(Refusal::of(code, slot.opcode)),
+            NakCause::Refused(code) => self.refuse(Refusal::of(code, slot.operation.opcode())),
             NakCause::TooLong => self.refuse(Refusal::failing(
                 NakCode::InvalidRequest,
                 CompletionStatus::LocalLengthError,
@@ -147,38 +150,54 @@ impl<S: Storage> Responder<S> {
 
     /// Carries out the request at the base, which has been placed.
     fn carry_out(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
-        let is_first = slot.flags.contains(SegmentFlags::FIRST);
-        let is_last = slot.flags.contains(SegmentFlags::LAST);
-        if slot.opcode == Opcode::Read {
-            if self.open.is_some() || !is_first || !is_last {
-                return Err(NakCode::InvalidRequest);
+        match &slot.operation {
+            Operation::Send { data, imm } | Operation::Write { data, imm, .. } => {
+                let received = self.continue_message(slot, data)?;
+                if self.open.is_some() || !slot.operation.opcode().consumes_receive() {
+                    return Ok(());
+                }
+                self.complete_receive(slot, received, *imm)
             }
-            return self.serve_read(slot);
+            Operation::Read(read) => {
+                if self.open.is_some() || !slot.flags.contains(SegmentFlags::ONLY) {
+                    return Err(NakCode::InvalidRequest);
+                }
+                self.serve_read(read)
+            }
         }
+    }
+
+    /// The message continues, or begins, with this segment. Gives how much of it has been received; it stays open unless
+    /// this was the last.
+    fn continue_message(&mut self, slot: &RequestSlot, data: &DataSegment) -> Result<u32, NakCode> {
+        let opcode = slot.operation.opcode();
+        let is_first = slot.flags.contains(SegmentFlags::FIRST);
         let received = match self.open {
             None if is_first => 0,
-            Some(open) if !is_first && open.opcode == slot.opcode => open.received,
+            Some(open) if !is_first && open.opcode == opcode => open.received,
             None | Some(_) => return Err(NakCode::InvalidRequest),
         };
-        if slot.offset != received || slot.rsn != self.receives.next() {
+        if data.extent.offset() != received || data.rsn != self.receives.next() {
             return Err(NakCode::InvalidRequest);
         }
-        // In range: a header's offset plus length is at most 2^31.
-        let received = received.saturating_add(slot.payload_len);
-        if !is_last {
-            if slot.payload_len == 0 {
-                return Err(NakCode::InvalidRequest);
-            }
-            self.open = Some(OpenMessage {
-                opcode: slot.opcode,
-                received,
-            });
-            return Ok(());
+        let received = data.extent.end();
+        if slot.flags.contains(SegmentFlags::LAST) {
+            self.open = None;
+        } else if data.extent.is_empty() {
+            return Err(NakCode::InvalidRequest);
+        } else {
+            self.open = Some(OpenMessage { opcode, received });
         }
-        self.open = None;
-        if !slot.opcode.consumes_receive() {
-            return Ok(());
-        }
+        Ok(received)
+    }
+
+    /// A message of so many bytes is complete that uses up a receive.
+    fn complete_receive(
+        &mut self,
+        slot: &RequestSlot,
+        byte_len: u32,
+        imm: Option<u32>,
+    ) -> Result<(), NakCode> {
         let solicited = if slot.flags.contains(SegmentFlags::SOLICITED) {
             Solicitation::Solicited
         } else {
@@ -186,27 +205,20 @@ impl<S: Storage> Responder<S> {
         };
         self.receives
             .complete(ReceiveEnd {
-                opcode: slot.opcode,
+                opcode: slot.operation.opcode(),
                 status: CompletionStatus::Success,
-                byte_len: received,
-                imm: slot.imm,
+                byte_len,
+                imm: imm.unwrap_or(0),
                 solicited,
             })
             .map_err(|_| NakCode::InvalidRequest)
     }
 
-    fn serve_read(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
-        self.on_response_ack(slot.response_psn);
+    fn serve_read(&mut self, read: &ReadRequest) -> Result<(), NakCode> {
+        self.on_response_ack(read.response_psn);
         let limit = u32::from(self.config.max_dest_rd_atomic);
         self.served
-            .accept(
-                self.window.base(),
-                slot.va,
-                slot.rkey,
-                slot.offset,
-                slot.imm,
-                limit,
-            )
+            .accept(self.window.base(), read, limit)
             .map_err(|_| NakCode::InvalidRequest)
     }
 

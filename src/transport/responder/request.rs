@@ -2,13 +2,17 @@
 
 //! Arrival of request segments: where each goes, before its turn has come.
 
+use super::super::frame::DataSegment;
+use super::super::frame::Extent;
+use super::super::frame::Operation;
+use super::super::frame::ReadRequest;
 use super::super::frame::RequestHeader;
 use super::super::frame::SegmentFlags;
 use super::super::ids::Epoch;
 use super::super::ids::Psn;
 use super::super::ids::ReceiveSlot;
 use super::super::ids::Rkey;
-use super::super::opcode::Opcode;
+use super::super::ids::Rsn;
 use super::super::opcode::MAX_MESSAGE;
 use super::super::outcome::Outcome;
 use super::super::status::NakCode;
@@ -89,11 +93,19 @@ pub enum Disposition {
     Drop(DropReason),
 }
 
-/// What has to be done with a request that is taken.
+/// What has to be done with the payload of a request that is taken.
 enum Placement {
-    Write,
-    Receive { slot: ReceiveSlot },
-    Read,
+    /// It goes to memory that the peer names.
+    Write { va: u64, rkey: Rkey, len: u32 },
+    /// It goes to the receive with this number.
+    Receive {
+        rsn: Rsn,
+        slot: ReceiveSlot,
+        extent: Extent,
+    },
+    /// There is none; memory that the peer names is to be read.
+    Read { va: u64, rkey: Rkey, len: u32 },
+    /// There is none.
     Nothing,
 }
 
@@ -128,11 +140,15 @@ impl<S: Storage> Responder<S> {
         } else {
             self.place(request, queue)
         };
-        *self.window.at_mut(psn) = RequestSlot::new(request);
+        *self.window.at_mut(psn) = RequestSlot {
+            state: SlotState::Empty,
+            flags: request.flags,
+            operation: request.operation,
+        };
         match verdict {
             Ok(placement) => {
                 self.naks.note_taken(psn, &self.window);
-                self.take(request, placement, copies, queue)
+                self.take(psn, placement, copies, queue)
             }
             Err(cause) => {
                 self.naks.note(psn, cause, &mut self.window);
@@ -151,8 +167,8 @@ impl<S: Storage> Responder<S> {
         let SlotState::Placing(copies) = slot.state else {
             return;
         };
-        if matches!(slot.opcode, Opcode::Send | Opcode::SendWithImm) {
-            self.receives.end_placing(slot.rsn);
+        if let Operation::Send { data, .. } = &slot.operation {
+            self.receives.end_placing(data.rsn);
         }
         let cause = match (outcome, copies) {
             (Outcome::Placed, _) => {
@@ -209,47 +225,47 @@ impl<S: Storage> Responder<S> {
     /// Takes a request, which has its slot.
     fn take(
         &mut self,
-        request: &RequestHeader,
+        psn: Psn,
         placement: Placement,
         copies: Copies,
         queue: &mut impl ReceiveQueue,
     ) -> Disposition {
-        let slot = self.window.at_mut(request.psn);
-        if let Placement::Nothing = placement {
-            slot.state = SlotState::Placed;
-            self.advance(queue);
-            return Disposition::NoPayload;
-        }
-        slot.state = SlotState::Placing(copies);
-        self.placing += 1;
+        let slot = self.window.at_mut(psn);
         let token = RequestToken {
             epoch: self.epoch,
-            psn: request.psn,
+            psn,
         };
-        match placement {
-            Placement::Nothing => Disposition::NoPayload,
-            Placement::Write => Disposition::Write {
-                va: request.va,
-                rkey: request.rkey,
-                len: request.payload_len,
+        let disposition = match placement {
+            Placement::Nothing => {
+                slot.state = SlotState::Placed;
+                self.advance(queue);
+                return Disposition::NoPayload;
+            }
+            Placement::Write { va, rkey, len } => Disposition::Write {
+                va,
+                rkey,
+                len,
                 token,
             },
-            Placement::Receive { slot } => {
-                self.receives.begin_placing(request.rsn);
+            Placement::Receive { rsn, slot, extent } => {
+                self.receives.begin_placing(rsn);
                 Disposition::Receive {
                     slot,
-                    offset: request.offset,
-                    len: request.payload_len,
+                    offset: extent.offset(),
+                    len: extent.len(),
                     token,
                 }
             }
-            Placement::Read => Disposition::CheckRead {
-                va: request.va,
-                rkey: request.rkey,
-                len: request.read_length(),
+            Placement::Read { va, rkey, len } => Disposition::CheckRead {
+                va,
+                rkey,
+                len,
                 token,
             },
-        }
+        };
+        slot.state = SlotState::Placing(copies);
+        self.placing += 1;
+        disposition
     }
 
     /// Nothing new is taken on, but READs before the request that is refused get their answers, also those that have
@@ -275,11 +291,11 @@ impl<S: Storage> Responder<S> {
     fn on_repeated_request(&mut self, request: &RequestHeader) {
         self.counters.duplicates += 1;
         self.ack_due = true;
-        let wants_answer =
-            request.opcode == Opcode::Read && request.flags.contains(SegmentFlags::REPEAT);
-        if wants_answer {
-            self.on_response_ack(request.response_psn);
-            self.repeat_responses(request.psn);
+        if let Operation::Read(read) = &request.operation {
+            if request.flags.contains(SegmentFlags::REPEAT) {
+                self.on_response_ack(read.response_psn);
+                self.repeat_responses(request.psn);
+            }
         }
     }
 
@@ -292,67 +308,90 @@ impl<S: Storage> Responder<S> {
         if request.flags.contains(SegmentFlags::ORDERED) && request.psn != self.window.base() {
             return Err(NakCause::Sequence);
         }
-        match request.opcode {
-            Opcode::Read => {
-                let length = request.read_length();
-                if length > MAX_MESSAGE {
-                    return Err(NakCause::Refused(NakCode::InvalidRequest));
+        match &request.operation {
+            Operation::Send { data, .. } => self.place_send(request.psn, data, queue),
+            Operation::Write {
+                data,
+                imm,
+                va,
+                rkey,
+            } => {
+                let len = data.extent.len();
+                check_range(*va, len)?;
+                if imm.is_some() && request.flags.contains(SegmentFlags::LAST) {
+                    self.assign(request.psn, data.rsn, queue)?;
                 }
-                if length == 0 {
-                    return Ok(Placement::Nothing);
-                }
-                check_range(request.va, length)?;
-                Ok(Placement::Read)
-            }
-            Opcode::Write | Opcode::WriteWithImm => {
-                if request.payload_len > 0 {
-                    check_range(request.va, request.payload_len)?;
-                }
-                let ends = request.flags.contains(SegmentFlags::LAST);
-                if ends && request.opcode.consumes_receive() {
-                    self.assign(request, queue)?;
-                }
-                Ok(if request.payload_len == 0 {
-                    Placement::Nothing
-                } else {
-                    Placement::Write
+                Ok(match len {
+                    0 => Placement::Nothing,
+                    _ => Placement::Write {
+                        va: *va,
+                        rkey: *rkey,
+                        len,
+                    },
                 })
             }
-            Opcode::Send | Opcode::SendWithImm => {
-                let receive = self.assign(request, queue)?;
-                let end = u64::from(request.offset) + u64::from(request.payload_len);
-                if end > u64::from(receive.length) {
-                    return Err(NakCause::TooLong);
-                }
-                Ok(if request.payload_len == 0 {
-                    Placement::Nothing
-                } else {
-                    Placement::Receive { slot: receive.slot }
-                })
-            }
+            Operation::Read(read) => place_read(read),
         }
     }
 
+    fn place_send(
+        &mut self,
+        psn: Psn,
+        data: &DataSegment,
+        queue: &mut impl ReceiveQueue,
+    ) -> Result<Placement, NakCause> {
+        let receive = self.assign(psn, data.rsn, queue)?;
+        if data.extent.end() > receive.length {
+            return Err(NakCause::TooLong);
+        }
+        Ok(if data.extent.is_empty() {
+            Placement::Nothing
+        } else {
+            Placement::Receive {
+                rsn: data.rsn,
+                slot: receive.slot,
+                extent: data.extent,
+            }
+        })
+    }
+
+    /// The receive with this number, for the message that the request `psn` is of.
     fn assign(
         &mut self,
-        request: &RequestHeader,
+        psn: Psn,
+        rsn: Rsn,
         queue: &mut impl ReceiveQueue,
     ) -> Result<super::Receive, NakCause> {
         // At most one message ends with each segment before.
-        let messages_before = request.psn.distance_from(self.window.base());
-        match self.receives.assign(request.rsn, messages_before, queue) {
+        let messages_before = psn.distance_from(self.window.base());
+        match self.receives.assign(rsn, messages_before, queue) {
             Assignment::Taken(receive) => match receive.soundness {
                 Soundness::Sound => Ok(receive),
                 Soundness::Broken(status) => Err(NakCause::BrokenReceive(status)),
             },
-            Assignment::NotReady => Err(NakCause::ReceiverNotReady),
+            Assignment::NotReady => Err(NakCause::ReceiverNotReady(rsn)),
             Assignment::NoRoom => Err(NakCause::Sequence),
             Assignment::Impossible => Err(NakCause::Refused(NakCode::InvalidRequest)),
         }
     }
 }
 
-/// Refuses ranges that wrap around the end of the address space.
+fn place_read(read: &ReadRequest) -> Result<Placement, NakCause> {
+    if read.length > MAX_MESSAGE {
+        return Err(NakCause::Refused(NakCode::InvalidRequest));
+    }
+    check_range(read.va, read.length)?;
+    Ok(match read.length {
+        0 => Placement::Nothing,
+        len => Placement::Read {
+            va: read.va,
+            rkey: read.rkey,
+            len,
+        },
+    })
+}
+
+/// Refuses ranges that wrap around the end of the address space. One without bytes does not.
 fn check_range(va: u64, len: u32) -> Result<(), NakCause> {
     match va.checked_add(u64::from(len)) {
         Some(_) => Ok(()),

@@ -5,7 +5,9 @@
 use arbitrary::Result;
 use arbitrary::Unstructured;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Extent;
 use usb4_roce::transport::frame::ResponseHeader;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
@@ -87,7 +89,7 @@ impl World {
             local_qpn: Qpn::new(1),
             remote_qpn: Qpn::new(2),
             initial_psn: FIRST,
-            segment: 2 * SMALL_PAYLOAD / 64 * 64,
+            segment: SegmentSize::new(2 * SMALL_PAYLOAD).unwrap(),
             window: WINDOW,
             max_rd_atomic: 4,
             timeout: AckTimeout::new(8),
@@ -125,7 +127,7 @@ impl World {
                     assert!(had_work);
                     self.seq = self.seq.next();
                     self.assert_inside(segment.source);
-                    assert_eq!(segment.source.len, segment.header.payload_len);
+                    assert_eq!(segment.source.len, segment.header.payload_len());
                 }
             }
             7..=8 => {
@@ -204,25 +206,28 @@ impl World {
         let segment = if input.ratio(1, 2)? {
             SMALL_PAYLOAD
         } else {
-            2 * SMALL_PAYLOAD / 64 * 64
+            2 * SMALL_PAYLOAD
         };
         let response = ResponseHeader {
             dest_qpn: Qpn::new(1),
             src_qpn: Qpn::new(2),
             response_psn: psn(input, FIRST)?,
             request_psn: psn(input, FIRST)?,
-            offset: input.int_in_range(0..=8)? * segment,
-            payload_len: if input.ratio(1, 2)? {
-                segment
-            } else {
-                input.int_in_range(0..=segment)?
+            extent: {
+                let offset = input.int_in_range(0..=8)? * segment;
+                let len = if input.ratio(1, 2)? {
+                    segment
+                } else {
+                    input.int_in_range(0..=segment)?
+                };
+                Extent::new(offset, len).unwrap()
             },
         };
         if let ResponseDisposition::Place(placement) =
             self.requester.on_response(&response, self.now)
         {
             self.assert_inside(placement.target);
-            assert_eq!(placement.target.len, response.payload_len);
+            assert_eq!(placement.target.len, response.extent.len());
             self.placing.push((placement.token, placement.target.slot));
         }
         Ok(())

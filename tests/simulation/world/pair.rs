@@ -15,6 +15,7 @@ use crate::ledger::Connection;
 use crate::ledger::Fate;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
@@ -343,7 +344,7 @@ impl World {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
                 initial_psn: psns[side],
-                segment: limits.max_payload,
+                segment: SegmentSize::new(limits.max_payload).unwrap(),
                 window: limits.window,
                 max_rd_atomic: limits.max_rd_atomic,
                 timeout,
