@@ -23,7 +23,7 @@ use crate::ready_list::ReadyList;
 use crate::route_slot::Attached;
 use crate::route_slot::Roster;
 use crate::route_slot::RosterId;
-use crate::transport::acknowledgement::Standing;
+use crate::transport::farewells::AckState;
 use crate::transport::farewells::Farewell;
 use crate::transport::frame::Body;
 use crate::transport::ids::Qpn;
@@ -34,7 +34,6 @@ use crate::transport::outcome::Outcome;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::requester::Reachability;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::objects::Objects;
 use crate::verbs::qp::Arrival;
@@ -278,7 +277,7 @@ impl Route for Loopback {
 
     fn farewell(&self, farewell: Farewell) {
         // What was sent has arrived.
-        if farewell.standing == Standing::Sent {
+        if farewell.state == AckState::Sent {
             return;
         }
         let ack = farewell.ack;
@@ -312,10 +311,6 @@ impl Route for Loopback {
         Some(LIMITS)
     }
 
-    fn rails_up(&self) -> RailSet {
-        RailSet::only(RailId::default())
-    }
-
     fn rails(&self) -> &dyn Rails {
         self
     }
@@ -332,11 +327,7 @@ impl Rails for Loopback {
         Delivery::Settled
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        rail == RailId::default()
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Reachable
+    fn up(&self) -> RailSet {
+        RailSet::only(RailId::default())
     }
 }

@@ -26,7 +26,7 @@ use crate::route_slot::RosterId;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::event::Event;
-use crate::transport::acknowledgement::Standing as AckStanding;
+use crate::transport::farewells::AckState;
 use crate::transport::farewells::Farewell;
 use crate::transport::farewells::Farewells;
 use crate::transport::ids::Duration;
@@ -38,7 +38,6 @@ use crate::transport::limits::Limits;
 use crate::transport::rail::tx::Delivery;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::requester::Reachability;
 use crate::transport::scheduler::Afterwards;
 use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
@@ -238,15 +237,15 @@ impl Peer {
     }
 
     /// Wakes a rail if a farewell is due after `change`, which says so of the one it is about.
-    fn tell(&self, change: impl FnOnce(&mut Farewells) -> AckStanding) {
+    fn tell(&self, change: impl FnOnce(&mut Farewells) -> AckState) {
         let told = {
             let mut state = self.state.lock();
             match change(&mut state.farewells) {
-                AckStanding::Due => {
+                AckState::Due => {
                     let told = state.scheduler.tell(RailSet::ALL);
                     state.kick(told)
                 }
-                AckStanding::Sent => None,
+                AckState::Sent => None,
             }
         };
         wake(told);
@@ -313,7 +312,7 @@ impl Entry for Arc<Peer> {
     }
 
     fn has_rail(&self) -> bool {
-        !self.rails_up().is_empty()
+        !self.up().is_empty()
     }
 
     fn named_by(&self) -> Option<&Kuid> {
@@ -358,7 +357,7 @@ impl Route for Peer {
     fn farewell(&self, farewell: Farewell) {
         self.tell(|farewells| {
             farewells.add(farewell);
-            farewell.standing
+            farewell.state
         });
     }
 
@@ -375,10 +374,6 @@ impl Route for Peer {
 
     fn limits(&self) -> Option<Limits> {
         self.state.lock().limits
-    }
-
-    fn rails_up(&self) -> RailSet {
-        self.state.lock().scheduler.up()
     }
 
     fn rails(&self) -> &dyn Rails {
@@ -402,15 +397,7 @@ impl Rails for Peer {
         }
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        self.rails_up().contains(rail)
-    }
-
-    fn reachability(&self) -> Reachability {
-        if self.rails_up().is_empty() {
-            Reachability::Unreachable
-        } else {
-            Reachability::Reachable
-        }
+    fn up(&self) -> RailSet {
+        self.state.lock().scheduler.up()
     }
 }

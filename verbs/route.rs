@@ -71,10 +71,7 @@ pub(crate) trait Route:
     /// frame goes there.
     fn limits(&self) -> Option<Limits>;
 
-    /// The rails that are up.
-    fn rails_up(&self) -> RailSet;
-
-    /// The rails as the requester's timer sees them.
+    /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;
 
     /// One more [`RouteHandle`] exists.

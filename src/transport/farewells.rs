@@ -5,17 +5,21 @@
 //! A process may destroy its QP as soon as it has seen its last message. Without an acknowledgement the
 //! peer would repeat that message until it fails. That one may still be due, or it has been sent and gets lost.
 
-use super::acknowledgement;
-use super::acknowledgement::Standing;
 use super::frame::AckHeader;
 use super::ids::Qpn;
-use super::requester::Requester;
-use super::responder::Responder;
-use super::storage::Storage;
 
 /// How many are kept; when there are more, the oldest are forgotten, those that were sent first, and if they were
 /// needed, their peers time out.
 pub const CAPACITY: usize = 64;
+
+/// Whether an acknowledgement has been sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AckState {
+    /// Not since there was last something to say, or since it was last lost.
+    Due,
+    /// It is under way, or has arrived.
+    Sent,
+}
 
 /// The last acknowledgement of a QP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,26 +27,14 @@ pub struct Farewell {
     /// What it says.
     pub ack: AckHeader,
     /// Whether that was said.
-    pub standing: Standing,
-}
-
-impl Farewell {
-    /// What is to be said of the QP with these two sides, which goes away; nothing if it was not connected.
-    pub fn take<S: Storage>(
-        requester: &mut Requester<S>,
-        responder: &mut Responder<S>,
-    ) -> Option<Self> {
-        let standing = acknowledgement::standing(requester, responder);
-        let ack = acknowledgement::take(requester, responder)?;
-        Some(Self { ack, standing })
-    }
+    pub state: AckState,
 }
 
 /// What is kept of the QPs of one peer.
 ///
 /// # Invariants
 ///
-/// `due` of the entries are [`Standing::Due`]. No two are of the same QP.
+/// `due` of the entries are [`AckState::Due`]. No two are of the same QP.
 pub struct Farewells {
     /// Each with its number, which tells the order in which they came.
     entries: [Option<(u32, Farewell)>; CAPACITY],
@@ -91,23 +83,23 @@ impl Farewells {
             .iter_mut()
             .find(|entry| is_due(entry))?
             .as_mut()?;
-        farewell.standing = Standing::Sent;
+        farewell.state = AckState::Sent;
         self.due = self.due.saturating_sub(1);
         Some(farewell.ack)
     }
 
     /// An acknowledgement of the QP, which is gone, was lost. Says whether it is due now.
-    pub fn on_lost(&mut self, qpn: Qpn) -> Standing {
+    pub fn on_lost(&mut self, qpn: Qpn) -> AckState {
         let mut farewells = self.entries.iter_mut().flatten();
         let Some((_, farewell)) = farewells.find(|(_, farewell)| farewell.ack.src_qpn == qpn)
         else {
-            return Standing::Sent;
+            return AckState::Sent;
         };
-        if farewell.standing == Standing::Sent {
-            farewell.standing = Standing::Due;
+        if farewell.state == AckState::Sent {
+            farewell.state = AckState::Due;
             self.due += 1;
         }
-        Standing::Due
+        AckState::Due
     }
 
     /// Whether the farewell of this QP is due.
@@ -139,9 +131,9 @@ impl Farewells {
             None => (1, 0),
             Some((number, farewell)) => {
                 let newness = u32::MAX - self.next.wrapping_sub(*number);
-                match farewell.standing {
-                    Standing::Sent => (2, newness),
-                    Standing::Due => (3, newness),
+                match farewell.state {
+                    AckState::Sent => (2, newness),
+                    AckState::Due => (3, newness),
                 }
             }
         };
@@ -162,7 +154,7 @@ fn is_of(entry: &Option<(u32, Farewell)>, qpn: Qpn) -> bool {
 }
 
 fn is_due(entry: &Option<(u32, Farewell)>) -> bool {
-    matches!(entry, Some((_, farewell)) if farewell.standing == Standing::Due)
+    matches!(entry, Some((_, farewell)) if farewell.state == AckState::Due)
 }
 
 #[cfg(test)]
@@ -172,7 +164,7 @@ mod tests {
     use super::super::ids::Psn;
     use super::*;
 
-    fn farewell(qpn: u32, standing: Standing) -> Farewell {
+    fn farewell(qpn: u32, state: AckState) -> Farewell {
         Farewell {
             ack: AckHeader {
                 dest_qpn: Qpn::new(1),
@@ -182,7 +174,7 @@ mod tests {
                 syndrome: Syndrome::Ack,
                 nak_serial: NakSerial::NONE,
             },
-            standing,
+            state,
         }
     }
 
@@ -198,14 +190,14 @@ mod tests {
     #[test]
     fn what_is_due_is_sent_once_and_again_when_it_is_lost() {
         let mut farewells = Farewells::new();
-        farewells.add(farewell(7, Standing::Due));
-        farewells.add(farewell(8, Standing::Sent));
+        farewells.add(farewell(7, AckState::Due));
+        farewells.add(farewell(8, AckState::Sent));
         assert_eq!(taken(&mut farewells), [7]);
         for qpn in [7, 8] {
-            assert_eq!(farewells.on_lost(Qpn::new(qpn)), Standing::Due);
-            assert_eq!(farewells.on_lost(Qpn::new(qpn)), Standing::Due);
+            assert_eq!(farewells.on_lost(Qpn::new(qpn)), AckState::Due);
+            assert_eq!(farewells.on_lost(Qpn::new(qpn)), AckState::Due);
         }
-        assert_eq!(farewells.on_lost(Qpn::new(9)), Standing::Sent);
+        assert_eq!(farewells.on_lost(Qpn::new(9)), AckState::Sent);
         assert_eq!(taken(&mut farewells), [7, 8]);
         assert_eq!(taken(&mut farewells), []);
     }
@@ -213,25 +205,25 @@ mod tests {
     #[test]
     fn a_number_that_was_given_again_is_kept_once() {
         let mut farewells = Farewells::new();
-        farewells.add(farewell(7, Standing::Due));
-        farewells.add(farewell(7, Standing::Due));
+        farewells.add(farewell(7, AckState::Due));
+        farewells.add(farewell(7, AckState::Due));
         assert_eq!(taken(&mut farewells), [7]);
-        farewells.add(farewell(7, Standing::Due));
-        farewells.add(farewell(7, Standing::Sent));
+        farewells.add(farewell(7, AckState::Due));
+        farewells.add(farewell(7, AckState::Sent));
         assert_eq!(taken(&mut farewells), []);
     }
 
     #[test]
     fn one_that_is_withdrawn_is_not_said_any_more() {
         let mut farewells = Farewells::new();
-        farewells.add(farewell(7, Standing::Due));
-        farewells.add(farewell(8, Standing::Sent));
+        farewells.add(farewell(7, AckState::Due));
+        farewells.add(farewell(8, AckState::Sent));
         assert!(farewells.is_due(Qpn::new(7)));
         assert!(!farewells.is_due(Qpn::new(8)));
         for qpn in [7, 8, 9] {
             farewells.withdraw(Qpn::new(qpn));
             assert!(!farewells.is_due(Qpn::new(qpn)));
-            assert_eq!(farewells.on_lost(Qpn::new(qpn)), Standing::Sent);
+            assert_eq!(farewells.on_lost(Qpn::new(qpn)), AckState::Sent);
         }
         assert_eq!(taken(&mut farewells), []);
     }
@@ -240,18 +232,18 @@ mod tests {
     fn the_oldest_go_first_and_what_was_sent_before_what_is_due() {
         let mut farewells = Farewells::new();
         let all = CAPACITY as u32;
-        farewells.add(farewell(0, Standing::Due));
+        farewells.add(farewell(0, AckState::Due));
         for qpn in 1..all {
-            farewells.add(farewell(qpn, Standing::Sent));
+            farewells.add(farewell(qpn, AckState::Sent));
         }
         for qpn in all..2 * all - 1 {
-            farewells.add(farewell(qpn, Standing::Due));
+            farewells.add(farewell(qpn, AckState::Due));
         }
         let expected: Vec<u32> = core::iter::once(0).chain(all..2 * all - 1).collect();
-        farewells.add(farewell(1000, Standing::Due));
+        farewells.add(farewell(1000, AckState::Due));
         let mut expected: Vec<u32> = expected.into_iter().skip(1).collect();
         expected.push(1000);
         assert_eq!(taken(&mut farewells), expected);
-        assert_eq!(farewells.on_lost(Qpn::new(0)), Standing::Sent);
+        assert_eq!(farewells.on_lost(Qpn::new(0)), AckState::Sent);
     }
 }

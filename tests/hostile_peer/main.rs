@@ -41,8 +41,8 @@ use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::tx::Delivery;
 use usb4_roce::transport::rail::tx::RailTx;
 use usb4_roce::transport::rail::InFlight;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
@@ -89,12 +89,8 @@ impl Rails for NoRails {
         Delivery::Settled
     }
 
-    fn is_up(&self, _rail: RailId) -> bool {
-        false
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Unreachable
+    fn up(&self) -> RailSet {
+        RailSet::NONE
     }
 }
 

@@ -17,8 +17,8 @@ use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
@@ -68,23 +68,19 @@ impl ReceiveQueue for Receives {
 }
 
 /// Rails on which everything is in one state.
-pub struct All(pub Delivery, pub Reachability);
+pub struct All(pub Delivery, pub RailSet);
 
 impl Rails for All {
     fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
         self.0
     }
 
-    fn is_up(&self, _rail: RailId) -> bool {
-        self.1 == Reachability::Reachable
-    }
-
-    fn reachability(&self) -> Reachability {
+    fn up(&self) -> RailSet {
         self.1
     }
 }
 
-pub const SETTLED: All = All(Delivery::Settled, Reachability::Reachable);
+pub const SETTLED: All = All(Delivery::Settled, RailSet::ALL);
 
 pub struct Pair {
     pub now: Instant,

@@ -20,8 +20,8 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::Signalling;
@@ -183,12 +183,8 @@ impl Rails for FirstIsGone {
         Delivery::Settled
     }
 
-    fn is_up(&self, number: RailId) -> bool {
-        number != rail(0)
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Reachable
+    fn up(&self) -> RailSet {
+        RailSet::ALL.without(RailSet::only(rail(0)))
     }
 }
 

@@ -16,7 +16,6 @@ use super::super::abi::limits::MAX_SGE;
 use super::super::abi::response;
 use super::super::abi::response::MmapInfo;
 use super::super::bindings;
-use super::super::counters::Counted;
 use super::super::device::RoceDevice;
 use super::super::mmap_offer::OfferedQueue;
 use super::super::rdma::unsupported;
@@ -36,7 +35,6 @@ use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
 use super::settle::Progress;
-use super::Agreement;
 use super::EarlyRequest;
 use super::QueuePair;
 use super::ReceiveFlush;
@@ -49,11 +47,10 @@ use crate::clock;
 use crate::delayed;
 use crate::route_slot::RouteSlot;
 use crate::tables::KernelTables;
-use crate::transport::farewells::Farewell;
+use crate::transport::connection::Connection;
+use crate::transport::connection::ConnectionCounters;
 use crate::transport::ids::Qpn;
-use crate::transport::requester::Requester;
 use crate::transport::requester::RequesterTables;
-use crate::transport::responder::Responder;
 use crate::transport::responder::ResponderTables;
 
 /// With more requests than that outstanding, it is not the latency of each that matters.
@@ -82,24 +79,21 @@ impl State {
         let send_queue = SendQueue::new(cap)?;
         let window = usize::from(WINDOW);
         let reads = usize::from(MAX_RD_ATOMIC);
-        let requester = Requester::<KernelTables>::new(RequesterTables {
+        let requester = RequesterTables::<KernelTables> {
             messages: table(send_queue.max_active())?,
             segments: table(window)?,
             reads: table(reads)?,
-        })
-        .map_err(|_| EINVAL)?;
-        let responder = Responder::<KernelTables>::new(ResponderTables {
+        };
+        let responder = ResponderTables::<KernelTables> {
             requests: table(window)?,
             receives: table(window)?,
             reads: table(reads)?,
             responses: table(window)?,
-        })
-        .map_err(|_| EINVAL)?;
+        };
         Ok(Self {
             state: QpState::Reset,
             attributes: Attributes::new(),
-            requester,
-            responder,
+            connection: Connection::new(requester, responder).map_err(|_| EINVAL)?,
             send_queue,
             receive_queue,
             route: RouteSlot::new(),
@@ -109,9 +103,8 @@ impl State {
             backlog: Progress::None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
-            agreement: Agreement::Pending,
             deliveries: 0,
-            counted: Counted::default(),
+            counted: ConnectionCounters::default(),
         })
     }
 }
@@ -120,10 +113,10 @@ impl State {
     /// The attributes with the PSNs that come next, once there are any.
     fn connected_attributes(&self) -> Attributes {
         let mut attributes = self.attributes;
-        if let Some(psn) = self.requester.next_psn() {
+        if let Some(psn) = self.connection.next_psn() {
             attributes.sq_psn = psn;
         }
-        if let Some(psn) = self.responder.expected_psn() {
+        if let Some(psn) = self.connection.expected_psn() {
             attributes.rq_psn = psn;
         }
         attributes
@@ -234,7 +227,7 @@ impl QpOps<RoceDevice> for UserQueuePair {
     fn query(&self) -> Result<QpAttributes> {
         let state = self.qp.state.lock();
         Ok(QpAttributes {
-            sq_draining: state.requester.is_draining(),
+            sq_draining: state.connection.is_draining(),
             ..state
                 .connected_attributes()
                 .report(state.state, self.qp.cap)
@@ -257,7 +250,7 @@ impl QpOps<RoceDevice> for UserQueuePair {
         let rails = self.qp.settle(state, clock::now());
         let urgency = if leaves_sending_to_others {
             Urgency::Deferred
-        } else if state.requester.outstanding() <= INLINE_DEPTH {
+        } else if state.connection.outstanding() <= INLINE_DEPTH {
             Urgency::Inline
         } else {
             Urgency::Batched
@@ -278,8 +271,7 @@ impl QueuePair {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.is_destroyed = true;
-            let farewell = Farewell::take(&mut state.requester, &mut state.responder);
-            Self::reset(state);
+            let farewell = Self::reset(state);
             (farewell, state.route.replace(self, None))
         };
         self.objects.queue_pairs.remove(self.qpn.get());

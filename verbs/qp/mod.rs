@@ -29,7 +29,6 @@ use self::attributes::Attributes;
 use self::receive_queue::ReceiveQueue;
 use self::send_queue::SendQueue;
 use self::settle::Progress;
-use super::counters::Counted;
 use super::cq::CompletionQueue;
 use super::objects::Objects;
 use super::pd::PdId;
@@ -41,12 +40,12 @@ use super::route::RouteHandle;
 use super::route::Router;
 use crate::route_slot::RouteSlot;
 use crate::tables::KernelTables;
+use crate::transport::connection::Connection;
+use crate::transport::connection::ConnectionCounters;
 use crate::transport::frame::SegmentSize;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
-use crate::transport::requester::Requester;
-use crate::transport::responder::Responder;
 
 pub(crate) use create::UserQueuePair;
 pub(crate) use deliver::Arrival;
@@ -80,8 +79,7 @@ struct State {
     /// State as its user knows it.
     state: QpState,
     attributes: Attributes,
-    requester: Requester<KernelTables>,
-    responder: Responder<KernelTables>,
+    connection: Connection<KernelTables>,
     send_queue: SendQueue,
     receive_queue: ReceiveQueue,
     route: RouteSlot<RouteHandle>,
@@ -96,12 +94,10 @@ struct State {
     receive_flush: ReceiveFlush,
     /// Whether a request came before the QP was ready for it.
     early_request: EarlyRequest,
-    /// Whether requester and responder keep to the peer's limits.
-    agreement: Agreement,
     /// Payloads on their way into memory.
     deliveries: u32,
     /// What of the protocol's counters has been added to the port's.
-    counted: Counted,
+    counted: ConnectionCounters,
 }
 
 /// Which receives are flushed in the error state.
@@ -111,15 +107,6 @@ enum ReceiveFlush {
     Taken,
     /// Those in the ring.
     Ring,
-}
-
-/// Whether a connection keeps to the peer's limits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Agreement {
-    /// It was made, or changed, since they were last looked at. They may not be known yet.
-    Pending,
-    /// It does.
-    Reached,
 }
 
 /// Whether a request came before the QP was ready for it.

@@ -9,7 +9,6 @@ use kernel::sync::Arc;
 use super::super::abi::completion::Completion;
 use super::super::abi::completion::Opcode as CqeOpcode;
 use super::super::abi::send_wqe::Immediate;
-use super::super::counters::Counted;
 use super::super::counters::Counter;
 use super::super::queue::Overflow;
 use super::super::rdma;
@@ -22,20 +21,14 @@ use super::timer::RailsOf;
 use super::QueuePair;
 use super::ReceiveFlush;
 use super::State;
-use crate::transport::acknowledgement;
-use crate::transport::acknowledgement::Standing;
 use crate::transport::ids::Instant;
-use crate::transport::ids::RailId;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
-use crate::transport::requester::RequesterConfig;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
 use crate::transport::responder::ReceiveCompletion;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
-use crate::transport::timing::AckTimeout;
-use crate::transport::timing::RetryLimit;
 
 /// Rounds of posting and completing in one go: what is posted may fail at once, and what is posted behind it
 /// is flushed.
@@ -54,7 +47,7 @@ pub(super) enum Progress {
 }
 
 impl QueuePair {
-    /// Draws all conclusions from what has just been done to the requester or the responder. Returns
+    /// Draws all conclusions from what has just been told to the protocol. Returns
     /// the rails for which there are frames.
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, now: Instant) -> RailSet {
         if state.is_destroyed {
@@ -75,15 +68,13 @@ impl QueuePair {
         }
         self.count(state);
         self.arm_timer(state);
-        Self::rails_with_work(state, now)
+        let rails = RailsOf(&state.route);
+        state.connection.rails_with_frames(now, &rails)
     }
 
     /// Adds what the protocol has counted to the port's counters.
     fn count(&self, state: &mut State) {
-        let now = Counted {
-            requester: state.requester.counters(),
-            responder: state.responder.counters(),
-        };
+        let now = state.connection.counters();
         if now != state.counted {
             self.objects.counters.add_difference(&state.counted, &now);
             state.counted = now;
@@ -92,21 +83,17 @@ impl QueuePair {
 
     fn settle_once(&self, state: &mut State, now: Instant) -> Progress {
         let mut progress = Progress::None;
-        while let Some(completion) = state.requester.poll_completion() {
+        while let Some(completion) = state.connection.poll_send_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
             progress = Progress::Some;
         }
-        while let Some(completion) = state.responder.poll_completion() {
+        while let Some(completion) = state.connection.poll_receive_completion() {
             state.receive_queue.release();
             self.complete_receive(state, &completion);
             progress = Progress::Some;
         }
-        while let Some(event) = state.requester.poll_event() {
-            self.on_event(state, event);
-            progress = Progress::Some;
-        }
-        while let Some(event) = state.responder.poll_event() {
+        while let Some(event) = state.connection.poll_event() {
             self.on_event(state, event);
             progress = Progress::Some;
         }
@@ -116,12 +103,11 @@ impl QueuePair {
                     QpState::Err => FLUSH_STEP,
                     _ => u32::MAX,
                 };
-                let requester = &mut state.requester;
-                if state
+                let connection = &mut state.connection;
+                let posted = state
                     .send_queue
-                    .drain(requester, self.signalling, now, limit)
-                    > 0
-                {
+                    .drain(connection, self.signalling, now, limit);
+                if posted > 0 {
                     progress = Progress::Some;
                 }
             }
@@ -135,11 +121,6 @@ impl QueuePair {
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.
     pub(super) fn fail(&self, state: &mut State) {
-        match state.state {
-            // Whatever is posted from now on is flushed, so the requester must work.
-            QpState::Reset | QpState::Init | QpState::Rtr => state.requester.start(UNCONNECTED),
-            QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
-        }
         state.receive_flush = match state.state {
             QpState::Err => return,
             // The responder does not work and has taken nothing, nor will it tell.
@@ -150,8 +131,7 @@ impl QueuePair {
             QpState::Rtr | QpState::Rts | QpState::Sqd | QpState::Sqe => ReceiveFlush::Taken,
         };
         state.state = QpState::Err;
-        state.requester.flush();
-        state.responder.flush();
+        state.connection.flush();
     }
 
     fn on_event(&self, state: &mut State, event: QpEvent) {
@@ -274,34 +254,6 @@ impl QueuePair {
         }
         FLUSH_STEP
     }
-
-    /// The rails for which there are frames.
-    fn rails_with_work(state: &State, now: Instant) -> RailSet {
-        let ack = acknowledgement::standing(&state.requester, &state.responder);
-        if ack == Standing::Due || state.responder.has_response() {
-            return RailSet::ALL;
-        }
-        let Some(route) = state.route.get() else {
-            return RailSet::NONE;
-        };
-        let up = route.rails_up();
-        let known = RailsOf(&state.route);
-        if up.is_empty() {
-            // A rail that is gone binds nothing: whatever comes up first is as good as any other.
-            return if state.requester.has_work(RailId::default(), now, &known) {
-                RailSet::ALL
-            } else {
-                RailSet::NONE
-            };
-        }
-        let mut rails = RailSet::NONE;
-        for rail in up.iter() {
-            if state.requester.has_work(rail, now, &known) {
-                rails.insert(rail);
-            }
-        }
-        rails
-    }
 }
 
 impl QueuePair {
@@ -333,16 +285,3 @@ impl QueuePair {
         }
     }
 }
-
-/// A connection that never was, for flushing what is posted to it.
-const UNCONNECTED: RequesterConfig = RequesterConfig {
-    local_qpn: crate::transport::ids::Qpn::new(0),
-    remote_qpn: crate::transport::ids::Qpn::new(0),
-    initial_psn: crate::transport::ids::Psn::new(0),
-    segment: super::SEGMENT,
-    window: 1,
-    max_rd_atomic: 0,
-    timeout: AckTimeout::new(0),
-    retry: RetryLimit::Times(0),
-    rnr_retry: RetryLimit::Times(0),
-};

@@ -23,8 +23,8 @@ use crate::route_slot::RouteSlot;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::tx::Delivery;
+use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::requester::Reachability;
 
 /// How soon the QP's own work goes on with what was too much at a time, in milliseconds: late enough for it to take
 /// no more than a small share of a processor.
@@ -45,25 +45,17 @@ impl Rails for RailsOf<'_> {
         }
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        match self.0.get() {
-            Some(route) => route.rails().is_up(rail),
-            None => false,
-        }
-    }
-
-    fn reachability(&self) -> Reachability {
-        match self.0.get() {
-            Some(route) => route.rails().reachability(),
-            None => Reachability::Unreachable,
-        }
+    fn up(&self) -> RailSet {
+        self.0
+            .get()
+            .map_or(RailSet::NONE, |route| route.rails().up())
     }
 }
 
 impl QueuePair {
-    /// Makes sure the timer work runs when the requester's next deadline comes.
+    /// Makes sure the timer work runs when the protocol's next deadline comes.
     pub(super) fn arm_timer(self: &Arc<Self>, state: &mut State) {
-        let Some(deadline) = state.requester.deadline() else {
+        let Some(deadline) = state.connection.poll_timeout() else {
             return;
         };
         if state.timer_at.is_none_or(|at| deadline < at) {
@@ -96,7 +88,7 @@ impl WorkItem<TIMER> for QueuePair {
         let state = &mut *guard;
         state.timer_at = None;
         if state.route.get().is_some() {
-            state.requester.on_timer(now, &RailsOf(&state.route));
+            state.connection.handle_timeout(now, &RailsOf(&state.route));
         }
         let rails = this.settle(state, now);
         this.schedule(guard, rails, Urgency::Deferred);

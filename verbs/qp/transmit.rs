@@ -5,6 +5,7 @@
 use kernel::sync::Arc;
 
 use super::super::counters::Counter;
+use super::super::mr::AccessDenied;
 use super::super::mr::Key;
 use super::super::mr::Needs;
 use super::super::mr::Regions;
@@ -17,11 +18,11 @@ use super::timer::RailsOf;
 use super::QueuePair;
 use super::State;
 use crate::route_slot::RosterId;
-use crate::transport::acknowledgement;
 use crate::transport::attempt::Attempt;
+use crate::transport::connection::FrameSlot;
+use crate::transport::connection::Segment;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
-use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
@@ -105,8 +106,7 @@ impl QueuePair {
         state.agree();
         let frame = self
             .next_ack(state)
-            .or_else(|| self.next_response(state, rail, seq, sink))
-            .or_else(|| self.next_request(state, rail, seq, now, sink));
+            .or_else(|| self.next_segment(state, rail, seq, now, sink));
         if let Some(frame) = &frame {
             let counters = &self.objects.counters;
             counters.add(Counter::SentFrames, 1);
@@ -139,18 +139,13 @@ impl QueuePair {
     ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        match item {
-            InFlight::Request { psn, .. } => state.requester.on_lost(psn, rail, seq),
-            InFlight::Response { psn, .. } => state.responder.on_lost_response(psn, rail, seq),
-            InFlight::Ack { .. } => state.responder.on_lost_ack(),
-            InFlight::Datagram => {}
-        }
+        state.connection.handle_lost(item, rail, seq);
         let rails = self.settle(state, now);
         self.schedule(guard, rails, Urgency::Deferred);
     }
 
     fn next_ack(&self, state: &mut State) -> Option<Frame> {
-        let ack = acknowledgement::take_due(&mut state.requester, &mut state.responder)?;
+        let ack = state.connection.poll_ack()?;
         Some(Frame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
@@ -159,57 +154,7 @@ impl QueuePair {
         })
     }
 
-    fn next_response(
-        &self,
-        state: &mut State,
-        rail: RailId,
-        seq: RailSeq,
-        sink: &mut impl FrameSink,
-    ) -> Option<Frame> {
-        loop {
-            let room = sink.room();
-            if room < MAX_PAYLOAD && state.responder.next_response_len()? > room {
-                return None;
-            }
-            let ResponseSegment {
-                header,
-                source,
-                attempt,
-            } = state.responder.next_response(rail, seq)?;
-            let mut regions = Regions::new();
-            if source.len > 0 {
-                let region = self.objects.regions.resolve(
-                    Key(source.rkey.0),
-                    source.va,
-                    source.len as usize,
-                    Needs {
-                        pd: self.pd,
-                        access: Access::RemoteRead.into(),
-                    },
-                    sink.pages(),
-                );
-                let Ok(region) = region else {
-                    sink.pages().clear();
-                    state
-                        .responder
-                        .fail_response(header.response_psn, NakCode::RemoteAccess);
-                    continue;
-                };
-                regions.add(region);
-            }
-            return Some(Frame {
-                body: Body::Response(header),
-                item: InFlight::Response {
-                    qpn: self.qpn,
-                    psn: header.response_psn,
-                },
-                payload: payload_in_pages(source.len, attempt),
-                regions,
-            });
-        }
-    }
-
-    fn next_request(
+    fn next_segment(
         &self,
         state: &mut State,
         rail: RailId,
@@ -218,64 +163,113 @@ impl QueuePair {
         sink: &mut impl FrameSink,
     ) -> Option<Frame> {
         loop {
-            let room = sink.room();
+            let slot = FrameSlot {
+                rail,
+                seq,
+                room: sink.room(),
+            };
             let rails = RailsOf(&state.route);
-            let is_short =
-                room < MAX_PAYLOAD && state.requester.next_segment_len(rail, now, &rails)? > room;
-            if is_short {
-                return None;
-            }
-            let segment = state.requester.next_segment(rail, seq, now, &rails)?;
-            let RequestSegment { header, source } = segment;
-            let mut regions = Regions::new();
-            let payload = if source.len == 0 {
-                FramePayload::None
-            } else {
-                match state.send_queue.buffers(source.slot) {
-                    Buffers::Inline(bytes) => {
-                        let len = source.len as usize;
-                        let from = source.offset as usize;
-                        let Some(bytes) = bytes.get(from..from + len) else {
-                            let status = CompletionStatus::LocalQpOperationError;
-                            state.requester.fail_message(source.slot, status);
-                            continue;
-                        };
-                        sink.staging()[..len].copy_from_slice(bytes);
-                        FramePayload::Staged(len)
+            match state.connection.poll_segment(slot, now, &rails)? {
+                Segment::Response(segment) => match self.response_frame(&segment, sink) {
+                    Ok(frame) => return Some(frame),
+                    Err(code) => {
+                        let psn = segment.header.response_psn;
+                        state.connection.handle_response_failure(psn, code);
                     }
-                    Buffers::Elements(elements) => {
-                        let needs = Needs {
-                            pd: self.pd,
-                            access: AccessFlags::empty(),
-                        };
-                        let resolved = elements.resolve(
+                },
+                Segment::Request(segment) => match self.request_frame(state, &segment, sink) {
+                    Ok(frame) => return Some(frame),
+                    Err(status) => {
+                        let slot = segment.source.slot;
+                        state.connection.handle_send_failure(slot, status);
+                    }
+                },
+            }
+            sink.pages().clear();
+        }
+    }
+
+    /// The frame of a response; fails if the peer may not read the memory (any more).
+    fn response_frame(
+        &self,
+        segment: &ResponseSegment,
+        sink: &mut impl FrameSink,
+    ) -> Result<Frame, NakCode> {
+        let source = &segment.source;
+        let mut regions = Regions::new();
+        if source.len > 0 {
+            let needs = Needs {
+                pd: self.pd,
+                access: Access::RemoteRead.into(),
+            };
+            let region = self.objects.regions.resolve(
+                Key(source.rkey.0),
+                source.va,
+                source.len as usize,
+                needs,
+                sink.pages(),
+            );
+            regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
+        }
+        Ok(Frame {
+            body: Body::Response(segment.header),
+            item: InFlight::Response {
+                qpn: self.qpn,
+                psn: segment.header.response_psn,
+            },
+            payload: payload_in_pages(source.len, segment.attempt),
+            regions,
+        })
+    }
+
+    /// The frame of a segment of a request; fails if its payload cannot be had.
+    fn request_frame(
+        &self,
+        state: &State,
+        segment: &RequestSegment,
+        sink: &mut impl FrameSink,
+    ) -> Result<Frame, CompletionStatus> {
+        let source = &segment.source;
+        let (payload, regions) = if source.len == 0 {
+            (FramePayload::None, Regions::new())
+        } else {
+            match state.send_queue.buffers(source.slot) {
+                Buffers::Inline(bytes) => {
+                    let len = source.len as usize;
+                    let from = source.offset as usize;
+                    let bytes = bytes
+                        .get(from..from + len)
+                        .ok_or(CompletionStatus::LocalQpOperationError)?;
+                    sink.staging()[..len].copy_from_slice(bytes);
+                    (FramePayload::Staged(len), Regions::new())
+                }
+                Buffers::Elements(elements) => {
+                    let needs = Needs {
+                        pd: self.pd,
+                        access: AccessFlags::empty(),
+                    };
+                    let regions = elements
+                        .resolve(
                             source.offset,
                             source.len,
                             needs,
                             &self.objects.regions,
                             sink.pages(),
-                        );
-                        let Ok(resolved) = resolved else {
-                            sink.pages().clear();
-                            let status = CompletionStatus::LocalProtectionError;
-                            state.requester.fail_message(source.slot, status);
-                            continue;
-                        };
-                        regions = resolved;
-                        payload_in_pages(source.len, segment.attempt())
-                    }
+                        )
+                        .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                    (payload_in_pages(source.len, segment.attempt()), regions)
                 }
-            };
-            return Some(Frame {
-                body: Body::Request(header),
-                item: InFlight::Request {
-                    qpn: self.qpn,
-                    psn: header.psn,
-                },
-                payload,
-                regions,
-            });
-        }
+            }
+        };
+        Ok(Frame {
+            body: Body::Request(segment.header),
+            item: InFlight::Request {
+                qpn: self.qpn,
+                psn: segment.header.psn,
+            },
+            payload,
+            regions,
+        })
     }
 }
 

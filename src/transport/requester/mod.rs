@@ -52,7 +52,6 @@ pub use read::ResponseIgnored;
 pub use read::ResponsePlacement;
 pub use read::ResponseToken;
 pub use timer::Rails;
-pub use timer::Reachability;
 pub use timer::OUTAGE_RETRY;
 pub use window::SegmentSlot;
 
@@ -269,17 +268,20 @@ pub struct Requester<S: Storage> {
     counters: RequesterCounters,
 }
 
-const UNCONNECTED: RequesterConfig = RequesterConfig {
-    local_qpn: Qpn::new(0),
-    remote_qpn: Qpn::new(0),
-    initial_psn: Psn::new(0),
-    segment: SegmentSize::LARGEST,
-    window: 1,
-    max_rd_atomic: 0,
-    timeout: AckTimeout::new(0),
-    retry: RetryLimit::Times(0),
-    rnr_retry: RetryLimit::Times(0),
-};
+impl RequesterConfig {
+    /// Of a requester that is not connected.
+    pub(super) const UNCONNECTED: Self = Self {
+        local_qpn: Qpn::new(0),
+        remote_qpn: Qpn::new(0),
+        initial_psn: Psn::new(0),
+        segment: SegmentSize::LARGEST,
+        window: 1,
+        max_rd_atomic: 0,
+        timeout: AckTimeout::new(0),
+        retry: RetryLimit::Times(0),
+        rnr_retry: RetryLimit::Times(0),
+    };
+}
 
 impl<S: Storage> Requester<S> {
     /// A requester that is not connected.
@@ -289,7 +291,7 @@ impl<S: Storage> Requester<S> {
     /// If a table's length is not a power of two, or out of range.
     pub fn new(tables: RequesterTables<S>) -> Result<Self, BadTableLength> {
         Ok(Self {
-            config: UNCONNECTED,
+            config: RequesterConfig::UNCONNECTED,
             state: State::Idle,
             epoch: Epoch::default(),
             admission: Admission::Open,

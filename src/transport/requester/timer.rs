@@ -7,6 +7,7 @@ use super::super::ids::Instant;
 use super::super::ids::RailId;
 use super::super::ids::RailSeq;
 use super::super::rail::tx::Delivery;
+use super::super::rail_set::RailSet;
 use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
 use super::recovery::Exhausted;
@@ -17,26 +18,19 @@ use super::State;
 /// seconds, which common attributes (seven retries of 67 ms) would not bridge.
 pub const OUTAGE_RETRY: Duration = Duration::from_millis(1_000);
 
-/// Whether any rail leads to the peer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reachability {
-    /// At least one is up.
-    Reachable,
-    /// None is.
-    Unreachable,
-}
-
 /// What the requester must know about the rails to its peer.
 pub trait Rails {
     /// How frame `seq` of `rail` fared. A rail that is down has nothing in flight.
     fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery;
 
-    /// Whether this rail is up. What was sent over one that is not has arrived, or is handed back as lost: it cannot
+    /// The rails that are up. What was sent over one that is not has arrived, or is handed back as lost: it cannot
     /// arrive any more.
-    fn is_up(&self, rail: RailId) -> bool;
+    fn up(&self) -> RailSet;
 
-    /// Whether any rail is up.
-    fn reachability(&self) -> Reachability;
+    /// Whether this rail is up.
+    fn is_up(&self, rail: RailId) -> bool {
+        self.up().contains(rail)
+    }
 }
 
 impl<S: Storage> Requester<S> {
@@ -87,7 +81,7 @@ impl<S: Storage> Requester<S> {
                 self.recovery.stripe();
                 self.reads.request_again();
                 self.arm(now);
-                if rails.reachability() == Reachability::Unreachable {
+                if rails.up().is_empty() {
                     self.recovery.defer_to(now.after(OUTAGE_RETRY));
                 }
             }
@@ -104,6 +98,6 @@ impl<S: Storage> Requester<S> {
     fn is_only_queued(&self, rails: &impl Rails) -> bool {
         !self.window.is_ack_owed()
             && self.reads.outstanding() == 0
-            && rails.reachability() == Reachability::Reachable
+            && !rails.up().is_empty()
     }
 }

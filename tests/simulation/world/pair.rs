@@ -15,16 +15,15 @@ use crate::ledger::Connection;
 use crate::ledger::Fate;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::connection;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::opcode::Opcode;
-use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
-use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::status::CompletionStatus;
@@ -191,27 +190,22 @@ impl World {
             };
             let window = usize::from(limits[side].window);
             let reads = usize::from(limits[side].max_rd_atomic);
-            let requester = Requester::new(RequesterTables {
+            let requester = RequesterTables {
                 messages: table(config.depth),
                 segments: table(window),
                 reads: table(reads),
-            });
-            let responder = Responder::new(ResponderTables {
+            };
+            let responder = ResponderTables {
                 requests: table(window),
                 receives: table(window),
                 reads: table(reads),
                 responses: table(window),
-            });
+            };
+            let protocol = connection::Connection::new(requester, responder).unwrap();
             let host = &mut self.hosts[me];
             let qpn = Qpn::new(100 + host.qps.len() as u32);
             ends[side] = (me, host.qps.len());
-            host.qps.push(QueuePair::new(
-                qpn,
-                peer,
-                ring,
-                requester.unwrap(),
-                responder.unwrap(),
-            ));
+            host.qps.push(QueuePair::new(qpn, peer, ring, protocol));
         }
         self.pairs.push(Pair {
             ends,
@@ -337,10 +331,10 @@ impl World {
                 let delay = Duration::from_millis(self.rng.random_range(1..1500));
                 Some((self.now.after(delay), config))
             } else {
-                qp.responder.start(config);
+                qp.protocol.start_responder(config);
                 None
             };
-            qp.requester.start(RequesterConfig {
+            qp.protocol.start_requester(RequesterConfig {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
                 initial_psn: psns[side],
@@ -373,10 +367,9 @@ impl World {
             if qp.in_error || qp.is_destroyed {
                 continue;
             }
-            qp.responder.start(config);
-            qp.has_agreed = false;
+            qp.protocol.start_responder(config);
             if qp.missed {
-                qp.responder.announce_ready();
+                qp.protocol.announce_ready();
             }
         }
         busy
@@ -403,8 +396,7 @@ impl World {
                 self.ledger.connections[life].disturbed = [true; 2];
                 let qp_ref = &mut self.hosts[host].qps[qp];
                 qp_ref.in_error = true;
-                qp_ref.requester.flush();
-                qp_ref.responder.flush();
+                qp_ref.protocol.flush();
                 self.hosts[host].touch(qp);
                 self.hosts[host].poll(qp, &mut self.ledger);
             }
