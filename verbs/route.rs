@@ -14,7 +14,7 @@ use crate::route_slot::Roster;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
 use crate::stream_adapter::event::Event;
-use crate::transport::farewells::Farewell;
+use crate::transport::final_acks::Farewell;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail_set::RailSet;

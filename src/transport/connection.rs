@@ -5,8 +5,8 @@
 //! What happens is told by `handle_*`, what is to be done is asked for by `poll_*` until there is nothing more. After
 //! any `handle_*`, and after [`Connection::post`], there may be something for each of the `poll_*`.
 
-use super::farewells::AckState;
-use super::farewells::Farewell;
+use super::final_acks::AckState;
+use super::final_acks::Farewell;
 use super::frame::AckHeader;
 use super::frame::RequestHeader;
 use super::frame::ResponseHeader;

@@ -22,7 +22,8 @@ pub mod attempt;
 mod bitmap;
 pub mod checksum;
 pub mod connection;
-pub mod farewells;
+
+pub mod final_acks;
 pub mod frame;
 pub mod ids;
 pub mod limits;

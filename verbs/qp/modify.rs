@@ -19,7 +19,7 @@ use super::LIMITS;
 use super::SEGMENT;
 use crate::clock;
 use crate::transport::connection::Tuning;
-use crate::transport::farewells::Farewell;
+use crate::transport::final_acks::Farewell;
 use crate::transport::ids::Instant;
 use crate::transport::requester::RequesterConfig;
 use crate::transport::responder::ResponderConfig;

@@ -96,8 +96,6 @@ impl<S: Storage> Requester<S> {
     /// Whether nothing but a free rail is waited for: rails are up, and nothing has been sent that is
     /// not answered, or that an answer was asked for.
     fn is_only_queued(&self, rails: &impl Rails) -> bool {
-        !self.window.is_ack_owed()
-            && self.reads.outstanding() == 0
-            && !rails.up().is_empty()
+        !self.window.is_ack_owed() && self.reads.outstanding() == 0 && !rails.up().is_empty()
     }
 }

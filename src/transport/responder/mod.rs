@@ -4,7 +4,7 @@
 //! order, and answers READs.
 
 mod nak;
-mod progress;
+mod processing;
 mod receive;
 mod request;
 mod response;

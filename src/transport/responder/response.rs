@@ -17,7 +17,7 @@ use super::super::requester::MAX_RESPONSES;
 use super::super::status::NakCode;
 use super::super::storage::Ring;
 use super::super::storage::Storage;
-use super::progress::event_of;
+use super::processing::event_of;
 use super::response_set;
 use super::Fault;
 use super::FaultyReceive;
