@@ -463,13 +463,13 @@ impl RailClient for Fabric {
         // It may have been of a QP that is gone, or of the life of this one before it was reset.
         if let InFlight::Ack { .. } = item {
             match self.peer_of(rail) {
-                Some(peer) => peer.on_lost_farewell(qpn),
+                Some(peer) => peer.on_lost_final_ack(qpn),
                 // The rail is down already. Numbers of QPs are this host's, so that only one peer has it.
                 None => self
                     .peers
                     .lock()
                     .iter()
-                    .for_each(|peer| peer.on_lost_farewell(qpn)),
+                    .for_each(|peer| peer.on_lost_final_ack(qpn)),
             }
         }
     }

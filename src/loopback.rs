@@ -24,14 +24,14 @@ use crate::route_slot::Attached;
 use crate::route_slot::Roster;
 use crate::route_slot::RosterId;
 use crate::transport::final_acks::AckState;
-use crate::transport::final_acks::Farewell;
+use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::verbs::netdev::MacAddress;
@@ -275,12 +275,12 @@ impl Route for Loopback {
         }
     }
 
-    fn farewell(&self, farewell: Farewell) {
+    fn final_ack(&self, final_ack: FinalAck) {
         // What was sent has arrived.
-        if farewell.state == AckState::Sent {
+        if final_ack.state == AckState::Sent {
             return;
         }
-        let ack = farewell.ack;
+        let ack = final_ack.ack;
         if let Some(qp) = self.shared.objects.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
             // An acknowledgement has no payload.
@@ -303,7 +303,7 @@ impl Route for Loopback {
         }
     }
 
-    fn withdraw_farewell(&self, _qpn: Qpn) {
+    fn withdraw_final_ack(&self, _qpn: Qpn) {
         // It was delivered.
     }
 
@@ -322,9 +322,9 @@ impl Route for Loopback {
 }
 
 impl Rails for Loopback {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
         // What has been given out has been carried.
-        Delivery::Settled
+        FrameStatus::Settled
     }
 
     fn up(&self) -> RailSet {

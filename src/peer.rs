@@ -27,15 +27,15 @@ use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::event::Event;
 use crate::transport::final_acks::AckState;
-use crate::transport::final_acks::Farewell;
-use crate::transport::final_acks::Farewells;
+use crate::transport::final_acks::FinalAck;
+use crate::transport::final_acks::FinalAcks;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::transport::scheduler::Afterwards;
@@ -55,7 +55,7 @@ struct State {
     /// What the host can take, once it has said so.
     limits: Option<Limits>,
     ready: ReadyList,
-    farewells: Farewells,
+    final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
     scheduler: Scheduler,
 }
@@ -73,7 +73,7 @@ impl State {
 
     /// How much there is to send.
     fn waiting(&self) -> usize {
-        self.ready.len() + self.farewells.due()
+        self.ready.len() + self.final_acks.due()
     }
 }
 
@@ -115,7 +115,7 @@ impl Peer {
             state <- new_spinlock!(State {
                 limits: None,
                 ready: ReadyList::new(),
-                farewells: Farewells::new(),
+                final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
                 scheduler: Scheduler::new(),
             }),
@@ -201,9 +201,9 @@ impl Peer {
             if state.scheduler.ask(rail) == Turn::Rest {
                 return None;
             }
-            if let Some(ack) = state.farewells.take_due() {
+            if let Some(ack) = state.final_acks.take_due() {
                 state.scheduler.found(rail);
-                return Some(Frame::farewell(ack));
+                return Some(Frame::final_ack(ack));
             }
             state.ready.len()
         };
@@ -232,17 +232,17 @@ impl Peer {
     }
 
     /// An acknowledgement of a QP that is gone was lost.
-    pub(crate) fn on_lost_farewell(&self, qpn: Qpn) {
-        self.tell(|farewells| farewells.on_lost(qpn));
+    pub(crate) fn on_lost_final_ack(&self, qpn: Qpn) {
+        self.tell(|final_acks| final_acks.on_lost(qpn));
     }
 
-    /// Wakes a rail if a farewell is due after `change`, which says so of the one it is about.
-    fn tell(&self, change: impl FnOnce(&mut Farewells) -> AckState) {
+    /// Wakes a rail if a last acknowledgement is due after `change`, which says so of the one it is about.
+    fn tell(&self, change: impl FnOnce(&mut FinalAcks) -> AckState) {
         let told = {
             let mut state = self.state.lock();
-            match change(&mut state.farewells) {
+            match change(&mut state.final_acks) {
                 AckState::Due => {
-                    let told = state.scheduler.tell(RailSet::ALL);
+                    let told = state.scheduler.notify(RailSet::ALL);
                     state.kick(told)
                 }
                 AckState::Sent => None,
@@ -260,9 +260,9 @@ impl Peer {
             if ready == 0 {
                 return;
             }
-            let first = state.scheduler.tell(RailSet::ALL);
+            let first = state.scheduler.notify(RailSet::ALL);
             for _ in 1..ready {
-                let other = state.scheduler.tell(RailSet::ALL);
+                let other = state.scheduler.notify(RailSet::ALL);
                 if other.is_none() {
                     break;
                 }
@@ -283,7 +283,7 @@ impl Peer {
             if state.scheduler.up().is_empty() {
                 return false;
             }
-            if state.farewells.is_due(qpn) {
+            if state.final_acks.is_due(qpn) {
                 return true;
             }
             state.links.clone()
@@ -335,7 +335,7 @@ impl Roster for Peer {
         let told = match work.urgency {
             Urgency::Gathered => return Errand::Nothing,
             Urgency::Inline | Urgency::Batched | Urgency::Deferred => {
-                state.scheduler.tell(work.rails)
+                state.scheduler.notify(work.rails)
             }
         };
         match work.urgency {
@@ -354,10 +354,10 @@ impl Roster for Peer {
 impl Route for Peer {
     fn carry(&self, _urgency: Urgency) {}
 
-    fn farewell(&self, farewell: Farewell) {
-        self.tell(|farewells| {
-            farewells.add(farewell);
-            farewell.state
+    fn final_ack(&self, final_ack: FinalAck) {
+        self.tell(|final_acks| {
+            final_acks.add(final_ack);
+            final_ack.state
         });
     }
 
@@ -368,8 +368,8 @@ impl Route for Peer {
         }
     }
 
-    fn withdraw_farewell(&self, qpn: Qpn) {
-        self.state.lock().farewells.withdraw(qpn);
+    fn withdraw_final_ack(&self, qpn: Qpn) {
+        self.state.lock().final_acks.withdraw(qpn);
     }
 
     fn limits(&self) -> Option<Limits> {
@@ -390,10 +390,10 @@ impl Route for Peer {
 }
 
 impl Rails for Peer {
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus {
         match &self.state.lock().links[rail.index()] {
-            Some(link) => link.delivery(seq),
-            None => Delivery::Settled,
+            Some(link) => link.frame_status(seq),
+            None => FrameStatus::Settled,
         }
     }
 

@@ -42,7 +42,7 @@ use crate::transport::rail::endpoint::RailFault;
 use crate::transport::rail::hello::HelloError;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::PROTOCOL_VERSION;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail::InFlight;
 
 /// Frames that may be in flight on a rail. A power of two.
@@ -363,8 +363,8 @@ impl<C: RailClient> RailLink for Shared<C> {
         }
     }
 
-    fn delivery(&self, seq: RailSeq) -> Delivery {
-        self.inner.lock().endpoint.delivery(seq)
+    fn frame_status(&self, seq: RailSeq) -> FrameStatus {
+        self.inner.lock().endpoint.frame_status(seq)
     }
 
     fn carries(&self, qpn: Qpn) -> bool {

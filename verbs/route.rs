@@ -14,7 +14,7 @@ use crate::route_slot::Roster;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
 use crate::stream_adapter::event::Event;
-use crate::transport::final_acks::Farewell;
+use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail_set::RailSet;
@@ -56,16 +56,16 @@ pub(crate) trait Route:
     fn carry(&self, urgency: Urgency);
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
-    fn farewell(&self, farewell: Farewell);
+    fn final_ack(&self, final_ack: FinalAck);
 
     /// Waits until nothing of a QP that was reset is on its way, for as long as a rail may take to find out that it is dead.
     /// What comes of an earlier life cannot be told from the new one's if that begins with the same PSNs. Sleeps; called with
     /// no lock held.
     fn outwait(&self, qpn: Qpn);
 
-    /// A QP begins anew: what is left of its farewell, which is of its earlier life, is not sent any more. Called with no
+    /// A QP begins anew: what is left of the last acknowledgement of its earlier life is not sent any more. Called with no
     /// lock held.
-    fn withdraw_farewell(&self, qpn: Qpn);
+    fn withdraw_final_ack(&self, qpn: Qpn);
 
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.

@@ -6,7 +6,7 @@
 //! any `handle_*`, and after [`Connection::post`], there may be something for each of the `poll_*`.
 
 use super::final_acks::AckState;
-use super::final_acks::Farewell;
+use super::final_acks::FinalAck;
 use super::frame::AckHeader;
 use super::frame::RequestHeader;
 use super::frame::ResponseHeader;
@@ -191,12 +191,12 @@ impl<S: Storage> Connection<S> {
 
     /// Forgets everything (transition to RESET). What is left to be said to the peer is given, if it was connected.
     #[must_use = "without its last acknowledgement the peer may have to time out"]
-    pub fn reset(&mut self) -> Option<Farewell> {
+    pub fn reset(&mut self) -> Option<FinalAck> {
         let state = self.ack_state();
         let ack = self.take_ack();
         self.requester.reset();
         self.responder.reset();
-        ack.map(|ack| Farewell { ack, state })
+        ack.map(|ack| FinalAck { ack, state })
     }
 
     /// Whether [`Self::handle_limits`] must be called before there are segments to send.

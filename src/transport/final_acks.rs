@@ -23,7 +23,7 @@ pub enum AckState {
 
 /// The last acknowledgement of a QP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Farewell {
+pub struct FinalAck {
     /// What it says.
     pub ack: AckHeader,
     /// Whether that was said.
@@ -35,14 +35,14 @@ pub struct Farewell {
 /// # Invariants
 ///
 /// `due` of the entries are [`AckState::Due`]. No two are of the same QP.
-pub struct Farewells {
+pub struct FinalAcks {
     /// Each with its number, which tells the order in which they came.
-    entries: [Option<(u32, Farewell)>; CAPACITY],
+    entries: [Option<(u32, FinalAck)>; CAPACITY],
     next: u32,
     due: usize,
 }
 
-impl Farewells {
+impl FinalAcks {
     /// None yet.
     pub const fn new() -> Self {
         Self {
@@ -53,15 +53,15 @@ impl Farewells {
     }
 
     /// A QP is gone.
-    pub fn add(&mut self, farewell: Farewell) {
-        let place = self.place_for(farewell.ack.src_qpn);
+    pub fn add(&mut self, final_ack: FinalAck) {
+        let place = self.place_for(final_ack.ack.src_qpn);
         let number = self.next;
         self.next = number.wrapping_add(1);
         if let Some(entry) = self.entries.get_mut(place) {
             if is_due(entry) {
                 self.due = self.due.saturating_sub(1);
             }
-            *entry = Some((number, farewell));
+            *entry = Some((number, final_ack));
             if is_due(entry) {
                 self.due += 1;
             }
@@ -78,31 +78,31 @@ impl Farewells {
         if self.due == 0 {
             return None;
         }
-        let (_, farewell) = self
+        let (_, final_ack) = self
             .entries
             .iter_mut()
             .find(|entry| is_due(entry))?
             .as_mut()?;
-        farewell.state = AckState::Sent;
+        final_ack.state = AckState::Sent;
         self.due = self.due.saturating_sub(1);
-        Some(farewell.ack)
+        Some(final_ack.ack)
     }
 
     /// An acknowledgement of the QP, which is gone, was lost. Says whether it is due now.
     pub fn on_lost(&mut self, qpn: Qpn) -> AckState {
-        let mut farewells = self.entries.iter_mut().flatten();
-        let Some((_, farewell)) = farewells.find(|(_, farewell)| farewell.ack.src_qpn == qpn)
+        let mut final_acks = self.entries.iter_mut().flatten();
+        let Some((_, final_ack)) = final_acks.find(|(_, final_ack)| final_ack.ack.src_qpn == qpn)
         else {
             return AckState::Sent;
         };
-        if farewell.state == AckState::Sent {
-            farewell.state = AckState::Due;
+        if final_ack.state == AckState::Sent {
+            final_ack.state = AckState::Due;
             self.due += 1;
         }
         AckState::Due
     }
 
-    /// Whether the farewell of this QP is due.
+    /// Whether the last acknowledgement of this QP is due.
     pub fn is_due(&self, qpn: Qpn) -> bool {
         self.due > 0
             && self
@@ -123,15 +123,15 @@ impl Farewells {
         }
     }
 
-    /// Where the farewell of a QP goes: in place of an earlier one of a QP with its number, or else of what is needed
+    /// Where the last acknowledgement of a QP goes: in place of an earlier one of a QP with its number, or else of what is needed
     /// least.
     fn place_for(&self, qpn: Qpn) -> usize {
-        let cost = |entry: &Option<(u32, Farewell)>| match entry {
-            Some((_, farewell)) if farewell.ack.src_qpn == qpn => (0, 0),
+        let cost = |entry: &Option<(u32, FinalAck)>| match entry {
+            Some((_, final_ack)) if final_ack.ack.src_qpn == qpn => (0, 0),
             None => (1, 0),
-            Some((number, farewell)) => {
+            Some((number, final_ack)) => {
                 let newness = u32::MAX - self.next.wrapping_sub(*number);
-                match farewell.state {
+                match final_ack.state {
                     AckState::Sent => (2, newness),
                     AckState::Due => (3, newness),
                 }
@@ -143,18 +143,18 @@ impl Farewells {
     }
 }
 
-impl Default for Farewells {
+impl Default for FinalAcks {
     fn default() -> Self {
         Self::new()
     }
 }
 
-fn is_of(entry: &Option<(u32, Farewell)>, qpn: Qpn) -> bool {
-    matches!(entry, Some((_, farewell)) if farewell.ack.src_qpn == qpn)
+fn is_of(entry: &Option<(u32, FinalAck)>, qpn: Qpn) -> bool {
+    matches!(entry, Some((_, final_ack)) if final_ack.ack.src_qpn == qpn)
 }
 
-fn is_due(entry: &Option<(u32, Farewell)>) -> bool {
-    matches!(entry, Some((_, farewell)) if farewell.state == AckState::Due)
+fn is_due(entry: &Option<(u32, FinalAck)>) -> bool {
+    matches!(entry, Some((_, final_ack)) if final_ack.state == AckState::Due)
 }
 
 #[cfg(test)]
@@ -164,8 +164,8 @@ mod tests {
     use super::super::ids::Psn;
     use super::*;
 
-    fn farewell(qpn: u32, state: AckState) -> Farewell {
-        Farewell {
+    fn final_ack(qpn: u32, state: AckState) -> FinalAck {
+        FinalAck {
             ack: AckHeader {
                 dest_qpn: Qpn::new(1),
                 src_qpn: Qpn::new(qpn),
@@ -178,9 +178,9 @@ mod tests {
         }
     }
 
-    /// Numbers of the QPs whose farewells are due, taken.
-    fn taken(farewells: &mut Farewells) -> Vec<u32> {
-        let mut taken: Vec<u32> = core::iter::from_fn(|| farewells.take_due())
+    /// Numbers of the QPs whose final_acks are due, taken.
+    fn taken(final_acks: &mut FinalAcks) -> Vec<u32> {
+        let mut taken: Vec<u32> = core::iter::from_fn(|| final_acks.take_due())
             .map(|ack| ack.src_qpn.get())
             .collect();
         taken.sort_unstable();
@@ -189,61 +189,61 @@ mod tests {
 
     #[test]
     fn what_is_due_is_sent_once_and_again_when_it_is_lost() {
-        let mut farewells = Farewells::new();
-        farewells.add(farewell(7, AckState::Due));
-        farewells.add(farewell(8, AckState::Sent));
-        assert_eq!(taken(&mut farewells), [7]);
+        let mut final_acks = FinalAcks::new();
+        final_acks.add(final_ack(7, AckState::Due));
+        final_acks.add(final_ack(8, AckState::Sent));
+        assert_eq!(taken(&mut final_acks), [7]);
         for qpn in [7, 8] {
-            assert_eq!(farewells.on_lost(Qpn::new(qpn)), AckState::Due);
-            assert_eq!(farewells.on_lost(Qpn::new(qpn)), AckState::Due);
+            assert_eq!(final_acks.on_lost(Qpn::new(qpn)), AckState::Due);
+            assert_eq!(final_acks.on_lost(Qpn::new(qpn)), AckState::Due);
         }
-        assert_eq!(farewells.on_lost(Qpn::new(9)), AckState::Sent);
-        assert_eq!(taken(&mut farewells), [7, 8]);
-        assert_eq!(taken(&mut farewells), []);
+        assert_eq!(final_acks.on_lost(Qpn::new(9)), AckState::Sent);
+        assert_eq!(taken(&mut final_acks), [7, 8]);
+        assert_eq!(taken(&mut final_acks), []);
     }
 
     #[test]
     fn a_number_that_was_given_again_is_kept_once() {
-        let mut farewells = Farewells::new();
-        farewells.add(farewell(7, AckState::Due));
-        farewells.add(farewell(7, AckState::Due));
-        assert_eq!(taken(&mut farewells), [7]);
-        farewells.add(farewell(7, AckState::Due));
-        farewells.add(farewell(7, AckState::Sent));
-        assert_eq!(taken(&mut farewells), []);
+        let mut final_acks = FinalAcks::new();
+        final_acks.add(final_ack(7, AckState::Due));
+        final_acks.add(final_ack(7, AckState::Due));
+        assert_eq!(taken(&mut final_acks), [7]);
+        final_acks.add(final_ack(7, AckState::Due));
+        final_acks.add(final_ack(7, AckState::Sent));
+        assert_eq!(taken(&mut final_acks), []);
     }
 
     #[test]
     fn one_that_is_withdrawn_is_not_said_any_more() {
-        let mut farewells = Farewells::new();
-        farewells.add(farewell(7, AckState::Due));
-        farewells.add(farewell(8, AckState::Sent));
-        assert!(farewells.is_due(Qpn::new(7)));
-        assert!(!farewells.is_due(Qpn::new(8)));
+        let mut final_acks = FinalAcks::new();
+        final_acks.add(final_ack(7, AckState::Due));
+        final_acks.add(final_ack(8, AckState::Sent));
+        assert!(final_acks.is_due(Qpn::new(7)));
+        assert!(!final_acks.is_due(Qpn::new(8)));
         for qpn in [7, 8, 9] {
-            farewells.withdraw(Qpn::new(qpn));
-            assert!(!farewells.is_due(Qpn::new(qpn)));
-            assert_eq!(farewells.on_lost(Qpn::new(qpn)), AckState::Sent);
+            final_acks.withdraw(Qpn::new(qpn));
+            assert!(!final_acks.is_due(Qpn::new(qpn)));
+            assert_eq!(final_acks.on_lost(Qpn::new(qpn)), AckState::Sent);
         }
-        assert_eq!(taken(&mut farewells), []);
+        assert_eq!(taken(&mut final_acks), []);
     }
 
     #[test]
     fn the_oldest_go_first_and_what_was_sent_before_what_is_due() {
-        let mut farewells = Farewells::new();
+        let mut final_acks = FinalAcks::new();
         let all = CAPACITY as u32;
-        farewells.add(farewell(0, AckState::Due));
+        final_acks.add(final_ack(0, AckState::Due));
         for qpn in 1..all {
-            farewells.add(farewell(qpn, AckState::Sent));
+            final_acks.add(final_ack(qpn, AckState::Sent));
         }
         for qpn in all..2 * all - 1 {
-            farewells.add(farewell(qpn, AckState::Due));
+            final_acks.add(final_ack(qpn, AckState::Due));
         }
         let expected: Vec<u32> = core::iter::once(0).chain(all..2 * all - 1).collect();
-        farewells.add(farewell(1000, AckState::Due));
+        final_acks.add(final_ack(1000, AckState::Due));
         let mut expected: Vec<u32> = expected.into_iter().skip(1).collect();
         expected.push(1000);
-        assert_eq!(taken(&mut farewells), expected);
-        assert_eq!(farewells.on_lost(Qpn::new(0)), AckState::Sent);
+        assert_eq!(taken(&mut final_acks), expected);
+        assert_eq!(final_acks.on_lost(Qpn::new(0)), AckState::Sent);
     }
 }

@@ -22,7 +22,6 @@ pub mod attempt;
 mod bitmap;
 pub mod checksum;
 pub mod connection;
-
 pub mod final_acks;
 pub mod frame;
 pub mod ids;

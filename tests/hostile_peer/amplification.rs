@@ -112,7 +112,7 @@ fn sent_by(requester: &mut Requester<Heap>, now: Instant) -> u64 {
         .sum()
 }
 
-fn complaint(syndrome: Syndrome, serial: u32) -> AckHeader {
+fn nak(syndrome: Syndrome, serial: u32) -> AckHeader {
     AckHeader {
         dest_qpn: Qpn::new(1),
         src_qpn: Qpn::new(2),
@@ -131,12 +131,12 @@ fn a_sequence_nak_repeats_a_window_at_most_however_many_come() {
     for frames in [1, 100] {
         for _ in 0..frames {
             serial += 1;
-            requester.on_ack(&complaint(Syndrome::SequenceNak, serial), NOW);
+            requester.on_ack(&nak(Syndrome::SequenceNak, serial), NOW);
         }
         assert!(sent_by(&mut requester, NOW) <= whole_window(), "{frames}");
     }
-    // The same complaint once more is no news.
-    requester.on_ack(&complaint(Syndrome::SequenceNak, serial), NOW);
+    // The same NAK once more is no news.
+    requester.on_ack(&nak(Syndrome::SequenceNak, serial), NOW);
     assert_eq!(sent_by(&mut requester, NOW), 0);
 }
 
@@ -145,7 +145,7 @@ fn an_rnr_nak_repeats_a_window_at_most_and_not_before_its_time() {
     let mut requester = busy_requester();
     sent_by(&mut requester, NOW);
     let timer = RnrTimer::new(1);
-    requester.on_ack(&complaint(Syndrome::RnrNak(timer), 1), NOW);
+    requester.on_ack(&nak(Syndrome::RnrNak(timer), 1), NOW);
     assert_eq!(sent_by(&mut requester, NOW), 0);
     let later = NOW.after(timer.duration());
     assert!(sent_by(&mut requester, later) <= whole_window());

@@ -38,7 +38,7 @@ use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::tx::RailTx;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
@@ -85,8 +85,8 @@ impl ReceiveQueue for Receives {
 struct NoRails;
 
 impl Rails for NoRails {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
     fn up(&self) -> RailSet {
@@ -455,7 +455,7 @@ proptest! {
             }
             if accepted && !from.is_before(oldest) && !to.is_before(from) {
                 for ahead in 0..to.distance_from(from) {
-                    prop_assert_eq!(tx.delivery(from.add(ahead)), Delivery::Settled);
+                    prop_assert_eq!(tx.frame_status(from.add(ahead)), FrameStatus::Settled);
                     prop_assert!(handed_back.contains(&from.add(ahead)));
                 }
             }

@@ -29,7 +29,7 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Fencing;
 use usb4_roce::transport::requester::PostError;
@@ -203,7 +203,7 @@ fn what_is_still_on_a_rail_is_not_held_against_the_peer() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 10);
     pair.pull_all();
-    let on_its_way = All(Delivery::InFlight, RailSet::ALL);
+    let on_its_way = All(FrameStatus::InFlight, RailSet::ALL);
     for _ in 0..100 {
         pair.now = pair.requester.deadline().unwrap();
         pair.requester.on_timer(pair.now, &on_its_way);
@@ -216,7 +216,7 @@ fn what_is_still_on_a_rail_is_not_held_against_the_peer() {
 fn without_any_rail_the_attributes_decide() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 10);
-    let unreachable = All(Delivery::Settled, RailSet::NONE);
+    let unreachable = All(FrameStatus::Settled, RailSet::NONE);
     let began = pair.now;
     let timeout = AckTimeout::new(14).duration().unwrap();
     for _ in 0..3 {
@@ -715,7 +715,7 @@ fn the_window_is_kept() {
 }
 
 #[test]
-fn a_complaint_that_was_not_heard_stays_in_force_for_what_is_behind() {
+fn a_nak_that_was_lost_stays_in_force_for_what_is_behind() {
     let mut pair = Pair::new();
     pair.post(Opcode::Send, 10);
     pair.post(Opcode::Send, 10);

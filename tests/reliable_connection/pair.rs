@@ -16,7 +16,7 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Requester;
@@ -68,10 +68,10 @@ impl ReceiveQueue for Receives {
 }
 
 /// Rails on which everything is in one state.
-pub struct All(pub Delivery, pub RailSet);
+pub struct All(pub FrameStatus, pub RailSet);
 
 impl Rails for All {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
         self.0
     }
 
@@ -80,7 +80,7 @@ impl Rails for All {
     }
 }
 
-pub const SETTLED: All = All(Delivery::Settled, RailSet::ALL);
+pub const SETTLED: All = All(FrameStatus::Settled, RailSet::ALL);
 
 pub struct Pair {
     pub now: Instant,

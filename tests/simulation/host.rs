@@ -13,7 +13,7 @@ use usb4_roce::transport::connection::FrameSlot;
 use usb4_roce::transport::connection::PayloadToken;
 use usb4_roce::transport::connection::Segment;
 use usb4_roce::transport::final_acks::AckState;
-use usb4_roce::transport::final_acks::Farewells;
+use usb4_roce::transport::final_acks::FinalAcks;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
@@ -28,7 +28,7 @@ use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::endpoint::Answers;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::LocalRange;
@@ -237,7 +237,7 @@ pub struct Way {
 /// What a host keeps of another one, as the verbs layer's peer does.
 #[derive(Default)]
 struct Peer {
-    farewells: Farewells,
+    final_acks: FinalAcks,
     scheduler: Scheduler,
     /// Queue pairs that have frames for it.
     ready: VecDeque<usize>,
@@ -245,7 +245,7 @@ struct Peer {
 
 impl Peer {
     fn waiting(&self) -> usize {
-        self.ready.len() + self.farewells.due()
+        self.ready.len() + self.final_acks.due()
     }
 }
 
@@ -253,7 +253,7 @@ impl Peer {
 struct Up(RailSet);
 
 impl Rails for Up {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
         unreachable!("only timers ask")
     }
 
@@ -314,7 +314,7 @@ impl Host {
         if !peer.ready.contains(&index) {
             peer.ready.push_back(index);
         }
-        self.told.extend(peer.scheduler.tell(rails));
+        self.told.extend(peer.scheduler.notify(rails));
     }
 
     pub fn rail_up(&mut self, peer: usize, rail: RailId) {
@@ -341,13 +341,16 @@ impl Host {
 
     /// Whether there is something to send to `peer` over `rail`.
     pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
-        let farewells = self.peers.get(&peer).map_or(0, |peer| peer.farewells.due());
+        let final_acks = self
+            .peers
+            .get(&peer)
+            .map_or(0, |peer| peer.final_acks.due());
         let up = self.up(peer);
         let mut qps = self
             .qps
             .iter()
             .filter(|qp| qp.peer == peer && !qp.is_destroyed);
-        farewells > 0 || qps.any(|qp| qp.rails_with_frames(up, now).contains(rail))
+        final_acks > 0 || qps.any(|qp| qp.rails_with_frames(up, now).contains(rail))
     }
 
     /// The rails to `peer` that are up.
@@ -369,29 +372,29 @@ impl Host {
     }
 
     /// Whether something of a queue pair that was reset is still to be said.
-    pub fn owes_farewell(&self, index: usize) -> bool {
+    pub fn owes_final_ack(&self, index: usize) -> bool {
         let qp = &self.qps[index];
         self.peers
             .get(&qp.peer)
-            .is_some_and(|peer| peer.farewells.is_due(qp.qpn))
+            .is_some_and(|peer| peer.final_acks.is_due(qp.qpn))
     }
 
     /// Forgets what the earlier life of a queue pair had to say.
-    pub fn withdraw_farewell(&mut self, index: usize) {
+    pub fn withdraw_final_ack(&mut self, index: usize) {
         let qp = &self.qps[index];
         if let Some(peer) = self.peers.get_mut(&qp.peer) {
-            peer.farewells.withdraw(qp.qpn);
+            peer.final_acks.withdraw(qp.qpn);
         }
     }
 
     /// Ends the connection of a queue pair.
     pub fn reset(&mut self, index: usize) {
         let qp = &mut self.qps[index];
-        if let Some(farewell) = qp.protocol.reset() {
+        if let Some(final_ack) = qp.protocol.reset() {
             let peer = self.peers.entry(qp.peer).or_default();
-            peer.farewells.add(farewell);
-            if farewell.state == AckState::Due {
-                self.told.extend(peer.scheduler.tell(RailSet::ALL));
+            peer.final_acks.add(final_ack);
+            if final_ack.state == AckState::Due {
+                self.told.extend(peer.scheduler.notify(RailSet::ALL));
             }
         }
         // What is being placed belongs to nobody any more.
@@ -410,7 +413,7 @@ impl Host {
         if peer.scheduler.ask(way.rail) == Turn::Rest {
             return None;
         }
-        if let Some(ack) = peer.farewells.take_due() {
+        if let Some(ack) = peer.final_acks.take_due() {
             peer.scheduler.found(way.rail);
             let qpn = ack.src_qpn;
             return Some(acknowledgement_of(qpn, ack));
@@ -516,8 +519,8 @@ impl Host {
         }
         if let InFlight::Ack { qpn } = item {
             for peer in self.peers.values_mut() {
-                if peer.farewells.on_lost(qpn) == AckState::Due {
-                    self.told.extend(peer.scheduler.tell(RailSet::ALL));
+                if peer.final_acks.on_lost(qpn) == AckState::Due {
+                    self.told.extend(peer.scheduler.notify(RailSet::ALL));
                 }
             }
         }

@@ -267,18 +267,18 @@ impl QpOps<RoceDevice> for UserQueuePair {
 impl QueuePair {
     /// Ends all activity of the QP.
     fn destroy(self: &Arc<Self>) {
-        let (farewell, route) = {
+        let (final_ack, route) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.is_destroyed = true;
-            let farewell = Self::reset(state);
-            (farewell, state.route.replace(self, None))
+            let final_ack = Self::reset(state);
+            (final_ack, state.route.replace(self, None))
         };
         self.objects.queue_pairs.remove(self.qpn.get());
         delayed::cancel::<_, TIMER>(self);
         delayed::cancel::<_, FLUSHER>(self);
-        if let Some((route, farewell)) = route.zip(farewell) {
-            route.farewell(farewell);
+        if let Some((route, final_ack)) = route.zip(final_ack) {
+            route.final_ack(final_ack);
         }
         // Memory of the process must not change any more when this returns.
         self.await_deliveries();

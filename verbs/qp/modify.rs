@@ -19,7 +19,7 @@ use super::LIMITS;
 use super::SEGMENT;
 use crate::clock;
 use crate::transport::connection::Tuning;
-use crate::transport::final_acks::Farewell;
+use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
 use crate::transport::requester::RequesterConfig;
 use crate::transport::responder::ResponderConfig;
@@ -57,7 +57,7 @@ impl QueuePair {
         };
 
         if let Some(route) = &route {
-            route.withdraw_farewell(self.qpn);
+            route.withdraw_final_ack(self.qpn);
         }
 
         let now = clock::now();
@@ -75,11 +75,11 @@ impl QueuePair {
             (_, None) => None,
         };
         state.attributes = attributes;
-        let farewell = self.apply(state, transition, now);
+        let final_ack = self.apply(state, transition, now);
         let rails = self.settle(state, now);
         self.schedule(guard, rails, Urgency::Deferred);
-        if let Some((farewell, route)) = farewell.zip(old_route) {
-            route.farewell(farewell);
+        if let Some((final_ack, route)) = final_ack.zip(old_route) {
+            route.final_ack(final_ack);
             route.outwait(self.qpn);
         }
         if transition.to == QpState::Reset {
@@ -89,7 +89,7 @@ impl QueuePair {
     }
 
     /// Carries out a change of state. Gives what a QP that is reset has left to say.
-    fn apply(&self, state: &mut State, transition: Transition, now: Instant) -> Option<Farewell> {
+    fn apply(&self, state: &mut State, transition: Transition, now: Instant) -> Option<FinalAck> {
         let Transition { from, to } = transition;
         match to {
             QpState::Reset => return Self::reset(state),
@@ -141,15 +141,15 @@ impl QueuePair {
     }
 
     /// Forgets everything but what the QP was created with. Gives what it has left to say.
-    pub(super) fn reset(state: &mut State) -> Option<Farewell> {
+    pub(super) fn reset(state: &mut State) -> Option<FinalAck> {
         state.state = QpState::Reset;
         state.attributes = Attributes::new();
-        let farewell = state.connection.reset();
+        let final_ack = state.connection.reset();
         state.send_queue.discard();
         state.receive_queue.reset();
         state.early_request = EarlyRequest::None;
         state.flush_interval = None;
-        farewell
+        final_ack
     }
 
     fn responder_config(&self, attributes: &Attributes) -> ResponderConfig {

@@ -22,7 +22,7 @@ use crate::delayed;
 use crate::route_slot::RouteSlot;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 
@@ -38,10 +38,10 @@ const FLUSH_INTERVAL_MAX: u32 = 320;
 pub(super) struct RailsOf<'a>(pub(super) &'a RouteSlot<RouteHandle>);
 
 impl Rails for RailsOf<'_> {
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus {
         match self.0.get() {
-            Some(route) => route.rails().delivery(rail, seq),
-            None => Delivery::Settled,
+            Some(route) => route.rails().frame_status(rail, seq),
+            None => FrameStatus::Settled,
         }
     }
 

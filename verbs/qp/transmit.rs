@@ -61,7 +61,7 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// The last acknowledgement of a QP that is gone.
-    pub(crate) fn farewell(ack: AckHeader) -> Self {
+    pub(crate) fn final_ack(ack: AckHeader) -> Self {
         Self {
             item: InFlight::Ack { qpn: ack.src_qpn },
             body: Body::Ack(ack),

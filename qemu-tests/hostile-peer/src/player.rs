@@ -28,7 +28,7 @@ use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
@@ -135,8 +135,8 @@ impl ReceiveQueue for Receives {
 struct OneRail;
 
 impl Rails for OneRail {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
     fn up(&self) -> RailSet {

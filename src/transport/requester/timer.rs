@@ -6,7 +6,7 @@ use super::super::ids::Duration;
 use super::super::ids::Instant;
 use super::super::ids::RailId;
 use super::super::ids::RailSeq;
-use super::super::rail::tx::Delivery;
+use super::super::rail::tx::FrameStatus;
 use super::super::rail_set::RailSet;
 use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
@@ -21,7 +21,7 @@ pub const OUTAGE_RETRY: Duration = Duration::from_millis(1_000);
 /// What the requester must know about the rails to its peer.
 pub trait Rails {
     /// How frame `seq` of `rail` fared. A rail that is down has nothing in flight.
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery;
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus;
 
     /// The rails that are up. What was sent over one that is not has arrived, or is handed back as lost: it cannot
     /// arrive any more.

@@ -7,7 +7,7 @@ use super::super::bitmap::PsnSet;
 use super::super::ids::Psn;
 use super::super::ids::RailId;
 use super::super::ids::RailSeq;
-use super::super::rail::tx::Delivery;
+use super::super::rail::tx::FrameStatus;
 use super::super::storage::Ring;
 use super::super::storage::Storage;
 use super::messages::MessageNumber;
@@ -251,7 +251,8 @@ impl<S: Storage> SendWindow<S> {
         let mut psn = self.una;
         while psn != self.next {
             let slot = self.slots.at(psn.get());
-            if self.is_sent(psn) && rails.delivery(slot.rail, slot.seq) == Delivery::InFlight {
+            if self.is_sent(psn) && rails.frame_status(slot.rail, slot.seq) == FrameStatus::InFlight
+            {
                 return true;
             }
             psn = psn.next();

@@ -124,15 +124,15 @@ struct OpenMessage {
     received: u32,
 }
 
-/// Whether the peer has been heard.
+/// Whether an event that comes once has been reported to the owner.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Establishment {
-    /// Not yet.
-    Silent,
-    /// Yes, and the owner is to be told.
-    Untold,
-    /// Yes.
-    Told,
+enum EventState {
+    /// Its cause has not come.
+    Unreached,
+    /// It is to be.
+    Pending,
+    /// It has been.
+    Reported,
 }
 
 /// Counters of rare events, for diagnosis.
@@ -166,9 +166,9 @@ pub struct Responder<S: Storage> {
     served: response::Served<S>,
 
     ack_due: bool,
-    established: Establishment,
+    established: EventState,
     event: Option<QpEvent>,
-    last_wqe: Establishment,
+    last_wqe: EventState,
     counters: ResponderCounters,
 }
 
@@ -203,9 +203,9 @@ impl<S: Storage> Responder<S> {
                 Ring::new(tables.responses, window)?,
             ),
             ack_due: false,
-            established: Establishment::Silent,
+            established: EventState::Unreached,
             event: None,
-            last_wqe: Establishment::Silent,
+            last_wqe: EventState::Unreached,
             counters: ResponderCounters::default(),
         })
     }
@@ -244,9 +244,9 @@ impl<S: Storage> Responder<S> {
         self.receives.reset();
         self.served.start(Psn::new(0), 1);
         self.ack_due = false;
-        self.established = Establishment::Silent;
+        self.established = EventState::Unreached;
         self.event = None;
-        self.last_wqe = Establishment::Silent;
+        self.last_wqe = EventState::Unreached;
     }
 
     /// Changes the RNR timer of a connected queue pair.
@@ -307,19 +307,19 @@ impl<S: Storage> Responder<S> {
 
     /// Something the owner must act upon, if anything.
     pub fn poll_event(&mut self) -> Option<QpEvent> {
-        if self.established == Establishment::Untold {
-            self.established = Establishment::Told;
+        if self.established == EventState::Pending {
+            self.established = EventState::Reported;
             return Some(QpEvent::CommunicationEstablished);
         }
         if let Some(event) = self.event.take() {
             return Some(event);
         }
         if self.state == State::Failed
-            && self.last_wqe == Establishment::Silent
+            && self.last_wqe == EventState::Unreached
             && self.placing == 0
             && self.receives.is_empty()
         {
-            self.last_wqe = Establishment::Told;
+            self.last_wqe = EventState::Reported;
             return Some(QpEvent::LastWqeReached);
         }
         None

@@ -20,7 +20,7 @@ use super::super::storage::Storage;
 use super::nak::NakCause;
 use super::receive::Assignment;
 use super::window::Copies;
-use super::Establishment;
+use super::EventState;
 use super::ReceiveQueue;
 use super::RequestSlot;
 use super::Responder;
@@ -216,8 +216,8 @@ impl<S: Storage> Responder<S> {
             self.counters.bogus += 1;
             return Err(DropReason::Bogus);
         }
-        if self.established == Establishment::Silent {
-            self.established = Establishment::Untold;
+        if self.established == EventState::Unreached {
+            self.established = EventState::Pending;
         }
         Ok(())
     }

@@ -21,10 +21,10 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Fencing;
 use usb4_roce::transport::requester::LocalRange;
-use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
@@ -51,8 +51,8 @@ const FIRST: Psn = Psn::new(Psn::MASK - 9);
 struct NoRails;
 
 impl Rails for NoRails {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
     fn up(&self) -> RailSet {

@@ -22,7 +22,7 @@ use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::rail::endpoint::Answers;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
 use user::Receiver;
@@ -41,11 +41,13 @@ struct View<'a> {
 }
 
 impl Rails for View<'_> {
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus {
         self.drivers
             .iter()
             .find(|driver| driver.rail == rail)
-            .map_or(Delivery::Settled, |driver| driver.endpoint.delivery(seq))
+            .map_or(FrameStatus::Settled, |driver| {
+                driver.endpoint.frame_status(seq)
+            })
     }
 
     fn up(&self) -> RailSet {

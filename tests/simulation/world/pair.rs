@@ -254,7 +254,7 @@ impl World {
                 .filter(|driver| driver.peer == peer && driver.endpoint.is_up())
                 .peekable();
             let is_reachable = rails.peek().is_some();
-            (is_reachable && self.hosts[host].owes_farewell(index))
+            (is_reachable && self.hosts[host].owes_final_ack(index))
                 || rails.any(|driver| driver.endpoint.carries(qpn))
         })
     }
@@ -279,7 +279,7 @@ impl World {
             self.new_psns()
         };
         for (host, qp) in self.pairs[index].ends {
-            self.hosts[host].withdraw_farewell(qp);
+            self.hosts[host].withdraw_final_ack(qp);
         }
         self.connect(index, psns);
         true
@@ -422,7 +422,7 @@ impl World {
                 }
                 self.hosts[host].destroy(qp);
                 if ordeal == Ordeal::Leave {
-                    self.lose_farewell(index);
+                    self.lose_final_ack(index);
                 }
             }
             Ordeal::Revoke => self.revoke(life),
@@ -431,7 +431,7 @@ impl World {
     }
 
     /// Loses what end 0 has said last, or what it will say.
-    fn lose_farewell(&mut self, index: usize) {
+    fn lose_final_ack(&mut self, index: usize) {
         let [(host, _), (peer, _)] = self.pairs[index].ends;
         for driver in self.drivers[host]
             .iter()

@@ -12,7 +12,7 @@ use super::SAFETY_PHASE;
 use crate::cable::Injected;
 use crate::driver::Driver;
 use usb4_roce::transport::ids::Instant;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::status::CompletionStatus;
 
 /// What runs have gone through: shown, and looked at to see that they cover what they are for.
@@ -276,7 +276,9 @@ impl World {
     pub(super) fn check_end(&self) {
         for driver in self.drivers.iter().flatten() {
             if let Some(frames) = self.ledger.frames.get(&(driver.cable, driver.end)) {
-                frames.assert_settled(|seq| driver.endpoint.delivery(seq) == Delivery::Settled);
+                frames.assert_settled(|seq| {
+                    driver.endpoint.frame_status(seq) == FrameStatus::Settled
+                });
             }
         }
         for pair in &self.pairs {
