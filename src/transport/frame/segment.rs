@@ -118,6 +118,6 @@ impl Extent {
 
     /// Where it ends, at most [`MAX_MESSAGE`].
     pub const fn end(&self) -> u32 {
-        self.offset + self.len
+        self.offset.saturating_add(self.len)
     }
 }

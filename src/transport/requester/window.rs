@@ -224,7 +224,7 @@ impl<S: Storage> SendWindow<S> {
 
     /// The same for all outstanding segments.
     pub(super) fn keeps_order(&self, rail: RailId, rails: &impl Rails) -> bool {
-        let mut elsewhere = self.sent() - self.on_rail[rail.index()];
+        let mut elsewhere = self.sent().saturating_sub(self.on_rail[rail.index()]);
         for (number, on_rail) in (0u8..).zip(self.on_rail) {
             if elsewhere == 0 {
                 break;
@@ -302,7 +302,7 @@ impl<S: Storage> SendWindow<S> {
 
     /// How many are outstanding and not to be sent again.
     const fn sent(&self) -> u32 {
-        self.outstanding() - self.unsent.len()
+        self.outstanding().saturating_sub(self.unsent.len())
     }
 
     fn unsend(&mut self, psn: Psn) {
