@@ -259,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn naks_of_half_the_circle_are_newer() {
+        let last = NakSerial(u32::MAX);
+        assert!(last.next().is_after(last));
+        assert!(!last.is_after(last));
+        assert!(!last.is_after(last.next()));
+        assert!(NakSerial(u32::MAX / 2 - 1).is_after(last));
+        assert!(!NakSerial(u32::MAX / 2).is_after(last));
+    }
+
+    #[test]
     fn rail_id_is_bounded() {
         assert!(RailId::new(15).is_some());
         assert!(RailId::new(16).is_none());

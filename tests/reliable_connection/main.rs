@@ -3,6 +3,7 @@
 //! Requester and responder face to face, without rails: the semantics of a reliable connection, case by
 //! case.
 
+mod connection;
 #[path = "../support/heap.rs"]
 mod heap;
 mod limits;

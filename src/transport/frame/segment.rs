@@ -121,3 +121,55 @@ impl Extent {
         self.offset.saturating_add(self.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_s_size_is_a_multiple_of_64_that_fits_a_frame() {
+        for bytes in [
+            0,
+            64,
+            SMALL_PAYLOAD - 64,
+            SMALL_PAYLOAD + 1,
+            MAX_PAYLOAD + 64,
+        ] {
+            assert_eq!(SegmentSize::new(bytes), None, "{bytes}");
+        }
+        for bytes in [SMALL_PAYLOAD, SMALL_PAYLOAD + 64, MAX_PAYLOAD] {
+            assert_eq!(SegmentSize::new(bytes).map(SegmentSize::get), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn segments_cover_a_message() {
+        for size in [SegmentSize::SMALLEST, SegmentSize::LARGEST] {
+            let full = size.get();
+            for length in [0, 1, full - 1, full, full + 1, 5 * full + 7, MAX_MESSAGE] {
+                let count = size.segments_of(length);
+                assert!(count > 0);
+                for index in [0, count / 2, count - 1] {
+                    let extent = Extent::of_segment(index, size, length);
+                    let rest = length - index * full;
+                    assert_eq!(
+                        (extent.offset(), extent.len()),
+                        (index * full, rest.min(full))
+                    );
+                    assert_eq!(Extent::new(extent.offset(), extent.len()), Some(extent));
+                }
+                assert_eq!(Extent::of_segment(count - 1, size, length).end(), length);
+                assert!(Extent::of_segment(count, size, length).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_of_a_message_ends_within_the_longest() {
+        assert!(Extent::new(MAX_MESSAGE - 1, 1).is_some());
+        assert!(Extent::new(MAX_MESSAGE, 0).is_some());
+        assert_eq!(Extent::new(MAX_MESSAGE, 1), None);
+        assert_eq!(Extent::new(u32::MAX, 64), None);
+        assert_eq!(Extent::new(0, MAX_PAYLOAD + 1), None);
+    }
+}
