@@ -2,8 +2,8 @@
 
 //! A reliable connection: the requester and the responder of one queue pair.
 //!
-//! What happens is told by `handle_*`, what is to be done is asked for by `poll_*` until there is nothing more. After
-//! any `handle_*`, and after [`Connection::post`], there may be something for each of the `poll_*`.
+//! `handle_*` takes what happens, `poll_*` gives what is to be done until there is nothing more. Whatever changes the
+//! connection may bring something for each of the `poll_*`.
 
 use super::final_acks::AckState;
 use super::final_acks::FinalAck;
@@ -98,17 +98,17 @@ pub struct FrameSlot {
 /// A segment to send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Segment {
-    /// Of a request. If its payload cannot be had, tell [`Connection::handle_send_failure`] instead of sending.
+    /// Of a request. If its payload cannot be had, it is one for [`Connection::handle_send_failure`] instead of a frame.
     Request(RequestSegment),
-    /// Of the answer to a READ. If its payload may not be read, tell [`Connection::handle_response_failure`] instead of
-    /// sending.
+    /// Of the answer to a READ. If its payload may not be read, it is one for [`Connection::handle_response_failure`]
+    /// instead of a frame.
     Response(ResponseSegment),
 }
 
 /// Whether a connection keeps to the limits of its peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Agreement {
-    /// They are not known, or something has changed since they were told.
+    /// They are not known, or something has changed since they were.
     Pending,
     /// It does.
     Reached,

@@ -111,7 +111,7 @@ impl FinalAcks {
                 .any(|entry| is_of(entry, qpn) && is_due(entry))
     }
 
-    /// The QP begins anew: what its earlier life had to say is not said any more.
+    /// The QP begins anew: the last acknowledgement of its earlier life is not sent any more.
     pub fn withdraw(&mut self, qpn: Qpn) {
         for entry in &mut self.entries {
             if is_of(entry, qpn) {
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// Numbers of the QPs whose final_acks are due, taken.
+    /// Numbers of the QPs whose last acknowledgements are due, taken.
     fn taken(final_acks: &mut FinalAcks) -> Vec<u32> {
         let mut taken: Vec<u32> = core::iter::from_fn(|| final_acks.take_due())
             .map(|ack| ack.src_qpn.get())

@@ -83,7 +83,7 @@ impl Identity {
     }
 }
 
-/// What has been heard of the other end: a session of its and the newest nonce of it.
+/// What a hello is known by, and echoed as: its session, and its number there.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Challenge {
     /// Session id: random, not zero, new whenever a stream is opened.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving side of a rail: what has arrived, what is missing, and what must be said about it.
+//! Receiving side of a rail: what has arrived, what is missing, and what must be reported of it.
 
 use super::super::ids::RailSeq;
 

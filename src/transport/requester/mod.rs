@@ -231,7 +231,7 @@ struct Failure {
 enum Admission {
     /// As they are posted.
     Open,
-    /// No more; the owner is to be told when those begun are complete.
+    /// No more; there is an event when those begun are complete.
     Draining,
     /// No more, and those begun are complete.
     Drained,
@@ -435,7 +435,7 @@ impl<S: Storage> Requester<S> {
         })
     }
 
-    /// Something the owner must act upon, if anything. Ask after the completions have been polled.
+    /// Something the owner must act upon, if anything. The failure of a message is one when its completion has been polled.
     pub fn poll_event(&mut self) -> Option<QpEvent> {
         if self.admission == Admission::Draining
             && self.state == State::Running

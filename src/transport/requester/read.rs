@@ -274,7 +274,7 @@ impl<S: Storage> Reads<S> {
 }
 
 impl<S: Storage> Requester<S> {
-    /// A segment of an answer has arrived.
+    /// A response has arrived.
     pub fn on_response(&mut self, response: &ResponseHeader, now: Instant) -> ResponseDisposition {
         match self.state {
             State::Running | State::Failing(_) => {}
@@ -358,12 +358,12 @@ impl<S: Storage> Requester<S> {
         }
     }
 
-    /// Whether the peer should be told which responses have been placed.
+    /// Whether an acknowledgement of responses is due.
     pub const fn response_ack_due(&self) -> bool {
         self.reads.ack_due
     }
 
-    /// All responses before this one have been placed; telling it to the peer is no longer due.
+    /// All responses before this one have been placed. Their acknowledgement is no longer due.
     pub fn take_response_ack(&mut self) -> Psn {
         self.reads.ack_due = false;
         self.reads.since_ack = 0;
@@ -402,7 +402,7 @@ impl<S: Storage> Requester<S> {
         }
     }
 
-    /// The READ whose request must be repeated though it was acknowledged, as its answer is missing.
+    /// The READ whose request must be repeated though it was acknowledged, as responses are missing.
     pub(super) fn read_to_repeat(&self) -> Option<MessageNumber> {
         let (message, psn) = self.reads.repeat_due()?;
         (!self.window.contains(psn)).then_some(message)

@@ -81,7 +81,7 @@ impl Recovery {
         self.rnr_retry_left = config.rnr_retry;
     }
 
-    /// The acknowledgement timer has ended, with nothing heard.
+    /// The ACK timer has ended, and nothing has been acknowledged.
     pub(super) fn spend_retry(&mut self) -> Result<(), Exhausted> {
         spend(&mut self.retry_left)
     }

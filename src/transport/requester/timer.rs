@@ -34,13 +34,12 @@ pub trait Rails {
 }
 
 impl<S: Storage> Requester<S> {
-    /// When to call [`Self::on_timer`] next; changes with every call of the other methods.
+    /// When to call [`Self::on_timer`] next. Whatever changes the requester may change it.
     pub fn deadline(&self) -> Option<Instant> {
         self.recovery.deadline()
     }
 
-    /// Checks the clock. Afterwards ask [`Self::has_work`], [`Self::poll_completion`] and
-    /// [`Self::deadline`].
+    /// The clock shows `now`. Does nothing before [`Self::deadline`].
     pub fn on_timer(&mut self, now: Instant, rails: &impl Rails) {
         match self.state {
             State::Running | State::Failing(_) => {}

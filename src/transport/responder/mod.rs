@@ -260,7 +260,7 @@ impl<S: Storage> Responder<S> {
         self.config.max_dest_rd_atomic = max_dest_rd_atomic;
     }
 
-    /// Segments arrived before the queue pair was connected and had to be dropped: makes the peer send
+    /// Segments arrived before the queue pair was connected and had to be dropped: a sequence NAK makes the peer send
     /// them again now rather than after its timeout. Harmless if there were none.
     pub fn announce_ready(&mut self) {
         if self.state == State::Running {
@@ -276,7 +276,7 @@ impl<S: Storage> Responder<S> {
         }
     }
 
-    /// Whether the peer should be told the state of this side.
+    /// Whether an acknowledgement is due.
     pub const fn ack_due(&self) -> bool {
         self.ack_due
     }
@@ -325,8 +325,7 @@ impl<S: Storage> Responder<S> {
         None
     }
 
-    /// The next completion of a receive, in the order the receives were taken. Ask after every
-    /// [`Self::on_request`], [`Self::commit`], [`Self::on_response_ack`] and [`Self::flush`].
+    /// The next completion of a receive, in the order the receives were taken. Whatever changes the responder may bring one.
     pub fn poll_completion(&mut self) -> Option<ReceiveCompletion> {
         let may_flush = self.state == State::Failed && self.placing == 0;
         self.receives.poll(if may_flush {
