@@ -170,31 +170,50 @@ impl QueuePair {
             };
             let rails = RailsOf(&state.route);
             match state.connection.poll_segment(slot, now, &rails)? {
-                Segment::Response(segment) => match self.response_frame(&segment, sink) {
-                    Ok(frame) => return Some(frame),
-                    Err(code) => {
-                        let psn = segment.header.response_psn;
-                        state.connection.handle_response_failure(psn, code);
+                Segment::Response(segment) => {
+                    let header = segment.header;
+                    let psn = header.response_psn;
+                    match self.response_payload(&segment, sink) {
+                        Ok(regions) => {
+                            return Some(Frame {
+                                body: Body::Response(header),
+                                item: InFlight::Response { qpn: self.qpn, psn },
+                                payload: payload_in_pages(segment.source.len, segment.attempt),
+                                regions,
+                            })
+                        }
+                        Err(code) => state.connection.handle_response_failure(psn, code),
                     }
-                },
-                Segment::Request(segment) => match self.request_frame(state, &segment, sink) {
-                    Ok(frame) => return Some(frame),
-                    Err(status) => {
-                        let slot = segment.source.slot;
-                        state.connection.handle_send_failure(slot, status);
+                }
+                Segment::Request(segment) => {
+                    let header = segment.header;
+                    let psn = header.psn;
+                    match self.request_payload(state, &segment, sink) {
+                        Ok((payload, regions)) => {
+                            return Some(Frame {
+                                body: Body::Request(header),
+                                item: InFlight::Request { qpn: self.qpn, psn },
+                                payload,
+                                regions,
+                            })
+                        }
+                        Err(status) => {
+                            let slot = segment.source.slot;
+                            state.connection.handle_send_failure(slot, status);
+                        }
                     }
-                },
+                }
             }
             sink.pages().clear();
         }
     }
 
-    /// The frame of a response; fails if the peer may not read the memory (any more).
-    fn response_frame(
+    /// Puts the payload of a response into the sink's pages. Fails if the peer may not read the memory (any more).
+    fn response_payload(
         &self,
         segment: &ResponseSegment,
         sink: &mut impl FrameSink,
-    ) -> Result<Frame, NakCode> {
+    ) -> Result<Regions, NakCode> {
         let source = &segment.source;
         let mut regions = Regions::new();
         if source.len > 0 {
@@ -211,65 +230,47 @@ impl QueuePair {
             );
             regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
         }
-        Ok(Frame {
-            body: Body::Response(segment.header),
-            item: InFlight::Response {
-                qpn: self.qpn,
-                psn: segment.header.response_psn,
-            },
-            payload: payload_in_pages(source.len, segment.attempt),
-            regions,
-        })
+        Ok(regions)
     }
 
-    /// The frame of a segment of a request; fails if its payload cannot be had.
-    fn request_frame(
+    /// Puts the payload of a segment of a request into the sink, and says where. Fails if it cannot be had.
+    fn request_payload(
         &self,
         state: &State,
         segment: &RequestSegment,
         sink: &mut impl FrameSink,
-    ) -> Result<Frame, CompletionStatus> {
+    ) -> Result<(FramePayload, Regions), CompletionStatus> {
         let source = &segment.source;
-        let (payload, regions) = if source.len == 0 {
-            (FramePayload::None, Regions::new())
-        } else {
-            match state.send_queue.buffers(source.slot) {
-                Buffers::Inline(bytes) => {
-                    let len = source.len as usize;
-                    let from = source.offset as usize;
-                    let bytes = bytes
-                        .get(from..from + len)
-                        .ok_or(CompletionStatus::LocalQpOperationError)?;
-                    sink.staging()[..len].copy_from_slice(bytes);
-                    (FramePayload::Staged(len), Regions::new())
-                }
-                Buffers::Elements(elements) => {
-                    let needs = Needs {
-                        pd: self.pd,
-                        access: AccessFlags::empty(),
-                    };
-                    let regions = elements
-                        .resolve(
-                            source.offset,
-                            source.len,
-                            needs,
-                            &self.objects.regions,
-                            sink.pages(),
-                        )
-                        .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
-                    (payload_in_pages(source.len, segment.attempt()), regions)
-                }
+        if source.len == 0 {
+            return Ok((FramePayload::None, Regions::new()));
+        }
+        match state.send_queue.buffers(source.slot) {
+            Buffers::Inline(bytes) => {
+                let len = source.len as usize;
+                let from = source.offset as usize;
+                let bytes = bytes
+                    .get(from..from + len)
+                    .ok_or(CompletionStatus::LocalQpOperationError)?;
+                sink.staging()[..len].copy_from_slice(bytes);
+                Ok((FramePayload::Staged(len), Regions::new()))
             }
-        };
-        Ok(Frame {
-            body: Body::Request(segment.header),
-            item: InFlight::Request {
-                qpn: self.qpn,
-                psn: segment.header.psn,
-            },
-            payload,
-            regions,
-        })
+            Buffers::Elements(elements) => {
+                let needs = Needs {
+                    pd: self.pd,
+                    access: AccessFlags::empty(),
+                };
+                let regions = elements
+                    .resolve(
+                        source.offset,
+                        source.len,
+                        needs,
+                        &self.objects.regions,
+                        sink.pages(),
+                    )
+                    .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                Ok((payload_in_pages(source.len, segment.attempt()), regions))
+            }
+        }
     }
 }
 
