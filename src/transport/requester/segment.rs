@@ -231,29 +231,32 @@ impl<S: Storage> Requester<S> {
         let number = self.window.message_of(psn);
         let message = *self.messages.at(number);
         let request = &message.request;
+        if request.opcode == Opcode::Read {
+            return self.build_read(psn, number, extra);
+        }
+        let flags = self.flags(psn, number, &message, extra);
         let index = psn.distance_from(message.first_psn);
         let data = DataSegment {
             rsn: message.rsn,
             extent: Extent::of_segment(index, self.config.segment, request.length),
         };
         let imm = request.opcode.has_imm().then_some(request.imm);
-        let operation = match request.opcode {
-            Opcode::Read => return self.build_read(psn, number, extra),
-            Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
-            Opcode::Write | Opcode::WriteWithImm => Operation::Write {
-                data,
-                imm,
-                va: request.remote_va.wrapping_add(data.extent.offset().into()),
-                rkey: request.rkey,
-            },
-        };
         RequestSegment {
             header: RequestHeader {
                 dest_qpn: self.config.remote_qpn,
                 src_qpn: self.config.local_qpn,
                 psn,
-                flags: self.flags(psn, number, &message, extra),
-                operation,
+                flags,
+                operation: if request.opcode.names_memory() {
+                    Operation::Write {
+                        data,
+                        imm,
+                        va: request.remote_va.wrapping_add(data.extent.offset().into()),
+                        rkey: request.rkey,
+                    }
+                } else {
+                    Operation::Send { data, imm }
+                },
             },
             source: LocalRange {
                 slot: self.messages.slot_of(number),

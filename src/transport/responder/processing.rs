@@ -22,7 +22,6 @@ use super::Fault;
 use super::FaultyReceive;
 use super::OpenMessage;
 use super::ReceiveQueue;
-use super::RequestSlot;
 use super::Responder;
 use super::SlotState;
 use super::State;
@@ -31,22 +30,28 @@ impl<S: Storage> Responder<S> {
     /// Processes all requests at the base of the window that can be.
     pub(super) fn advance(&mut self, queue: &mut impl ReceiveQueue) {
         while self.state == State::Running {
-            let slot = *self.window.at(self.window.base());
+            let slot = self.window.at(self.window.base());
             match slot.state {
                 SlotState::Empty | SlotState::Placing(_) => return,
-                SlotState::Placed => self.process(&slot),
-                SlotState::Nak(cause) => self.answer_with_nak(cause, &slot, queue),
+                SlotState::Placed => {
+                    let (flags, operation) = (slot.flags, slot.operation);
+                    self.process(flags, &operation);
+                }
+                SlotState::Nak(cause) => {
+                    let opcode = slot.operation.opcode();
+                    self.answer_with_nak(cause, opcode, queue);
+                }
             }
         }
     }
 
     /// The request at the base has been placed.
-    fn process(&mut self, slot: &RequestSlot) {
-        match self.carry_out(slot) {
+    fn process(&mut self, flags: SegmentFlags, operation: &Operation) {
+        match self.carry_out(flags, operation) {
             Ok(()) => {
                 self.window.pop_first();
                 self.naks.on_processed();
-                if slot.flags.contains(SegmentFlags::ACK_REQUEST) {
+                if flags.contains(SegmentFlags::ACK_REQUEST) {
                     self.ack_due = true;
                 }
             }
@@ -55,12 +60,7 @@ impl<S: Storage> Responder<S> {
     }
 
     /// The request at the base cannot be taken.
-    fn answer_with_nak(
-        &mut self,
-        cause: NakCause,
-        slot: &RequestSlot,
-        queue: &mut impl ReceiveQueue,
-    ) {
+    fn answer_with_nak(&mut self, cause: NakCause, opcode: Opcode, queue: &mut impl ReceiveQueue) {
         match cause {
             // A receive may have been posted since.
             NakCause::ReceiverNotReady(rsn) => match self.receives.assign(rsn, 0, queue) {
@@ -73,7 +73,7 @@ impl<S: Storage> Responder<S> {
                 }
             },
             NakCause::Sequence => self.raise_sequence_nak(),
-            NakCause::Refused(code) => self.refuse(Refusal::of(code, slot.operation.opcode())),
+            NakCause::Refused(code) => self.refuse(Refusal::of(code, opcode)),
             NakCause::TooLong => self.refuse(Refusal::failing(
                 NakCode::InvalidRequest,
                 CompletionStatus::LocalLengthError,
@@ -149,17 +149,18 @@ impl<S: Storage> Responder<S> {
     }
 
     /// Carries out the request at the base, which has been placed.
-    fn carry_out(&mut self, slot: &RequestSlot) -> Result<(), NakCode> {
-        match &slot.operation {
+    fn carry_out(&mut self, flags: SegmentFlags, operation: &Operation) -> Result<(), NakCode> {
+        match operation {
             Operation::Send { data, imm } | Operation::Write { data, imm, .. } => {
-                let received = self.continue_message(slot, data)?;
-                if self.open.is_some() || !slot.operation.opcode().consumes_receive() {
+                let opcode = operation.opcode();
+                let received = self.continue_message(opcode, flags, data)?;
+                if self.open.is_some() || !opcode.consumes_receive() {
                     return Ok(());
                 }
-                self.complete_receive(slot, received, *imm)
+                self.complete_receive(opcode, flags, received, *imm)
             }
             Operation::Read(read) => {
-                if self.open.is_some() || !slot.flags.contains(SegmentFlags::ONLY) {
+                if self.open.is_some() || !flags.contains(SegmentFlags::ONLY) {
                     return Err(NakCode::InvalidRequest);
                 }
                 self.serve_read(read)
@@ -169,9 +170,13 @@ impl<S: Storage> Responder<S> {
 
     /// The message continues, or begins, with this segment. Gives how much of it has been received; it stays open unless
     /// this was the last.
-    fn continue_message(&mut self, slot: &RequestSlot, data: &DataSegment) -> Result<u32, NakCode> {
-        let opcode = slot.operation.opcode();
-        let is_first = slot.flags.contains(SegmentFlags::FIRST);
+    fn continue_message(
+        &mut self,
+        opcode: Opcode,
+        flags: SegmentFlags,
+        data: &DataSegment,
+    ) -> Result<u32, NakCode> {
+        let is_first = flags.contains(SegmentFlags::FIRST);
         let received = match self.open {
             None if is_first => 0,
             Some(open) if !is_first && open.opcode == opcode => open.received,
@@ -181,7 +186,7 @@ impl<S: Storage> Responder<S> {
             return Err(NakCode::InvalidRequest);
         }
         let received = data.extent.end();
-        if slot.flags.contains(SegmentFlags::LAST) {
+        if flags.contains(SegmentFlags::LAST) {
             self.open = None;
         } else if data.extent.is_empty() {
             return Err(NakCode::InvalidRequest);
@@ -194,18 +199,19 @@ impl<S: Storage> Responder<S> {
     /// A message of so many bytes is complete that uses up a receive.
     fn complete_receive(
         &mut self,
-        slot: &RequestSlot,
+        opcode: Opcode,
+        flags: SegmentFlags,
         byte_len: u32,
         imm: Option<u32>,
     ) -> Result<(), NakCode> {
-        let solicited = if slot.flags.contains(SegmentFlags::SOLICITED) {
+        let solicited = if flags.contains(SegmentFlags::SOLICITED) {
             Solicitation::Solicited
         } else {
             Solicitation::Unsolicited
         };
         self.receives
             .complete(ReceiveEnd {
-                opcode: slot.operation.opcode(),
+                opcode,
                 status: CompletionStatus::Success,
                 byte_len,
                 imm: imm.unwrap_or(0),
