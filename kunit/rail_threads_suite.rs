@@ -31,9 +31,13 @@ use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::stream_file::StreamFile;
 use crate::stream_adapter::stream_source::StreamSource;
 use crate::transport::frame::Body;
+use crate::transport::frame::DataSegment;
+use crate::transport::frame::Extent;
 use crate::transport::frame::Header;
+use crate::transport::frame::Operation;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::SegmentSize;
 use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
@@ -42,7 +46,6 @@ use crate::transport::ids::RailSeq;
 use crate::transport::ids::Rkey;
 use crate::transport::ids::Rsn;
 use crate::transport::limits::Limits;
-use crate::transport::opcode::Opcode;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::NodeGuid;
@@ -109,15 +112,16 @@ impl Segment {
             dest_qpn: QPN,
             src_qpn: QPN,
             psn: self.psn,
-            opcode: Opcode::Write,
-            flags: SegmentFlags::FIRST.with(SegmentFlags::LAST),
-            rsn: Rsn(0),
-            rkey: Rkey(0),
-            va: 0,
-            offset: 0,
-            imm: 0,
-            response_psn: Psn::new(0),
-            payload_len: self.len as u32,
+            flags: SegmentFlags::ONLY,
+            operation: Operation::Write {
+                data: DataSegment {
+                    rsn: Rsn(0),
+                    extent: Extent::of_segment(0, SegmentSize::LARGEST, self.len as u32),
+                },
+                imm: None,
+                va: 0,
+                rkey: Rkey(0),
+            },
         })
     }
 }
@@ -252,7 +256,7 @@ impl RailClient for Client {
         };
         let segment = Segment {
             psn: request.psn,
-            len: request.payload_len as usize,
+            len: request.payload_len() as usize,
         };
         if !segment.is(payload) {
             return Reception::Discarded;

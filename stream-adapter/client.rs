@@ -19,7 +19,7 @@ use crate::transport::ids::RailSeq;
 pub use crate::transport::rail::endpoint::Answers;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::router_uuid::RouterUuid;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail::InFlight;
 pub use crate::transport::scheduler::Afterwards;
 
@@ -159,7 +159,7 @@ pub trait RailLink: Send + Sync {
 
     /// How the frame with number `seq` fared. Takes a spinlock of the rail, under which nothing else is
     /// locked.
-    fn delivery(&self, seq: RailSeq) -> Delivery;
+    fn frame_status(&self, seq: RailSeq) -> FrameStatus;
 
     /// Whether something of this QP may still be on its way. Sleeps, until what is being written has been.
     fn carries(&self, qpn: Qpn) -> bool;

@@ -25,7 +25,7 @@ use crate::base::event::Event;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::endpoint::HelloEffect;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 
 /// A rail.
 ///
@@ -137,8 +137,8 @@ impl<C: RailClient> RailLink for Link<C> {
         }
     }
 
-    fn delivery(&self, seq: RailSeq) -> Delivery {
-        self.inner.lock().endpoint.delivery(seq)
+    fn frame_status(&self, seq: RailSeq) -> FrameStatus {
+        self.inner.lock().endpoint.frame_status(seq)
     }
 
     fn carries(&self, qpn: Qpn) -> bool {

@@ -11,26 +11,30 @@ use proptest::prelude::*;
 use usb4_roce::transport::checksum::Algorithm;
 use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::checksum::Seed;
-use usb4_roce::transport::frame::is_segment_size;
 use usb4_roce::transport::frame::padded;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
+use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::Extent;
 use usb4_roce::transport::frame::FrameError;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::ResponseHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
-use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
@@ -61,50 +65,50 @@ fn flags() -> impl Strategy<Value = SegmentFlags> {
     })
 }
 
-fn data_request() -> impl Strategy<Value = RequestHeader> {
-    let opcode = prop_oneof![
-        Just(Opcode::Send),
-        Just(Opcode::SendWithImm),
-        Just(Opcode::Write),
-        Just(Opcode::WriteWithImm),
-    ];
-    (
-        (any::<u32>(), any::<u32>(), any::<u32>(), opcode, flags()),
-        (any::<u32>(), any::<u32>(), any::<u64>(), any::<u32>()),
-        (0..=MAX_MESSAGE - MAX_PAYLOAD, 0..=MAX_PAYLOAD),
-    )
-        .prop_map(|(ids, fields, (offset, payload_len))| RequestHeader {
-            dest_qpn: Qpn::new(ids.0),
-            src_qpn: Qpn::new(ids.1),
-            psn: Psn::new(ids.2),
-            opcode: ids.3,
-            flags: ids.4,
-            rsn: Rsn(fields.0),
-            rkey: Rkey(fields.1),
-            va: fields.2,
-            offset,
-            imm: fields.3,
-            response_psn: Psn::new(0),
-            payload_len,
-        })
+fn extent() -> impl Strategy<Value = Extent> + Clone {
+    (0..=MAX_MESSAGE - MAX_PAYLOAD, 0..=MAX_PAYLOAD)
+        .prop_map(|(offset, len)| Extent::new(offset, len).unwrap())
 }
 
-fn read_request() -> impl Strategy<Value = RequestHeader> {
-    (
-        data_request(),
-        0..=MAX_MESSAGE,
-        SMALL_PAYLOAD / 64..=MAX_PAYLOAD / 64,
-        any::<u32>(),
-    )
-        .prop_map(|(request, length, units, response)| RequestHeader {
-            opcode: Opcode::Read,
-            rsn: Rsn(0),
-            offset: length,
-            imm: units * 64,
-            response_psn: Psn::new(response),
-            payload_len: 0,
-            ..request
-        })
+fn operation() -> impl Strategy<Value = Operation> {
+    let data = (any::<u32>(), extent()).prop_map(|(rsn, extent)| DataSegment {
+        rsn: Rsn(rsn),
+        extent,
+    });
+    let imm = proptest::option::of(any::<u32>());
+    let memory = (any::<u64>(), any::<u32>().prop_map(Rkey));
+    let size = (SMALL_PAYLOAD / 64..=MAX_PAYLOAD / 64)
+        .prop_map(|units| SegmentSize::new(units * 64).unwrap());
+    prop_oneof![
+        (data.clone(), imm.clone()).prop_map(|(data, imm)| Operation::Send { data, imm }),
+        (data, imm, memory.clone()).prop_map(|(data, imm, (va, rkey))| Operation::Write {
+            data,
+            imm,
+            va,
+            rkey,
+        }),
+        (memory, 0..=MAX_MESSAGE, size, any::<u32>()).prop_map(
+            |((va, rkey), length, segment, response)| {
+                Operation::Read(ReadRequest {
+                    va,
+                    rkey,
+                    length,
+                    segment,
+                    response_psn: Psn::new(response),
+                })
+            }
+        ),
+    ]
+}
+
+fn request() -> impl Strategy<Value = RequestHeader> {
+    (any::<[u32; 3]>(), flags(), operation()).prop_map(|(ids, flags, operation)| RequestHeader {
+        dest_qpn: Qpn::new(ids[0]),
+        src_qpn: Qpn::new(ids[1]),
+        psn: Psn::new(ids[2]),
+        flags,
+        operation,
+    })
 }
 
 fn nak_code() -> impl Strategy<Value = NakCode> {
@@ -145,24 +149,17 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
             (Body::Lost { from, to }, 0)
         }),
         Just((Body::Goodbye, 0)),
-        data_request().prop_map(|request| (Body::Request(request), request.payload_len)),
-        read_request().prop_map(|request| (Body::Request(request), 0)),
-        (
-            any::<[u32; 4]>(),
-            0..=MAX_MESSAGE - MAX_PAYLOAD,
-            0..=MAX_PAYLOAD
-        )
-            .prop_map(|(ids, offset, payload_len)| {
-                let response = ResponseHeader {
-                    dest_qpn: Qpn::new(ids[0]),
-                    src_qpn: Qpn::new(ids[1]),
-                    response_psn: Psn::new(ids[2]),
-                    request_psn: Psn::new(ids[3]),
-                    offset,
-                    payload_len,
-                };
-                (Body::Response(response), payload_len)
-            }),
+        request().prop_map(|request| (Body::Request(request), request.payload_len())),
+        (any::<[u32; 4]>(), extent()).prop_map(|(ids, extent)| {
+            let response = ResponseHeader {
+                dest_qpn: Qpn::new(ids[0]),
+                src_qpn: Qpn::new(ids[1]),
+                response_psn: Psn::new(ids[2]),
+                request_psn: Psn::new(ids[3]),
+                extent,
+            };
+            (Body::Response(response), extent.len())
+        }),
         (any::<[u32; 5]>(), syndrome()).prop_map(|(ids, syndrome)| {
             let ack = AckHeader {
                 dest_qpn: Qpn::new(ids[0]),
@@ -170,7 +167,7 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
                 psn: Psn::new(ids[2]),
                 response_psn: Psn::new(ids[3]),
                 syndrome,
-                nak_serial: ids[4],
+                nak_serial: NakSerial(ids[4]),
             };
             (Body::Ack(ack), 0)
         }),
@@ -247,19 +244,22 @@ proptest! {
                 prop_assert!(header.payload_len <= MAX_PAYLOAD);
                 prop_assert!(header.frame_len() >= HEADER_LEN as u32 + header.payload_len);
                 match header.body {
-                    Body::Request(request) if request.opcode == Opcode::Read => {
-                        prop_assert!(request.read_length() <= MAX_MESSAGE);
-                        prop_assert!(is_segment_size(request.read_segment()));
-                        prop_assert_eq!(request.payload_len, 0);
-                    }
                     Body::Request(request) => {
-                        let end = u64::from(request.offset) + u64::from(request.payload_len);
-                        prop_assert!(end <= u64::from(MAX_MESSAGE));
-                        prop_assert_eq!(request.payload_len, header.payload_len);
+                        prop_assert_eq!(request.payload_len(), header.payload_len);
+                        match request.operation {
+                            Operation::Read(read) => prop_assert!(read.length <= MAX_MESSAGE),
+                            Operation::Send { data, .. } | Operation::Write { data, .. } => {
+                                let extent = data.extent;
+                                let end = u64::from(extent.offset()) + u64::from(extent.len());
+                                prop_assert!(end <= u64::from(MAX_MESSAGE));
+                            }
+                        }
                     }
                     Body::Response(response) => {
-                        let end = u64::from(response.offset) + u64::from(response.payload_len);
+                        let extent = response.extent;
+                        let end = u64::from(extent.offset()) + u64::from(extent.len());
                         prop_assert!(end <= u64::from(MAX_MESSAGE));
+                        prop_assert_eq!(extent.len(), header.payload_len);
                     }
                     Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Ack(_) => {
                         prop_assert_eq!(header.payload_len, 0);
@@ -323,6 +323,100 @@ fn the_checksum_alone_makes_no_header_of_a_session() {
             Err(FrameError::SyncWord)
         );
     }
+}
+
+/// The bytes of a header from the ninth on, with fields at their offsets in the description of the wire format.
+fn layout(body: Body, payload_len: u32) -> Vec<u32> {
+    let header = Header {
+        seq: RailSeq(0x0101),
+        ack: RailSeq(0x0202),
+        payload_len,
+        payload_checksum: 0x0303,
+        body,
+    };
+    let bytes = header.encode::<HostHash>(seed(7, Algorithm::Xxh64));
+    bytes[8..]
+        .chunks(4)
+        .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+        .collect()
+}
+
+#[test]
+fn fields_lie_where_the_description_says() {
+    let (dest_qpn, src_qpn, psn) = (Qpn::new(0x11), Qpn::new(0x22), Psn::new(0x33));
+    let flags = SegmentFlags::ONLY.with(SegmentFlags::REPEAT);
+    let data = DataSegment {
+        rsn: Rsn(0x44),
+        extent: Extent::new(0x1000, 0x55).unwrap(),
+    };
+    let request = |operation| {
+        Body::Request(RequestHeader {
+            dest_qpn,
+            src_qpn,
+            psn,
+            flags,
+            operation,
+        })
+    };
+    let common = [0x0101, 0x0202];
+    let kind = |kind: u32, opcode: u32, flags: u32| kind | opcode << 8 | flags << 16;
+    let ids = [0x11, 0x22, 0x33];
+    let send = request(Operation::Send { data, imm: None });
+    let words = [kind(5, 1, 0x23), 0x55, 0x0303];
+    let rest = [0x44, 0, 0, 0, 0x1000, 0];
+    assert_eq!(
+        layout(send, 0x55),
+        [&common[..], &words, &ids, &rest].concat()
+    );
+    let write = request(Operation::Write {
+        data,
+        imm: Some(0x66),
+        va: 0x77_0000_0088,
+        rkey: Rkey(0x99),
+    });
+    let words = [kind(5, 4, 0x23), 0x55, 0x0303];
+    let rest = [0x44, 0x99, 0x88, 0x77, 0x1000, 0x66];
+    assert_eq!(
+        layout(write, 0x55),
+        [&common[..], &words, &ids, &rest].concat()
+    );
+    let read = request(Operation::Read(ReadRequest {
+        va: 0x77_0000_0088,
+        rkey: Rkey(0x99),
+        length: 0xaaaa,
+        segment: SegmentSize::LARGEST,
+        response_psn: Psn::new(0xbb),
+    }));
+    let words = [kind(5, 5, 0x23), 0, 0x0303];
+    let rest = [0xbb, 0x99, 0x88, 0x77, 0xaaaa, MAX_PAYLOAD];
+    assert_eq!(layout(read, 0), [&common[..], &words, &ids, &rest].concat());
+    let response = Body::Response(ResponseHeader {
+        dest_qpn,
+        src_qpn,
+        response_psn: psn,
+        request_psn: Psn::new(0xcc),
+        extent: data.extent,
+    });
+    let words = [kind(6, 0, 0), 0x55, 0x0303];
+    let rest = [0xcc, 0, 0, 0, 0x1000, 0];
+    assert_eq!(
+        layout(response, 0x55),
+        [&common[..], &words, &ids, &rest].concat()
+    );
+    let ack = Body::Ack(AckHeader {
+        dest_qpn,
+        src_qpn,
+        psn,
+        response_psn: Psn::new(0xdd),
+        syndrome: Syndrome::ReadNak {
+            psn: Psn::new(0xee),
+            code: NakCode::RemoteAccess,
+        },
+        nak_serial: NakSerial(0xff),
+    });
+    let words = [kind(7, 4, 2), 0, 0x0303];
+    let rest = [0xdd, 0, 0, 0, 0xee, 0xff];
+    assert_eq!(layout(ack, 0), [&common[..], &words, &ids, &rest].concat());
 }
 
 #[test]

@@ -31,10 +31,10 @@ use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::HelloError;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
-use usb4_roce::transport::rail::hello::Step;
+use usb4_roce::transport::rail::hello::ReaderSync;
 use usb4_roce::transport::rail::hello::HELLO_LEN;
 use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 
 struct Rail {
@@ -207,8 +207,8 @@ fn losses_in_both_directions_do_not_hold_each_other_up() {
         for (end, next) in last.into_iter().enumerate() {
             let before = RailSeq(next.0.wrapping_sub(1));
             assert_eq!(
-                rail.ends[end].delivery(before),
-                Delivery::Settled,
+                rail.ends[end].frame_status(before),
+                FrameStatus::Settled,
                 "{also_lost}"
             );
         }
@@ -237,8 +237,8 @@ fn full_windows_with_losses_in_both_directions_recover() {
             assert!(rail.ends[end].can_send(0), "{also_lost}");
             let before = RailSeq(next.0.wrapping_sub(1));
             assert_eq!(
-                rail.ends[end].delivery(before),
-                Delivery::Settled,
+                rail.ends[end].frame_status(before),
+                FrameStatus::Settled,
                 "{also_lost}"
             );
         }
@@ -319,7 +319,7 @@ fn ends_agree_on_the_checksum() {
         rail.send(0);
         rail.run(Duration::from_millis(50));
         assert_eq!(rail.handed_back, [0, 0]);
-        assert!(rail.ends[0].delivery(RailSeq::FIRST) == Delivery::Settled);
+        assert!(rail.ends[0].frame_status(RailSeq::FIRST) == FrameStatus::Settled);
     }
 }
 
@@ -329,7 +329,7 @@ fn forged_hello(session: u64) -> [u8; HELLO_LEN] {
         identity: identity(7, Features::NONE),
         own: Challenge { session, nonce: 1 },
         echo: Challenge::default(),
-        step: Step::Unproven,
+        sync: ReaderSync::Unproven,
         first_seq: RailSeq(0),
     }
     .encode()

@@ -5,8 +5,7 @@
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 
-use crate::transport::requester::RequesterCounters;
-use crate::transport::responder::ResponderCounters;
+use crate::transport::connection::ConnectionCounters;
 use crate::transport::status::CompletionStatus;
 use crate::verbs::rdma::CounterName;
 
@@ -82,13 +81,6 @@ pub(crate) struct Counters {
     values: [Atomic<u64>; COUNT],
 }
 
-/// What a QP's protocol has counted so far.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) requester: RequesterCounters,
-    pub(crate) responder: ResponderCounters,
-}
-
 impl Counters {
     /// All zero.
     pub(crate) const fn new() -> Self {
@@ -132,8 +124,8 @@ impl Counters {
         }
     }
 
-    /// Adds what a QP has counted since `before`.
-    pub(crate) fn add_difference(&self, before: &Counted, now: &Counted) {
+    /// Adds what the protocol of a QP has counted since `before`.
+    pub(crate) fn add_difference(&self, before: &ConnectionCounters, now: &ConnectionCounters) {
         let (old, new) = (&before.requester, &now.requester);
         let requester = [
             (

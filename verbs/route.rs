@@ -11,7 +11,7 @@ use crate::base::event::Event;
 use crate::base::page_vec::PageVec;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
-use crate::transport::farewells::Farewell;
+use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail_set::RailSet;
@@ -54,25 +54,22 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     fn carry(&self, hint: TxHint);
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
-    fn farewell(&self, farewell: Farewell);
+    fn final_ack(&self, final_ack: FinalAck);
 
     /// Waits until nothing of a QP that was reset is on its way, for as long as a rail may take to find out that it is dead.
     /// What comes of an earlier life cannot be told from the new one's if that begins with the same PSNs. Sleeps; called with
     /// no lock held.
     fn outwait(&self, qpn: Qpn);
 
-    /// A QP begins anew: what is left of its farewell, which is of its earlier life, is not sent any more. Called with no
+    /// A QP begins anew: what is left of the last acknowledgement of its earlier life is not sent any more. Called with no
     /// lock held.
-    fn withdraw_farewell(&self, qpn: Qpn);
+    fn withdraw_final_ack(&self, qpn: Qpn);
 
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.
     fn limits(&self) -> Option<Limits>;
 
-    /// The rails that are up.
-    fn rails_up(&self) -> RailSet;
-
-    /// The rails as the requester's timer sees them.
+    /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;
 
     /// One more [`RouteHandle`] exists.

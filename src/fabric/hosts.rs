@@ -129,9 +129,9 @@ impl Hosts {
 
     /// The last acknowledgement of the QP with that number got lost over a rail that is down by now. Numbers of QPs are
     /// this host's, so that only one peer has it.
-    pub(super) fn on_lost_farewell(&self, qpn: Qpn) {
+    pub(super) fn on_lost_final_ack(&self, qpn: Qpn) {
         let peers = self.peers.lock();
-        peers.iter().for_each(|peer| peer.on_lost_farewell(qpn));
+        peers.iter().for_each(|peer| peer.on_lost_final_ack(qpn));
     }
 
     /// How far a peer is to be believed that says who it is; not at all if there is no answer.

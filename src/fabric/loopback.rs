@@ -20,18 +20,17 @@ use crate::base::delayed_work;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
 use crate::fabric::ready_list::ReadyList;
-use crate::transport::acknowledgement::Standing;
-use crate::transport::farewells::Farewell;
+use crate::transport::final_acks::AckState;
+use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::requester::Reachability;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpTable;
@@ -276,12 +275,12 @@ impl Route for Loopback {
         }
     }
 
-    fn farewell(&self, farewell: Farewell) {
+    fn final_ack(&self, final_ack: FinalAck) {
         // What was sent has arrived.
-        if farewell.standing == Standing::Sent {
+        if final_ack.state == AckState::Sent {
             return;
         }
-        let ack = farewell.ack;
+        let ack = final_ack.ack;
         if let Some(qp) = self.shared.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
             // An acknowledgement has no payload.
@@ -304,16 +303,12 @@ impl Route for Loopback {
         }
     }
 
-    fn withdraw_farewell(&self, _qpn: Qpn) {
+    fn withdraw_final_ack(&self, _qpn: Qpn) {
         // It was delivered.
     }
 
     fn limits(&self) -> Option<Limits> {
         Some(LIMITS)
-    }
-
-    fn rails_up(&self) -> RailSet {
-        RailSet::only(RailId::default())
     }
 
     fn rails(&self) -> &dyn Rails {
@@ -327,16 +322,12 @@ impl Route for Loopback {
 }
 
 impl Rails for Loopback {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
         // What has been given out has been carried.
-        Delivery::Settled
+        FrameStatus::Settled
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        rail == RailId::default()
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Reachable
+    fn up(&self) -> RailSet {
+        RailSet::only(RailId::default())
     }
 }

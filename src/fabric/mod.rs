@@ -275,8 +275,8 @@ impl RailClient for Fabric {
         // It may have been of a QP that is gone, or of the life of this one before it was reset.
         if let InFlight::Ack { .. } = item {
             match self.hosts.peer_of(rail) {
-                Some(peer) => peer.on_lost_farewell(qpn),
-                None => self.hosts.on_lost_farewell(qpn),
+                Some(peer) => peer.on_lost_final_ack(qpn),
+                None => self.hosts.on_lost_final_ack(qpn),
             }
         }
     }

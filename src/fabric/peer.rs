@@ -23,19 +23,18 @@ use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::RailLink;
-use crate::transport::acknowledgement::Standing as AckStanding;
-use crate::transport::farewells::Farewell;
-use crate::transport::farewells::Farewells;
+use crate::transport::final_acks::AckState;
+use crate::transport::final_acks::FinalAck;
+use crate::transport::final_acks::FinalAcks;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::requester::Reachability;
 use crate::transport::scheduler::Afterwards;
 use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
@@ -56,7 +55,7 @@ struct State {
     /// What the host can take, once it has said so.
     limits: Option<Limits>,
     ready: ReadyList,
-    farewells: Farewells,
+    final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
     scheduler: Scheduler,
 }
@@ -74,7 +73,7 @@ impl State {
 
     /// How much there is to send.
     fn waiting(&self) -> usize {
-        self.ready.len() + self.farewells.due()
+        self.ready.len() + self.final_acks.due()
     }
 }
 
@@ -116,7 +115,7 @@ impl Peer {
             state <- new_spinlock!(State {
                 limits: None,
                 ready: ReadyList::new(),
-                farewells: Farewells::new(),
+                final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
                 scheduler: Scheduler::new(),
             }),
@@ -202,9 +201,9 @@ impl Peer {
             if state.scheduler.ask(rail) == Turn::Rest {
                 return None;
             }
-            if let Some(ack) = state.farewells.take_due() {
+            if let Some(ack) = state.final_acks.take_due() {
                 state.scheduler.found(rail);
-                return Some(TxFrame::farewell(ack));
+                return Some(TxFrame::final_ack(ack));
             }
             state.ready.len()
         };
@@ -233,20 +232,20 @@ impl Peer {
     }
 
     /// An acknowledgement of a QP that is gone was lost.
-    pub(crate) fn on_lost_farewell(&self, qpn: Qpn) {
-        self.tell(|farewells| farewells.on_lost(qpn));
+    pub(crate) fn on_lost_final_ack(&self, qpn: Qpn) {
+        self.tell(|final_acks| final_acks.on_lost(qpn));
     }
 
-    /// Wakes a rail if a farewell is due after `change`, which says so of the one it is about.
-    fn tell(&self, change: impl FnOnce(&mut Farewells) -> AckStanding) {
+    /// Wakes a rail if a last acknowledgement is due after `change`, which says so of the one it is about.
+    fn tell(&self, change: impl FnOnce(&mut FinalAcks) -> AckState) {
         let told = {
             let mut state = self.state.lock();
-            match change(&mut state.farewells) {
-                AckStanding::Due => {
-                    let told = state.scheduler.tell(RailSet::ALL);
+            match change(&mut state.final_acks) {
+                AckState::Due => {
+                    let told = state.scheduler.notify(RailSet::ALL);
                     state.kick(told)
                 }
-                AckStanding::Sent => None,
+                AckState::Sent => None,
             }
         };
         wake(told);
@@ -261,9 +260,9 @@ impl Peer {
             if ready == 0 {
                 return;
             }
-            let first = state.scheduler.tell(RailSet::ALL);
+            let first = state.scheduler.notify(RailSet::ALL);
             for _ in 1..ready {
-                let other = state.scheduler.tell(RailSet::ALL);
+                let other = state.scheduler.notify(RailSet::ALL);
                 if other.is_none() {
                     break;
                 }
@@ -284,7 +283,7 @@ impl Peer {
             if state.scheduler.up().is_empty() {
                 return false;
             }
-            if state.farewells.is_due(qpn) {
+            if state.final_acks.is_due(qpn) {
                 return true;
             }
             state.links.clone()
@@ -313,7 +312,7 @@ impl Entry for Arc<Peer> {
     }
 
     fn has_rail(&self) -> bool {
-        !self.rails_up().is_empty()
+        !self.up().is_empty()
     }
 
     fn named_by(&self) -> Option<&Kuid> {
@@ -335,7 +334,9 @@ impl Roster for Peer {
         state.ready.push(qp);
         let told = match work.hint {
             TxHint::Coalesce => return Errand::Nothing,
-            TxHint::Inline | TxHint::Batched | TxHint::Deferred => state.scheduler.tell(work.rails),
+            TxHint::Inline | TxHint::Batched | TxHint::Deferred => {
+                state.scheduler.notify(work.rails)
+            }
         };
         match work.hint {
             TxHint::Inline => state.link(told).map_or(Errand::Nothing, Errand::Push),
@@ -353,10 +354,10 @@ impl Roster for Peer {
 impl Route for Peer {
     fn carry(&self, _hint: TxHint) {}
 
-    fn farewell(&self, farewell: Farewell) {
-        self.tell(|farewells| {
-            farewells.add(farewell);
-            farewell.standing
+    fn final_ack(&self, final_ack: FinalAck) {
+        self.tell(|final_acks| {
+            final_acks.add(final_ack);
+            final_ack.state
         });
     }
 
@@ -367,16 +368,12 @@ impl Route for Peer {
         }
     }
 
-    fn withdraw_farewell(&self, qpn: Qpn) {
-        self.state.lock().farewells.withdraw(qpn);
+    fn withdraw_final_ack(&self, qpn: Qpn) {
+        self.state.lock().final_acks.withdraw(qpn);
     }
 
     fn limits(&self) -> Option<Limits> {
         self.state.lock().limits
-    }
-
-    fn rails_up(&self) -> RailSet {
-        self.state.lock().scheduler.up()
     }
 
     fn rails(&self) -> &dyn Rails {
@@ -393,22 +390,14 @@ impl Route for Peer {
 }
 
 impl Rails for Peer {
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus {
         match &self.state.lock().links[rail.index()] {
-            Some(link) => link.delivery(seq),
-            None => Delivery::Settled,
+            Some(link) => link.frame_status(seq),
+            None => FrameStatus::Settled,
         }
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        self.rails_up().contains(rail)
-    }
-
-    fn reachability(&self) -> Reachability {
-        if self.rails_up().is_empty() {
-            Reachability::Unreachable
-        } else {
-            Reachability::Reachable
-        }
+    fn up(&self) -> RailSet {
+        self.state.lock().scheduler.up()
     }
 }

@@ -54,6 +54,11 @@ impl PsnSet {
         self.count == 0
     }
 
+    /// How many members the set has.
+    pub(crate) const fn len(&self) -> u32 {
+        self.count
+    }
+
     /// Whether `psn` is a member.
     pub(crate) const fn contains(&self, psn: Psn) -> bool {
         let (word, bit) = self.locate(psn);

@@ -160,6 +160,27 @@ impl Rsn {
     }
 }
 
+/// Running number of a responder's NAKs, modulo 2^32.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct NakSerial(pub u32);
+
+impl NakSerial {
+    /// There has been no NAK yet.
+    pub const NONE: Self = Self(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Whether a NAK with this number was raised after the one with number `last`: up to half the circle ahead.
+    pub const fn is_after(self, last: Self) -> bool {
+        let ahead = self.0.wrapping_sub(last.0);
+        ahead != 0 && ahead < 1 << 31
+    }
+}
+
 /// Place of a posted send request in the requester's message storage. The caller keeps the
 /// request's local buffers under this number until its completion has been polled.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -235,6 +256,16 @@ mod tests {
         assert_eq!(base.next(), RailSeq(0));
         assert!(base.is_before(base.next()));
         assert!(!base.next().is_before(base));
+    }
+
+    #[test]
+    fn naks_of_half_the_circle_are_newer() {
+        let last = NakSerial(u32::MAX);
+        assert!(last.next().is_after(last));
+        assert!(!last.is_after(last));
+        assert!(!last.is_after(last.next()));
+        assert!(NakSerial(u32::MAX / 2 - 1).is_after(last));
+        assert!(!NakSerial(u32::MAX / 2).is_after(last));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 //! What a host can take from its peers, as its hellos say.
 
+use super::frame::SegmentSize;
+
 /// Limits of a host, for each of its queue pairs. A sender keeps to those of both ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Largest payload of a frame, see [`is_segment_size`](super::frame::is_segment_size).
+    /// Largest payload of a frame: a [`SegmentSize`].
     pub max_payload: u32,
     /// How many PSNs may be outstanding: a power of two.
     pub window: u16,
@@ -16,7 +18,7 @@ pub struct Limits {
 impl Limits {
     /// Whether a host can have such limits.
     pub const fn is_valid(&self) -> bool {
-        super::frame::is_segment_size(self.max_payload)
+        SegmentSize::new(self.max_payload).is_some()
             && self.window.is_power_of_two()
             && self.max_rd_atomic > 0
     }

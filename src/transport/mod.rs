@@ -10,7 +10,7 @@
 //!
 //! - a **rail** ([`rail`]) is one stream. Its frames are numbered and acknowledged; what is lost is
 //!   handed back to its owner;
-//! - a **queue pair** ([`requester`], [`responder`]) numbers the segments of its messages by PSN. A
+//! - a **queue pair** ([`connection`], made of a [`requester`] and a [`responder`]) numbers the segments of its messages by PSN. A
 //!   segment may go over any rail and is sent again over any rail; the responder places segments as they
 //!   come and completes messages in order.
 //!
@@ -18,11 +18,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod acknowledgement;
 pub mod attempt;
 mod bitmap;
 pub mod checksum;
-pub mod farewells;
+pub mod connection;
+pub mod final_acks;
 pub mod frame;
 pub mod ids;
 pub mod limits;

@@ -40,6 +40,14 @@ impl Opcode {
         }
     }
 
+    /// Whether a message of this kind says which memory of the responder it is about.
+    pub const fn names_memory(self) -> bool {
+        match self {
+            Self::Write | Self::WriteWithImm | Self::Read => true,
+            Self::Send | Self::SendWithImm => false,
+        }
+    }
+
     /// Whether a message of this kind brings immediate data.
     pub const fn has_imm(self) -> bool {
         match self {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which rail to a peer is to be told of work.
+//! Which rail to a peer is notified of work.
 //!
 //! Rails pull: a rail with room asks for a frame, and asks again until there is none. Then it is idle, and has to
-//! be told when there is work. One rail is told at a time; if it leaves work behind, the next one is.
+//! be notified when there is work. One rail is notified at a time; if it leaves work behind, the next one is.
 //!
 //! A rail that owes its peer's answers for too long is suspect: it may have stalled, and be given up only much
 //! later. It gets no work while others are there that can do it.
@@ -14,7 +14,7 @@ use super::rail_set::RailSet;
 /// What a rail does that finds nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
-    /// It rests until it is told of work.
+    /// It rests until it is notified of work.
     Rests,
     /// It writes what it has got before, and asks again.
     AsksAgain,
@@ -41,7 +41,7 @@ enum Activity {
     Asking,
     /// As before, and meanwhile there has been new work that the answer may have missed.
     AskingInVain,
-    /// It has been told that there is nothing for it.
+    /// It has asked, and there was nothing for it.
     Idle,
 }
 
@@ -55,7 +55,7 @@ pub struct Scheduler {
     activity: [Activity; RailId::COUNT],
     up: RailSet,
     suspect: RailSet,
-    /// Who was told last.
+    /// The one that was notified last.
     last: RailId,
 }
 
@@ -83,28 +83,28 @@ impl Scheduler {
         self.set(rail, Activity::Busy);
     }
 
-    /// A rail has gone down. Somebody else must do what it may have been told of: gives who is to be told, if there
+    /// A rail has gone down. Somebody else must do what it may have been notified of: gives who is to be notified, if there
     /// is work.
     pub fn rail_down(&mut self, rail: RailId, waiting: usize) -> Option<RailId> {
         self.up.remove(rail);
         self.suspect.remove(rail);
         self.set(rail, Activity::Down);
-        self.tell_if(waiting, RailSet::ALL)
+        self.notify_if(waiting, RailSet::ALL)
     }
 
-    /// The peer owes an answer over the rail. Gives who is to be told instead of it, if there is work.
+    /// The peer owes an answer over the rail. Gives who is to be notified instead of it, if there is work.
     pub fn suspect(&mut self, rail: RailId, waiting: usize) -> Option<RailId> {
         if !self.up.contains(rail) {
             return None;
         }
         self.suspect.insert(rail);
-        self.tell_if(waiting, RailSet::ALL)
+        self.notify_if(waiting, RailSet::ALL)
     }
 
-    /// The peer has answered over the rail. Gives that rail, if it is to be told of work that it did not get.
+    /// The peer has answered over the rail. Gives that rail, if it is to be notified of work that it did not get.
     pub fn trust(&mut self, rail: RailId, waiting: usize) -> Option<RailId> {
         self.suspect.remove(rail);
-        self.tell_if(waiting, RailSet::only(rail))
+        self.notify_if(waiting, RailSet::only(rail))
     }
 
     /// A rail asks for a frame. If it may have one, [`Self::found`] or [`Self::found_nothing`] must follow.
@@ -149,9 +149,9 @@ impl Scheduler {
         }
     }
 
-    /// There is work for some of `rails`. Gives who is to be told; nobody if one of them will ask by itself, or none
+    /// There is work for some of `rails`. Gives who is to be notified; nobody if one of them will ask by itself, or none
     /// is up.
-    pub fn tell(&mut self, rails: RailSet) -> Option<RailId> {
+    pub fn notify(&mut self, rails: RailSet) -> Option<RailId> {
         let rails = rails.and(self.up);
         let sound = rails.without(self.suspect);
         let rails = if sound.is_empty() { rails } else { sound };
@@ -172,10 +172,10 @@ impl Scheduler {
         chosen
     }
 
-    fn tell_if(&mut self, waiting: usize, rails: RailSet) -> Option<RailId> {
+    fn notify_if(&mut self, waiting: usize, rails: RailSet) -> Option<RailId> {
         match waiting {
             0 => None,
-            _ => self.tell(rails),
+            _ => self.notify(rails),
         }
     }
 
@@ -227,23 +227,23 @@ mod tests {
     }
 
     #[test]
-    fn idle_rails_are_told_in_turn_and_once() {
+    fn idle_rails_are_notified_in_turn_and_once() {
         let mut scheduler = idle(2);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(0)));
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(1)));
-        assert_eq!(scheduler.tell(RailSet::ALL), None);
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(0)));
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(1)));
+        assert_eq!(scheduler.notify(RailSet::ALL), None);
         scheduler.ask(rail(0));
         scheduler.found_nothing(rail(0), Afterwards::Rests);
         scheduler.ask(rail(1));
         scheduler.found_nothing(rail(1), Afterwards::Rests);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(0)));
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(0)));
     }
 
     #[test]
     fn work_that_comes_while_a_rail_looks_is_looked_for_again() {
         let mut scheduler = idle(1);
         assert_eq!(scheduler.ask(rail(0)), Turn::Look);
-        assert_eq!(scheduler.tell(RailSet::ALL), None);
+        assert_eq!(scheduler.notify(RailSet::ALL), None);
         assert_eq!(
             scheduler.found_nothing(rail(0), Afterwards::Rests),
             Some(rail(0))
@@ -257,26 +257,26 @@ mod tests {
         scheduler.found(rail(0));
         scheduler.ask(rail(0));
         scheduler.found_nothing(rail(0), Afterwards::AsksAgain);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(1)));
-        assert_eq!(scheduler.tell(RailSet::ALL), None);
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(1)));
+        assert_eq!(scheduler.notify(RailSet::ALL), None);
     }
 
     #[test]
     fn a_rail_whose_ring_is_full_is_not_idle() {
         let mut scheduler = idle(1);
         scheduler.busy(rail(0));
-        assert_eq!(scheduler.tell(RailSet::ALL), None);
+        assert_eq!(scheduler.notify(RailSet::ALL), None);
     }
 
     #[test]
     fn a_suspect_gets_work_only_if_nobody_else_can_do_it() {
         let mut scheduler = idle(2);
         assert_eq!(scheduler.suspect(rail(0), 0), None);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(1)));
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(1)));
         // The other one will ask.
-        assert_eq!(scheduler.tell(RailSet::ALL), None);
+        assert_eq!(scheduler.notify(RailSet::ALL), None);
         assert_eq!(scheduler.ask(rail(0)), Turn::Rest);
-        assert_eq!(scheduler.tell(RailSet::only(rail(0))), Some(rail(0)));
+        assert_eq!(scheduler.notify(RailSet::only(rail(0))), Some(rail(0)));
     }
 
     #[test]
@@ -286,18 +286,18 @@ mod tests {
         scheduler.suspect(rail(1), 0);
         assert_eq!(scheduler.ask(rail(0)), Turn::Look);
         scheduler.found_nothing(rail(0), Afterwards::Rests);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(0)));
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(0)));
     }
 
     #[test]
-    fn what_a_suspect_was_told_of_goes_to_another() {
+    fn what_a_suspect_was_notified_of_goes_to_another() {
         let mut scheduler = idle(2);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(0)));
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(0)));
         assert_eq!(scheduler.suspect(rail(0), 1), Some(rail(1)));
     }
 
     #[test]
-    fn a_suspect_that_answers_is_told_of_what_it_did_not_get() {
+    fn a_suspect_that_answers_is_notified_of_what_it_did_not_get() {
         let mut scheduler = idle(2);
         scheduler.suspect(rail(0), 0);
         assert_eq!(scheduler.ask(rail(0)), Turn::Rest);
@@ -306,9 +306,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rail_was_told_of_goes_to_another_when_it_goes_down() {
+    fn what_a_rail_was_notified_of_goes_to_another_when_it_goes_down() {
         let mut scheduler = idle(2);
-        assert_eq!(scheduler.tell(RailSet::ALL), Some(rail(0)));
+        assert_eq!(scheduler.notify(RailSet::ALL), Some(rail(0)));
         assert_eq!(scheduler.rail_down(rail(0), 1), Some(rail(1)));
         assert_eq!(scheduler.up(), RailSet::only(rail(1)));
     }
@@ -322,6 +322,6 @@ mod tests {
         scheduler.found(rail(0));
         scheduler.busy(rail(0));
         assert_eq!(scheduler.ask(rail(0)), Turn::Rest);
-        assert_eq!(scheduler.tell(RailSet::ALL), None);
+        assert_eq!(scheduler.notify(RailSet::ALL), None);
     }
 }

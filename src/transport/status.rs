@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a work request ended, what a responder complains about, and what happens to a queue pair.
+//! How a work request ended, why a responder refuses a request, and what happens to a queue pair.
 
 /// Status of a completion (IBTA 11.6.2). The numbers are those of `enum ib_wc_status`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

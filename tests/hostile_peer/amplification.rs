@@ -14,18 +14,21 @@ use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
-use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
@@ -86,7 +89,7 @@ fn busy_requester() -> Requester<Heap> {
         local_qpn: Qpn::new(1),
         remote_qpn: Qpn::new(2),
         initial_psn: Psn::new(BASE),
-        segment: MAX_PAYLOAD,
+        segment: SegmentSize::LARGEST,
         window: PSNS,
         max_rd_atomic: READS,
         timeout: AckTimeout::new(14),
@@ -109,14 +112,14 @@ fn sent_by(requester: &mut Requester<Heap>, now: Instant) -> u64 {
         .sum()
 }
 
-fn complaint(syndrome: Syndrome, serial: u32) -> AckHeader {
+fn nak(syndrome: Syndrome, serial: u32) -> AckHeader {
     AckHeader {
         dest_qpn: Qpn::new(1),
         src_qpn: Qpn::new(2),
         psn: Psn::new(BASE),
         response_psn: Psn::new(BASE),
         syndrome,
-        nak_serial: serial,
+        nak_serial: NakSerial(serial),
     }
 }
 
@@ -128,12 +131,12 @@ fn a_sequence_nak_repeats_a_window_at_most_however_many_come() {
     for frames in [1, 100] {
         for _ in 0..frames {
             serial += 1;
-            requester.on_ack(&complaint(Syndrome::SequenceNak, serial), NOW);
+            requester.on_ack(&nak(Syndrome::SequenceNak, serial), NOW);
         }
         assert!(sent_by(&mut requester, NOW) <= whole_window(), "{frames}");
     }
-    // The same complaint once more is no news.
-    requester.on_ack(&complaint(Syndrome::SequenceNak, serial), NOW);
+    // The same NAK once more is no news.
+    requester.on_ack(&nak(Syndrome::SequenceNak, serial), NOW);
     assert_eq!(sent_by(&mut requester, NOW), 0);
 }
 
@@ -142,7 +145,7 @@ fn an_rnr_nak_repeats_a_window_at_most_and_not_before_its_time() {
     let mut requester = busy_requester();
     sent_by(&mut requester, NOW);
     let timer = RnrTimer::new(1);
-    requester.on_ack(&complaint(Syndrome::RnrNak(timer), 1), NOW);
+    requester.on_ack(&nak(Syndrome::RnrNak(timer), 1), NOW);
     assert_eq!(sent_by(&mut requester, NOW), 0);
     let later = NOW.after(timer.duration());
     assert!(sent_by(&mut requester, later) <= whole_window());
@@ -153,15 +156,14 @@ fn read(psn: u32, flags: SegmentFlags) -> RequestHeader {
         dest_qpn: Qpn::new(1),
         src_qpn: Qpn::new(2),
         psn: Psn::new(BASE).add(psn),
-        opcode: Opcode::Read,
-        flags: SegmentFlags::FIRST.with(SegmentFlags::LAST).with(flags),
-        rsn: Rsn(0),
-        rkey: Rkey(1),
-        va: 0x1000,
-        offset: MAX_MESSAGE,
-        imm: MAX_PAYLOAD,
-        response_psn: Psn::new(BASE),
-        payload_len: 0,
+        flags: SegmentFlags::ONLY.with(flags),
+        operation: Operation::Read(ReadRequest {
+            va: 0x1000,
+            rkey: Rkey(1),
+            length: MAX_MESSAGE,
+            segment: SegmentSize::LARGEST,
+            response_psn: Psn::new(BASE),
+        }),
     }
 }
 

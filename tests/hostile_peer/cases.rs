@@ -9,17 +9,22 @@ use super::BASE;
 use super::NOW;
 use super::WINDOW;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
-use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::requester::SendRequest;
@@ -30,20 +35,32 @@ use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
 
-fn read(psn: u32, length: u32) -> RequestHeader {
+fn request(psn: u32, operation: Operation) -> RequestHeader {
     RequestHeader {
         dest_qpn: Qpn::new(1),
         src_qpn: Qpn::new(2),
         psn: Psn::new(BASE).add(psn),
-        opcode: Opcode::Read,
-        flags: SegmentFlags::FIRST.with(SegmentFlags::LAST),
-        rsn: Rsn(0),
-        rkey: Rkey(1),
+        flags: SegmentFlags::ONLY,
+        operation,
+    }
+}
+
+fn read(psn: u32, length: u32) -> RequestHeader {
+    let read = ReadRequest {
         va: 0x1000,
-        offset: length,
-        imm: SMALL_PAYLOAD,
+        rkey: Rkey(1),
+        length,
+        segment: SegmentSize::SMALLEST,
         response_psn: Psn::new(BASE),
-        payload_len: 0,
+    };
+    request(psn, Operation::Read(read))
+}
+
+/// All of a message.
+fn data(rsn: Rsn, len: u32) -> DataSegment {
+    DataSegment {
+        rsn,
+        extent: Extent::new(0, len).unwrap(),
     }
 }
 
@@ -79,14 +96,13 @@ fn more_reads_than_agreed_are_an_invalid_request() {
 fn a_write_around_the_end_of_the_address_space_is_refused() {
     let mut responder = responder(2);
     let mut queue = Receives(0);
-    let write = RequestHeader {
-        opcode: Opcode::Write,
+    let write = Operation::Write {
+        data: data(Rsn(0), 64),
+        imm: None,
         va: u64::MAX - 10,
-        offset: 0,
-        imm: 0,
-        payload_len: 64,
-        ..read(0, 0)
+        rkey: Rkey(1),
     };
+    let write = request(0, write);
     assert!(matches!(
         responder.on_request(&write, &mut queue),
         Disposition::Drop(_)
@@ -114,7 +130,7 @@ fn acknowledgement_of_what_was_never_sent_changes_nothing() {
             psn: Psn::new(BASE).add(ahead),
             response_psn: Psn::new(0),
             syndrome: Syndrome::Ack,
-            nak_serial: 0,
+            nak_serial: NakSerial::NONE,
         };
         requester.on_ack(&ack, NOW);
     }
@@ -123,14 +139,11 @@ fn acknowledgement_of_what_was_never_sent_changes_nothing() {
 }
 
 fn send(psn: u32, rsn: u32, payload_len: u32) -> RequestHeader {
-    RequestHeader {
-        opcode: Opcode::Send,
-        rsn: Rsn::FIRST.add(rsn),
-        offset: 0,
-        imm: 0,
-        payload_len,
-        ..read(psn, 0)
-    }
+    let send = Operation::Send {
+        data: data(Rsn::FIRST.add(rsn), payload_len),
+        imm: None,
+    };
+    request(psn, send)
 }
 
 #[test]
@@ -156,7 +169,7 @@ fn answers_that_cannot_be_numbered_are_an_invalid_request() {
     for number in 0..WINDOW as u32 {
         let response = responder.next_response(rail, RailSeq(number)).unwrap();
         assert_eq!(response.header.response_psn, Psn::new(BASE).add(number));
-        assert_eq!(response.header.offset, number * SMALL_PAYLOAD);
+        assert_eq!(response.header.extent.offset(), number * SMALL_PAYLOAD);
     }
 }
 

@@ -16,13 +16,19 @@ use heap::table;
 use heap::Heap;
 use proptest::prelude::*;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::ResponseHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -32,11 +38,11 @@ use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::tx::RailTx;
 use usb4_roce::transport::rail::InFlight;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
@@ -79,16 +85,12 @@ impl ReceiveQueue for Receives {
 struct NoRails;
 
 impl Rails for NoRails {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
-    fn is_up(&self, _rail: RailId) -> bool {
-        false
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Unreachable
+    fn up(&self) -> RailSet {
+        RailSet::NONE
     }
 }
 
@@ -122,7 +124,7 @@ fn requester() -> Requester<Heap> {
         local_qpn: Qpn::new(1),
         remote_qpn: Qpn::new(2),
         initial_psn: Psn::new(BASE),
-        segment: SMALL_PAYLOAD,
+        segment: SegmentSize::SMALLEST,
         window: WINDOW as u16,
         max_rd_atomic: 4,
         timeout: AckTimeout::new(1),
@@ -176,20 +178,34 @@ fn request() -> impl Strategy<Value = RequestHeader> {
                         flags = flags.with(flag);
                     }
                 }
-                let is_read = opcode == Opcode::Read;
+                let data = DataSegment {
+                    rsn: Rsn::FIRST.add(rsn),
+                    extent: Extent::new(offset, len).unwrap(),
+                };
+                let imm = opcode.has_imm().then_some(5);
+                let rkey = Rkey(1);
+                let operation = match opcode {
+                    Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                    Opcode::Write | Opcode::WriteWithImm => Operation::Write {
+                        data,
+                        imm,
+                        va,
+                        rkey,
+                    },
+                    Opcode::Read => Operation::Read(ReadRequest {
+                        va,
+                        rkey,
+                        length: offset,
+                        segment: SegmentSize::SMALLEST,
+                        response_psn,
+                    }),
+                };
                 RequestHeader {
                     dest_qpn: Qpn::new(1),
                     src_qpn: Qpn::new(qpn),
                     psn,
-                    opcode,
                     flags,
-                    rsn: Rsn::FIRST.add(rsn),
-                    rkey: Rkey(1),
-                    va,
-                    offset,
-                    imm: if is_read { SMALL_PAYLOAD } else { 5 },
-                    response_psn,
-                    payload_len: if is_read { 0 } else { len },
+                    operation,
                 }
             },
         )
@@ -248,18 +264,18 @@ fn to_requester() -> impl Strategy<Value = ToRequester> {
                 psn,
                 response_psn,
                 syndrome,
-                nak_serial,
+                nak_serial: NakSerial(nak_serial),
             })
         }),
         6 => (psn(), psn(), (0..4u32), 0..=SMALL_PAYLOAD, any::<u8>()).prop_map(
             |(response_psn, request_psn, index, len, fate)| {
+                let len = if fate & 1 == 0 { SMALL_PAYLOAD } else { len };
                 let response = ResponseHeader {
                     dest_qpn: Qpn::new(1),
                     src_qpn: Qpn::new(2),
                     response_psn,
                     request_psn,
-                    offset: index * SMALL_PAYLOAD,
-                    payload_len: if fate & 1 == 0 { SMALL_PAYLOAD } else { len },
+                    extent: Extent::new(index * SMALL_PAYLOAD, len).unwrap(),
                 };
                 ToRequester::Response(response, fate)
             }
@@ -439,7 +455,7 @@ proptest! {
             }
             if accepted && !from.is_before(oldest) && !to.is_before(from) {
                 for ahead in 0..to.distance_from(from) {
-                    prop_assert_eq!(tx.delivery(from.add(ahead)), Delivery::Settled);
+                    prop_assert_eq!(tx.frame_status(from.add(ahead)), FrameStatus::Settled);
                     prop_assert!(handed_back.contains(&from.add(ahead)));
                 }
             }

@@ -5,6 +5,9 @@
 use super::pair::rail;
 use super::pair::Pair;
 use super::pair::WINDOW;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::RequestHeader;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::RailSeq;
@@ -25,7 +28,7 @@ const LARGER: Limits = Limits {
 };
 
 fn large_segments() -> Pair {
-    Pair::with(|config| config.segment = MAX_PAYLOAD)
+    Pair::with(|config| config.segment = SegmentSize::LARGEST)
 }
 
 #[test]
@@ -38,7 +41,7 @@ fn requests_keep_to_what_the_peer_can_take() {
     assert_eq!(requests.len(), 4);
     assert!(requests
         .iter()
-        .all(|request| request.payload_len == SMALL_PAYLOAD));
+        .all(|request| request.payload_len() == SMALL_PAYLOAD));
 }
 
 #[test]
@@ -50,7 +53,15 @@ fn our_own_limits_hold_as_well() {
     assert_eq!(requests.len(), WINDOW);
     assert!(requests
         .iter()
-        .all(|request| request.payload_len == SMALL_PAYLOAD));
+        .all(|request| request.payload_len() == SMALL_PAYLOAD));
+}
+
+/// Where the segment of a WRITE begins.
+fn offset(request: &RequestHeader) -> u32 {
+    match request.operation {
+        Operation::Write { data, .. } => data.extent.offset(),
+        _ => panic!("{request:?}"),
+    }
 }
 
 #[test]
@@ -61,8 +72,8 @@ fn segments_stay_as_they_are_once_a_message_has_begun() {
     pair.requester.agree(&SMALLER);
     let rest = pair.pull_all();
     assert_eq!(rest.len(), 2);
-    assert_eq!(rest[0].offset, MAX_PAYLOAD);
-    assert_eq!(rest[1].offset, 2 * MAX_PAYLOAD);
+    assert_eq!(offset(&rest[0]), MAX_PAYLOAD);
+    assert_eq!(offset(&rest[1]), 2 * MAX_PAYLOAD);
 }
 
 #[test]
@@ -73,7 +84,10 @@ fn reads_keep_to_what_the_peer_can_take() {
     pair.requester.agree(&SMALLER);
     let requests = pair.pull_all();
     assert_eq!(requests.len(), 1);
-    assert_eq!(requests[0].read_segment(), SMALL_PAYLOAD);
+    let Operation::Read(read) = requests[0].operation else {
+        panic!();
+    };
+    assert_eq!(read.segment, SegmentSize::SMALLEST);
 }
 
 #[test]

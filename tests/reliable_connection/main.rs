@@ -3,6 +3,7 @@
 //! Requester and responder face to face, without rails: the semantics of a reliable connection, case by
 //! case.
 
+mod connection;
 #[path = "../support/heap.rs"]
 mod heap;
 mod limits;
@@ -19,8 +20,8 @@ use pair::WINDOW;
 use usb4_roce::transport::attempt::Attempt;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
-use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Psn;
@@ -29,10 +30,10 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Fencing;
 use usb4_roce::transport::requester::PostError;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
@@ -85,7 +86,7 @@ fn every_opcode_and_odd_lengths_complete_in_order() {
 #[test]
 #[cfg_attr(miri, ignore = "takes too long")]
 fn longest_message_is_two_gigabytes() {
-    let mut pair = Pair::with(|config| config.segment = MAX_PAYLOAD);
+    let mut pair = Pair::with(|config| config.segment = SegmentSize::LARGEST);
     let request = SendRequest {
         length: MAX_MESSAGE + 1,
         ..SendRequest::default()
@@ -203,7 +204,7 @@ fn what_is_still_on_a_rail_is_not_held_against_the_peer() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 10);
     pair.pull_all();
-    let on_its_way = All(Delivery::InFlight, Reachability::Reachable);
+    let on_its_way = All(FrameStatus::InFlight, RailSet::ALL);
     for _ in 0..100 {
         pair.now = pair.requester.deadline().unwrap();
         pair.requester.on_timer(pair.now, &on_its_way);
@@ -216,7 +217,7 @@ fn what_is_still_on_a_rail_is_not_held_against_the_peer() {
 fn without_any_rail_the_attributes_decide() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 10);
-    let unreachable = All(Delivery::Settled, Reachability::Unreachable);
+    let unreachable = All(FrameStatus::Settled, RailSet::NONE);
     let began = pair.now;
     let timeout = AckTimeout::new(14).duration().unwrap();
     for _ in 0..3 {
@@ -483,7 +484,7 @@ fn lost_responses_come_again() {
     pair.responder
         .on_lost_response(Psn::new(FIRST).add(2), rail(2), RailSeq(2));
     let again = pair.responder.next_response(rail(0), RailSeq(9)).unwrap();
-    assert_eq!(again.header.offset, SMALL_PAYLOAD);
+    assert_eq!(again.header.extent.offset(), SMALL_PAYLOAD);
     assert_eq!(again.attempt, Attempt::Again);
     assert!(!pair.responder.has_response());
     // Without a word from the rail, the requester asks again in the end.
@@ -715,7 +716,7 @@ fn the_window_is_kept() {
 }
 
 #[test]
-fn a_complaint_that_was_not_heard_stays_in_force_for_what_is_behind() {
+fn a_nak_that_was_lost_stays_in_force_for_what_is_behind() {
     let mut pair = Pair::new();
     pair.post(Opcode::Send, 10);
     pair.post(Opcode::Send, 10);

@@ -6,7 +6,7 @@ use crate::heap::table;
 use crate::heap::Heap;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::RequestHeader;
-use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
@@ -16,9 +16,9 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
@@ -68,23 +68,19 @@ impl ReceiveQueue for Receives {
 }
 
 /// Rails on which everything is in one state.
-pub struct All(pub Delivery, pub Reachability);
+pub struct All(pub FrameStatus, pub RailSet);
 
 impl Rails for All {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
         self.0
     }
 
-    fn is_up(&self, _rail: RailId) -> bool {
-        self.1 == Reachability::Reachable
-    }
-
-    fn reachability(&self) -> Reachability {
+    fn up(&self) -> RailSet {
         self.1
     }
 }
 
-pub const SETTLED: All = All(Delivery::Settled, Reachability::Reachable);
+pub const SETTLED: All = All(FrameStatus::Settled, RailSet::ALL);
 
 pub struct Pair {
     pub now: Instant,
@@ -116,7 +112,7 @@ impl Pair {
             local_qpn: Qpn::new(1),
             remote_qpn: Qpn::new(2),
             initial_psn: Psn::new(FIRST),
-            segment: SMALL_PAYLOAD,
+            segment: SegmentSize::SMALLEST,
             window: WINDOW as u16,
             max_rd_atomic: 2,
             timeout: AckTimeout::new(14),

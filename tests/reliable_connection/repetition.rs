@@ -12,15 +12,16 @@ use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::Signalling;
@@ -33,14 +34,14 @@ use usb4_roce::transport::timing::RetryLimit;
 use usb4_roce::transport::timing::RnrTimer;
 
 /// An acknowledgement of the pair's responder that processed nothing yet.
-fn complaint(psn: Psn, syndrome: Syndrome, nak_serial: u32) -> AckHeader {
+fn nak(psn: Psn, syndrome: Syndrome, nak_serial: u32) -> AckHeader {
     AckHeader {
         dest_qpn: Qpn::new(1),
         src_qpn: Qpn::new(2),
         psn,
         response_psn: psn,
         syndrome,
-        nak_serial,
+        nak_serial: NakSerial(nak_serial),
     }
 }
 
@@ -71,13 +72,13 @@ fn repetition_over_one_rail_may_change_over_when_all_is_to_be_sent_again() {
         panic!();
     };
     let now = pair.now;
-    let rnr = complaint(request.psn, Syndrome::RnrNak(RnrTimer::new(1)), 1);
+    let rnr = nak(request.psn, Syndrome::RnrNak(RnrTimer::new(1)), 1);
     pair.requester.on_ack(&rnr, now);
     pair.wait(Duration::from_micros(10));
     // It goes in order over the rail that comes first. A receive is posted just too late for it.
     assert!(pair.pull().is_some());
     assert!(!pair.requester.has_work(rail(1), pair.now, &SETTLED));
-    let again = complaint(request.psn, Syndrome::SequenceNak, 2);
+    let again = nak(request.psn, Syndrome::SequenceNak, 2);
     pair.requester.on_ack(&again, pair.now);
     assert!(pair.requester.has_work(rail(1), pair.now, &SETTLED));
 }
@@ -150,7 +151,7 @@ fn a_peer_cannot_have_everything_sent_again_without_end() {
     let sent = pair.pull_all();
     let mut repeated = 0;
     for serial in 1..1_000 {
-        let again = complaint(sent[0].psn, Syndrome::SequenceNak, serial);
+        let again = nak(sent[0].psn, Syndrome::SequenceNak, serial);
         pair.requester.on_ack(&again, pair.now);
         repeated += pair.pull_all().len();
     }
@@ -159,17 +160,17 @@ fn a_peer_cannot_have_everything_sent_again_without_end() {
 }
 
 #[test]
-fn complaints_do_not_add_up_while_there_is_progress() {
+fn naks_do_not_add_up_while_there_is_progress() {
     let mut pair = Pair::new();
     pair.post(Opcode::Write, 30 * SMALL_PAYLOAD);
     let sent = pair.pull_all();
     for (number, segment) in sent.iter().enumerate() {
-        let again = complaint(segment.psn, Syndrome::SequenceNak, number as u32 + 1);
+        let again = nak(segment.psn, Syndrome::SequenceNak, number as u32 + 1);
         pair.requester.on_ack(&again, pair.now);
         assert_eq!(pair.pull_all().len(), sent.len() - number);
     }
     let end = sent.last().unwrap().psn.next();
-    let done = complaint(end, Syndrome::Ack, 0);
+    let done = nak(end, Syndrome::Ack, 0);
     pair.requester.on_ack(&done, pair.now);
     assert_eq!(pair.completions(), [(0, Success)]);
 }
@@ -178,16 +179,12 @@ fn complaints_do_not_add_up_while_there_is_progress() {
 struct FirstIsGone;
 
 impl Rails for FirstIsGone {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
-    fn is_up(&self, number: RailId) -> bool {
-        number != rail(0)
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Reachable
+    fn up(&self) -> RailSet {
+        RailSet::ALL.without(RailSet::only(rail(0)))
     }
 }
 
@@ -248,7 +245,7 @@ fn repetition_over_one_rail_changes_over_when_that_is_gone() {
     pair.post(Opcode::Send, 10);
     pair.post(Opcode::Send, 10);
     let first = pair.pull().unwrap();
-    let rnr = complaint(first.psn, Syndrome::RnrNak(RnrTimer::new(1)), 1);
+    let rnr = nak(first.psn, Syndrome::RnrNak(RnrTimer::new(1)), 1);
     pair.requester.on_ack(&rnr, pair.now);
     pair.wait(Duration::from_micros(10));
     assert!(pair.pull().is_some());

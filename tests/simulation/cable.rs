@@ -25,7 +25,7 @@ pub struct CableConfig {
     pub corruption: u32,
     /// How often a read or write is cut short.
     pub short_io: u32,
-    /// How often a reader that opens is out of step by some frames.
+    /// How often a reader that opens is out of sync by some frames.
     pub lag: u32,
     /// How often the end of the stream is not told to the peer.
     pub lost_eof: u32,

@@ -7,14 +7,17 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
-use usb4_roce::transport::acknowledgement;
-use usb4_roce::transport::acknowledgement::Standing;
 use usb4_roce::transport::attempt::Attempt;
-use usb4_roce::transport::farewells::Farewell;
-use usb4_roce::transport::farewells::Farewells;
+use usb4_roce::transport::connection::Connection;
+use usb4_roce::transport::connection::FrameSlot;
+use usb4_roce::transport::connection::PayloadToken;
+use usb4_roce::transport::connection::Segment;
+use usb4_roce::transport::final_acks::AckState;
+use usb4_roce::transport::final_acks::FinalAcks;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::MessageSlot;
@@ -25,13 +28,11 @@ use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::endpoint::Answers;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::LocalRange;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
-use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::ResponseToken;
 use usb4_roce::transport::requester::Signalling;
@@ -41,7 +42,6 @@ use usb4_roce::transport::responder::DropReason;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
-use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::scheduler::Afterwards;
 use usb4_roce::transport::scheduler::Scheduler;
@@ -116,8 +116,7 @@ pub struct QueuePair {
     pub connection: usize,
     /// Which end of the connection this is.
     pub side: usize,
-    pub requester: Requester<Heap>,
-    pub responder: Responder<Heap>,
+    pub protocol: Connection<Heap>,
     pub ring: usize,
     /// Receives taken in this life, in order, and how many of them have completed.
     taken: Vec<Receive>,
@@ -127,33 +126,23 @@ pub struct QueuePair {
     pub in_error: bool,
     /// Segments have arrived before the responder was started.
     pub missed: bool,
-    /// Whether it keeps to the peer's limits. To be asked again when requester or responder are started.
-    pub has_agreed: bool,
     pub is_destroyed: bool,
 }
 
 impl QueuePair {
-    pub fn new(
-        qpn: Qpn,
-        peer: usize,
-        ring: usize,
-        requester: Requester<Heap>,
-        responder: Responder<Heap>,
-    ) -> Self {
+    pub fn new(qpn: Qpn, peer: usize, ring: usize, protocol: Connection<Heap>) -> Self {
         Self {
             qpn,
             peer,
             connection: usize::MAX,
             side: 0,
-            requester,
-            responder,
+            protocol,
             ring,
             taken: Vec::new(),
             ended: 0,
             slots: HashMap::new(),
             in_error: false,
             missed: false,
-            has_agreed: false,
             is_destroyed: false,
         }
     }
@@ -167,7 +156,6 @@ impl QueuePair {
         self.slots.clear();
         self.in_error = false;
         self.missed = false;
-        self.has_agreed = false;
     }
 
     fn ordinal(&self, slot: ReceiveSlot) -> usize {
@@ -177,10 +165,9 @@ impl QueuePair {
             .expect("receive was never taken")
     }
 
-    fn has_work(&self, rail: RailId, now: Instant, rails: &impl Rails) -> bool {
-        acknowledgement::standing(&self.requester, &self.responder) == Standing::Due
-            || self.responder.has_response()
-            || self.requester.has_work(rail, now, rails)
+    /// The rails over which it has frames, of those that are up.
+    fn rails_with_frames(&self, up: RailSet, now: Instant) -> RailSet {
+        self.protocol.rails_with_frames(now, &Up(up))
     }
 }
 
@@ -250,7 +237,7 @@ pub struct Way {
 /// What a host keeps of another one, as the verbs layer's peer does.
 #[derive(Default)]
 struct Peer {
-    farewells: Farewells,
+    final_acks: FinalAcks,
     scheduler: Scheduler,
     /// Queue pairs that have frames for it.
     ready: VecDeque<usize>,
@@ -258,7 +245,7 @@ struct Peer {
 
 impl Peer {
     fn waiting(&self) -> usize {
-        self.ready.len() + self.farewells.due()
+        self.ready.len() + self.final_acks.due()
     }
 }
 
@@ -266,16 +253,12 @@ impl Peer {
 struct Up(RailSet);
 
 impl Rails for Up {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
         unreachable!("only timers ask")
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        self.0.contains(rail)
-    }
-
-    fn reachability(&self) -> Reachability {
-        unreachable!("only timers ask")
+    fn up(&self) -> RailSet {
+        self.0
     }
 }
 
@@ -324,20 +307,14 @@ impl Host {
         }
         let peer = self.peers.entry(qp.peer).or_default();
         let up = peer.scheduler.up();
-        let mut rails = RailSet::NONE;
-        for rail in up.iter().filter(|&rail| qp.has_work(rail, now, &Up(up))) {
-            rails.insert(rail);
-        }
-        if up.is_empty() && qp.has_work(RailId::default(), now, &Up(up)) {
-            rails = RailSet::ALL;
-        }
+        let rails = qp.rails_with_frames(up, now);
         if rails.is_empty() {
             return;
         }
         if !peer.ready.contains(&index) {
             peer.ready.push_back(index);
         }
-        self.told.extend(peer.scheduler.tell(rails));
+        self.told.extend(peer.scheduler.notify(rails));
     }
 
     pub fn rail_up(&mut self, peer: usize, rail: RailId) {
@@ -364,13 +341,16 @@ impl Host {
 
     /// Whether there is something to send to `peer` over `rail`.
     pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
-        let farewells = self.peers.get(&peer).map_or(0, |peer| peer.farewells.due());
-        let up = Up(self.up(peer));
-        farewells > 0
-            || self
-                .qps
-                .iter()
-                .any(|qp| qp.peer == peer && !qp.is_destroyed && qp.has_work(rail, now, &up))
+        let final_acks = self
+            .peers
+            .get(&peer)
+            .map_or(0, |peer| peer.final_acks.due());
+        let up = self.up(peer);
+        let mut qps = self
+            .qps
+            .iter()
+            .filter(|qp| qp.peer == peer && !qp.is_destroyed);
+        final_acks > 0 || qps.any(|qp| qp.rails_with_frames(up, now).contains(rail))
     }
 
     /// The rails to `peer` that are up.
@@ -392,33 +372,31 @@ impl Host {
     }
 
     /// Whether something of a queue pair that was reset is still to be said.
-    pub fn owes_farewell(&self, index: usize) -> bool {
+    pub fn owes_final_ack(&self, index: usize) -> bool {
         let qp = &self.qps[index];
         self.peers
             .get(&qp.peer)
-            .is_some_and(|peer| peer.farewells.is_due(qp.qpn))
+            .is_some_and(|peer| peer.final_acks.is_due(qp.qpn))
     }
 
     /// Forgets what the earlier life of a queue pair had to say.
-    pub fn withdraw_farewell(&mut self, index: usize) {
+    pub fn withdraw_final_ack(&mut self, index: usize) {
         let qp = &self.qps[index];
         if let Some(peer) = self.peers.get_mut(&qp.peer) {
-            peer.farewells.withdraw(qp.qpn);
+            peer.final_acks.withdraw(qp.qpn);
         }
     }
 
     /// Ends the connection of a queue pair.
     pub fn reset(&mut self, index: usize) {
         let qp = &mut self.qps[index];
-        if let Some(farewell) = Farewell::take(&mut qp.requester, &mut qp.responder) {
+        if let Some(final_ack) = qp.protocol.reset() {
             let peer = self.peers.entry(qp.peer).or_default();
-            peer.farewells.add(farewell);
-            if farewell.standing == Standing::Due {
-                self.told.extend(peer.scheduler.tell(RailSet::ALL));
+            peer.final_acks.add(final_ack);
+            if final_ack.state == AckState::Due {
+                self.told.extend(peer.scheduler.notify(RailSet::ALL));
             }
         }
-        qp.requester.reset();
-        qp.responder.reset();
         // What is being placed belongs to nobody any more.
         qp.connection = usize::MAX;
     }
@@ -435,7 +413,7 @@ impl Host {
         if peer.scheduler.ask(way.rail) == Turn::Rest {
             return None;
         }
-        if let Some(ack) = peer.farewells.take_due() {
+        if let Some(ack) = peer.final_acks.take_due() {
             peer.scheduler.found(way.rail);
             let qpn = ack.src_qpn;
             return Some(acknowledgement_of(qpn, ack));
@@ -446,17 +424,15 @@ impl Host {
             let Some(index) = peer.ready.pop_front() else {
                 break;
             };
-            let up = Up(peer.scheduler.up());
+            let up = peer.scheduler.up();
             let qp = &mut self.qps[index];
             if qp.is_destroyed {
                 continue;
             }
-            if !qp.has_agreed {
-                qp.requester.agree(&way.limits);
-                qp.responder.agree(&way.limits);
-                qp.has_agreed = true;
+            if qp.protocol.awaits_limits() {
+                qp.protocol.handle_limits(&way.limits);
             }
-            let had_work = qp.has_work(way.rail, now, &up);
+            let had_work = qp.rails_with_frames(up, now).contains(way.rail);
             let frame = self.next_of(index, way.rail, seq, now, ledger);
             self.schedule_one(index, now);
             if frame.is_some() {
@@ -483,15 +459,25 @@ impl Host {
         let up = Up(self.up(self.qps[index].peer));
         let qp = &mut self.qps[index];
         let qpn = qp.qpn;
-        if let Some(ack) = acknowledgement::take_due(&mut qp.requester, &mut qp.responder) {
+        if let Some(ack) = qp.protocol.poll_ack() {
             return Some(acknowledgement_of(qpn, ack));
         }
-        while let Some(response) = qp.responder.next_response(rail, seq) {
+        let slot = FrameSlot {
+            rail,
+            seq,
+            room: MAX_PAYLOAD,
+        };
+        let segment = loop {
+            let response = match qp.protocol.poll_segment(slot, now, &up)? {
+                Segment::Response(response) => response,
+                Segment::Request(segment) => break segment,
+            };
             let source = response.source;
             let psn = response.header.response_psn;
             let region = ledger.regions.get(&source.rkey.0);
             let Some(region) = region.filter(|region| source.len == 0 || !region.revoked) else {
-                qp.responder.fail_response(psn, NakCode::RemoteAccess);
+                qp.protocol
+                    .handle_response_failure(psn, NakCode::RemoteAccess);
                 continue;
             };
             let message =
@@ -504,16 +490,15 @@ impl Host {
                 item: InFlight::Response { qpn, psn },
                 steadiness: Steadiness::of(message, source.len, response.attempt),
             });
-        }
-        let segment = qp.requester.next_segment(rail, seq, now, &up)?;
+        };
         let psn = segment.header.psn;
         let message_index = qp.slots[&segment.source.slot];
         let stream = &ledger.connections[qp.connection].streams[qp.side];
         stream.assert_may_start(message_index);
         let message = &stream.messages[message_index];
         if message.fate == Fate::Fail(CompletionStatus::LocalProtectionError) {
-            qp.requester
-                .fail_message(segment.source.slot, CompletionStatus::LocalProtectionError);
+            qp.protocol
+                .handle_send_failure(segment.source.slot, CompletionStatus::LocalProtectionError);
             return None;
         }
         let source = segment.source;
@@ -528,31 +513,16 @@ impl Host {
 
     /// What was sent over a rail did not arrive.
     pub fn lost(&mut self, rail: RailId, seq: RailSeq, item: InFlight) {
-        match item {
-            InFlight::Request { qpn, psn } => {
-                if let Some(index) = self.find(qpn) {
-                    self.touch(index);
-                    self.qps[index].requester.on_lost(psn, rail, seq);
+        if let Some(index) = item.qpn().and_then(|qpn| self.find(qpn)) {
+            self.touch(index);
+            self.qps[index].protocol.handle_lost(item, rail, seq);
+        }
+        if let InFlight::Ack { qpn } = item {
+            for peer in self.peers.values_mut() {
+                if peer.final_acks.on_lost(qpn) == AckState::Due {
+                    self.told.extend(peer.scheduler.notify(RailSet::ALL));
                 }
             }
-            InFlight::Response { qpn, psn } => {
-                if let Some(index) = self.find(qpn) {
-                    self.touch(index);
-                    self.qps[index].responder.on_lost_response(psn, rail, seq);
-                }
-            }
-            InFlight::Ack { qpn } => {
-                if let Some(index) = self.find(qpn) {
-                    self.touch(index);
-                    self.qps[index].responder.on_lost_ack();
-                }
-                for peer in self.peers.values_mut() {
-                    if peer.farewells.on_lost(qpn) == Standing::Due {
-                        self.told.extend(peer.scheduler.tell(RailSet::ALL));
-                    }
-                }
-            }
-            InFlight::Datagram => {}
         }
     }
 
@@ -577,7 +547,7 @@ impl Host {
                     ring: &mut self.rings[ring],
                     taken: &mut qp.taken,
                 };
-                match qp.responder.on_request(&request, &mut taker) {
+                match qp.protocol.handle_request(&request, &mut taker) {
                     Disposition::Write {
                         va, rkey, token, ..
                     } => Placement::Write {
@@ -609,7 +579,12 @@ impl Host {
                         } else {
                             Outcome::Denied(NakCode::RemoteAccess)
                         };
-                        qp.responder.commit(token, outcome, &mut taker);
+                        qp.protocol.handle_payload(
+                            PayloadToken::Request(token),
+                            outcome,
+                            &mut taker,
+                            now,
+                        );
                         if let Some(region) = ledger.regions.get_mut(&rkey.0) {
                             region.revoked |= region.revoke_when_checked;
                         }
@@ -628,7 +603,7 @@ impl Host {
                 };
                 self.touch(index);
                 let qp = &mut self.qps[index];
-                match qp.requester.on_response(&response, now) {
+                match qp.protocol.handle_response(&response, now) {
                     ResponseDisposition::Place(placement) => Placement::Response {
                         qp: index,
                         token: placement.token,
@@ -643,8 +618,7 @@ impl Host {
                 if let Some(index) = self.find(ack.dest_qpn) {
                     self.touch(index);
                     let qp = &mut self.qps[index];
-                    qp.requester.on_ack(&ack, now);
-                    qp.responder.on_response_ack(ack.response_psn);
+                    qp.protocol.handle_ack(&ack, now);
                 }
                 Placement::Discard
             }
@@ -665,7 +639,7 @@ impl Host {
             } => {
                 let life = (self.qps[qp].connection, 1 - self.qps[qp].side);
                 let outcome = write(life, rkey, va, data, ledger);
-                self.finish_request(qp, token, outcome);
+                self.finish(qp, PayloadToken::Request(token), outcome, now);
             }
             Placement::Receive {
                 qp,
@@ -680,7 +654,7 @@ impl Host {
                 let stream = &mut connection.streams[side];
                 let message = &mut stream.messages[stream.consumers[ordinal]];
                 message.place(offset, data, segment);
-                self.finish_request(qp, token, Outcome::Placed);
+                self.finish(qp, PayloadToken::Request(token), Outcome::Placed, now);
             }
             Placement::Response { qp, token, target } => {
                 let side = self.qps[qp].side;
@@ -689,22 +663,19 @@ impl Host {
                 let segment = connection.segment;
                 let message = &mut connection.streams[side].messages[index];
                 message.place(target.offset, data, segment);
-                self.qps[qp]
-                    .requester
-                    .commit_response(token, Outcome::Placed, now);
-                self.touch(qp);
+                self.finish(qp, PayloadToken::Response(token), Outcome::Placed, now);
             }
         }
     }
 
-    fn finish_request(&mut self, index: usize, token: RequestToken, outcome: Outcome) {
+    fn finish(&mut self, index: usize, token: PayloadToken, outcome: Outcome, now: Instant) {
         self.touch(index);
         let qp = &mut self.qps[index];
         let mut taker = Taker {
             ring: &mut self.rings[qp.ring],
             taken: &mut qp.taken,
         };
-        qp.responder.commit(token, outcome, &mut taker);
+        qp.protocol.handle_payload(token, outcome, &mut taker, now);
     }
 
     /// Polls and checks all completions and events of a queue pair. True if there was any.
@@ -717,11 +688,7 @@ impl Host {
             let mut again = false;
             let qp = &mut self.qps[index];
             // A queue pair is in the error state before the user sees anything flushed.
-            while let Some(event) = qp
-                .requester
-                .poll_event()
-                .or_else(|| qp.responder.poll_event())
-            {
+            while let Some(event) = qp.protocol.poll_event() {
                 again = true;
                 ledger.log.say(format_args!(
                     "host {} qp {} {event:?}",
@@ -744,13 +711,12 @@ impl Host {
                             _ => qp.side,
                         };
                         ledger.connections[qp.connection].disturbed[victim] = true;
-                        qp.requester.flush();
-                        qp.responder.flush();
+                        qp.protocol.flush();
                     }
                 }
             }
             // A receive's completion comes before that of the send that caused it can be seen.
-            while let Some(completion) = qp.responder.poll_completion() {
+            while let Some(completion) = qp.protocol.poll_receive_completion() {
                 again = true;
                 ledger.log.say(format_args!(
                     "host {} qp {} {completion:?}",
@@ -786,7 +752,7 @@ impl Host {
                 message.assert_whole();
                 message.received = true;
             }
-            while let Some(completion) = qp.requester.poll_completion() {
+            while let Some(completion) = qp.protocol.poll_send_completion() {
                 again = true;
                 ledger.log.say(format_args!(
                     "host {} qp {} {completion:?}",

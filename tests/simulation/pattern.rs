@@ -18,7 +18,7 @@ use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
-use usb4_roce::transport::rail::hello::Step;
+use usb4_roce::transport::rail::hello::ReaderSync;
 use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
 
 use crate::checksum::HostHash;
@@ -103,7 +103,7 @@ fn forgeries() -> &'static [Vec<u8>] {
                 nonce: 1,
             },
             echo: Challenge::default(),
-            step: Step::Unproven,
+            sync: ReaderSync::Unproven,
             first_seq: RailSeq(0),
         };
         vec![

@@ -13,7 +13,6 @@ use kernel::workqueue::new_delayed_work;
 use super::attributes::Attributes;
 use super::limits::MAX_RD_ATOMIC;
 use super::limits::WINDOW;
-use super::queue_pair::Agreement;
 use super::queue_pair::Backlog;
 use super::queue_pair::EarlyRequest;
 use super::queue_pair::QpRouter;
@@ -28,11 +27,10 @@ use super::send_queue::SendQueue;
 use crate::base::clock;
 use crate::base::delayed_work;
 use crate::base::kernel_tables::KernelTables;
-use crate::transport::farewells::Farewell;
+use crate::transport::connection::Connection;
+use crate::transport::connection::ConnectionCounters;
 use crate::transport::ids::Qpn;
-use crate::transport::requester::Requester;
 use crate::transport::requester::RequesterTables;
-use crate::transport::responder::Responder;
 use crate::transport::responder::ResponderTables;
 use crate::verbs::abi::limits::MAX_INLINE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
@@ -40,7 +38,6 @@ use crate::verbs::abi::limits::MAX_SGE;
 use crate::verbs::abi::response::CreateQpResponse;
 use crate::verbs::abi::response::MmapInfo;
 use crate::verbs::bindings;
-use crate::verbs::counters::Counted;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::mmap_offer::OfferedQueue;
@@ -90,24 +87,21 @@ impl State {
         let send_queue = SendQueue::new(cap)?;
         let window = usize::from(WINDOW);
         let reads = usize::from(MAX_RD_ATOMIC);
-        let requester = Requester::<KernelTables>::new(RequesterTables {
+        let requester = RequesterTables::<KernelTables> {
             messages: table(send_queue.max_active())?,
             segments: table(window)?,
             reads: table(reads)?,
-        })
-        .map_err(|_| EINVAL)?;
-        let responder = Responder::<KernelTables>::new(ResponderTables {
+        };
+        let responder = ResponderTables::<KernelTables> {
             requests: table(window)?,
             receives: table(window)?,
             reads: table(reads)?,
             responses: table(window)?,
-        })
-        .map_err(|_| EINVAL)?;
+        };
         Ok(Self {
             state: QpState::Reset,
             attributes: Attributes::new(),
-            requester,
-            responder,
+            connection: Connection::new(requester, responder).map_err(|_| EINVAL)?,
             send_queue,
             receive_queue,
             route: RouteSlot::new(),
@@ -117,9 +111,8 @@ impl State {
             backlog: Backlog::None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,
-            agreement: Agreement::Pending,
             placements: 0,
-            counted: Counted::default(),
+            counted: ConnectionCounters::default(),
         })
     }
 }
@@ -128,10 +121,10 @@ impl State {
     /// The attributes with the PSNs that come next, once there are any.
     fn connected_attributes(&self) -> Attributes {
         let mut attributes = self.attributes;
-        if let Some(psn) = self.requester.next_psn() {
+        if let Some(psn) = self.connection.next_psn() {
             attributes.sq_psn = psn;
         }
-        if let Some(psn) = self.responder.expected_psn() {
+        if let Some(psn) = self.connection.expected_psn() {
             attributes.rq_psn = psn;
         }
         attributes
@@ -274,7 +267,7 @@ where
     fn query(&self) -> Result<QpAttributes> {
         let state = self.qp.state.lock();
         Ok(QpAttributes {
-            sq_draining: state.requester.is_draining(),
+            sq_draining: state.connection.is_draining(),
             ..state
                 .connected_attributes()
                 .report(state.state, self.qp.cap)
@@ -297,7 +290,7 @@ where
         let rails = self.qp.process_events(state, clock::now());
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
-        } else if state.requester.outstanding() <= INLINE_DEPTH {
+        } else if state.connection.outstanding() <= INLINE_DEPTH {
             TxHint::Inline
         } else {
             TxHint::Batched
@@ -314,19 +307,18 @@ where
 impl QueuePair {
     /// Ends all activity of the QP.
     fn destroy(self: &Arc<Self>) {
-        let (farewell, route) = {
+        let (final_ack, route) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.is_destroyed = true;
-            let farewell = Farewell::take(&mut state.requester, &mut state.responder);
-            Self::reset(state);
-            (farewell, state.route.replace(self, None))
+            let final_ack = Self::reset(state);
+            (final_ack, state.route.replace(self, None))
         };
         self.queue_pairs.remove(self.qpn.get());
         delayed_work::cancel::<_, TIMER>(self);
         delayed_work::cancel::<_, FLUSHER>(self);
-        if let Some((route, farewell)) = route.zip(farewell) {
-            route.farewell(farewell);
+        if let Some((route, final_ack)) = route.zip(final_ack) {
+            route.final_ack(final_ack);
         }
         // Memory of the process must not change any more when this returns.
         self.await_placements();

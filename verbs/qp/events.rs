@@ -12,24 +12,17 @@ use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
 use super::timer::RailsOf;
-use crate::transport::acknowledgement;
-use crate::transport::acknowledgement::Standing;
 use crate::transport::ids::Instant;
-use crate::transport::ids::RailId;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
-use crate::transport::requester::RequesterConfig;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
 use crate::transport::responder::ReceiveCompletion;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
-use crate::transport::timing::AckTimeout;
-use crate::transport::timing::RetryLimit;
 use crate::verbs::abi::completion::Completion;
 use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
-use crate::verbs::counters::Counted;
 use crate::verbs::counters::Counter;
 use crate::verbs::queue::Overflow;
 use crate::verbs::rdma::QpAsyncEvent;
@@ -48,7 +41,7 @@ const MAX_ROUNDS: u32 = 4;
 const FLUSH_STEP: u32 = 64;
 
 impl QueuePair {
-    /// Draws all conclusions from what has just been done to the requester or the responder. Returns
+    /// Draws all conclusions from what has just been told to the protocol. Returns
     /// the rails for which there are frames.
     pub(super) fn process_events(self: &Arc<Self>, state: &mut State, now: Instant) -> RailSet {
         if state.is_destroyed {
@@ -69,15 +62,13 @@ impl QueuePair {
         }
         self.count(state);
         self.arm_timer(state);
-        Self::rails_with_work(state, now)
+        let rails = RailsOf(&state.route);
+        state.connection.rails_with_frames(now, &rails)
     }
 
     /// Adds what the protocol has counted to the port's counters.
     fn count(&self, state: &mut State) {
-        let now = Counted {
-            requester: state.requester.counters(),
-            responder: state.responder.counters(),
-        };
+        let now = state.connection.counters();
         if now != state.counted {
             self.counters.add_difference(&state.counted, &now);
             state.counted = now;
@@ -86,21 +77,17 @@ impl QueuePair {
 
     fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
         let mut backlog = Backlog::None;
-        while let Some(completion) = state.requester.poll_completion() {
+        while let Some(completion) = state.connection.poll_send_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
             backlog = Backlog::Some;
         }
-        while let Some(completion) = state.responder.poll_completion() {
+        while let Some(completion) = state.connection.poll_receive_completion() {
             state.receive_queue.release();
             self.complete_receive(state, &completion);
             backlog = Backlog::Some;
         }
-        while let Some(event) = state.requester.poll_event() {
-            self.on_event(state, event);
-            backlog = Backlog::Some;
-        }
-        while let Some(event) = state.responder.poll_event() {
+        while let Some(event) = state.connection.poll_event() {
             self.on_event(state, event);
             backlog = Backlog::Some;
         }
@@ -110,12 +97,11 @@ impl QueuePair {
                     QpState::Err => FLUSH_STEP,
                     _ => u32::MAX,
                 };
-                let requester = &mut state.requester;
-                if state
+                let connection = &mut state.connection;
+                let posted = state
                     .send_queue
-                    .drain(requester, self.signalling, now, limit)
-                    > 0
-                {
+                    .drain(connection, self.signalling, now, limit);
+                if posted > 0 {
                     backlog = Backlog::Some;
                 }
             }
@@ -129,11 +115,6 @@ impl QueuePair {
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.
     pub(super) fn fail(&self, state: &mut State) {
-        match state.state {
-            // Whatever is posted from now on is flushed, so the requester must work.
-            QpState::Reset | QpState::Init | QpState::Rtr => state.requester.start(UNCONNECTED),
-            QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
-        }
         state.receive_flush = match state.state {
             QpState::Err => return,
             // The responder does not work and has taken nothing, nor will it tell.
@@ -144,8 +125,7 @@ impl QueuePair {
             QpState::Rtr | QpState::Rts | QpState::Sqd | QpState::Sqe => ReceiveFlush::Taken,
         };
         state.state = QpState::Err;
-        state.requester.flush();
-        state.responder.flush();
+        state.connection.flush();
     }
 
     fn on_event(&self, state: &mut State, event: QpEvent) {
@@ -268,34 +248,6 @@ impl QueuePair {
         }
         FLUSH_STEP
     }
-
-    /// The rails for which there are frames.
-    fn rails_with_work(state: &State, now: Instant) -> RailSet {
-        let ack = acknowledgement::standing(&state.requester, &state.responder);
-        if ack == Standing::Due || state.responder.has_response() {
-            return RailSet::ALL;
-        }
-        let Some(route) = state.route.get() else {
-            return RailSet::NONE;
-        };
-        let up = route.rails_up();
-        let known = RailsOf(&state.route);
-        if up.is_empty() {
-            // A rail that is gone binds nothing: whatever comes up first is as good as any other.
-            return if state.requester.has_work(RailId::default(), now, &known) {
-                RailSet::ALL
-            } else {
-                RailSet::NONE
-            };
-        }
-        let mut rails = RailSet::NONE;
-        for rail in up.iter() {
-            if state.requester.has_work(rail, now, &known) {
-                rails.insert(rail);
-            }
-        }
-        rails
-    }
 }
 
 impl QueuePair {
@@ -327,16 +279,3 @@ impl QueuePair {
         }
     }
 }
-
-/// A connection that never was, for flushing what is posted to it.
-const UNCONNECTED: RequesterConfig = RequesterConfig {
-    local_qpn: crate::transport::ids::Qpn::new(0),
-    remote_qpn: crate::transport::ids::Qpn::new(0),
-    initial_psn: crate::transport::ids::Psn::new(0),
-    segment: crate::transport::frame::MAX_PAYLOAD,
-    window: 1,
-    max_rd_atomic: 0,
-    timeout: AckTimeout::new(0),
-    retry: RetryLimit::Times(0),
-    rnr_retry: RetryLimit::Times(0),
-};

@@ -2,8 +2,11 @@
 
 //! What a QP can take.
 
-use crate::transport::frame::MAX_PAYLOAD;
+use crate::transport::frame::SegmentSize;
 use crate::transport::limits::Limits;
+
+/// How messages are cut, unless the peer takes less at a time.
+pub(super) const SEGMENT: SegmentSize = SegmentSize::LARGEST;
 
 /// PSNs a QP may have outstanding, and with them receives it has taken.
 pub(crate) const WINDOW: u16 = 256;
@@ -13,7 +16,7 @@ pub(crate) const MAX_RD_ATOMIC: u8 = 128;
 
 /// What this host can take, as its peers are told.
 pub(crate) const LIMITS: Limits = Limits {
-    max_payload: MAX_PAYLOAD,
+    max_payload: SEGMENT.get(),
     window: WINDOW,
     max_rd_atomic: MAX_RD_ATOMIC,
 };

@@ -8,12 +8,13 @@ use kernel::sync::Arc;
 use super::attributes::Attributes;
 use super::attributes::DrainedEvent;
 use super::limits::LIMITS;
-use super::queue_pair::Agreement;
+use super::limits::SEGMENT;
 use super::queue_pair::EarlyRequest;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use crate::base::clock;
-use crate::transport::farewells::Farewell;
+use crate::transport::connection::Tuning;
+use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
 use crate::transport::requester::RequesterConfig;
 use crate::transport::responder::ResponderConfig;
@@ -30,13 +31,11 @@ impl State {
     /// Keeps to the peer's limits, as soon as they are known. A rail that asks for a frame is up, so they
     /// are before anything is sent.
     pub(super) fn agree(&mut self) {
-        if self.agreement == Agreement::Reached {
+        if !self.connection.awaits_limits() {
             return;
         }
         if let Some(limits) = self.route.get().and_then(|route| route.limits()) {
-            self.requester.agree(&limits);
-            self.responder.agree(&limits);
-            self.agreement = Agreement::Reached;
+            self.connection.handle_limits(&limits);
         }
     }
 }
@@ -58,7 +57,7 @@ impl QueuePair {
         };
 
         if let Some(route) = &route {
-            route.withdraw_farewell(self.qpn);
+            route.withdraw_final_ack(self.qpn);
         }
 
         let now = clock::now();
@@ -67,23 +66,20 @@ impl QueuePair {
         // The QP may have failed meanwhile, or its send queue may have drained.
         let transition = change.transition(state.state, QpType::Rc)?;
         let attributes = state.attributes.with(change)?;
-        let (farewell, old_route) = match (transition.to, route) {
-            (QpState::Reset, _) => (
-                Farewell::take(&mut state.requester, &mut state.responder),
-                state.route.replace(self, None),
-            ),
+        let old_route = match (transition.to, route) {
+            (QpState::Reset, _) => state.route.replace(self, None),
             (_, Some(route)) => {
-                state.agreement = Agreement::Pending;
-                (None, state.route.replace(self, Some(route)))
+                state.connection.handle_new_path();
+                state.route.replace(self, Some(route))
             }
-            (_, None) => (None, None),
+            (_, None) => None,
         };
         state.attributes = attributes;
-        self.apply(state, transition, now);
+        let final_ack = self.apply(state, transition, now);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
-        if let Some((farewell, route)) = farewell.zip(old_route) {
-            route.farewell(farewell);
+        if let Some((final_ack, route)) = final_ack.zip(old_route) {
+            route.final_ack(final_ack);
             route.outwait(self.qpn);
         }
         if transition.to == QpState::Reset {
@@ -92,74 +88,68 @@ impl QueuePair {
         Ok(())
     }
 
-    fn apply(&self, state: &mut State, transition: Transition, now: Instant) {
+    /// Carries out a change of state. Gives what a QP that is reset has left to say.
+    fn apply(&self, state: &mut State, transition: Transition, now: Instant) -> Option<FinalAck> {
         let Transition { from, to } = transition;
         match to {
-            QpState::Reset => Self::reset(state),
+            QpState::Reset => return Self::reset(state),
             QpState::Err => self.fail(state),
             QpState::Init | QpState::Sqe => state.state = to,
             QpState::Sqd => {
                 if from == QpState::Sqd {
                     Self::tune(state, now);
                 }
-                state.requester.drain();
+                state.connection.drain();
                 state.state = to;
             }
             QpState::Rtr => {
-                state
-                    .responder
-                    .start(self.responder_config(&state.attributes));
-                state.agreement = Agreement::Pending;
+                let config = self.responder_config(&state.attributes);
+                state.connection.start_responder(config);
                 if state.early_request == EarlyRequest::Dropped {
                     state.early_request = EarlyRequest::None;
-                    state.responder.announce_ready();
+                    state.connection.announce_ready();
                 }
                 state.state = to;
             }
             QpState::Rts => {
                 if from == QpState::Rtr {
                     let config = self.requester_config(&state.attributes);
-                    state.requester.start(config);
+                    state.connection.start_requester(config);
                 }
                 Self::tune(state, now);
-                state.requester.resume(now);
+                state.connection.resume(now);
                 // Whoever does not wait until the queue has drained is not told that it has.
                 state.attributes.drained_event = DrainedEvent::Unwanted;
                 state.state = to;
             }
         }
+        None
     }
 
     /// Has the attributes that a connected QP may change take effect.
     fn tune(state: &mut State, now: Instant) {
         let attributes = &state.attributes;
-        state.requester.set_timing(
-            AckTimeout::new(attributes.timeout),
-            RetryLimit::from_retry_count(attributes.retry_count),
-            RetryLimit::from_rnr_retry(attributes.rnr_retry),
-            now,
-        );
-        state.requester.set_max_rd_atomic(attributes.max_rd_atomic);
-        state
-            .responder
-            .set_rnr_timer(RnrTimer::new(attributes.min_rnr_timer));
-        state
-            .responder
-            .set_max_dest_rd_atomic(attributes.max_dest_rd_atomic);
-        // What the peer can take bounds some of that.
-        state.agreement = Agreement::Pending;
+        let tuning = Tuning {
+            timeout: AckTimeout::new(attributes.timeout),
+            retry: RetryLimit::from_retry_count(attributes.retry_count),
+            rnr_retry: RetryLimit::from_rnr_retry(attributes.rnr_retry),
+            max_rd_atomic: attributes.max_rd_atomic,
+            rnr_timer: RnrTimer::new(attributes.min_rnr_timer),
+            max_dest_rd_atomic: attributes.max_dest_rd_atomic,
+        };
+        state.connection.tune(&tuning, now);
     }
 
-    /// Forgets everything but what the QP was created with.
-    pub(super) fn reset(state: &mut State) {
+    /// Forgets everything but what the QP was created with. Gives what it has left to say.
+    pub(super) fn reset(state: &mut State) -> Option<FinalAck> {
         state.state = QpState::Reset;
         state.attributes = Attributes::new();
-        state.requester.reset();
-        state.responder.reset();
+        let final_ack = state.connection.reset();
         state.send_queue.discard();
         state.receive_queue.reset();
         state.early_request = EarlyRequest::None;
         state.flush_interval = None;
+        final_ack
     }
 
     fn responder_config(&self, attributes: &Attributes) -> ResponderConfig {
@@ -178,7 +168,7 @@ impl QueuePair {
             local_qpn: self.qpn,
             remote_qpn: attributes.destination_qpn,
             initial_psn: attributes.sq_psn,
-            segment: LIMITS.max_payload,
+            segment: SEGMENT,
             window: LIMITS.window,
             max_rd_atomic: attributes.max_rd_atomic,
             timeout: AckTimeout::new(attributes.timeout),

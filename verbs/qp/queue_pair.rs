@@ -16,11 +16,10 @@ use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
 use crate::base::kernel_tables::KernelTables;
 use crate::base::number_table::NumberTable;
+use crate::transport::connection::Connection;
+use crate::transport::connection::ConnectionCounters;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
-use crate::transport::requester::Requester;
-use crate::transport::responder::Responder;
-use crate::verbs::counters::Counted;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::CompletionQueue;
 use crate::verbs::limits::MAX_QUEUE_PAIRS;
@@ -57,8 +56,7 @@ pub(super) struct State {
     /// State as its user knows it.
     pub(super) state: QpState,
     pub(super) attributes: Attributes,
-    pub(super) requester: Requester<KernelTables>,
-    pub(super) responder: Responder<KernelTables>,
+    pub(super) connection: Connection<KernelTables>,
     pub(super) send_queue: SendQueue,
     pub(super) receive_queue: ReceiveQueue,
     pub(super) route: RouteSlot<QpRoute>,
@@ -73,12 +71,10 @@ pub(super) struct State {
     pub(super) receive_flush: ReceiveFlush,
     /// Whether a request came before the QP was ready for it.
     pub(super) early_request: EarlyRequest,
-    /// Whether requester and responder keep to the peer's limits.
-    pub(super) agreement: Agreement,
     /// Payloads on their way into memory.
     pub(super) placements: u32,
     /// What of the protocol's counters has been added to the port's.
-    pub(super) counted: Counted,
+    pub(super) counted: ConnectionCounters,
 }
 
 /// Whether events may be left to be processed.
@@ -97,15 +93,6 @@ pub(super) enum ReceiveFlush {
     Taken,
     /// Those in the ring.
     Ring,
-}
-
-/// Whether a connection keeps to the peer's limits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Agreement {
-    /// It was made, or changed, since they were last looked at. They may not be known yet.
-    Pending,
-    /// It does.
-    Reached,
 }
 
 /// Whether a request came before the QP was ready for it.

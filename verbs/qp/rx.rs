@@ -10,6 +10,7 @@ use super::queue_pair::State;
 use super::send_queue::Buffers;
 use crate::base::clock;
 use crate::base::page_vec::PageVec;
+use crate::transport::connection::PayloadToken;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
@@ -18,9 +19,7 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
-use crate::transport::requester::ResponseToken;
 use crate::transport::responder::Disposition;
-use crate::transport::responder::RequestToken;
 use crate::transport::status::NakCode;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
@@ -32,25 +31,18 @@ use crate::verbs::rdma::Access;
 use crate::verbs::rdma::QpState;
 use crate::verbs::route::TxHint;
 
-/// Which payload is on its way into memory.
-#[derive(Clone, Copy)]
-enum Token {
-    Request(RequestToken),
-    Response(ResponseToken),
-}
-
 /// A payload on its way into the pages that were named for it.
 ///
 /// It must be committed; the QP's destruction waits for that, and so does its reset.
 pub(crate) struct PendingPlacement {
     qp: Arc<QueuePair>,
-    token: Token,
+    token: PayloadToken,
     regions: Regions,
 }
 
 impl PendingPlacement {
     /// To be called when the QP is connected and not destroyed.
-    fn new(qp: &Arc<QueuePair>, state: &mut State, token: Token, regions: Regions) -> Self {
+    fn new(qp: &Arc<QueuePair>, state: &mut State, token: PayloadToken, regions: Regions) -> Self {
         state.placements += 1;
         Self {
             qp: qp.clone(),
@@ -66,14 +58,9 @@ impl PendingPlacement {
         let now = clock::now();
         let mut guard = qp.state.lock();
         let state = &mut *guard;
-        match token {
-            Token::Request(token) => {
-                state
-                    .responder
-                    .commit(token, outcome, &mut state.receive_queue);
-            }
-            Token::Response(token) => state.requester.commit_response(token, outcome, now),
-        }
+        state
+            .connection
+            .handle_payload(token, outcome, &mut state.receive_queue, now);
         state.placements -= 1;
         if state.placements == 0 {
             qp.placed.notify_all();
@@ -106,8 +93,8 @@ impl RxFrame<'_> {
 
     fn payload_len(&self) -> u32 {
         match self {
-            Self::Request(header) => header.payload_len,
-            Self::Response(header) => header.payload_len,
+            Self::Request(header) => header.payload_len(),
+            Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
         }
     }
@@ -159,11 +146,10 @@ impl QueuePair {
         counters.add(Counter::ReceivedFrames, 1);
         counters.add(Counter::ReceivedBytes, frame.payload_len().into());
         let placement = match frame {
-            RxFrame::Request(header) => self.on_request(state, header, pages),
+            RxFrame::Request(header) => self.on_request(state, header, now, pages),
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
             RxFrame::Ack(header) => {
-                state.requester.on_ack(header, now);
-                state.responder.on_response_ack(header.response_psn);
+                state.connection.handle_ack(header, now);
                 None
             }
         };
@@ -176,9 +162,12 @@ impl QueuePair {
         self: &Arc<Self>,
         state: &mut State,
         header: &RequestHeader,
+        now: Instant,
         pages: &mut PageVec,
     ) -> Option<PendingPlacement> {
-        let disposition = state.responder.on_request(header, &mut state.receive_queue);
+        let disposition = state
+            .connection
+            .handle_request(header, &mut state.receive_queue);
         let (token, result) = match disposition {
             Disposition::Write {
                 va,
@@ -212,28 +201,15 @@ impl QueuePair {
                     Ok(()) => Outcome::Placed,
                     Err(AccessDenied) => Outcome::Denied(NakCode::RemoteAccess),
                 };
+                let token = PayloadToken::Request(token);
                 state
-                    .responder
-                    .commit(token, outcome, &mut state.receive_queue);
+                    .connection
+                    .handle_payload(token, outcome, &mut state.receive_queue, now);
                 return None;
             }
             Disposition::NoPayload | Disposition::Drop(_) => return None,
         };
-        match result {
-            Ok(regions) => Some(PendingPlacement::new(
-                self,
-                state,
-                Token::Request(token),
-                regions,
-            )),
-            Err(code) => {
-                pages.clear();
-                state
-                    .responder
-                    .commit(token, Outcome::Denied(code), &mut state.receive_queue);
-                None
-            }
-        }
+        self.begin(state, PayloadToken::Request(token), result, now, pages)
     }
 
     fn on_response(
@@ -243,7 +219,8 @@ impl QueuePair {
         now: Instant,
         pages: &mut PageVec,
     ) -> Option<PendingPlacement> {
-        let ResponseDisposition::Place(placement) = state.requester.on_response(header, now) else {
+        let ResponseDisposition::Place(placement) = state.connection.handle_response(header, now)
+        else {
             return None;
         };
         let target = placement.target;
@@ -258,20 +235,28 @@ impl QueuePair {
             // The payload of a READ is never inline.
             Buffers::Inline(_) => Err(AccessDenied),
         };
+        let resolved = resolved.map_err(|AccessDenied| NakCode::RemoteAccess);
+        let token = PayloadToken::Response(placement.token);
+        self.begin(state, token, resolved, now, pages)
+    }
+
+    /// Begins to place a payload, if its place could be resolved.
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut State,
+        token: PayloadToken,
+        resolved: Result<Regions, NakCode>,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> Option<PendingPlacement> {
         match resolved {
-            Ok(regions) => Some(PendingPlacement::new(
-                self,
-                state,
-                Token::Response(placement.token),
-                regions,
-            )),
-            Err(AccessDenied) => {
+            Ok(regions) => Some(PendingPlacement::new(self, state, token, regions)),
+            Err(code) => {
                 pages.clear();
-                state.requester.commit_response(
-                    placement.token,
-                    Outcome::Denied(NakCode::RemoteAccess),
-                    now,
-                );
+                let outcome = Outcome::Denied(code);
+                state
+                    .connection
+                    .handle_payload(token, outcome, &mut state.receive_queue, now);
                 None
             }
         }

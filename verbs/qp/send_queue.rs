@@ -6,12 +6,12 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use crate::base::kernel_tables::KernelTables;
+use crate::transport::connection::Connection;
 use crate::transport::ids::Instant;
 use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::opcode::Opcode;
 use crate::transport::requester::Fencing;
-use crate::transport::requester::Requester;
 use crate::transport::requester::SendRequest;
 use crate::transport::requester::Signalling;
 use crate::transport::requester::Solicitation;
@@ -115,17 +115,17 @@ impl SendQueue {
     /// how many.
     pub(super) fn drain(
         &mut self,
-        requester: &mut Requester<KernelTables>,
+        connection: &mut Connection<KernelTables>,
         rule: SignalType,
         now: Instant,
         limit: u32,
     ) -> u32 {
         let mut posted = 0;
-        while posted < limit && requester.room() > 0 {
+        while posted < limit && connection.room() > 0 {
             let Some(taken) = self.ring.take() else {
                 break;
             };
-            self.post(taken, requester, rule, now);
+            self.post(taken, connection, rule, now);
             posted += 1;
         }
         posted
@@ -156,7 +156,7 @@ impl SendQueue {
     fn post(
         &mut self,
         taken: Taken,
-        requester: &mut Requester<KernelTables>,
+        connection: &mut Connection<KernelTables>,
         rule: SignalType,
         now: Instant,
     ) {
@@ -177,7 +177,7 @@ impl SendQueue {
         };
         // There is room and the length has been checked; a queue pair that is not connected has an
         // empty ring.
-        let Ok(slot) = requester.post(request, now) else {
+        let Ok(slot) = connection.post(request, now) else {
             return;
         };
         let place = usize::from(slot.0);
@@ -189,7 +189,7 @@ impl SendQueue {
             .copy_within(scratch..scratch + size, place * self.stride);
         self.sources[place] = source;
         if let Some(status) = verdict {
-            requester.fail_message(slot, status);
+            connection.handle_send_failure(slot, status);
         }
     }
 

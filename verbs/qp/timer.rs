@@ -19,9 +19,9 @@ use crate::base::clock;
 use crate::base::delayed_work;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
-use crate::transport::rail::tx::Delivery;
+use crate::transport::rail::tx::FrameStatus;
+use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::requester::Reachability;
 use crate::verbs::rdma::QpState;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RouteSlot;
@@ -38,32 +38,24 @@ const FLUSH_INTERVAL_MAX: u32 = 320;
 pub(super) struct RailsOf<'a>(pub(super) &'a RouteSlot<QpRoute>);
 
 impl Rails for RailsOf<'_> {
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus {
         match self.0.get() {
-            Some(route) => route.rails().delivery(rail, seq),
-            None => Delivery::Settled,
+            Some(route) => route.rails().frame_status(rail, seq),
+            None => FrameStatus::Settled,
         }
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        match self.0.get() {
-            Some(route) => route.rails().is_up(rail),
-            None => false,
-        }
-    }
-
-    fn reachability(&self) -> Reachability {
-        match self.0.get() {
-            Some(route) => route.rails().reachability(),
-            None => Reachability::Unreachable,
-        }
+    fn up(&self) -> RailSet {
+        self.0
+            .get()
+            .map_or(RailSet::NONE, |route| route.rails().up())
     }
 }
 
 impl QueuePair {
-    /// Makes sure the timer work runs when the requester's next deadline comes.
+    /// Makes sure the timer work runs when the protocol's next deadline comes.
     pub(super) fn arm_timer(self: &Arc<Self>, state: &mut State) {
-        let Some(deadline) = state.requester.deadline() else {
+        let Some(deadline) = state.connection.poll_timeout() else {
             return;
         };
         if state.timer_at.is_none_or(|at| deadline < at) {
@@ -96,7 +88,7 @@ impl WorkItem<TIMER> for QueuePair {
         let state = &mut *guard;
         state.timer_at = None;
         if state.route.get().is_some() {
-            state.requester.on_timer(now, &RailsOf(&state.route));
+            state.connection.handle_timeout(now, &RailsOf(&state.route));
         }
         let rails = this.process_events(state, now);
         this.schedule(guard, rails, TxHint::Deferred);

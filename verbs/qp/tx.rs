@@ -8,11 +8,11 @@ use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
 use super::timer::RailsOf;
-use crate::transport::acknowledgement;
 use crate::transport::attempt::Attempt;
+use crate::transport::connection::FrameSlot;
+use crate::transport::connection::Segment;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
-use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
@@ -23,6 +23,7 @@ use crate::transport::responder::ResponseSegment;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
 use crate::verbs::counters::Counter;
+use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::Regions;
@@ -60,7 +61,7 @@ pub(crate) struct TxFrame {
 
 impl TxFrame {
     /// The last acknowledgement of a QP that is gone.
-    pub(crate) fn farewell(ack: AckHeader) -> Self {
+    pub(crate) fn final_ack(ack: AckHeader) -> Self {
         Self {
             item: InFlight::Ack { qpn: ack.src_qpn },
             body: Body::Ack(ack),
@@ -71,8 +72,8 @@ impl TxFrame {
 
     fn payload_len(&self) -> u32 {
         match &self.body {
-            Body::Request(header) => header.payload_len,
-            Body::Response(header) => header.payload_len,
+            Body::Request(header) => header.payload_len(),
+            Body::Response(header) => header.extent.len(),
             Body::Ack(_)
             | Body::Hello
             | Body::Nop { .. }
@@ -105,8 +106,7 @@ impl QueuePair {
         state.agree();
         let frame = self
             .next_ack(state)
-            .or_else(|| self.next_response(state, rail, seq, sink))
-            .or_else(|| self.next_request(state, rail, seq, now, sink));
+            .or_else(|| self.next_segment(state, rail, seq, now, sink));
         if let Some(frame) = &frame {
             let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
@@ -139,18 +139,13 @@ impl QueuePair {
     ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        match item {
-            InFlight::Request { psn, .. } => state.requester.on_lost(psn, rail, seq),
-            InFlight::Response { psn, .. } => state.responder.on_lost_response(psn, rail, seq),
-            InFlight::Ack { .. } => state.responder.on_lost_ack(),
-            InFlight::Datagram => {}
-        }
+        state.connection.handle_lost(item, rail, seq);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
     }
 
     fn next_ack(&self, state: &mut State) -> Option<TxFrame> {
-        let ack = acknowledgement::take_due(&mut state.requester, &mut state.responder)?;
+        let ack = state.connection.poll_ack()?;
         Some(TxFrame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
@@ -159,57 +154,7 @@ impl QueuePair {
         })
     }
 
-    fn next_response(
-        &self,
-        state: &mut State,
-        rail: RailId,
-        seq: RailSeq,
-        sink: &mut impl FrameSink,
-    ) -> Option<TxFrame> {
-        loop {
-            let room = sink.room();
-            if room < MAX_PAYLOAD && state.responder.next_response_len()? > room {
-                return None;
-            }
-            let ResponseSegment {
-                header,
-                source,
-                attempt,
-            } = state.responder.next_response(rail, seq)?;
-            let mut regions = Regions::new();
-            if source.len > 0 {
-                let region = self.regions.resolve(
-                    Key(source.rkey.0),
-                    source.va,
-                    source.len as usize,
-                    Needs {
-                        pd: self.pd,
-                        access: Access::RemoteRead.into(),
-                    },
-                    sink.pages(),
-                );
-                let Ok(region) = region else {
-                    sink.pages().clear();
-                    state
-                        .responder
-                        .fail_response(header.response_psn, NakCode::RemoteAccess);
-                    continue;
-                };
-                regions.add(region);
-            }
-            return Some(TxFrame {
-                body: Body::Response(header),
-                item: InFlight::Response {
-                    qpn: self.qpn,
-                    psn: header.response_psn,
-                },
-                payload: payload_in_pages(source.len, attempt),
-                regions,
-            });
-        }
-    }
-
-    fn next_request(
+    fn next_segment(
         &self,
         state: &mut State,
         rail: RailId,
@@ -218,63 +163,113 @@ impl QueuePair {
         sink: &mut impl FrameSink,
     ) -> Option<TxFrame> {
         loop {
-            let room = sink.room();
+            let slot = FrameSlot {
+                rail,
+                seq,
+                room: sink.room(),
+            };
             let rails = RailsOf(&state.route);
-            let is_short =
-                room < MAX_PAYLOAD && state.requester.next_segment_len(rail, now, &rails)? > room;
-            if is_short {
-                return None;
-            }
-            let segment = state.requester.next_segment(rail, seq, now, &rails)?;
-            let RequestSegment { header, source } = segment;
-            let mut regions = Regions::new();
-            let payload = if source.len == 0 {
-                FramePayload::None
-            } else {
-                match state.send_queue.buffers(source.slot) {
-                    Buffers::Inline(bytes) => {
-                        let len = source.len as usize;
-                        let from = source.offset as usize;
-                        let Some(bytes) = bytes.get(from..from + len) else {
-                            let status = CompletionStatus::LocalQpOperationError;
-                            state.requester.fail_message(source.slot, status);
-                            continue;
-                        };
-                        sink.staging()[..len].copy_from_slice(bytes);
-                        FramePayload::Staged(len)
-                    }
-                    Buffers::Elements(elements) => {
-                        let needs = Needs {
-                            pd: self.pd,
-                            access: AccessFlags::empty(),
-                        };
-                        let resolved = elements.resolve(
-                            source.offset,
-                            source.len,
-                            needs,
-                            &self.regions,
-                            sink.pages(),
-                        );
-                        let Ok(resolved) = resolved else {
-                            sink.pages().clear();
-                            let status = CompletionStatus::LocalProtectionError;
-                            state.requester.fail_message(source.slot, status);
-                            continue;
-                        };
-                        regions = resolved;
-                        payload_in_pages(source.len, segment.attempt())
+            match state.connection.poll_segment(slot, now, &rails)? {
+                Segment::Response(segment) => {
+                    let header = segment.header;
+                    let psn = header.response_psn;
+                    match self.response_payload(&segment, sink) {
+                        Ok(regions) => {
+                            return Some(TxFrame {
+                                body: Body::Response(header),
+                                item: InFlight::Response { qpn: self.qpn, psn },
+                                payload: payload_in_pages(segment.source.len, segment.attempt),
+                                regions,
+                            })
+                        }
+                        Err(code) => state.connection.handle_response_failure(psn, code),
                     }
                 }
+                Segment::Request(segment) => {
+                    let header = segment.header;
+                    let psn = header.psn;
+                    match self.request_payload(state, &segment, sink) {
+                        Ok((payload, regions)) => {
+                            return Some(TxFrame {
+                                body: Body::Request(header),
+                                item: InFlight::Request { qpn: self.qpn, psn },
+                                payload,
+                                regions,
+                            })
+                        }
+                        Err(status) => {
+                            let slot = segment.source.slot;
+                            state.connection.handle_send_failure(slot, status);
+                        }
+                    }
+                }
+            }
+            sink.pages().clear();
+        }
+    }
+
+    /// Puts the payload of a response into the sink's pages. Fails if the peer may not read the memory (any more).
+    fn response_payload(
+        &self,
+        segment: &ResponseSegment,
+        sink: &mut impl FrameSink,
+    ) -> Result<Regions, NakCode> {
+        let source = &segment.source;
+        let mut regions = Regions::new();
+        if source.len > 0 {
+            let needs = Needs {
+                pd: self.pd,
+                access: Access::RemoteRead.into(),
             };
-            return Some(TxFrame {
-                body: Body::Request(header),
-                item: InFlight::Request {
-                    qpn: self.qpn,
-                    psn: header.psn,
-                },
-                payload,
-                regions,
-            });
+            let region = self.regions.resolve(
+                Key(source.rkey.0),
+                source.va,
+                source.len as usize,
+                needs,
+                sink.pages(),
+            );
+            regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
+        }
+        Ok(regions)
+    }
+
+    /// Puts the payload of a segment of a request into the sink, and says where. Fails if it cannot be had.
+    fn request_payload(
+        &self,
+        state: &State,
+        segment: &RequestSegment,
+        sink: &mut impl FrameSink,
+    ) -> Result<(FramePayload, Regions), CompletionStatus> {
+        let source = &segment.source;
+        if source.len == 0 {
+            return Ok((FramePayload::None, Regions::new()));
+        }
+        match state.send_queue.buffers(source.slot) {
+            Buffers::Inline(bytes) => {
+                let len = source.len as usize;
+                let from = source.offset as usize;
+                let bytes = bytes
+                    .get(from..from + len)
+                    .ok_or(CompletionStatus::LocalQpOperationError)?;
+                sink.staging()[..len].copy_from_slice(bytes);
+                Ok((FramePayload::Staged(len), Regions::new()))
+            }
+            Buffers::Elements(elements) => {
+                let needs = Needs {
+                    pd: self.pd,
+                    access: AccessFlags::empty(),
+                };
+                let regions = elements
+                    .resolve(
+                        source.offset,
+                        source.len,
+                        needs,
+                        &self.regions,
+                        sink.pages(),
+                    )
+                    .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                Ok((payload_in_pages(source.len, segment.attempt()), regions))
+            }
         }
     }
 }

@@ -5,27 +5,33 @@
 use rand::seq::IndexedRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use usb4_roce::transport::acknowledgement;
+use usb4_roce::transport::connection::Connection;
+use usb4_roce::transport::connection::FrameSlot;
+use usb4_roce::transport::connection::PayloadToken;
+use usb4_roce::transport::connection::Segment;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::Operation;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::ids::Rkey;
+use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
-use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
 use usb4_roce::transport::requester::ResponseDisposition;
@@ -34,7 +40,6 @@ use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
-use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::responder::Soundness;
@@ -130,23 +135,18 @@ impl ReceiveQueue for Receives {
 struct OneRail;
 
 impl Rails for OneRail {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
-    fn is_up(&self, _rail: RailId) -> bool {
-        true
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Reachable
+    fn up(&self) -> RailSet {
+        RailSet::ALL
     }
 }
 
 struct Player {
     target: Target,
-    requester: Requester<Heap>,
-    responder: Responder<Heap>,
+    connection: Connection<Heap>,
     receives: Receives,
     /// Serial number of the next complaint that is made up.
     serial: u32,
@@ -154,21 +154,20 @@ struct Player {
 
 impl Player {
     fn new(target: Target) -> Option<Self> {
-        let requester = Requester::new(RequesterTables {
+        let requester = RequesterTables {
             messages: table(DEPTH),
             segments: table(WINDOW),
             reads: table(usize::from(READS)),
-        });
-        let responder = Responder::new(ResponderTables {
+        };
+        let responder = ResponderTables {
             requests: table(WINDOW),
             receives: table(WINDOW),
             reads: table(WINDOW),
             responses: table(WINDOW),
-        });
+        };
         let mut player = Self {
             target,
-            requester: requester.ok()?,
-            responder: responder.ok()?,
+            connection: Connection::new(requester, responder).ok()?,
             receives: Receives(0),
             serial: 0,
         };
@@ -179,24 +178,29 @@ impl Player {
     fn start(&mut self) {
         let (local_qpn, remote_qpn) = (Qpn::new(self.target.peer_qpn), Qpn::new(self.target.qpn));
         let initial_psn = Psn::new(self.target.psn);
-        self.requester.start(RequesterConfig {
+        self.connection.start_requester(RequesterConfig {
             local_qpn,
             remote_qpn,
             initial_psn,
-            segment: MAX_PAYLOAD,
+            segment: SegmentSize::LARGEST,
             window: WINDOW as u16,
             max_rd_atomic: READS,
             timeout: AckTimeout::new(14),
             retry: RetryLimit::from_retry_count(7),
             rnr_retry: RetryLimit::from_rnr_retry(7),
         });
-        self.responder.start(ResponderConfig {
+        self.connection.start_responder(ResponderConfig {
             local_qpn,
             remote_qpn,
             initial_psn,
             window: WINDOW as u16,
             max_dest_rd_atomic: READS,
             rnr_timer: RnrTimer::new(1),
+        });
+        self.connection.handle_limits(&Limits {
+            max_payload: MAX_PAYLOAD,
+            window: WINDOW as u16,
+            max_rd_atomic: READS,
         });
         self.serial = 0;
     }
@@ -205,20 +209,28 @@ impl Player {
     fn next(&mut self, seq: RailSeq, now: Instant) -> Option<(Body, Vec<u8>, InFlight)> {
         let rail = RailId::new(0)?;
         let qpn = Qpn::new(self.target.peer_qpn);
-        if let Some(ack) = acknowledgement::take_due(&mut self.requester, &mut self.responder) {
+        if let Some(ack) = self.connection.poll_ack() {
             return Some((Body::Ack(ack), Vec::new(), InFlight::Ack { qpn }));
         }
-        if let Some(response) = self.responder.next_response(rail, seq) {
-            let psn = response.header.response_psn;
-            let payload = vec![0x5a; response.source.len as usize];
-            let item = InFlight::Response { qpn, psn };
-            return Some((Body::Response(response.header), payload, item));
-        }
-        let segment = self.requester.next_segment(rail, seq, now, &OneRail)?;
-        let psn = segment.header.psn;
-        let payload = vec![0xa5; segment.source.len as usize];
-        let item = InFlight::Request { qpn, psn };
-        Some((Body::Request(segment.header), payload, item))
+        let slot = FrameSlot {
+            rail,
+            seq,
+            room: MAX_PAYLOAD,
+        };
+        Some(match self.connection.poll_segment(slot, now, &OneRail)? {
+            Segment::Response(response) => {
+                let psn = response.header.response_psn;
+                let payload = vec![0x5a; response.source.len as usize];
+                let item = InFlight::Response { qpn, psn };
+                (Body::Response(response.header), payload, item)
+            }
+            Segment::Request(segment) => {
+                let psn = segment.header.psn;
+                let payload = vec![0xa5; segment.source.len as usize];
+                let item = InFlight::Request { qpn, psn };
+                (Body::Request(segment.header), payload, item)
+            }
+        })
     }
 
     fn arrive(&mut self, header: &Header, payload: &[u8], now: Instant) -> Option<Region> {
@@ -226,7 +238,7 @@ impl Player {
         match &header.body {
             Body::Request(request) => {
                 let first = Psn::new(self.target.psn);
-                let next = self.responder.expected_psn().unwrap_or(first);
+                let next = self.connection.expected_psn().unwrap_or(first);
                 let done = next.distance_from(first);
                 // The first request is repeated only as long as it may be outstanding.
                 let began_anew = request.psn == first
@@ -236,30 +248,28 @@ impl Player {
                 if began_anew {
                     self.start();
                 }
-                match self.responder.on_request(request, &mut self.receives) {
+                match self.connection.handle_request(request, &mut self.receives) {
                     Disposition::Write { token, .. }
                     | Disposition::Receive { token, .. }
                     | Disposition::CheckRead { token, .. } => {
-                        self.responder
-                            .commit(token, Outcome::Placed, &mut self.receives);
+                        let token = PayloadToken::Request(token);
+                        self.place(token, now);
                     }
                     Disposition::NoPayload | Disposition::Drop(_) => {}
                 }
-                if matches!(request.opcode, Opcode::Send | Opcode::SendWithImm) {
+                if matches!(request.operation, Operation::Send { .. }) {
                     news = region_of(payload);
                 }
             }
             Body::Response(response) => {
                 if let ResponseDisposition::Place(placement) =
-                    self.requester.on_response(response, now)
+                    self.connection.handle_response(response, now)
                 {
-                    self.requester
-                        .commit_response(placement.token, Outcome::Placed, now);
+                    self.place(PayloadToken::Response(placement.token), now);
                 }
             }
             Body::Ack(ack) => {
-                self.requester.on_ack(ack, now);
-                self.responder.on_response_ack(ack.response_psn);
+                self.connection.handle_ack(ack, now);
             }
             Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
             }
@@ -267,21 +277,23 @@ impl Player {
         news
     }
 
+    /// A payload has been placed, as it were.
+    fn place(&mut self, token: PayloadToken, now: Instant) {
+        self.connection
+            .handle_payload(token, Outcome::Placed, &mut self.receives, now);
+    }
+
     /// Collects completions, and begins anew after an error. Says how many requests were successful.
     fn settle(&mut self, now: Instant) -> u64 {
-        self.requester.on_timer(now, &OneRail);
+        self.connection.handle_timeout(now, &OneRail);
         let mut good = 0;
         let mut failed = false;
-        while let Some(completion) = self.requester.poll_completion() {
+        while let Some(completion) = self.connection.poll_send_completion() {
             good += u64::from(completion.status == CompletionStatus::Success);
             failed |= completion.status != CompletionStatus::Success;
         }
-        while self.responder.poll_completion().is_some() {}
-        while let Some(event) = self
-            .requester
-            .poll_event()
-            .or_else(|| self.responder.poll_event())
-        {
+        while self.connection.poll_receive_completion().is_some() {}
+        while let Some(event) = self.connection.poll_event() {
             failed |= match event {
                 QpEvent::SendFailed
                 | QpEvent::ReceiveFailed
@@ -366,9 +378,9 @@ impl Players {
     pub fn settle(&mut self, now: Instant) {
         for index in 0..self.players.len() {
             self.good += self.players[index].settle(now);
-            while self.players[index].requester.room() > 0 {
+            while self.players[index].connection.room() > 0 {
                 let request = self.request();
-                if self.players[index].requester.post(request, now).is_err() {
+                if self.players[index].connection.post(request, now).is_err() {
                     break;
                 }
             }
@@ -552,7 +564,7 @@ impl Players {
             }
         };
         let first = Psn::new(player.target.psn);
-        let psn = near(rng, player.responder.expected_psn().unwrap_or(first));
+        let psn = near(rng, player.connection.expected_psn().unwrap_or(first));
         let syndrome = match rng.random_range(0..16) {
             0..=5 => Syndrome::SequenceNak,
             6..=9 => Syndrome::RnrNak(RnrTimer::new(rng.random_range(0..8))),
@@ -569,7 +581,7 @@ impl Players {
             psn,
             response_psn: near(rng, Psn::new(player.target.psn)),
             syndrome,
-            nak_serial: player.serial,
+            nak_serial: NakSerial(player.serial),
         };
         let Some(seed) = sender.seed() else { return };
         if let Some(header) = sender.stamp(Body::Ack(ack), &[], InFlight::Datagram) {
@@ -639,12 +651,7 @@ impl Client for Players {
             .iter_mut()
             .find(|player| player.target.peer_qpn == qpn.get());
         let Some(player) = player else { return };
-        match item {
-            InFlight::Request { psn, .. } => player.requester.on_lost(psn, rail, seq),
-            InFlight::Response { psn, .. } => player.responder.on_lost_response(psn, rail, seq),
-            InFlight::Ack { .. } => player.responder.on_lost_ack(),
-            InFlight::Datagram => {}
-        }
+        player.connection.handle_lost(item, rail, seq);
     }
 
     fn next(&mut self, sender: &mut Sender<'_>) -> bool {

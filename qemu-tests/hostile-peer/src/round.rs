@@ -24,7 +24,7 @@ use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::rail::hello::Challenge;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::Identity;
-use usb4_roce::transport::rail::hello::Step;
+use usb4_roce::transport::rail::hello::ReaderSync;
 use usb4_roce::transport::rail::hello::HELLO_LEN;
 use usb4_roce::transport::rail::InFlight;
 
@@ -415,10 +415,10 @@ impl Peer<'_> {
             } else {
                 Challenge::default()
             },
-            step: if rng.random_ratio(1, 2) {
-                Step::InStep
+            sync: if rng.random_ratio(1, 2) {
+                ReaderSync::InSync
             } else {
-                Step::Unproven
+                ReaderSync::Unproven
             },
             first_seq: RailSeq(rng.random()),
         };

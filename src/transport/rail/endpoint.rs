@@ -22,13 +22,13 @@ use super::hello::Hello;
 use super::hello::HelloError;
 use super::hello::Identity;
 use super::hello::HELLO_LEN;
-use super::rx::Arrival;
 use super::rx::RailRx;
+use super::rx::SeqStatus;
 use super::session::HelloOutcome;
 use super::session::Phase;
 use super::session::Session;
 use super::session::Verdict;
-use super::tx::Delivery;
+use super::tx::FrameStatus;
 use super::tx::RailTx;
 use super::tx::TxEntry;
 use super::InFlight;
@@ -69,7 +69,7 @@ const ACK_SHARE: u32 = 8;
 /// Why the owner must close the stream. It opens it anew afterwards.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RailFault {
-    /// The handshake made no progress: no peer, or a reader out of step.
+    /// The handshake made no progress: no peer, or a reader out of sync.
     HandshakeStalled,
     /// The peer has been silent, or has acknowledged nothing, for too long.
     Dead,
@@ -161,8 +161,8 @@ struct Open {
     refused: Option<HelloError>,
     seed: Option<Seed>,
     rx: RailRx,
-    /// When the peer was last heard.
-    heard_at: Instant,
+    /// When a frame of the peer last arrived.
+    received_at: Instant,
     /// When we last sent anything.
     sent_at: Instant,
     /// Since when frames have been waiting for an acknowledgement without progress.
@@ -224,7 +224,7 @@ impl<S: Storage> RailEndpoint<S> {
             refused: None,
             seed: None,
             rx: RailRx::new(RailSeq(0)),
-            heard_at: now,
+            received_at: now,
             sent_at: now,
             waiting_since: now,
             nudged_at: now,
@@ -312,7 +312,7 @@ impl<S: Storage> RailEndpoint<S> {
                     .ids()
                     .map(|(own, peer)| Seed::of_session::<C>(own, peer, algorithm));
                 open.rx = RailRx::new(first_seq);
-                open.heard_at = now;
+                open.received_at = now;
                 open.owing_since = None;
                 open.nop_wanted = false;
                 open.inquire_at = None;
@@ -356,7 +356,7 @@ impl<S: Storage> RailEndpoint<S> {
         if open.session.phase() != Phase::Up {
             return Ok(Incoming::Done);
         }
-        open.heard_at = now;
+        open.received_at = now;
         open.session.on_frame();
         let before = self.tx.oldest();
         self.tx.on_ack(header.ack).map_err(RailFault::Violation)?;
@@ -376,14 +376,14 @@ impl<S: Storage> RailEndpoint<S> {
             }
             Body::Lost { from, to } => {
                 self.tx.on_lost(from, to).map_err(RailFault::Violation)?;
-                open.rx.note_heard(from, to);
+                open.rx.note_report(from, to);
                 open.rx.announced(header.seq);
                 Ok(Incoming::Done)
             }
             Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
                 match open.rx.begin(header.seq) {
-                    Arrival::New => Ok(Incoming::Deliver),
-                    Arrival::Stale => Ok(Incoming::Done),
+                    SeqStatus::New => Ok(Incoming::Deliver),
+                    SeqStatus::Stale => Ok(Incoming::Done),
                 }
             }
         }
@@ -408,7 +408,7 @@ impl<S: Storage> RailEndpoint<S> {
     pub fn finish(&mut self, now: Instant) {
         if let Some(open) = self.open.as_mut() {
             open.rx.finish();
-            open.heard_at = now;
+            open.received_at = now;
             if open.owing_since.is_none() {
                 open.owing_since = Some(now);
             }
@@ -439,8 +439,11 @@ impl<S: Storage> RailEndpoint<S> {
             return Some(ControlFrame::bare::<C>(&header, seed));
         }
         let reply = self.nop_due(now)?;
-        let heard = self.open.as_mut().and_then(|open| open.rx.take_heard());
-        let confirmed = heard.unwrap_or_default();
+        let confirmation = self
+            .open
+            .as_mut()
+            .and_then(|open| open.rx.take_confirmation());
+        let confirmed = confirmation.unwrap_or_default();
         let header = self.unnumbered(Body::Nop { reply, confirmed }, now)?;
         Some(ControlFrame::bare::<C>(&header, seed))
     }
@@ -498,8 +501,8 @@ impl<S: Storage> RailEndpoint<S> {
     }
 
     /// How the frame with number `seq` fared.
-    pub fn delivery(&self, seq: RailSeq) -> Delivery {
-        self.tx.delivery(seq)
+    pub fn frame_status(&self, seq: RailSeq) -> FrameStatus {
+        self.tx.frame_status(seq)
     }
 
     /// Whether something of this queue pair may still be on its way.
@@ -527,7 +530,7 @@ impl<S: Storage> RailEndpoint<S> {
             };
         }
         let stuck = !self.tx.is_idle() && now.since(open.waiting_since) >= DEAD_AFTER;
-        if stuck || now.since(open.heard_at) >= DEAD_AFTER {
+        if stuck || now.since(open.received_at) >= DEAD_AFTER {
             Err(RailFault::Dead)
         } else {
             Ok(())
@@ -536,7 +539,7 @@ impl<S: Storage> RailEndpoint<S> {
 
     /// Whether the peer answers.
     pub fn answers(&self, now: Instant) -> Answers {
-        // Not by when it was heard last: an idle peer says little, and answers all the same.
+        // Not by when its last frame arrived: an idle peer says little, and answers all the same.
         let missing = self.open.as_ref().is_some_and(|open| {
             !self.tx.is_idle() && now.since(open.waiting_since) >= SUSPECT_AFTER
         });
@@ -557,7 +560,7 @@ impl<S: Storage> RailEndpoint<S> {
         if let Some(deadline) = open.session.deadline() {
             return Some(deadline);
         }
-        let mut first = open.heard_at.after(DEAD_AFTER);
+        let mut first = open.received_at.after(DEAD_AFTER);
         first = first.min(open.sent_at.after(KEEPALIVE_INTERVAL));
         if !self.tx.is_idle() {
             first = first.min(open.waiting_since.after(DEAD_AFTER));
@@ -585,7 +588,7 @@ impl<S: Storage> RailEndpoint<S> {
         }
         open.session.phase() == Phase::Up
             && (open.nop_wanted
-                || open.rx.has_heard()
+                || open.rx.has_confirmation()
                 || open.rx.unacknowledged() >= self.ack_every
                 || open.rx.has_report())
     }
@@ -623,7 +626,7 @@ impl<S: Storage> RailEndpoint<S> {
             .is_some_and(|since| now >= since.after(ACK_DELAY));
         let due = owed
             || open.nop_wanted
-            || open.rx.has_heard()
+            || open.rx.has_confirmation()
             || open.rx.unacknowledged() >= self.ack_every
             || now >= open.sent_at.after(KEEPALIVE_INTERVAL);
         due.then_some(NopReply::Unneeded)

@@ -83,7 +83,7 @@ impl Identity {
     }
 }
 
-/// What has been heard of the other end: a session of its and the newest nonce of it.
+/// What a hello is known by, and echoed as: its session, and its number there.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Challenge {
     /// Session id: random, not zero, new whenever a stream is opened.
@@ -92,15 +92,15 @@ pub struct Challenge {
     pub nonce: u32,
 }
 
-/// Whether the sender of a hello knows that its reader is in step with the peer's writer.
+/// Whether the sender of a hello knows that its reader is in sync with the peer's writer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(u8)]
-pub enum Step {
+pub enum ReaderSync {
     /// It does not know yet.
     #[default]
     Unproven = 0,
     /// It does.
-    InStep = 1,
+    InSync = 1,
 }
 
 /// A handshake message.
@@ -112,8 +112,8 @@ pub struct Hello {
     pub own: Challenge,
     /// The newest hello it has received in this session; zeroes if none.
     pub echo: Challenge,
-    /// Whether the sender's reader is in step.
-    pub step: Step,
+    /// Whether the sender's reader is in sync.
+    pub sync: ReaderSync,
     /// Number of the first frame it will send.
     pub first_seq: RailSeq,
 }
@@ -143,7 +143,7 @@ impl Hello {
         out[32..40].copy_from_slice(&self.echo.session.to_le_bytes());
         out[40..48].copy_from_slice(&self.identity.node_guid.0.to_le_bytes());
         out[48..54].copy_from_slice(&self.identity.mac);
-        out[54] = self.step as u8;
+        out[54] = self.sync as u8;
         out[55] = self.identity.limits.max_rd_atomic;
         out[56..60].copy_from_slice(&self.first_seq.0.to_le_bytes());
         out[64..64 + NODE_NAME_LEN].copy_from_slice(&self.identity.name);
@@ -182,9 +182,9 @@ impl Hello {
                 nonce: u32::from_le_bytes(array_at(bytes, 28)?),
                 session: u64::from_le_bytes(array_at(bytes, 32)?),
             },
-            step: match array_at(bytes, 54)? {
-                [0] => Step::Unproven,
-                [1] => Step::InStep,
+            sync: match array_at(bytes, 54)? {
+                [0] => ReaderSync::Unproven,
+                [1] => ReaderSync::InSync,
                 [_] => return Err(HelloError::Field),
             },
             first_seq: RailSeq(u32::from_le_bytes(array_at(bytes, 56)?)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving side of a rail: what has arrived, what is missing, and what must be said about it.
+//! Receiving side of a rail: what has arrived, what is missing, and what must be reported of it.
 
 use super::super::ids::RailSeq;
 
@@ -9,7 +9,7 @@ const MAX_REPORTS: usize = 8;
 
 /// What the number of an arriving frame means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Arrival {
+pub enum SeqStatus {
     /// It is the one expected, or one after a gap, which has been noted.
     New,
     /// It has been seen before: drop the frame.
@@ -47,9 +47,9 @@ pub struct RailRx {
     expected: RailSeq,
     reports: [Report; MAX_REPORTS],
     reports_len: usize,
-    /// Reports of the peer's to be confirmed; the first `heard_len` count.
-    heard: [(RailSeq, RailSeq); MAX_REPORTS],
-    heard_len: usize,
+    /// Reports of the peer's to be confirmed; the first `confirmation_count` count.
+    confirmations: [(RailSeq, RailSeq); MAX_REPORTS],
+    confirmation_count: usize,
     /// Frames received since the last acknowledgement went out.
     unacknowledged: u32,
     losses: u64,
@@ -67,24 +67,24 @@ impl RailRx {
             expected: first,
             reports: [NONE; MAX_REPORTS],
             reports_len: 0,
-            heard: [(RailSeq(0), RailSeq(0)); MAX_REPORTS],
-            heard_len: 0,
+            confirmations: [(RailSeq(0), RailSeq(0)); MAX_REPORTS],
+            confirmation_count: 0,
             unacknowledged: 0,
             losses: 0,
         }
     }
 
-    /// A header with number `seq` has arrived. If it is [`Arrival::New`], call [`Self::finish`] or
+    /// A header with number `seq` has arrived. If it is [`SeqStatus::New`], call [`Self::finish`] or
     /// [`Self::finish_corrupt`] when its payload has been dealt with.
-    pub fn begin(&mut self, seq: RailSeq) -> Arrival {
+    pub fn begin(&mut self, seq: RailSeq) -> SeqStatus {
         if seq.is_before(self.expected) {
-            return Arrival::Stale;
+            return SeqStatus::Stale;
         }
         if seq != self.expected {
             self.note_loss(self.expected, seq);
             self.expected = seq;
         }
-        Arrival::New
+        SeqStatus::New
     }
 
     /// A frame that takes no number says that the next one will be `seq`: all before it have been
@@ -167,26 +167,27 @@ impl RailRx {
 
     /// The peer's report of `from..to` has arrived. If there are too many to confirm, the peer repeats
     /// this one.
-    pub fn note_heard(&mut self, from: RailSeq, to: RailSeq) {
-        if self.heard[..self.heard_len].contains(&(from, to)) {
+    pub fn note_report(&mut self, from: RailSeq, to: RailSeq) {
+        if self.confirmations[..self.confirmation_count].contains(&(from, to)) {
             return;
         }
-        if let Some(place) = self.heard.get_mut(self.heard_len) {
+        if let Some(place) = self.confirmations.get_mut(self.confirmation_count) {
             *place = (from, to);
-            self.heard_len += 1;
+            self.confirmation_count += 1;
         }
     }
 
     /// Whether a report of the peer's is to be confirmed.
-    pub const fn has_heard(&self) -> bool {
-        self.heard_len > 0
+    pub const fn has_confirmation(&self) -> bool {
+        self.confirmation_count > 0
     }
 
     /// The next report of the peer's to confirm.
-    pub fn take_heard(&mut self) -> Option<(RailSeq, RailSeq)> {
-        let first = *self.heard.get(..self.heard_len)?.first()?;
-        self.heard.copy_within(1..self.heard_len, 0);
-        self.heard_len -= 1;
+    pub fn take_confirmation(&mut self) -> Option<(RailSeq, RailSeq)> {
+        let first = *self.confirmations.get(..self.confirmation_count)?.first()?;
+        self.confirmations
+            .copy_within(1..self.confirmation_count, 0);
+        self.confirmation_count -= 1;
         Some(first)
     }
 

@@ -2,14 +2,14 @@
 
 //! The handshake of a rail.
 //!
-//! It must show that both readers are in step with their writers. A stream that was opened at a bad
+//! It must show that both readers are in sync with their writers. A stream that was opened at a bad
 //! moment forgets to count some frames, and from then on wakes its reader only when that many more have
 //! arrived. The first frame that is counted is still read at once, and the forgotten ones with it; the
 //! lag shows from the next one on.
 //!
 //! So hellos are exchanged in strict alternation: an end that has sent one sends nothing more until the
-//! peer has answered. An end is *in step* when it has read an answer to the newest hello it sent, and had
-//! read something before it sent that one. It is up when it is in step and the peer has said that it is,
+//! peer has answered. An end is *in sync* when it has read an answer to the newest hello it sent, and had
+//! read something before it sent that one. It is up when it is in sync and the peer has said that it is,
 //! too: no frame that could push a lagging reader on is sent before. With a lagging reader the
 //! handshake stalls, and after a while the stream is closed and opened anew.
 //!
@@ -27,7 +27,7 @@ use super::super::ids::RailSeq;
 use super::hello::Challenge;
 use super::hello::Hello;
 use super::hello::Identity;
-use super::hello::Step;
+use super::hello::ReaderSync;
 
 /// How long the handshake may stall once the peer has been heard, before jitter.
 const STALL_LIMIT: Duration = Duration::from_millis(1_000);
@@ -48,7 +48,7 @@ const JITTER_MASK_MS: u64 = 511;
 /// Where the handshake stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
-    /// Not both ends are known to be in step.
+    /// Not both ends are known to be in sync.
     Greeting,
     /// Frames may flow.
     Up,
@@ -98,9 +98,9 @@ pub struct Session {
     echoed: Challenge,
     peer: Option<Hello>,
     phase: Phase,
-    step: Step,
-    /// What our newest hello said of our step.
-    told: Step,
+    sync: ReaderSync,
+    /// What our newest hello said of our reader.
+    announced: ReaderSync,
     hello_due: bool,
     /// Since when the handshake has made no progress.
     stalled_since: Instant,
@@ -119,8 +119,8 @@ impl Session {
             echoed: Challenge::default(),
             peer: None,
             phase: Phase::Greeting,
-            step: Step::Unproven,
-            told: Step::Unproven,
+            sync: ReaderSync::Unproven,
+            announced: ReaderSync::Unproven,
             hello_due: true,
             stalled_since: now,
             suspicion: None,
@@ -161,12 +161,12 @@ impl Session {
             .peer
             .as_ref()
             .map_or_else(Challenge::default, |hello| hello.own);
-        self.told = self.step;
+        self.announced = self.sync;
         Some(Hello {
             identity: *identity,
             own: self.own,
             echo: self.echoed,
-            step: self.step,
+            sync: self.sync,
             first_seq,
         })
     }
@@ -217,7 +217,7 @@ impl Session {
 
     fn begin_anew(&mut self) {
         self.phase = Phase::Greeting;
-        self.step = Step::Unproven;
+        self.sync = ReaderSync::Unproven;
         self.suspicion = None;
     }
 
@@ -229,11 +229,11 @@ impl Session {
         }
         let known = self.peer.as_ref().map(|peer| peer.own.session);
         if known == Some(hello.own.session) {
-            return match hello.step {
+            return match hello.sync {
                 // It could not know yet that we were up.
-                Step::InStep => HelloOutcome::Waiting,
+                ReaderSync::InSync => HelloOutcome::Waiting,
                 // It has judged that we have left. Nobody else knows its session.
-                Step::Unproven => {
+                ReaderSync::Unproven => {
                     self.begin_anew();
                     self.greet(hello, now);
                     self.hello_due = true;
@@ -259,15 +259,15 @@ impl Session {
         self.peer = Some(*hello);
         self.stalled_since = now;
         if !same_session {
-            self.step = Step::Unproven;
+            self.sync = ReaderSync::Unproven;
         }
 
         let answers_newest = hello.echo == self.own;
         if answers_newest && self.echoed.session == hello.own.session {
-            self.step = Step::InStep;
+            self.sync = ReaderSync::InSync;
         }
-        if self.step == Step::InStep && hello.step == Step::InStep {
-            let peer_is_up = answers_newest && self.told == Step::InStep;
+        if self.sync == ReaderSync::InSync && hello.sync == ReaderSync::InSync {
+            let peer_is_up = answers_newest && self.announced == ReaderSync::InSync;
             self.hello_due = !peer_is_up;
             self.phase = Phase::Up;
             return HelloOutcome::Up {

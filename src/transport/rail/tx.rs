@@ -22,7 +22,7 @@ pub struct TxEntry {
 
 /// How a frame fared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Delivery {
+pub enum FrameStatus {
     /// It may still be on its way.
     InFlight,
     /// It has been acknowledged, or handed back as lost.
@@ -225,14 +225,14 @@ impl<S: Storage> RailTx<S> {
     }
 
     /// How the frame with number `seq` fared.
-    pub fn delivery(&self, seq: RailSeq) -> Delivery {
+    pub fn frame_status(&self, seq: RailSeq) -> FrameStatus {
         let sent = self.next.distance_from(self.oldest);
         let in_flight =
             seq.distance_from(self.oldest) < sent && self.table.at(seq.0).item.is_some();
         if in_flight {
-            Delivery::InFlight
+            FrameStatus::InFlight
         } else {
-            Delivery::Settled
+            FrameStatus::Settled
         }
     }
 

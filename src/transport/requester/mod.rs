@@ -4,29 +4,27 @@
 //! into completions.
 
 mod acknowledge;
+mod messages;
+mod nak;
 mod read;
+mod recovery;
 mod segment;
 mod timer;
-
-use core::num::NonZeroU32;
+mod window;
 
 use super::attempt::Attempt;
 use super::bitmap::power_of_two_up_to;
-use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
-use super::frame::is_segment_size;
 use super::frame::RequestHeader;
 use super::frame::SegmentFlags;
-use super::ids::Duration;
+use super::frame::SegmentSize;
 use super::ids::Epoch;
 use super::ids::Instant;
 use super::ids::MessageSlot;
+use super::ids::NakSerial;
 use super::ids::Psn;
 use super::ids::Qpn;
-use super::ids::RailId;
-use super::ids::RailSeq;
 use super::ids::Rkey;
-use super::ids::Rsn;
 use super::limits::Limits;
 use super::opcode::Opcode;
 use super::opcode::MAX_MESSAGE;
@@ -39,25 +37,23 @@ use super::storage::MAX_TABLE;
 use super::timing::AckTimeout;
 use super::timing::RetryLimit;
 
+use messages::MessageNumber;
+use messages::Messages;
+use read::Reads;
+use recovery::Recovery;
+use window::SendWindow;
+
 pub(super) use read::MAX_RESPONSES;
 
+pub use messages::Message;
 pub use read::ReadSlot;
 pub use read::ResponseDisposition;
 pub use read::ResponseIgnored;
 pub use read::ResponsePlacement;
 pub use read::ResponseToken;
 pub use timer::Rails;
-pub use timer::Reachability;
 pub use timer::OUTAGE_RETRY;
-
-/// Running number of the first message: shortly before the numbers wrap, as `RailSeq::FIRST`.
-const FIRST_MESSAGE: u32 = u32::MAX - 15;
-
-/// How often the peer can have everything outstanding sent again without any progress. What makes an honest one want it
-/// twice in a row are coincidences; that it does not end is the work of one that has 64 bytes of its own answered by a
-/// whole window, time after time. It has nothing to do with `retry_cnt`, which counts silence: between rails, losses
-/// without silence are common.
-const REPETITIONS: RetryLimit = RetryLimit::Times(7);
+pub use window::SegmentSlot;
 
 /// Attributes of the connection as the requester needs them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,9 +64,8 @@ pub struct RequesterConfig {
     pub remote_qpn: Qpn,
     /// PSN of the first request (`sq_psn`). The responses of the peer count from it as well.
     pub initial_psn: Psn,
-    /// Payload of all segments of a message but the last, see [`is_segment_size`]; at most what this
-    /// host takes itself, see [`Requester::agree`].
-    pub segment: u32,
+    /// How messages are cut, and the answers to READs: at most what this host takes itself, see [`Requester::agree`].
+    pub segment: SegmentSize,
     /// How many PSNs may be outstanding; the tables may limit it further.
     pub window: u16,
     /// How many READs may be outstanding.
@@ -202,39 +197,6 @@ impl RequestSegment {
     }
 }
 
-/// Entry of the table of messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Message {
-    request: SendRequest,
-    /// Receives used up by the messages before it.
-    rsn: Rsn,
-    /// These are known once the first segment is in the window.
-    first_psn: Psn,
-    segments: u32,
-    /// READ: all its data has been placed.
-    answered: bool,
-}
-
-/// Whether a segment in the window is on its way.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum SegmentState {
-    /// To be sent (again).
-    #[default]
-    Unsent,
-    /// Sent and not acknowledged.
-    Sent,
-}
-
-/// Entry of the table of segments in the window.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SegmentSlot {
-    /// Running number of its message.
-    message: u32,
-    seq: RailSeq,
-    rail: RailId,
-    state: SegmentState,
-}
-
 /// Tables of a requester. All lengths are powers of two.
 pub struct RequesterTables<S: Storage> {
     /// Requests posted and not polled: the depth of the send queue.
@@ -260,7 +222,7 @@ enum State {
 /// A message that fails once all before it are complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Failure {
-    message: u32,
+    message: MessageNumber,
     status: CompletionStatus,
 }
 
@@ -269,22 +231,10 @@ struct Failure {
 enum Admission {
     /// As they are posted.
     Open,
-    /// No more; the owner is to be told when those begun are complete.
+    /// No more; there is an event when those begun are complete.
     Draining,
     /// No more, and those begun are complete.
     Drained,
-}
-
-/// Which rails may be used. After an RNR NAK the responder places nothing before the message it was
-/// about: in order, over one rail, what follows that message is not dropped again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Caution {
-    /// All.
-    None,
-    /// The one that comes first.
-    AnyOne,
-    /// This one.
-    Only(RailId),
 }
 
 /// Counters of rare events, for diagnosis.
@@ -303,65 +253,35 @@ pub struct RequesterCounters {
 }
 
 /// Requester of a queue pair.
-///
-/// # Invariants
-///
-/// Running numbers of messages: `completed` <= `acked` <= `admitted` <= `posted` (as distances), at most
-/// the table's length apart. PSNs: `una`..`next` are in the window, each with a slot in `segments`;
-/// `resend` holds those in state `Unsent`, `sent` counts the others, `sent_on` by rail.
 pub struct Requester<S: Storage> {
-    messages: Ring<S, Message>,
-    segments: Ring<S, SegmentSlot>,
-    reads: Ring<S, ReadSlot>,
     config: RequesterConfig,
     state: State,
     epoch: Epoch,
-
-    posted: u32,
-    admitted: u32,
-    acked: u32,
-    completed: u32,
-    /// Segments of the message `admitted` that are in the window already.
-    admitted_segments: u32,
-    next_rsn: Rsn,
-
-    una: Psn,
-    next: Psn,
-    window: u32,
-    resend: PsnSet,
-    sent: u32,
-    sent_on: [u32; RailId::COUNT],
-    since_ack_request: u32,
-    /// An acknowledgement has been asked for, or will come by itself, for all before this one.
-    ack_requested: Psn,
     admission: Admission,
-    caution: Caution,
-
-    responses: read::Responses,
-
-    retry_left: RetryLimit,
-    rnr_retry_left: RetryLimit,
-    /// How often the peer may still ask for everything before there is progress.
-    repetitions_left: RetryLimit,
-    deadline: Option<Instant>,
-    rnr_until: Option<Instant>,
-    nak_serial: u32,
-
+    messages: Messages<S>,
+    window: SendWindow<S>,
+    reads: Reads<S>,
+    recovery: Recovery,
+    /// The newest NAK that was acted upon.
+    newest_nak: NakSerial,
     event: Option<QpEvent>,
     counters: RequesterCounters,
 }
 
-const UNCONNECTED: RequesterConfig = RequesterConfig {
-    local_qpn: Qpn::new(0),
-    remote_qpn: Qpn::new(0),
-    initial_psn: Psn::new(0),
-    segment: super::frame::MAX_PAYLOAD,
-    window: 1,
-    max_rd_atomic: 0,
-    timeout: AckTimeout::new(0),
-    retry: RetryLimit::Times(0),
-    rnr_retry: RetryLimit::Times(0),
-};
+impl RequesterConfig {
+    /// Of a requester that is not connected.
+    pub(super) const UNCONNECTED: Self = Self {
+        local_qpn: Qpn::new(0),
+        remote_qpn: Qpn::new(0),
+        initial_psn: Psn::new(0),
+        segment: SegmentSize::LARGEST,
+        window: 1,
+        max_rd_atomic: 0,
+        timeout: AckTimeout::new(0),
+        retry: RetryLimit::Times(0),
+        rnr_retry: RetryLimit::Times(0),
+    };
+}
 
 impl<S: Storage> Requester<S> {
     /// A requester that is not connected.
@@ -371,35 +291,15 @@ impl<S: Storage> Requester<S> {
     /// If a table's length is not a power of two, or out of range.
     pub fn new(tables: RequesterTables<S>) -> Result<Self, BadTableLength> {
         Ok(Self {
-            messages: Ring::new(tables.messages, MAX_TABLE)?,
-            segments: Ring::new(tables.segments, MAX_WINDOW as usize)?,
-            reads: Ring::new(tables.reads, 256)?,
-            config: UNCONNECTED,
+            config: RequesterConfig::UNCONNECTED,
             state: State::Idle,
             epoch: Epoch::default(),
-            posted: FIRST_MESSAGE,
-            admitted: FIRST_MESSAGE,
-            acked: FIRST_MESSAGE,
-            completed: FIRST_MESSAGE,
-            admitted_segments: 0,
-            next_rsn: Rsn::FIRST,
-            una: Psn::new(0),
-            next: Psn::new(0),
-            window: 1,
-            resend: PsnSet::new(1),
-            sent: 0,
-            sent_on: [0; RailId::COUNT],
-            since_ack_request: 0,
-            ack_requested: Psn::new(0),
             admission: Admission::Open,
-            caution: Caution::None,
-            responses: read::Responses::new(Psn::new(0), 1),
-            retry_left: RetryLimit::Times(0),
-            rnr_retry_left: RetryLimit::Times(0),
-            repetitions_left: REPETITIONS,
-            deadline: None,
-            rnr_until: None,
-            nak_serial: 0,
+            messages: Messages::new(Ring::new(tables.messages, MAX_TABLE)?),
+            window: SendWindow::new(Ring::new(tables.segments, MAX_WINDOW as usize)?),
+            reads: Reads::new(Ring::new(tables.reads, 256)?),
+            recovery: Recovery::new(),
+            newest_nak: NakSerial::NONE,
             event: None,
             counters: RequesterCounters::default(),
         })
@@ -408,22 +308,12 @@ impl<S: Storage> Requester<S> {
     /// Connects (transition to RTS). Everything of an earlier life is forgotten.
     pub fn start(&mut self, config: RequesterConfig) {
         self.reset();
-        let segment = if is_segment_size(config.segment) {
-            config.segment
-        } else {
-            super::frame::SMALL_PAYLOAD
-        };
-        let window = u32::from(config.window).clamp(1, self.segments.len());
-        self.window = power_of_two_up_to(window);
-        self.config = RequesterConfig { segment, ..config };
-        self.una = config.initial_psn;
-        self.next = config.initial_psn;
-        self.ack_requested = config.initial_psn;
-        self.resend = PsnSet::new(self.window);
-        self.responses = read::Responses::new(config.initial_psn, self.window);
-        self.retry_left = config.retry;
-        self.rnr_retry_left = config.rnr_retry;
-        self.repetitions_left = REPETITIONS;
+        self.config = config;
+        let window = u32::from(config.window).clamp(1, self.window.capacity());
+        let window = power_of_two_up_to(window);
+        self.window.start(config.initial_psn, window);
+        self.reads.start(config.initial_psn, window);
+        self.recovery.start(&self.config);
         self.state = State::Running;
     }
 
@@ -431,14 +321,14 @@ impl<S: Storage> Requester<S> {
     /// before the first segment is asked for, and again when [`Self::set_max_rd_atomic`] has been called or the peer is
     /// another one.
     pub fn agree(&mut self, peer: &Limits) {
-        let window = u32::from(peer.window).clamp(1, self.window);
-        self.window = power_of_two_up_to(window);
+        let window = u32::from(peer.window).clamp(1, self.window.size());
+        self.window.shrink(power_of_two_up_to(window));
         self.config.max_rd_atomic = self.config.max_rd_atomic.min(peer.max_rd_atomic);
         // Segments of one message are of one size, and so are the answers to a READ.
         let has_begun =
-            self.admitted_segments > 0 || self.una != self.next || self.reads_outstanding() > 0;
-        if !has_begun && is_segment_size(peer.max_payload) {
-            self.config.segment = self.config.segment.min(peer.max_payload);
+            self.messages.is_admitting() || !self.window.is_empty() || self.reads.outstanding() > 0;
+        if let Some(segment) = SegmentSize::new(peer.max_payload).filter(|_| !has_begun) {
+            self.config.segment = self.config.segment.min(segment);
         }
     }
 
@@ -446,24 +336,12 @@ impl<S: Storage> Requester<S> {
     pub fn reset(&mut self) {
         self.epoch = self.epoch.next();
         self.state = State::Idle;
-        self.admitted = self.posted;
-        self.acked = self.posted;
-        self.completed = self.posted;
-        self.admitted_segments = 0;
-        self.next_rsn = Rsn::FIRST;
-        self.una = Psn::new(0);
-        self.next = Psn::new(0);
-        self.resend = PsnSet::new(1);
-        self.sent = 0;
-        self.sent_on = [0; RailId::COUNT];
-        self.since_ack_request = 0;
-        self.ack_requested = Psn::new(0);
         self.admission = Admission::Open;
-        self.caution = Caution::None;
-        self.responses = read::Responses::new(Psn::new(0), 1);
-        self.deadline = None;
-        self.rnr_until = None;
-        self.nak_serial = 0;
+        self.messages.reset();
+        self.window.start(Psn::new(0), 1);
+        self.reads.start(Psn::new(0), 1);
+        self.recovery = Recovery::new();
+        self.newest_nak = NakSerial::NONE;
         self.event = None;
     }
 
@@ -478,9 +356,8 @@ impl<S: Storage> Requester<S> {
         self.config.timeout = timeout;
         self.config.retry = retry;
         self.config.rnr_retry = rnr_retry;
-        self.retry_left = retry;
-        self.rnr_retry_left = rnr_retry;
-        if self.rnr_until.is_none() && self.is_waiting() {
+        self.recovery.replenish_timed(&self.config);
+        if !self.recovery.is_rnr_waiting() && self.is_waiting() {
             self.arm(now);
         }
     }
@@ -503,51 +380,34 @@ impl<S: Storage> Requester<S> {
         if request.length > MAX_MESSAGE {
             return Err(PostError::TooLong);
         }
-        if self.posted.wrapping_sub(self.completed) >= self.messages.len() {
-            return Err(PostError::Full);
-        }
-        let number = self.posted;
-        *self.messages.at_mut(number) = Message {
-            request,
-            rsn: self.next_rsn,
-            first_psn: Psn::new(0),
-            segments: 0,
-            answered: false,
-        };
-        if request.opcode.consumes_receive() {
-            self.next_rsn = self.next_rsn.add(1);
-        }
-        self.posted = number.wrapping_add(1);
-        if self.deadline.is_none() {
+        let number = self.messages.push(request).ok_or(PostError::Full)?;
+        if !self.recovery.is_armed() {
             self.arm(now);
         }
-        Ok(self.slot_of(number))
+        Ok(self.messages.slot_of(number))
     }
 
     /// How many more requests can be posted.
     pub fn room(&self) -> u32 {
-        self.messages.len() - self.outstanding()
+        self.messages.room()
     }
 
     /// How many requests have been posted and are not complete.
     pub const fn outstanding(&self) -> u32 {
-        self.posted.wrapping_sub(self.completed)
+        self.messages.outstanding()
     }
 
     /// The next completion, in the order of posting. Unsuccessful ones end the queue: all behind are
     /// flushed.
     pub fn poll_completion(&mut self) -> Option<SendCompletion> {
-        if self.completed == self.posted {
-            return None;
-        }
-        let number = self.completed;
+        let number = self.messages.oldest()?;
         let status = match self.state {
             State::Idle => return None,
-            State::Running if self.is_complete(number) => CompletionStatus::Success,
+            State::Running if self.messages.is_complete(number) => CompletionStatus::Success,
             State::Running => return None,
             State::Failing(failure) if failure.message == number => {
                 // Data may still be arriving in the buffers of a READ.
-                if self.responses.is_placing() {
+                if self.reads.is_placing() {
                     return None;
                 }
                 self.enter_flushing();
@@ -556,18 +416,17 @@ impl<S: Storage> Requester<S> {
                 }
                 failure.status
             }
-            State::Failing(_) if self.is_complete(number) => CompletionStatus::Success,
+            State::Failing(_) if self.messages.is_complete(number) => CompletionStatus::Success,
             State::Failing(_) => return None,
             State::Flushing => CompletionStatus::FlushError,
         };
-        self.completed = number.wrapping_add(1);
-        if self.state == State::Flushing {
-            self.acked = self.completed;
-            self.admitted = self.posted;
+        match self.state {
+            State::Flushing => self.messages.flush_oldest(),
+            State::Idle | State::Running | State::Failing(_) => self.messages.pop_oldest(),
         }
         let request = self.messages.at(number).request;
         Some(SendCompletion {
-            slot: self.slot_of(number),
+            slot: self.messages.slot_of(number),
             wr_id: request.wr_id,
             opcode: request.opcode,
             status,
@@ -576,7 +435,7 @@ impl<S: Storage> Requester<S> {
         })
     }
 
-    /// Something the owner must act upon, if anything. Ask after the completions have been polled.
+    /// Something the owner must act upon, if anything. The failure of a message is one when its completion has been polled.
     pub fn poll_event(&mut self) -> Option<QpEvent> {
         if self.admission == Admission::Draining
             && self.state == State::Running
@@ -591,9 +450,8 @@ impl<S: Storage> Requester<S> {
     /// A posted request cannot be carried out for a reason found on this side, such as a local buffer
     /// without a memory region: it fails with `status` when those before it are complete.
     pub fn fail_message(&mut self, slot: MessageSlot, status: CompletionStatus) {
-        let position = u32::from(slot.0).wrapping_sub(self.completed) & (self.messages.len() - 1);
-        if position < self.posted.wrapping_sub(self.completed) {
-            self.fail(self.completed.wrapping_add(position), status);
+        if let Some(number) = self.messages.find(slot) {
+            self.fail(number, status);
         }
     }
 
@@ -602,12 +460,12 @@ impl<S: Storage> Requester<S> {
         match self.state {
             State::Idle => {}
             State::Running | State::Failing(_) => {
-                let first = self.first_incomplete();
+                let first = self.messages.first_incomplete();
                 self.state = State::Failing(Failure {
                     message: first,
                     status: CompletionStatus::FlushError,
                 });
-                self.stop_timers();
+                self.recovery.stop();
             }
             State::Flushing => {}
         }
@@ -624,14 +482,14 @@ impl<S: Storage> Requester<S> {
     /// Begins messages again (transition from SQD to RTS).
     pub fn resume(&mut self, now: Instant) {
         self.admission = Admission::Open;
-        if self.state == State::Running && self.deadline.is_none() && self.is_waiting() {
+        if self.state == State::Running && !self.recovery.is_armed() && self.is_waiting() {
             self.arm(now);
         }
     }
 
     /// PSN of the next new request; nothing if not connected.
     pub fn next_psn(&self) -> Option<Psn> {
-        (self.state != State::Idle).then_some(self.next)
+        (self.state != State::Idle).then_some(self.window.next())
     }
 
     /// Whether messages begun before [`Self::drain`] are being waited for; not any more once
@@ -642,7 +500,7 @@ impl<S: Storage> Requester<S> {
 
     /// Whether nothing is posted that has not been polled.
     pub const fn is_empty(&self) -> bool {
-        self.completed == self.posted
+        self.messages.outstanding() == 0
     }
 
     /// Counters of rare events.
@@ -651,17 +509,15 @@ impl<S: Storage> Requester<S> {
     }
 
     /// The message with running number `message` fails with `status`, unless an earlier one does.
-    fn fail(&mut self, message: u32, status: CompletionStatus) {
+    fn fail(&mut self, message: MessageNumber, status: CompletionStatus) {
         let failure = Failure { message, status };
         // The segment that asked for an acknowledgement of what is before the failed message may be one of that message,
         // and the responder may never get to it.
-        self.ack_requested = self.una;
+        self.window.forget_ack_requests();
         match self.state {
             State::Running => self.state = State::Failing(failure),
             State::Failing(known) => {
-                let earlier = message.wrapping_sub(self.completed)
-                    < known.message.wrapping_sub(self.completed);
-                if earlier {
+                if self.messages.is_before(message, known.message) {
                     self.state = State::Failing(failure);
                 }
             }
@@ -671,51 +527,14 @@ impl<S: Storage> Requester<S> {
 
     fn enter_flushing(&mut self) {
         self.state = State::Flushing;
-        self.stop_timers();
-    }
-
-    fn stop_timers(&mut self) {
-        self.deadline = None;
-        self.rnr_until = None;
-    }
-
-    /// The oldest message that is not complete; `posted` if all are.
-    fn first_incomplete(&self) -> u32 {
-        let mut number = self.completed;
-        while number != self.posted && self.is_complete(number) {
-            number = number.wrapping_add(1);
-        }
-        number
-    }
-
-    fn is_complete(&self, number: u32) -> bool {
-        let acked = number.wrapping_sub(self.completed) < self.acked.wrapping_sub(self.completed);
-        let message = self.messages.at(number);
-        match message.request.opcode {
-            Opcode::Read => acked && message.answered,
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => acked,
-        }
-    }
-
-    fn slot_of(&self, number: u32) -> MessageSlot {
-        MessageSlot(self.messages.index(number) as u16)
+        self.recovery.stop();
     }
 
     /// Starts the ACK timer anew, if there is anything to wait for.
     fn arm(&mut self, now: Instant) {
-        self.deadline = match self.state {
-            State::Running | State::Failing(_) => self
-                .config
-                .timeout
-                .duration()
-                .map(|timeout: Duration| now.after(timeout)),
-            State::Idle | State::Flushing => None,
-        };
+        match self.state {
+            State::Running | State::Failing(_) => self.recovery.arm(self.config.timeout, now),
+            State::Idle | State::Flushing => self.recovery.disarm(),
+        }
     }
-}
-
-/// How many segments a message of this length takes; one if it is empty. Sizes below one count as one.
-pub(super) fn segments_of(length: u32, segment: u32) -> u32 {
-    let segment = NonZeroU32::new(segment).unwrap_or(NonZeroU32::MIN);
-    length.saturating_sub(1) / segment + 1
 }

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requester's READs: their requests, the answers, and where the data goes.
+//! The requester's READs: their requests, the responses, and where the data goes.
 //!
 //! Responses count in a space of their own. As both ends know the order and the lengths of the READs,
 //! the number of a response tells which READ it belongs to and which part it is.
 
 use super::super::bitmap::PsnSet;
+use super::super::frame::Extent;
+use super::super::frame::Operation;
+use super::super::frame::ReadRequest;
 use super::super::frame::RequestHeader;
 use super::super::frame::ResponseHeader;
 use super::super::frame::SegmentFlags;
 use super::super::ids::Epoch;
 use super::super::ids::Instant;
 use super::super::ids::Psn;
-use super::super::ids::Rsn;
 use super::super::outcome::Outcome;
 use super::super::status::CompletionStatus;
+use super::super::storage::Ring;
 use super::super::storage::Storage;
-use super::segments_of;
+use super::messages::MessageNumber;
 use super::LocalRange;
 use super::RequestSegment;
 use super::Requester;
@@ -32,8 +35,7 @@ pub(in super::super) const MAX_RESPONSES: u32 = Psn::HALF - 1;
 /// Entry of the table of READs outstanding.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReadSlot {
-    /// Running number of its message.
-    message: u32,
+    message: MessageNumber,
     request_psn: Psn,
     first_response: Psn,
     /// Responses it takes, and how many of them are missing.
@@ -77,9 +79,29 @@ pub enum ResponseDisposition {
     Ignore(ResponseIgnored),
 }
 
-/// Receiving state of the space of responses.
-#[derive(Debug)]
-pub(super) struct Responses {
+/// Why no READ is waiting for a response with a number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum NotAwaited {
+    /// It has been placed, and all before it.
+    Placed,
+    /// No READ has claimed it, or it is beyond the window.
+    Unclaimed,
+}
+
+/// A response is placed, or being placed.
+struct Duplicate;
+
+/// READs outstanding, and the window of their responses.
+///
+/// # Invariants
+///
+/// READs `oldest..newest` are in `table`. Responses `base..end` belong to them; `placed` and `placing` are some of these,
+/// `repeated` some of `placing`.
+pub(super) struct Reads<S: Storage> {
+    table: Ring<S, ReadSlot>,
+    /// Running numbers of READs outstanding: oldest, and the one after the newest.
+    oldest: u32,
+    newest: u32,
     /// All before are placed.
     base: Psn,
     /// First number no READ has claimed.
@@ -91,37 +113,168 @@ pub(super) struct Responses {
     repeated: PsnSet,
     ack_due: bool,
     since_ack: u32,
-    /// Running numbers of READs outstanding: oldest, and the one after the newest.
-    oldest: u32,
-    newest: u32,
-    /// Whether the answer of the oldest must be asked for again.
-    reread_due: bool,
+    /// Whether the responses of the oldest must be requested again.
+    repeat_due: bool,
 }
 
-impl Responses {
-    pub(super) fn new(initial: Psn, window: u32) -> Self {
+impl<S: Storage> Reads<S> {
+    pub(super) fn new(table: Ring<S, ReadSlot>) -> Self {
         Self {
-            base: initial,
-            end: initial,
-            window,
-            placed: PsnSet::new(window),
-            placing: PsnSet::new(window),
-            repeated: PsnSet::new(window),
-            ack_due: false,
-            since_ack: 0,
+            table,
             oldest: 0,
             newest: 0,
-            reread_due: false,
+            base: Psn::new(0),
+            end: Psn::new(0),
+            window: 1,
+            placed: PsnSet::new(1),
+            placing: PsnSet::new(1),
+            repeated: PsnSet::new(1),
+            ack_due: false,
+            since_ack: 0,
+            repeat_due: false,
         }
     }
 
+    /// Begins anew: no READ is outstanding, the first response will be `initial`.
+    pub(super) fn start(&mut self, initial: Psn, window: u32) {
+        self.oldest = 0;
+        self.newest = 0;
+        self.base = initial;
+        self.end = initial;
+        self.window = window;
+        self.placed = PsnSet::new(window);
+        self.placing = PsnSet::new(window);
+        self.repeated = PsnSet::new(window);
+        self.ack_due = false;
+        self.since_ack = 0;
+        self.repeat_due = false;
+    }
+
+    /// READs sent and not complete.
+    pub(super) const fn outstanding(&self) -> u32 {
+        self.newest.wrapping_sub(self.oldest)
+    }
+
+    /// Whether a READ that takes so many responses can be noted, and its responses numbered.
+    pub(super) fn has_room_for(&self, responses: u32) -> bool {
+        self.outstanding() < self.table.len() && self.claimed() + responses <= MAX_RESPONSES
+    }
+
+    /// Whether data is being placed into the buffers of any READ.
     pub(super) const fn is_placing(&self) -> bool {
         !self.placing.is_empty()
+    }
+
+    /// A READ enters the window of requests.
+    pub(super) fn push(&mut self, message: MessageNumber, request_psn: Psn, responses: u32) {
+        let number = self.newest;
+        *self.table.at_mut(number) = ReadSlot {
+            message,
+            request_psn,
+            first_response: self.end,
+            responses,
+            missing: responses,
+        };
+        self.end = self.end.add(responses);
+        self.newest = number.wrapping_add(1);
+    }
+
+    /// The message of the oldest READ outstanding and the PSN of its request.
+    pub(super) fn oldest(&self) -> Option<(MessageNumber, Psn)> {
+        (self.outstanding() > 0).then(|| {
+            let read = self.table.at(self.oldest);
+            (read.message, read.request_psn)
+        })
+    }
+
+    /// The READ whose responses must be requested again, and the PSN of its request.
+    pub(super) fn repeat_due(&self) -> Option<(MessageNumber, Psn)> {
+        self.oldest().filter(|_| self.repeat_due)
+    }
+
+    /// The responses of the oldest READ must be requested again.
+    pub(super) fn request_again(&mut self) {
+        self.repeat_due = self.outstanding() > 0;
+    }
+
+    /// They have been.
+    fn note_requested_again(&mut self) {
+        self.repeat_due = false;
+    }
+
+    /// Responses that READs have claimed and that are not all placed.
+    const fn claimed(&self) -> u32 {
+        self.end.distance_from(self.base)
+    }
+
+    /// The running number of the READ that waits for this response.
+    fn awaiting(&self, psn: Psn) -> Result<u32, NotAwaited> {
+        if psn.is_before(self.base) {
+            return Err(NotAwaited::Placed);
+        }
+        let ahead = psn.distance_from(self.base);
+        if ahead >= self.window || ahead >= self.claimed() {
+            return Err(NotAwaited::Unclaimed);
+        }
+        self.read_of(psn).ok_or(NotAwaited::Unclaimed)
+    }
+
+    /// The READ a response number belongs to. READs outstanding are few, and most often it is the
+    /// oldest.
+    fn read_of(&self, psn: Psn) -> Option<u32> {
+        let mut number = self.oldest;
+        while number != self.newest {
+            let read = self.table.at(number);
+            if psn.distance_from(read.first_response) < read.responses {
+                return Some(number);
+            }
+            number = number.wrapping_add(1);
+        }
+        None
+    }
+
+    fn begin_placing(&mut self, psn: Psn) -> Result<(), Duplicate> {
+        if self.placed.contains(psn) {
+            return Err(Duplicate);
+        }
+        if self.placing.contains(psn) {
+            self.repeated.insert(psn);
+            return Err(Duplicate);
+        }
+        self.placing.insert(psn);
+        Ok(())
+    }
+
+    /// The response has been placed. If its READ has all its data now, gives its message.
+    fn finish_placing(&mut self, number: u32, psn: Psn) -> Option<MessageNumber> {
+        self.placed.insert(psn);
+        let read = self.table.at_mut(number);
+        read.missing = read.missing.saturating_sub(1);
+        if read.missing > 0 {
+            return None;
+        }
+        self.ack_due = true;
+        Some(read.message)
+    }
+
+    /// Moves on behind what has been placed. `peer_window` is how many responses the peer may have outstanding.
+    fn advance(&mut self, peer_window: u32) {
+        while self.placed.remove(self.base) {
+            self.base = self.base.next();
+            self.since_ack += 1;
+        }
+        if self.since_ack >= peer_window.div_ceil(ACK_SHARE) {
+            self.ack_due = true;
+        }
+        while self.outstanding() > 0 && self.table.at(self.oldest).missing == 0 {
+            self.oldest = self.oldest.wrapping_add(1);
+            self.repeat_due = false;
+        }
     }
 }
 
 impl<S: Storage> Requester<S> {
-    /// A segment of an answer has arrived.
+    /// A response has arrived.
     pub fn on_response(&mut self, response: &ResponseHeader, now: Instant) -> ResponseDisposition {
         match self.state {
             State::Running | State::Failing(_) => {}
@@ -131,60 +284,42 @@ impl<S: Storage> Requester<S> {
         }
         let psn = response.response_psn;
         if response.src_qpn != self.config.remote_qpn {
-            return self.unexpected();
+            return self.bogus_response();
         }
-        if psn.is_before(self.responses.base) {
-            self.responses.ack_due = true;
-            return ResponseDisposition::Ignore(ResponseIgnored::Duplicate);
-        }
-        let ahead = psn.distance_from(self.responses.base);
-        let claimed = self.responses.end.distance_from(self.responses.base);
-        if ahead >= self.responses.window || ahead >= claimed {
-            return self.unexpected();
-        }
-        let Some(number) = self.read_of(psn) else {
-            return self.unexpected();
+        let number = match self.reads.awaiting(psn) {
+            Ok(number) => number,
+            Err(NotAwaited::Placed) => {
+                self.reads.ack_due = true;
+                return ResponseDisposition::Ignore(ResponseIgnored::Duplicate);
+            }
+            Err(NotAwaited::Unclaimed) => return self.bogus_response(),
         };
-        let read = *self.reads.at(number);
+        let read = *self.reads.table.at(number);
         if !self.may_send(read.message) {
             return ResponseDisposition::Ignore(ResponseIgnored::Unexpected);
         }
-        let request = self.messages.at(read.message).request;
-        let index = psn.distance_from(read.first_response);
-        let offset = index.saturating_mul(self.config.segment);
-        let len = request
-            .length
-            .saturating_sub(offset)
-            .min(self.config.segment);
-        if response.request_psn != read.request_psn
-            || response.offset != offset
-            || response.payload_len != len
-        {
-            return self.unexpected();
+        let extent = self.extent_of(&read, psn);
+        if response.request_psn != read.request_psn || response.extent != extent {
+            return self.bogus_response();
         }
-        if self.responses.placed.contains(psn) {
+        if let Err(Duplicate) = self.reads.begin_placing(psn) {
             return ResponseDisposition::Ignore(ResponseIgnored::Duplicate);
         }
-        if self.responses.placing.contains(psn) {
-            self.responses.repeated.insert(psn);
-            return ResponseDisposition::Ignore(ResponseIgnored::Duplicate);
-        }
-        // An answer shows that the request, and all before it, have been processed.
+        // A response shows that the request, and all before it, have been processed.
         self.acknowledge_up_to(read.request_psn.next(), now);
-        self.responses.placing.insert(psn);
         let token = ResponseToken {
             epoch: self.epoch,
             psn,
         };
-        if len == 0 {
+        if extent.is_empty() {
             self.commit_response(token, Outcome::Placed, now);
             return ResponseDisposition::Empty;
         }
         ResponseDisposition::Place(ResponsePlacement {
             target: LocalRange {
-                slot: self.slot_of(read.message),
-                offset,
-                len,
+                slot: self.messages.slot_of(read.message),
+                offset: extent.offset(),
+                len: extent.len(),
             },
             token,
         })
@@ -193,181 +328,114 @@ impl<S: Storage> Requester<S> {
     /// What became of the data of a response.
     pub fn commit_response(&mut self, token: ResponseToken, outcome: Outcome, now: Instant) {
         let psn = token.psn;
-        if token.epoch != self.epoch || !self.responses.placing.remove(psn) {
+        if token.epoch != self.epoch || !self.reads.placing.remove(psn) {
             return;
         }
-        let was_repeated = self.responses.repeated.remove(psn);
-        let Some(number) = self.read_of(psn) else {
+        let was_repeated = self.reads.repeated.remove(psn);
+        let Some(number) = self.reads.read_of(psn) else {
             return;
         };
         match outcome {
             Outcome::Placed => {
-                self.responses.placed.insert(psn);
-                let read = self.reads.at_mut(number);
-                read.missing = read.missing.saturating_sub(1);
-                if read.missing == 0 {
-                    let message = read.message;
-                    self.messages.at_mut(message).answered = true;
-                    self.responses.ack_due = true;
+                if let Some(message) = self.reads.finish_placing(number, psn) {
+                    self.messages.note_answered(message);
                 }
-                self.advance_responses();
+                // The peer has no more outstanding than we have: that is what was agreed.
+                self.reads.advance(self.window.size());
                 self.note_progress(now);
             }
             Outcome::Aborted => {
                 // The sender repeats what was lost; but it may have done so already, and its copy was
                 // dropped.
                 if was_repeated {
-                    self.responses.reread_due = true;
+                    self.reads.repeat_due = true;
                 }
             }
             Outcome::Denied(_) => {
-                let message = self.reads.at(number).message;
+                let message = self.reads.table.at(number).message;
                 self.fail(message, CompletionStatus::LocalProtectionError);
             }
         }
     }
 
-    /// Whether the peer should be told which responses have been placed.
+    /// Whether an acknowledgement of responses is due.
     pub const fn response_ack_due(&self) -> bool {
-        self.responses.ack_due
+        self.reads.ack_due
     }
 
-    /// All responses before this one have been placed; telling it to the peer is no longer due.
+    /// All responses before this one have been placed. Their acknowledgement is no longer due.
     pub fn take_response_ack(&mut self) -> Psn {
-        self.responses.ack_due = false;
-        self.responses.since_ack = 0;
-        self.responses.base
-    }
-
-    /// READs sent and not complete.
-    pub(super) const fn reads_outstanding(&self) -> u32 {
-        self.responses.newest.wrapping_sub(self.responses.oldest)
-    }
-
-    /// Whether the answer to a READ of this length can be numbered.
-    pub(super) fn has_numbers_for(&self, length: u32) -> bool {
-        let claimed = self.responses.end.distance_from(self.responses.base);
-        claimed + segments_of(length, self.config.segment) <= MAX_RESPONSES
-    }
-
-    /// The message of the oldest READ outstanding and the PSN of its request.
-    pub(super) fn oldest_read(&self) -> Option<(u32, Psn)> {
-        (self.reads_outstanding() > 0).then(|| {
-            let read = self.reads.at(self.responses.oldest);
-            (read.message, read.request_psn)
-        })
-    }
-
-    /// A READ enters the window.
-    pub(super) fn issue_read(&mut self, message: u32, psn: Psn, length: u32) {
-        let responses = segments_of(length, self.config.segment);
-        let number = self.responses.newest;
-        *self.reads.at_mut(number) = ReadSlot {
-            message,
-            request_psn: psn,
-            first_response: self.responses.end,
-            responses,
-            missing: responses,
-        };
-        self.responses.end = self.responses.end.add(responses);
-        self.responses.newest = number.wrapping_add(1);
+        self.reads.ack_due = false;
+        self.reads.since_ack = 0;
+        self.reads.base
     }
 
     /// Header of a READ.
     pub(super) fn build_read(
         &mut self,
         psn: Psn,
-        message: u32,
+        number: MessageNumber,
         extra: SegmentFlags,
     ) -> RequestSegment {
-        let request = self.messages.at(message).request;
+        let request = self.messages.at(number).request;
         // The answer acknowledges the request and all before it.
-        self.note_ack_request(psn);
+        self.window.note_ack_request(psn);
         RequestSegment {
             header: RequestHeader {
                 dest_qpn: self.config.remote_qpn,
                 src_qpn: self.config.local_qpn,
                 psn,
-                opcode: request.opcode,
-                flags: extra.with(SegmentFlags::FIRST).with(SegmentFlags::LAST),
-                rsn: Rsn(0),
-                rkey: request.rkey,
-                va: request.remote_va,
-                offset: request.length,
-                imm: self.config.segment,
-                response_psn: self.responses.base,
-                payload_len: 0,
+                flags: extra.with(SegmentFlags::ONLY),
+                operation: Operation::Read(ReadRequest {
+                    va: request.remote_va,
+                    rkey: request.rkey,
+                    length: request.length,
+                    segment: self.config.segment,
+                    response_psn: self.reads.base,
+                }),
             },
             source: LocalRange {
-                slot: self.slot_of(message),
+                slot: self.messages.slot_of(number),
                 offset: 0,
                 len: 0,
             },
         }
     }
 
-    /// The READ whose request must be repeated though it was acknowledged, as its answer is missing.
-    pub(super) fn due_reread(&self) -> Option<u32> {
-        let (message, psn) = self.oldest_read()?;
-        let was_acked = psn.distance_from(self.una) >= self.next.distance_from(self.una);
-        (self.responses.reread_due && was_acked).then_some(message)
+    /// The READ whose request must be repeated though it was acknowledged, as responses are missing.
+    pub(super) fn read_to_repeat(&self) -> Option<MessageNumber> {
+        let (message, psn) = self.reads.repeat_due()?;
+        (!self.window.contains(psn)).then_some(message)
     }
 
     /// The request of the oldest READ, to be repeated.
-    pub(super) fn reread(&mut self, message: u32) -> RequestSegment {
-        self.responses.reread_due = false;
+    pub(super) fn repeat_read(&mut self, number: MessageNumber) -> RequestSegment {
+        self.reads.note_requested_again();
         self.counters.repeated_segments += 1;
-        let psn = self.messages.at(message).first_psn;
+        let psn = self.messages.at(number).first_psn;
         self.build_read(
             psn,
-            message,
+            number,
             SegmentFlags::REPEAT.with(SegmentFlags::ACK_REQUEST),
         )
     }
 
-    /// Asks for the answer of the oldest READ again.
-    pub(super) fn demand_responses(&mut self) {
-        self.responses.reread_due = self.reads_outstanding() > 0;
-    }
-
     /// A request outside the window was lost: if it was for the oldest READ, repeat it.
-    pub(super) fn reread_lost(&mut self, psn: Psn) {
-        if self.oldest_read().is_some_and(|(_, oldest)| oldest == psn) {
-            self.responses.reread_due = true;
+    pub(super) fn on_lost_read(&mut self, psn: Psn) {
+        if self.reads.oldest().is_some_and(|(_, oldest)| oldest == psn) {
+            self.reads.request_again();
         }
     }
 
-    fn unexpected(&mut self) -> ResponseDisposition {
+    /// Which piece of the READ's data a response brings.
+    fn extent_of(&self, read: &ReadSlot, psn: Psn) -> Extent {
+        let length = self.messages.at(read.message).request.length;
+        let index = psn.distance_from(read.first_response);
+        Extent::of_segment(index, self.config.segment, length)
+    }
+
+    fn bogus_response(&mut self) -> ResponseDisposition {
         self.counters.bogus += 1;
         ResponseDisposition::Ignore(ResponseIgnored::Unexpected)
-    }
-
-    /// The READ a response number belongs to. READs outstanding are few, and most often it is the
-    /// oldest.
-    fn read_of(&self, psn: Psn) -> Option<u32> {
-        let mut number = self.responses.oldest;
-        while number != self.responses.newest {
-            let read = self.reads.at(number);
-            if psn.distance_from(read.first_response) < read.responses {
-                return Some(number);
-            }
-            number = number.wrapping_add(1);
-        }
-        None
-    }
-
-    fn advance_responses(&mut self) {
-        while self.responses.placed.remove(self.responses.base) {
-            self.responses.base = self.responses.base.next();
-            self.responses.since_ack += 1;
-        }
-        // The peer has no more outstanding than we have: that is what was agreed.
-        if self.responses.since_ack >= self.window.div_ceil(ACK_SHARE) {
-            self.responses.ack_due = true;
-        }
-        while self.reads_outstanding() > 0 && self.reads.at(self.responses.oldest).missing == 0 {
-            self.responses.oldest = self.responses.oldest.wrapping_add(1);
-            self.responses.reread_due = false;
-        }
     }
 }

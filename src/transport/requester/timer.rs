@@ -6,118 +6,95 @@ use super::super::ids::Duration;
 use super::super::ids::Instant;
 use super::super::ids::RailId;
 use super::super::ids::RailSeq;
-use super::super::rail::tx::Delivery;
+use super::super::rail::tx::FrameStatus;
+use super::super::rail_set::RailSet;
 use super::super::status::CompletionStatus;
 use super::super::storage::Storage;
-use super::Caution;
+use super::recovery::Exhausted;
 use super::Requester;
-use super::SegmentState;
 use super::State;
 
 /// Without any rail, retries are at least so far apart: a cable that is plugged in again needs some
 /// seconds, which common attributes (seven retries of 67 ms) would not bridge.
 pub const OUTAGE_RETRY: Duration = Duration::from_millis(1_000);
 
-/// Whether any rail leads to the peer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reachability {
-    /// At least one is up.
-    Reachable,
-    /// None is.
-    Unreachable,
-}
-
 /// What the requester must know about the rails to its peer.
 pub trait Rails {
     /// How frame `seq` of `rail` fared. A rail that is down has nothing in flight.
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery;
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus;
 
-    /// Whether this rail is up. What was sent over one that is not has arrived, or is handed back as lost: it cannot
+    /// The rails that are up. What was sent over one that is not has arrived, or is handed back as lost: it cannot
     /// arrive any more.
-    fn is_up(&self, rail: RailId) -> bool;
+    fn up(&self) -> RailSet;
 
-    /// Whether any rail is up.
-    fn reachability(&self) -> Reachability;
+    /// Whether this rail is up.
+    fn is_up(&self, rail: RailId) -> bool {
+        self.up().contains(rail)
+    }
 }
 
 impl<S: Storage> Requester<S> {
-    /// When to call [`Self::on_timer`] next; changes with every call of the other methods.
+    /// When to call [`Self::on_timer`] next. Whatever changes the requester may change it.
     pub fn deadline(&self) -> Option<Instant> {
-        match (self.rnr_until, self.deadline) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        self.recovery.deadline()
     }
 
-    /// Checks the clock. Afterwards ask [`Self::has_work`], [`Self::poll_completion`] and
-    /// [`Self::deadline`].
+    /// The clock shows `now`. Does nothing before [`Self::deadline`].
     pub fn on_timer(&mut self, now: Instant, rails: &impl Rails) {
         match self.state {
             State::Running | State::Failing(_) => {}
             State::Idle | State::Flushing => return,
         }
-        if self.rnr_until.is_some_and(|until| now >= until) {
-            self.rnr_until = None;
+        if self.recovery.is_rnr_wait_over(now) {
+            self.recovery.end_rnr_wait();
             self.arm(now);
         }
-        if self.deadline.is_none_or(|deadline| now < deadline) {
+        if !self.recovery.is_timed_out(now) {
             return;
         }
         if !self.is_waiting() {
-            self.deadline = None;
+            self.recovery.disarm();
             return;
         }
         // What is still on a rail will either arrive or come back as lost: the peer cannot be blamed
         // yet.
-        if self.is_on_a_rail(rails) {
+        if self.window.is_in_flight(rails) {
             self.arm(now);
             return;
         }
         // Nor can it for a rail that has no room. With what was sent acknowledged, another one may do.
         if self.is_only_queued(rails) {
-            self.ask();
+            self.window.unsend_last();
             self.arm(now);
             return;
         }
-        match self.retry_left.spend() {
-            Some(left) => {
-                self.retry_left = left;
-                self.counters.timeouts += 1;
-                self.caution = Caution::None;
-                self.rewind();
-                self.demand_responses();
-                self.arm(now);
-                if rails.reachability() == Reachability::Unreachable {
-                    let earliest = now.after(OUTAGE_RETRY);
-                    self.deadline = self.deadline.map(|deadline| deadline.max(earliest));
-                }
-            }
-            None => {
-                let message = self.first_incomplete();
-                self.fail(message, CompletionStatus::RetryExceeded);
-                self.deadline = None;
-            }
-        }
+        self.on_ack_timeout(now, rails);
     }
 
-    fn is_on_a_rail(&self, rails: &impl Rails) -> bool {
-        let mut psn = self.una;
-        while psn != self.next {
-            let slot = self.segments.at(psn.get());
-            if slot.state == SegmentState::Sent
-                && rails.delivery(slot.rail, slot.seq) == Delivery::InFlight
-            {
-                return true;
+    /// The peer has not answered what it should have.
+    fn on_ack_timeout(&mut self, now: Instant, rails: &impl Rails) {
+        match self.recovery.spend_retry() {
+            Ok(()) => {
+                self.counters.timeouts += 1;
+                self.window.unsend_all();
+                self.recovery.stripe();
+                self.reads.request_again();
+                self.arm(now);
+                if rails.up().is_empty() {
+                    self.recovery.defer_to(now.after(OUTAGE_RETRY));
+                }
             }
-            psn = psn.next();
+            Err(Exhausted) => {
+                let message = self.messages.first_incomplete();
+                self.fail(message, CompletionStatus::RetryExceeded);
+                self.recovery.disarm();
+            }
         }
-        false
     }
 
     /// Whether nothing but a free rail is waited for: rails are up, and nothing has been sent that is
     /// not answered, or that an answer was asked for.
     fn is_only_queued(&self, rails: &impl Rails) -> bool {
-        let is_owed = self.sent > 0 && self.una.is_before(self.ack_requested);
-        !is_owed && self.reads_outstanding() == 0 && rails.reachability() == Reachability::Reachable
+        !self.window.is_ack_owed() && self.reads.outstanding() == 0 && !rails.up().is_empty()
     }
 }

@@ -3,32 +3,36 @@
 //! Responder of a reliable connection: says where segments of requests go, completes messages in
 //! order, and answers READs.
 
-mod progress;
+mod nak;
+mod processing;
 mod receive;
 mod request;
 mod response;
+mod window;
 
 use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
 use super::frame::AckHeader;
+use super::frame::Operation;
 use super::frame::SegmentFlags;
 use super::frame::Syndrome;
 use super::ids::Epoch;
 use super::ids::Psn;
 use super::ids::Qpn;
-use super::ids::Rkey;
-use super::ids::Rsn;
 use super::limits::Limits;
 use super::opcode::Opcode;
 use super::status::CompletionStatus;
-use super::status::NakCode;
 use super::status::QpEvent;
 use super::storage::BadTableLength;
 use super::storage::Ring;
 use super::storage::Storage;
 use super::storage::MAX_TABLE;
 use super::timing::RnrTimer;
+
+use nak::Naks;
+use window::RequestWindow;
+use window::SlotState;
 
 pub use receive::Receive;
 pub use receive::ReceiveCompletion;
@@ -73,67 +77,12 @@ pub struct ResponderTables<S: Storage> {
     pub responses: S::Table<ResponseSlot>,
 }
 
-/// What is known of a PSN in the window.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum SlotState {
-    /// Nothing has arrived.
-    #[default]
-    Empty,
-    /// Its payload is being placed.
-    Placing,
-    /// Its payload is being placed, and another copy was dropped meanwhile.
-    PlacingRepeated,
-    /// All is done but the processing in order.
-    Placed,
-    /// There was no receive request for it.
-    Rnr,
-    /// It came too early, or what came was not good: it must be sent again.
-    Dropped,
-    /// It is refused.
-    Denied(NakCode),
-    /// The receive request is too short for it.
-    TooLong,
-    /// The receive request is broken, and ends like this.
-    NoSoundReceive(CompletionStatus),
-}
-
-impl SlotState {
-    /// Whether it is waiting for its turn to be complained about.
-    const fn is_mark(self) -> bool {
-        match self {
-            Self::Rnr
-            | Self::Dropped
-            | Self::Denied(_)
-            | Self::TooLong
-            | Self::NoSoundReceive(_) => true,
-            Self::Empty | Self::Placing | Self::PlacingRepeated | Self::Placed => false,
-        }
-    }
-
-    /// Whether its message may end up refused.
-    const fn is_refusal(self) -> bool {
-        match self {
-            Self::Rnr | Self::Denied(_) | Self::TooLong | Self::NoSoundReceive(_) => true,
-            Self::Empty | Self::Placing | Self::PlacingRepeated | Self::Placed | Self::Dropped => {
-                false
-            }
-        }
-    }
-}
-
 /// Entry of the table of requests in the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestSlot {
     state: SlotState,
-    opcode: Opcode,
     flags: SegmentFlags,
-    rsn: Rsn,
-    rkey: Rkey,
-    va: u64,
-    offset: u32,
-    imm: u32,
-    response_psn: Psn,
-    payload_len: u32,
+    operation: Operation,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -175,15 +124,15 @@ struct OpenMessage {
     received: u32,
 }
 
-/// Whether the peer has been heard.
+/// Whether an event that comes once has been reported to the owner.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Establishment {
-    /// Not yet.
-    Silent,
-    /// Yes, and the owner is to be told.
-    Untold,
-    /// Yes.
-    Told,
+enum EventState {
+    /// Its cause has not come.
+    Unreached,
+    /// It is to be.
+    Pending,
+    /// It has been.
+    Reported,
 }
 
 /// Counters of rare events, for diagnosis.
@@ -202,35 +151,24 @@ pub struct ResponderCounters {
 }
 
 /// Responder of a queue pair.
-///
-/// # Invariants
-///
-/// Only slots `base..base + window` are not `Empty`; `marks` counts those that are marks, `placing` those that are `Placing` or `PlacingRepeated`.
 pub struct Responder<S: Storage> {
-    requests: Ring<S, RequestSlot>,
     config: ResponderConfig,
     state: State,
     epoch: Epoch,
 
-    base: Psn,
-    window: u32,
-    marks: u32,
-    /// The first request in the window that may end up refused: nothing behind it is placed, as it may
-    /// never come to be.
-    refused: Option<Psn>,
+    window: RequestWindow<S>,
+    naks: Naks,
+    /// Requests whose payload is being placed.
     placing: u32,
     open: Option<OpenMessage>,
 
     receives: receive::Receives<S>,
     served: response::Served<S>,
 
-    syndrome: Syndrome,
-    nak_serial: u32,
     ack_due: bool,
-
-    established: Establishment,
+    established: EventState,
     event: Option<QpEvent>,
-    last_wqe: Establishment,
+    last_wqe: EventState,
     counters: ResponderCounters,
 }
 
@@ -252,14 +190,11 @@ impl<S: Storage> Responder<S> {
     pub fn new(tables: ResponderTables<S>) -> Result<Self, BadTableLength> {
         let window = MAX_WINDOW as usize;
         Ok(Self {
-            requests: Ring::new(tables.requests, window)?,
             config: UNCONNECTED,
             state: State::Idle,
             epoch: Epoch::default(),
-            base: Psn::new(0),
-            window: 1,
-            marks: 0,
-            refused: None,
+            window: RequestWindow::new(Ring::new(tables.requests, window)?),
+            naks: Naks::new(),
             placing: 0,
             open: None,
             receives: receive::Receives::new(Ring::new(tables.receives, MAX_TABLE)?),
@@ -267,12 +202,10 @@ impl<S: Storage> Responder<S> {
                 Ring::new(tables.reads, 256)?,
                 Ring::new(tables.responses, window)?,
             ),
-            syndrome: Syndrome::Ack,
-            nak_serial: 0,
             ack_due: false,
-            established: Establishment::Silent,
+            established: EventState::Unreached,
             event: None,
-            last_wqe: Establishment::Silent,
+            last_wqe: EventState::Unreached,
             counters: ResponderCounters::default(),
         })
     }
@@ -281,15 +214,15 @@ impl<S: Storage> Responder<S> {
     pub fn start(&mut self, config: ResponderConfig) {
         self.reset();
         let limit = self
-            .requests
-            .len()
+            .window
+            .capacity()
             .min(self.receives.capacity())
             .min(self.served.window_limit());
         let window = u32::from(config.window).clamp(1, limit);
-        self.window = power_of_two_up_to(window);
+        let window = power_of_two_up_to(window);
         self.config = config;
-        self.base = config.initial_psn;
-        self.served.start(config.initial_psn, self.window);
+        self.window.start(config.initial_psn, window);
+        self.served.start(config.initial_psn, window);
         self.state = State::Running;
     }
 
@@ -302,25 +235,18 @@ impl<S: Storage> Responder<S> {
     /// Forgets everything (transition to RESET). Receives that had been taken are not flushed.
     pub fn reset(&mut self) {
         self.epoch = self.epoch.next();
-        for number in 0..self.requests.len() {
-            self.requests.at_mut(number).state = SlotState::Empty;
-        }
         self.state = State::Idle;
         self.config = UNCONNECTED;
-        self.base = Psn::new(0);
-        self.window = 1;
-        self.marks = 0;
-        self.refused = None;
+        self.window.reset();
+        self.naks = Naks::new();
         self.placing = 0;
         self.open = None;
         self.receives.reset();
         self.served.start(Psn::new(0), 1);
-        self.syndrome = Syndrome::Ack;
-        self.nak_serial = 0;
         self.ack_due = false;
-        self.established = Establishment::Silent;
+        self.established = EventState::Unreached;
         self.event = None;
-        self.last_wqe = Establishment::Silent;
+        self.last_wqe = EventState::Unreached;
     }
 
     /// Changes the RNR timer of a connected queue pair.
@@ -334,11 +260,11 @@ impl<S: Storage> Responder<S> {
         self.config.max_dest_rd_atomic = max_dest_rd_atomic;
     }
 
-    /// Segments arrived before the queue pair was connected and had to be dropped: makes the peer send
+    /// Segments arrived before the queue pair was connected and had to be dropped: a sequence NAK makes the peer send
     /// them again now rather than after its timeout. Harmless if there were none.
     pub fn announce_ready(&mut self) {
         if self.state == State::Running {
-            self.complain(Syndrome::SequenceNak);
+            self.raise(Syndrome::SequenceNak);
         }
     }
 
@@ -350,7 +276,7 @@ impl<S: Storage> Responder<S> {
         }
     }
 
-    /// Whether the peer should be told the state of this side.
+    /// Whether an acknowledgement is due.
     pub const fn ack_due(&self) -> bool {
         self.ack_due
     }
@@ -365,10 +291,10 @@ impl<S: Storage> Responder<S> {
         Some(AckHeader {
             dest_qpn: self.config.remote_qpn,
             src_qpn: self.config.local_qpn,
-            psn: self.base,
+            psn: self.window.base(),
             response_psn,
-            syndrome: self.syndrome,
-            nak_serial: self.nak_serial,
+            syndrome: self.naks.syndrome(),
+            nak_serial: self.naks.serial(),
         })
     }
 
@@ -381,26 +307,25 @@ impl<S: Storage> Responder<S> {
 
     /// Something the owner must act upon, if anything.
     pub fn poll_event(&mut self) -> Option<QpEvent> {
-        if self.established == Establishment::Untold {
-            self.established = Establishment::Told;
+        if self.established == EventState::Pending {
+            self.established = EventState::Reported;
             return Some(QpEvent::CommunicationEstablished);
         }
         if let Some(event) = self.event.take() {
             return Some(event);
         }
         if self.state == State::Failed
-            && self.last_wqe == Establishment::Silent
+            && self.last_wqe == EventState::Unreached
             && self.placing == 0
             && self.receives.is_empty()
         {
-            self.last_wqe = Establishment::Told;
+            self.last_wqe = EventState::Reported;
             return Some(QpEvent::LastWqeReached);
         }
         None
     }
 
-    /// The next completion of a receive, in the order the receives were taken. Ask after every
-    /// [`Self::on_request`], [`Self::commit`], [`Self::on_response_ack`] and [`Self::flush`].
+    /// The next completion of a receive, in the order the receives were taken. Whatever changes the responder may bring one.
     pub fn poll_completion(&mut self) -> Option<ReceiveCompletion> {
         let may_flush = self.state == State::Failed && self.placing == 0;
         self.receives.poll(if may_flush {
@@ -415,10 +340,9 @@ impl<S: Storage> Responder<S> {
         self.counters
     }
 
-    /// Says something new about the request at the base of the window.
-    fn complain(&mut self, syndrome: Syndrome) {
-        self.syndrome = syndrome;
-        self.nak_serial = self.nak_serial.wrapping_add(1);
+    /// A NAK is in force from now on.
+    fn raise(&mut self, syndrome: Syndrome) {
+        self.naks.raise(syndrome);
         self.ack_due = true;
     }
 

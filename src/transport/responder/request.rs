@@ -2,19 +2,25 @@
 
 //! Arrival of request segments: where each goes, before its turn has come.
 
+use super::super::frame::DataSegment;
+use super::super::frame::Extent;
+use super::super::frame::Operation;
+use super::super::frame::ReadRequest;
 use super::super::frame::RequestHeader;
 use super::super::frame::SegmentFlags;
 use super::super::ids::Epoch;
 use super::super::ids::Psn;
 use super::super::ids::ReceiveSlot;
 use super::super::ids::Rkey;
-use super::super::opcode::Opcode;
+use super::super::ids::Rsn;
 use super::super::opcode::MAX_MESSAGE;
 use super::super::outcome::Outcome;
 use super::super::status::NakCode;
 use super::super::storage::Storage;
+use super::nak::NakCause;
 use super::receive::Assignment;
-use super::Establishment;
+use super::window::Copies;
+use super::EventState;
 use super::ReceiveQueue;
 use super::RequestSlot;
 use super::Responder;
@@ -38,7 +44,7 @@ pub enum DropReason {
     Bogus,
     /// The queue pair is not connected, or in the error state.
     NotRunning,
-    /// It will be complained about when its turn comes.
+    /// A NAK will say why when its turn comes.
     Refused,
 }
 
@@ -87,11 +93,19 @@ pub enum Disposition {
     Drop(DropReason),
 }
 
-/// A slot's arrival in short.
+/// What has to be done with the payload of a request that is taken.
 enum Placement {
-    Write,
-    Receive { slot: ReceiveSlot },
-    Read,
+    /// It goes to memory that the peer names.
+    Write { va: u64, rkey: Rkey, len: u32 },
+    /// It goes to the receive with this number.
+    Receive {
+        rsn: Rsn,
+        slot: ReceiveSlot,
+        extent: Extent,
+    },
+    /// There is none; memory that the peer names is to be read.
+    Read { va: u64, rkey: Rkey, len: u32 },
+    /// There is none.
     Nothing,
 }
 
@@ -103,116 +117,43 @@ impl<S: Storage> Responder<S> {
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
     ) -> Disposition {
-        match self.state {
-            State::Running => {}
-            State::Failing(_) => return self.on_request_while_failing(request),
-            State::Failed => {
-                // The NAK may have been lost, or be late.
-                self.ack_due = true;
-                return Disposition::Drop(DropReason::NotRunning);
-            }
-            State::Idle => return Disposition::Drop(DropReason::NotRunning),
-        }
-        if request.src_qpn != self.config.remote_qpn {
-            self.counters.bogus += 1;
-            return Disposition::Drop(DropReason::Bogus);
+        if let Err(reason) = self.check(request) {
+            return Disposition::Drop(reason);
         }
         let psn = request.psn;
-        if psn.is_before(self.base) {
-            self.on_repeated_request(request);
-            return Disposition::Drop(DropReason::Duplicate);
-        }
-        if psn.distance_from(self.base) >= self.window {
-            self.counters.bogus += 1;
-            return Disposition::Drop(DropReason::Bogus);
-        }
-        if self.established == Establishment::Silent {
-            self.established = Establishment::Untold;
-        }
-        let placing = match self.requests.at(psn.get()).state {
-            SlotState::Empty => SlotState::Placing,
-            // What it is marked with is judged anew. But a copy has been dropped for that, which may be the last that the
-            // sender has sent: if this one is cut off, it has to be asked for.
-            SlotState::Rnr
-            | SlotState::Dropped
-            | SlotState::Denied(_)
-            | SlotState::TooLong
-            | SlotState::NoSoundReceive(_) => {
-                self.marks -= 1;
-                SlotState::PlacingRepeated
+        let copies = match self.window.at(psn).state {
+            SlotState::Empty => Copies::One,
+            // It is judged anew. But a copy has been dropped, which may be the last that the sender has sent: if this
+            // one is cut off, it has to be asked for.
+            SlotState::Nak(_) => {
+                self.naks.withdraw();
+                Copies::Dropped
             }
-            SlotState::Placing | SlotState::PlacingRepeated => {
-                self.requests.at_mut(psn.get()).state = SlotState::PlacingRepeated;
+            SlotState::Placing(_) => {
+                self.window.at_mut(psn).state = SlotState::Placing(Copies::Dropped);
                 return self.duplicate(request);
             }
             SlotState::Placed => return self.duplicate(request),
         };
-        let verdict = if self.is_behind_refused(psn) {
-            Err(SlotState::Dropped)
+        let verdict = if self.naks.is_behind_barrier(psn) {
+            Err(NakCause::Sequence)
         } else {
             self.place(request, queue)
         };
-        if verdict.is_ok() && self.refused == Some(psn) {
-            self.refused = self.first_refused_behind(psn);
-        }
-        *self.requests.at_mut(psn.get()) = RequestSlot {
-            state: match verdict {
-                Ok(Placement::Nothing) => SlotState::Placed,
-                Ok(_) => placing,
-                Err(mark) => mark,
-            },
-            opcode: request.opcode,
+        *self.window.at_mut(psn) = RequestSlot {
+            state: SlotState::Empty,
             flags: request.flags,
-            rsn: request.rsn,
-            rkey: request.rkey,
-            va: request.va,
-            offset: request.offset,
-            imm: request.imm,
-            response_psn: request.response_psn,
-            payload_len: request.payload_len,
-        };
-        let token = RequestToken {
-            epoch: self.epoch,
-            psn,
+            operation: request.operation,
         };
         match verdict {
-            Err(mark) => {
-                self.marks += 1;
-                self.note_refused(psn, mark);
+            Ok(placement) => {
+                self.naks.note_taken(psn, &self.window);
+                self.take(psn, placement, copies, queue)
+            }
+            Err(cause) => {
+                self.naks.note(psn, cause, &mut self.window);
                 self.advance(queue);
                 Disposition::Drop(DropReason::Refused)
-            }
-            Ok(Placement::Nothing) => {
-                self.advance(queue);
-                Disposition::NoPayload
-            }
-            Ok(Placement::Write) => {
-                self.placing += 1;
-                Disposition::Write {
-                    va: request.va,
-                    rkey: request.rkey,
-                    len: request.payload_len,
-                    token,
-                }
-            }
-            Ok(Placement::Receive { slot }) => {
-                self.placing += 1;
-                self.receives.begin_placing(request.rsn);
-                Disposition::Receive {
-                    slot,
-                    offset: request.offset,
-                    len: request.payload_len,
-                    token,
-                }
-            }
-            Ok(Placement::Read) => {
-                self.placing += 1;
-                Disposition::CheckRead {
-                    va: request.va,
-                    rkey: request.rkey,
-                    len: request.read_length(),
-                    token,
-                }
             }
         }
     }
@@ -222,32 +163,28 @@ impl<S: Storage> Responder<S> {
         if token.epoch != self.epoch {
             return;
         }
-        let slot = self.requests.at_mut(token.psn.get());
-        let repeated = match slot.state {
-            SlotState::Placing => false,
-            SlotState::PlacingRepeated => true,
-            SlotState::Empty
-            | SlotState::Placed
-            | SlotState::Rnr
-            | SlotState::Dropped
-            | SlotState::Denied(_)
-            | SlotState::TooLong
-            | SlotState::NoSoundReceive(_) => return,
+        let slot = self.window.at_mut(token.psn);
+        let SlotState::Placing(copies) = slot.state else {
+            return;
         };
-        slot.state = match outcome {
-            Outcome::Placed => SlotState::Placed,
-            // If no other copy has been dropped, the sender's rail tells it to send another.
-            Outcome::Aborted if repeated => SlotState::Dropped,
-            Outcome::Aborted => SlotState::Empty,
-            Outcome::Denied(code) => SlotState::Denied(code),
-        };
-        let state = slot.state;
-        if matches!(slot.opcode, Opcode::Send | Opcode::SendWithImm) {
-            self.receives.end_placing(slot.rsn);
+        if let Operation::Send { data, .. } = &slot.operation {
+            self.receives.end_placing(data.rsn);
         }
-        if state.is_mark() {
-            self.marks += 1;
-            self.note_refused(token.psn, state);
+        let cause = match (outcome, copies) {
+            (Outcome::Placed, _) => {
+                slot.state = SlotState::Placed;
+                None
+            }
+            // The sender's rail tells it to send another.
+            (Outcome::Aborted, Copies::One) => {
+                slot.state = SlotState::Empty;
+                None
+            }
+            (Outcome::Aborted, Copies::Dropped) => Some(NakCause::Sequence),
+            (Outcome::Denied(code), _) => Some(NakCause::Refused(code)),
+        };
+        if let Some(cause) = cause {
+            self.naks.note(token.psn, cause, &mut self.window);
         }
         self.placing = self.placing.saturating_sub(1);
         if self.state == State::Running {
@@ -255,16 +192,92 @@ impl<S: Storage> Responder<S> {
         }
     }
 
+    /// Whether a request is of this connection, in its window, and to be taken on.
+    fn check(&mut self, request: &RequestHeader) -> Result<(), DropReason> {
+        match self.state {
+            State::Running => {}
+            State::Failing(_) => return Err(self.on_request_while_failing(request)),
+            State::Failed => {
+                // The NAK may have been lost, or be late.
+                self.ack_due = true;
+                return Err(DropReason::NotRunning);
+            }
+            State::Idle => return Err(DropReason::NotRunning),
+        }
+        if request.src_qpn != self.config.remote_qpn {
+            self.counters.bogus += 1;
+            return Err(DropReason::Bogus);
+        }
+        if request.psn.is_before(self.window.base()) {
+            self.on_repeated_request(request);
+            return Err(DropReason::Duplicate);
+        }
+        if request.psn.distance_from(self.window.base()) >= self.window.size() {
+            self.counters.bogus += 1;
+            return Err(DropReason::Bogus);
+        }
+        if self.established == EventState::Unreached {
+            self.established = EventState::Pending;
+        }
+        Ok(())
+    }
+
+    /// Takes a request, which has its slot.
+    fn take(
+        &mut self,
+        psn: Psn,
+        placement: Placement,
+        copies: Copies,
+        queue: &mut impl ReceiveQueue,
+    ) -> Disposition {
+        let slot = self.window.at_mut(psn);
+        let token = RequestToken {
+            epoch: self.epoch,
+            psn,
+        };
+        let disposition = match placement {
+            Placement::Nothing => {
+                slot.state = SlotState::Placed;
+                self.advance(queue);
+                return Disposition::NoPayload;
+            }
+            Placement::Write { va, rkey, len } => Disposition::Write {
+                va,
+                rkey,
+                len,
+                token,
+            },
+            Placement::Receive { rsn, slot, extent } => {
+                self.receives.begin_placing(rsn);
+                Disposition::Receive {
+                    slot,
+                    offset: extent.offset(),
+                    len: extent.len(),
+                    token,
+                }
+            }
+            Placement::Read { va, rkey, len } => Disposition::CheckRead {
+                va,
+                rkey,
+                len,
+                token,
+            },
+        };
+        slot.state = SlotState::Placing(copies);
+        self.placing += 1;
+        disposition
+    }
+
     /// Nothing new is taken on, but READs before the request that is refused get their answers, also those that have
     /// to be asked for again.
-    fn on_request_while_failing(&mut self, request: &RequestHeader) -> Disposition {
+    fn on_request_while_failing(&mut self, request: &RequestHeader) -> DropReason {
         let is_answered =
-            request.src_qpn == self.config.remote_qpn && request.psn.is_before(self.base);
+            request.src_qpn == self.config.remote_qpn && request.psn.is_before(self.window.base());
         if !is_answered {
-            return Disposition::Drop(DropReason::NotRunning);
+            return DropReason::NotRunning;
         }
         self.on_repeated_request(request);
-        Disposition::Drop(DropReason::Duplicate)
+        DropReason::Duplicate
     }
 
     fn duplicate(&mut self, request: &RequestHeader) -> Disposition {
@@ -278,87 +291,110 @@ impl<S: Storage> Responder<S> {
     fn on_repeated_request(&mut self, request: &RequestHeader) {
         self.counters.duplicates += 1;
         self.ack_due = true;
-        let wants_answer =
-            request.opcode == Opcode::Read && request.flags.contains(SegmentFlags::REPEAT);
-        if wants_answer {
-            self.on_response_ack(request.response_psn);
-            self.repeat_responses(request.psn);
+        if let Operation::Read(read) = &request.operation {
+            if request.flags.contains(SegmentFlags::REPEAT) {
+                self.on_response_ack(read.response_psn);
+                self.repeat_responses(request.psn);
+            }
         }
     }
 
-    /// Says where a segment goes, or what mark it leaves instead.
+    /// Says where a segment goes, or why it cannot be taken.
     fn place(
         &mut self,
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
-    ) -> Result<Placement, SlotState> {
-        if request.flags.contains(SegmentFlags::ORDERED) && request.psn != self.base {
-            return Err(SlotState::Dropped);
+    ) -> Result<Placement, NakCause> {
+        if request.flags.contains(SegmentFlags::ORDERED) && request.psn != self.window.base() {
+            return Err(NakCause::Sequence);
         }
-        match request.opcode {
-            Opcode::Read => {
-                let length = request.read_length();
-                if length > MAX_MESSAGE {
-                    return Err(SlotState::Denied(NakCode::InvalidRequest));
+        match &request.operation {
+            Operation::Send { data, .. } => self.place_send(request.psn, data, queue),
+            Operation::Write {
+                data,
+                imm,
+                va,
+                rkey,
+            } => {
+                let len = data.extent.len();
+                check_range(*va, len)?;
+                if imm.is_some() && request.flags.contains(SegmentFlags::LAST) {
+                    self.assign(request.psn, data.rsn, queue)?;
                 }
-                if length == 0 {
-                    return Ok(Placement::Nothing);
-                }
-                check_range(request.va, length)?;
-                Ok(Placement::Read)
-            }
-            Opcode::Write | Opcode::WriteWithImm => {
-                if request.payload_len > 0 {
-                    check_range(request.va, request.payload_len)?;
-                }
-                let ends = request.flags.contains(SegmentFlags::LAST);
-                if ends && request.opcode.consumes_receive() {
-                    self.assign(request, queue)?;
-                }
-                Ok(if request.payload_len == 0 {
-                    Placement::Nothing
-                } else {
-                    Placement::Write
+                Ok(match len {
+                    0 => Placement::Nothing,
+                    _ => Placement::Write {
+                        va: *va,
+                        rkey: *rkey,
+                        len,
+                    },
                 })
             }
-            Opcode::Send | Opcode::SendWithImm => {
-                let receive = self.assign(request, queue)?;
-                let end = u64::from(request.offset) + u64::from(request.payload_len);
-                if end > u64::from(receive.length) {
-                    return Err(SlotState::TooLong);
-                }
-                Ok(if request.payload_len == 0 {
-                    Placement::Nothing
-                } else {
-                    Placement::Receive { slot: receive.slot }
-                })
-            }
+            Operation::Read(read) => place_read(read),
         }
     }
 
+    fn place_send(
+        &mut self,
+        psn: Psn,
+        data: &DataSegment,
+        queue: &mut impl ReceiveQueue,
+    ) -> Result<Placement, NakCause> {
+        let receive = self.assign(psn, data.rsn, queue)?;
+        if data.extent.end() > receive.length {
+            return Err(NakCause::TooLong);
+        }
+        Ok(if data.extent.is_empty() {
+            Placement::Nothing
+        } else {
+            Placement::Receive {
+                rsn: data.rsn,
+                slot: receive.slot,
+                extent: data.extent,
+            }
+        })
+    }
+
+    /// The receive with this number, for the message that the request `psn` is of.
     fn assign(
         &mut self,
-        request: &RequestHeader,
+        psn: Psn,
+        rsn: Rsn,
         queue: &mut impl ReceiveQueue,
-    ) -> Result<super::Receive, SlotState> {
+    ) -> Result<super::Receive, NakCause> {
         // At most one message ends with each segment before.
-        let messages_before = request.psn.distance_from(self.base);
-        match self.receives.assign(request.rsn, messages_before, queue) {
+        let messages_before = psn.distance_from(self.window.base());
+        match self.receives.assign(rsn, messages_before, queue) {
             Assignment::Taken(receive) => match receive.soundness {
                 Soundness::Sound => Ok(receive),
-                Soundness::Broken(status) => Err(SlotState::NoSoundReceive(status)),
+                Soundness::Broken(status) => Err(NakCause::BrokenReceive(status)),
             },
-            Assignment::NotReady => Err(SlotState::Rnr),
-            Assignment::NoRoom => Err(SlotState::Dropped),
-            Assignment::Impossible => Err(SlotState::Denied(NakCode::InvalidRequest)),
+            Assignment::NotReady => Err(NakCause::ReceiverNotReady(rsn)),
+            Assignment::NoRoom => Err(NakCause::Sequence),
+            Assignment::Impossible => Err(NakCause::Refused(NakCode::InvalidRequest)),
         }
     }
 }
 
-/// Refuses ranges that wrap around the end of the address space.
-fn check_range(va: u64, len: u32) -> Result<(), SlotState> {
+fn place_read(read: &ReadRequest) -> Result<Placement, NakCause> {
+    if read.length > MAX_MESSAGE {
+        return Err(NakCause::Refused(NakCode::InvalidRequest));
+    }
+    check_range(read.va, read.length)?;
+    Ok(match read.length {
+        0 => Placement::Nothing,
+        len => Placement::Read {
+            va: read.va,
+            rkey: read.rkey,
+            len,
+        },
+    })
+}
+
+/// Refuses ranges that wrap around the end of the address space. One without bytes does not.
+fn check_range(va: u64, len: u32) -> Result<(), NakCause> {
     match va.checked_add(u64::from(len)) {
         Some(_) => Ok(()),
-        None => Err(SlotState::Denied(NakCode::RemoteAccess)),
+        None => Err(NakCause::Refused(NakCode::RemoteAccess)),
     }
 }

@@ -4,18 +4,20 @@
 
 use super::super::attempt::Attempt;
 use super::super::bitmap::PsnSet;
+use super::super::frame::Extent;
+use super::super::frame::ReadRequest;
 use super::super::frame::ResponseHeader;
+use super::super::frame::SegmentSize;
 use super::super::frame::Syndrome;
 use super::super::ids::Psn;
 use super::super::ids::RailId;
 use super::super::ids::RailSeq;
 use super::super::ids::Rkey;
-use super::super::requester::segments_of;
 use super::super::requester::MAX_RESPONSES;
 use super::super::status::NakCode;
 use super::super::storage::Ring;
 use super::super::storage::Storage;
-use super::progress::event_of;
+use super::processing::event_of;
 use super::response_set;
 use super::Fault;
 use super::FaultyReceive;
@@ -29,9 +31,17 @@ pub struct ServedRead {
     va: u64,
     rkey: Rkey,
     length: u32,
-    segment: u32,
+    segment: SegmentSize,
     first_response: Psn,
     responses: u32,
+}
+
+impl ServedRead {
+    /// Which piece of the data a response brings.
+    const fn extent_of(&self, psn: Psn) -> Extent {
+        let index = psn.distance_from(self.first_response);
+        Extent::of_segment(index, self.segment, self.length)
+    }
 }
 
 /// Entry of the table of responses in the window.
@@ -144,30 +154,27 @@ impl<S: Storage> Served<S> {
         !self.una.is_before(psn)
     }
 
-    /// Takes on a READ.
+    /// Takes on the READ with this PSN, unless `limit` are being answered.
     pub(super) fn accept(
         &mut self,
         request_psn: Psn,
-        va: u64,
-        rkey: Rkey,
-        length: u32,
-        segment: u32,
+        read: &ReadRequest,
         limit: u32,
     ) -> Result<(), TooManyReads> {
         let outstanding = self.newest.wrapping_sub(self.oldest);
         if outstanding >= limit || outstanding >= self.reads.len() {
             return Err(TooManyReads);
         }
-        let responses = segments_of(length, segment);
+        let responses = read.segment.segments_of(read.length);
         if self.end.distance_from(self.una) + responses > MAX_RESPONSES {
             return Err(TooManyReads);
         }
         *self.reads.at_mut(self.newest) = ServedRead {
             request_psn,
-            va,
-            rkey,
-            length,
-            segment,
+            va: read.va,
+            rkey: read.rkey,
+            length: read.length,
+            segment: read.segment,
             first_response: self.end,
             responses,
         };
@@ -274,10 +281,7 @@ impl<S: Storage> Responder<S> {
         } else {
             self.served.slots.at(psn.get()).read
         };
-        let read = self.served.reads.at(number);
-        let index = psn.distance_from(read.first_response);
-        let offset = index.saturating_mul(read.segment);
-        Some(read.length.saturating_sub(offset).min(read.segment))
+        Some(self.served.reads.at(number).extent_of(psn).len())
     }
 
     /// The next response to send. The caller sends it as frame `seq` of `rail`.
@@ -300,22 +304,19 @@ impl<S: Storage> Responder<S> {
         slot.seq = seq;
         slot.in_flight = true;
         let read = *self.served.reads.at(slot.read);
-        let index = psn.distance_from(read.first_response);
-        let offset = index.saturating_mul(read.segment);
-        let len = read.length.saturating_sub(offset).min(read.segment);
+        let extent = read.extent_of(psn);
         Some(ResponseSegment {
             header: ResponseHeader {
                 dest_qpn: self.config.remote_qpn,
                 src_qpn: self.config.local_qpn,
                 response_psn: psn,
                 request_psn: read.request_psn,
-                offset,
-                payload_len: len,
+                extent,
             },
             source: RemoteRange {
-                va: read.va.wrapping_add(u64::from(offset)),
+                va: read.va.wrapping_add(extent.offset().into()),
                 rkey: read.rkey,
-                len,
+                len: extent.len(),
             },
             attempt,
         })

@@ -22,7 +22,7 @@ use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::Identity;
 use usb4_roce::transport::rail::hello::NodeGuid;
-use usb4_roce::transport::rail::hello::Step;
+use usb4_roce::transport::rail::hello::ReaderSync;
 use usb4_roce::transport::rail::hello::NODE_NAME_LEN;
 use usb4_roce::transport::rail::InFlight;
 
@@ -98,14 +98,14 @@ impl End {
         panic!("no end of control frames");
     }
 
-    /// Says hello as a good peer would, but for `step`.
-    fn greet(&mut self, step: Step, first_seq: RailSeq) {
+    /// Says hello as a good peer would, but for `sync`.
+    fn greet(&mut self, sync: ReaderSync, first_seq: RailSeq) {
         self.own.nonce += 1;
         let hello = Hello {
             identity: identity(2),
             own: self.own,
             echo: self.heard.unwrap_or_default(),
-            step,
+            sync,
             first_seq,
         };
         let _ = self
@@ -131,11 +131,11 @@ impl End {
                     self.close();
                 }
             }
-            1 => self.greet(Step::InStep, RailSeq(input.arbitrary()?)),
-            2 => self.greet(Step::Unproven, RailSeq(input.arbitrary()?)),
+            1 => self.greet(ReaderSync::InSync, RailSeq(input.arbitrary()?)),
+            2 => self.greet(ReaderSync::Unproven, RailSeq(input.arbitrary()?)),
             3 => {
                 self.own.session = input.arbitrary::<u64>()?.max(1);
-                self.greet(Step::Unproven, RailSeq(0));
+                self.greet(ReaderSync::Unproven, RailSeq(0));
             }
             4 => {
                 let payload: [u8; 128] = input.arbitrary()?;

@@ -5,12 +5,15 @@
 use arbitrary::Result;
 use arbitrary::Unstructured;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Extent;
 use usb4_roce::transport::frame::ResponseHeader;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::MessageSlot;
+use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -18,11 +21,11 @@ use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Fencing;
 use usb4_roce::transport::requester::LocalRange;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
@@ -48,16 +51,12 @@ const FIRST: Psn = Psn::new(Psn::MASK - 9);
 struct NoRails;
 
 impl Rails for NoRails {
-    fn delivery(&self, _rail: RailId, _seq: RailSeq) -> Delivery {
-        Delivery::Settled
+    fn frame_status(&self, _rail: RailId, _seq: RailSeq) -> FrameStatus {
+        FrameStatus::Settled
     }
 
-    fn is_up(&self, _rail: RailId) -> bool {
-        false
-    }
-
-    fn reachability(&self) -> Reachability {
-        Reachability::Unreachable
+    fn up(&self) -> RailSet {
+        RailSet::NONE
     }
 }
 
@@ -86,7 +85,7 @@ impl World {
             local_qpn: Qpn::new(1),
             remote_qpn: Qpn::new(2),
             initial_psn: FIRST,
-            segment: 2 * SMALL_PAYLOAD / 64 * 64,
+            segment: SegmentSize::new(2 * SMALL_PAYLOAD).unwrap(),
             window: WINDOW,
             max_rd_atomic: 4,
             timeout: AckTimeout::new(8),
@@ -124,7 +123,7 @@ impl World {
                     assert!(had_work);
                     self.seq = self.seq.next();
                     self.assert_inside(segment.source);
-                    assert_eq!(segment.source.len, segment.header.payload_len);
+                    assert_eq!(segment.source.len, segment.header.payload_len());
                 }
             }
             7..=8 => {
@@ -203,25 +202,28 @@ impl World {
         let segment = if input.ratio(1, 2)? {
             SMALL_PAYLOAD
         } else {
-            2 * SMALL_PAYLOAD / 64 * 64
+            2 * SMALL_PAYLOAD
         };
         let response = ResponseHeader {
             dest_qpn: Qpn::new(1),
             src_qpn: Qpn::new(2),
             response_psn: psn(input, FIRST)?,
             request_psn: psn(input, FIRST)?,
-            offset: input.int_in_range(0..=8)? * segment,
-            payload_len: if input.ratio(1, 2)? {
-                segment
-            } else {
-                input.int_in_range(0..=segment)?
+            extent: {
+                let offset = input.int_in_range(0..=8)? * segment;
+                let len = if input.ratio(1, 2)? {
+                    segment
+                } else {
+                    input.int_in_range(0..=segment)?
+                };
+                Extent::new(offset, len).unwrap()
             },
         };
         if let ResponseDisposition::Place(placement) =
             self.requester.on_response(&response, self.now)
         {
             self.assert_inside(placement.target);
-            assert_eq!(placement.target.len, response.payload_len);
+            assert_eq!(placement.target.len, response.extent.len());
             self.placing.push((placement.token, placement.target.slot));
         }
         Ok(())
@@ -262,7 +264,7 @@ fn ack(input: &mut Unstructured<'_>) -> Result<AckHeader> {
         psn: psn(input, FIRST)?,
         response_psn: psn(input, FIRST)?,
         syndrome,
-        nak_serial: input.int_in_range(0..=8)?,
+        nak_serial: NakSerial(input.int_in_range(0..=8)?),
     })
 }
 

@@ -4,9 +4,13 @@
 
 use arbitrary::Result;
 use arbitrary::Unstructured;
-use usb4_roce::transport::frame::is_segment_size;
+use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Psn;
@@ -79,7 +83,6 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
         Opcode::Read,
     ];
     let opcode = *input.choose(&opcodes)?;
-    let is_read = opcode == Opcode::Read;
     let bits: u8 = input.arbitrary()?;
     let flags = [
         SegmentFlags::FIRST,
@@ -101,31 +104,47 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
         input.int_in_range(0..=3)? * SMALL_PAYLOAD
     };
     let segment = input.int_in_range(0..=MAX_PAYLOAD)? & !63;
+    let src_qpn = Qpn::new(if input.ratio(1, 32)? { 3 } else { 2 });
+    let psn_of_request = psn(input, base)?;
+    let rsn = if wild {
+        Rsn(input.arbitrary()?)
+    } else {
+        Rsn::FIRST.add(input.int_in_range(0..=40)?)
+    };
+    let va = if wild { input.arbitrary()? } else { 0x1000 };
+    let rkey = Rkey(1);
+    let response_psn = psn(input, base)?;
+    let imm = opcode.has_imm().then_some(7);
+    let operation = match opcode {
+        Opcode::Read => Operation::Read(ReadRequest {
+            va,
+            rkey,
+            length: offset,
+            segment: SegmentSize::new(segment).unwrap_or_default(),
+            response_psn,
+        }),
+        Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+            let data = DataSegment {
+                rsn,
+                extent: Extent::new(offset, input.int_in_range(0..=SMALL_PAYLOAD)?).unwrap(),
+            };
+            match opcode {
+                Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                _ => Operation::Write {
+                    data,
+                    imm,
+                    va,
+                    rkey,
+                },
+            }
+        }
+    };
     Ok(RequestHeader {
         dest_qpn: Qpn::new(1),
-        src_qpn: Qpn::new(if input.ratio(1, 32)? { 3 } else { 2 }),
-        psn: psn(input, base)?,
-        opcode,
+        src_qpn,
+        psn: psn_of_request,
         flags,
-        rsn: if wild {
-            Rsn(input.arbitrary()?)
-        } else {
-            Rsn::FIRST.add(input.int_in_range(0..=40)?)
-        },
-        rkey: Rkey(1),
-        va: if wild { input.arbitrary()? } else { 0x1000 },
-        offset,
-        imm: if is_read && is_segment_size(segment) {
-            segment
-        } else {
-            SMALL_PAYLOAD
-        },
-        response_psn: psn(input, base)?,
-        payload_len: if is_read {
-            0
-        } else {
-            input.int_in_range(0..=SMALL_PAYLOAD)?
-        },
+        operation,
     })
 }
 

@@ -22,9 +22,9 @@ use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::rail::endpoint::Answers;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
+use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
-use usb4_roce::transport::requester::Reachability;
 use user::Receiver;
 pub use verdict::Coverage;
 use weather::Weather;
@@ -41,29 +41,23 @@ struct View<'a> {
 }
 
 impl Rails for View<'_> {
-    fn delivery(&self, rail: RailId, seq: RailSeq) -> Delivery {
+    fn frame_status(&self, rail: RailId, seq: RailSeq) -> FrameStatus {
         self.drivers
             .iter()
             .find(|driver| driver.rail == rail)
-            .map_or(Delivery::Settled, |driver| driver.endpoint.delivery(seq))
+            .map_or(FrameStatus::Settled, |driver| {
+                driver.endpoint.frame_status(seq)
+            })
     }
 
-    fn is_up(&self, rail: RailId) -> bool {
-        self.drivers
-            .iter()
-            .any(|driver| driver.rail == rail && driver.endpoint.is_up())
-    }
-
-    fn reachability(&self) -> Reachability {
-        let up = self
-            .drivers
-            .iter()
-            .any(|driver| driver.peer == self.peer && driver.endpoint.is_up());
-        if up {
-            Reachability::Reachable
-        } else {
-            Reachability::Unreachable
+    fn up(&self) -> RailSet {
+        let mut up = RailSet::NONE;
+        for driver in self.drivers {
+            if driver.peer == self.peer && driver.endpoint.is_up() {
+                up.insert(driver.rail);
+            }
         }
+        up
     }
 }
 
@@ -272,15 +266,15 @@ impl World {
         for index in 0..self.hosts[host].qps.len() {
             let qp = &mut self.hosts[host].qps[index];
             if qp
-                .requester
-                .deadline()
+                .protocol
+                .poll_timeout()
                 .is_some_and(|deadline| deadline <= self.now)
             {
                 let view = View {
                     drivers: &self.drivers[host],
                     peer: qp.peer,
                 };
-                qp.requester.on_timer(self.now, &view);
+                qp.protocol.handle_timeout(self.now, &view);
                 self.hosts[host].touch(index);
                 self.hosts[host].poll(index, &mut self.ledger);
                 busy = true;
@@ -304,7 +298,7 @@ impl World {
         }
         for host in &self.hosts {
             for qp in &host.qps {
-                consider(qp.requester.deadline());
+                consider(qp.protocol.poll_timeout());
             }
         }
         for pair in &self.pairs {

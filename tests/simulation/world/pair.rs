@@ -15,15 +15,15 @@ use crate::ledger::Connection;
 use crate::ledger::Fate;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::connection;
+use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::opcode::Opcode;
-use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
-use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
 use usb4_roce::transport::status::CompletionStatus;
@@ -190,27 +190,22 @@ impl World {
             };
             let window = usize::from(limits[side].window);
             let reads = usize::from(limits[side].max_rd_atomic);
-            let requester = Requester::new(RequesterTables {
+            let requester = RequesterTables {
                 messages: table(config.depth),
                 segments: table(window),
                 reads: table(reads),
-            });
-            let responder = Responder::new(ResponderTables {
+            };
+            let responder = ResponderTables {
                 requests: table(window),
                 receives: table(window),
                 reads: table(reads),
                 responses: table(window),
-            });
+            };
+            let protocol = connection::Connection::new(requester, responder).unwrap();
             let host = &mut self.hosts[me];
             let qpn = Qpn::new(100 + host.qps.len() as u32);
             ends[side] = (me, host.qps.len());
-            host.qps.push(QueuePair::new(
-                qpn,
-                peer,
-                ring,
-                requester.unwrap(),
-                responder.unwrap(),
-            ));
+            host.qps.push(QueuePair::new(qpn, peer, ring, protocol));
         }
         self.pairs.push(Pair {
             ends,
@@ -259,7 +254,7 @@ impl World {
                 .filter(|driver| driver.peer == peer && driver.endpoint.is_up())
                 .peekable();
             let is_reachable = rails.peek().is_some();
-            (is_reachable && self.hosts[host].owes_farewell(index))
+            (is_reachable && self.hosts[host].owes_final_ack(index))
                 || rails.any(|driver| driver.endpoint.carries(qpn))
         })
     }
@@ -284,7 +279,7 @@ impl World {
             self.new_psns()
         };
         for (host, qp) in self.pairs[index].ends {
-            self.hosts[host].withdraw_farewell(qp);
+            self.hosts[host].withdraw_final_ack(qp);
         }
         self.connect(index, psns);
         true
@@ -336,14 +331,14 @@ impl World {
                 let delay = Duration::from_millis(self.rng.random_range(1..1500));
                 Some((self.now.after(delay), config))
             } else {
-                qp.responder.start(config);
+                qp.protocol.start_responder(config);
                 None
             };
-            qp.requester.start(RequesterConfig {
+            qp.protocol.start_requester(RequesterConfig {
                 local_qpn: qpns[side],
                 remote_qpn: qpns[1 - side],
                 initial_psn: psns[side],
-                segment: limits.max_payload,
+                segment: SegmentSize::new(limits.max_payload).unwrap(),
                 window: limits.window,
                 max_rd_atomic: limits.max_rd_atomic,
                 timeout,
@@ -372,10 +367,9 @@ impl World {
             if qp.in_error || qp.is_destroyed {
                 continue;
             }
-            qp.responder.start(config);
-            qp.has_agreed = false;
+            qp.protocol.start_responder(config);
             if qp.missed {
-                qp.responder.announce_ready();
+                qp.protocol.announce_ready();
             }
         }
         busy
@@ -402,8 +396,7 @@ impl World {
                 self.ledger.connections[life].disturbed = [true; 2];
                 let qp_ref = &mut self.hosts[host].qps[qp];
                 qp_ref.in_error = true;
-                qp_ref.requester.flush();
-                qp_ref.responder.flush();
+                qp_ref.protocol.flush();
                 self.hosts[host].touch(qp);
                 self.hosts[host].poll(qp, &mut self.ledger);
             }
@@ -429,7 +422,7 @@ impl World {
                 }
                 self.hosts[host].destroy(qp);
                 if ordeal == Ordeal::Leave {
-                    self.lose_farewell(index);
+                    self.lose_final_ack(index);
                 }
             }
             Ordeal::Revoke => self.revoke(life),
@@ -438,7 +431,7 @@ impl World {
     }
 
     /// Loses what end 0 has said last, or what it will say.
-    fn lose_farewell(&mut self, index: usize) {
+    fn lose_final_ack(&mut self, index: usize) {
         let [(host, _), (peer, _)] = self.pairs[index].ends;
         for driver in self.drivers[host]
             .iter()

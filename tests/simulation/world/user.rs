@@ -82,7 +82,7 @@ impl World {
         let burst = self.rng.random_range(1..12);
         for _ in 0..burst {
             let pair = &self.pairs[index];
-            let room = self.hosts[host].qps[qp_index].requester.room();
+            let room = self.hosts[host].qps[qp_index].protocol.room();
             if pair.senders[side].left == 0 || room == 0 {
                 break;
             }
@@ -198,7 +198,7 @@ impl World {
         let index = qp;
         let qp = &mut self.hosts[host].qps[index];
         let slot = qp
-            .requester
+            .protocol
             .post(
                 SendRequest {
                     wr_id: number as u64,

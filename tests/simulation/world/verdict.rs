@@ -12,7 +12,7 @@ use super::SAFETY_PHASE;
 use crate::cable::Injected;
 use crate::driver::Driver;
 use usb4_roce::transport::ids::Instant;
-use usb4_roce::transport::rail::tx::Delivery;
+use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::status::CompletionStatus;
 
 /// What runs have gone through: shown, and looked at to see that they cover what they are for.
@@ -136,9 +136,9 @@ impl World {
                     stream.completed,
                     stream.received,
                     stream.failed,
-                    qp.requester.counters(),
-                    qp.responder.counters(),
-                    qp.requester.deadline(),
+                    qp.protocol.counters().requester,
+                    qp.protocol.counters().responder,
+                    qp.protocol.poll_timeout(),
                     stream.messages.get(stream.completed).map(|m| (m.opcode, m.length, m.placed_bytes)),
                     self.hosts[host].rings[qp.ring].len(),
                 );
@@ -181,7 +181,7 @@ impl World {
                 let qp = &self.hosts[host].qps[qp];
                 let stream = &connection.streams[side];
                 let is_finished =
-                    stream.completed == stream.messages.len() && qp.requester.is_empty();
+                    stream.completed == stream.messages.len() && qp.protocol.outstanding() == 0;
                 pair.senders[side].left == 0 && (is_finished || qp.is_destroyed)
             })
     }
@@ -189,8 +189,8 @@ impl World {
     pub(super) fn coverage(&self) -> Coverage {
         let mut sum = Coverage::default();
         for qp in self.hosts.iter().flat_map(|host| &host.qps) {
-            let requester = qp.requester.counters();
-            let responder = qp.responder.counters();
+            let requester = qp.protocol.counters().requester;
+            let responder = qp.protocol.counters().responder;
             sum.repeated_segments += requester.repeated_segments;
             sum.timeouts += requester.timeouts;
             sum.rnr_naks += requester.rnr_naks;
@@ -276,7 +276,9 @@ impl World {
     pub(super) fn check_end(&self) {
         for driver in self.drivers.iter().flatten() {
             if let Some(frames) = self.ledger.frames.get(&(driver.cable, driver.end)) {
-                frames.assert_settled(|seq| driver.endpoint.delivery(seq) == Delivery::Settled);
+                frames.assert_settled(|seq| {
+                    driver.endpoint.frame_status(seq) == FrameStatus::Settled
+                });
             }
         }
         for pair in &self.pairs {
@@ -305,7 +307,7 @@ impl World {
                     Ordeal::Poison(Poison::NoReceives) => u64::from(pair.config.rnr_retry) + 1,
                     _ => 0,
                 };
-                let counters = qp.requester.counters();
+                let counters = qp.protocol.counters().requester;
                 let has_waited = counters.rnr_naks > own_naks || counters.sequence_naks > 0;
                 if self.keeps_order(pair) && is_refused && !has_waited && side == 0 {
                     let placed: u32 = stream
@@ -326,7 +328,7 @@ impl World {
                     && (pair.ordeal == Ordeal::None
                         || (pair.ordeal == Ordeal::Leave && self.weather == Weather::Fair));
                 if self.has_been_reachable() && is_undisturbed {
-                    let timeouts = qp.requester.counters().timeouts;
+                    let timeouts = qp.protocol.counters().requester.timeouts;
                     assert_eq!(timeouts, 0, "seed {}: waited in vain", self.seed);
                     assert_eq!(
                         stream.failed, None,
@@ -349,7 +351,10 @@ impl World {
                     );
                 }
                 if pair.ordeal == Ordeal::None {
-                    let bogus = (qp.requester.counters().bogus, qp.responder.counters().bogus);
+                    let bogus = (
+                        qp.protocol.counters().requester.bogus,
+                        qp.protocol.counters().responder.bogus,
+                    );
                     assert_eq!(bogus, (0, 0), "seed {}: window overrun", self.seed);
                 }
             }

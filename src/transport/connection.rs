@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A reliable connection: the requester and the responder of one queue pair.
+//!
+//! `handle_*` takes what happens, `poll_*` gives what is to be done until there is nothing more. Whatever changes the
+//! connection may bring something for each of the `poll_*`.
+
+use super::final_acks::AckState;
+use super::final_acks::FinalAck;
+use super::frame::AckHeader;
+use super::frame::RequestHeader;
+use super::frame::ResponseHeader;
+use super::frame::MAX_PAYLOAD;
+use super::ids::Instant;
+use super::ids::MessageSlot;
+use super::ids::Psn;
+use super::ids::RailId;
+use super::ids::RailSeq;
+use super::limits::Limits;
+use super::outcome::Outcome;
+use super::rail::InFlight;
+use super::rail_set::RailSet;
+use super::requester::PostError;
+use super::requester::Rails;
+use super::requester::RequestSegment;
+use super::requester::Requester;
+use super::requester::RequesterConfig;
+use super::requester::RequesterCounters;
+use super::requester::RequesterTables;
+use super::requester::ResponseDisposition;
+use super::requester::ResponseToken;
+use super::requester::SendCompletion;
+use super::requester::SendRequest;
+use super::responder::Disposition;
+use super::responder::ReceiveCompletion;
+use super::responder::ReceiveQueue;
+use super::responder::RequestToken;
+use super::responder::Responder;
+use super::responder::ResponderConfig;
+use super::responder::ResponderCounters;
+use super::responder::ResponderTables;
+use super::responder::ResponseSegment;
+use super::status::CompletionStatus;
+use super::status::NakCode;
+use super::status::QpEvent;
+use super::storage::BadTableLength;
+use super::storage::Storage;
+use super::timing::AckTimeout;
+use super::timing::RetryLimit;
+use super::timing::RnrTimer;
+
+/// Attributes that may change while a queue pair is connected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tuning {
+    /// Local ACK timeout.
+    pub timeout: AckTimeout,
+    /// `retry_cnt`.
+    pub retry: RetryLimit,
+    /// `rnr_retry`.
+    pub rnr_retry: RetryLimit,
+    /// How many READs may be outstanding: at most as many as the requester's table has entries for.
+    pub max_rd_atomic: u8,
+    /// `min_rnr_timer`.
+    pub rnr_timer: RnrTimer,
+    /// How many READs the peer may have outstanding: at most as many as the responder's table has entries for.
+    pub max_dest_rd_atomic: u8,
+}
+
+/// Counters of rare events, for diagnosis.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ConnectionCounters {
+    /// Of the requester.
+    pub requester: RequesterCounters,
+    /// Of the responder.
+    pub responder: ResponderCounters,
+}
+
+/// Identifies a payload that is being placed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PayloadToken {
+    /// That of a request.
+    Request(RequestToken),
+    /// That of a response.
+    Response(ResponseToken),
+}
+
+/// The frame that a segment may travel in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FrameSlot {
+    /// Over which rail.
+    pub rail: RailId,
+    /// Its number there.
+    pub seq: RailSeq,
+    /// How long its payload may be. Of segments sent before, those have room that are as long as any.
+    pub room: u32,
+}
+
+/// A segment to send.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Segment {
+    /// Of a request. If its payload cannot be had, it is one for [`Connection::handle_send_failure`] instead of a frame.
+    Request(RequestSegment),
+    /// Of the answer to a READ. If its payload may not be read, it is one for [`Connection::handle_response_failure`]
+    /// instead of a frame.
+    Response(ResponseSegment),
+}
+
+/// Whether a connection keeps to the limits of its peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Agreement {
+    /// They are not known, or something has changed since they were.
+    Pending,
+    /// It does.
+    Reached,
+}
+
+/// A reliable connection.
+pub struct Connection<S: Storage> {
+    requester: Requester<S>,
+    responder: Responder<S>,
+    agreement: Agreement,
+}
+
+impl<S: Storage> Connection<S> {
+    /// One that is not connected.
+    ///
+    /// # Errors
+    ///
+    /// If a table's length is not a power of two, or out of range.
+    pub fn new(
+        requester: RequesterTables<S>,
+        responder: ResponderTables<S>,
+    ) -> Result<Self, BadTableLength> {
+        Ok(Self {
+            requester: Requester::new(requester)?,
+            responder: Responder::new(responder)?,
+            agreement: Agreement::Pending,
+        })
+    }
+
+    /// Connects the responder (transition to RTR). Everything of an earlier life of it is forgotten.
+    pub fn start_responder(&mut self, config: ResponderConfig) {
+        self.responder.start(config);
+        self.agreement = Agreement::Pending;
+    }
+
+    /// Requests arrived before the responder was started, and had to be dropped: makes the peer send them again now rather
+    /// than after its timeout. Harmless if there were none.
+    pub fn announce_ready(&mut self) {
+        self.responder.announce_ready();
+    }
+
+    /// Connects the requester (transition to RTS). Everything of an earlier life of it is forgotten.
+    pub fn start_requester(&mut self, config: RequesterConfig) {
+        self.requester.start(config);
+        self.agreement = Agreement::Pending;
+    }
+
+    /// Changes attributes of a connected queue pair.
+    pub fn tune(&mut self, tuning: &Tuning, now: Instant) {
+        self.requester
+            .set_timing(tuning.timeout, tuning.retry, tuning.rnr_retry, now);
+        self.requester.set_max_rd_atomic(tuning.max_rd_atomic);
+        self.responder.set_rnr_timer(tuning.rnr_timer);
+        self.responder
+            .set_max_dest_rd_atomic(tuning.max_dest_rd_atomic);
+        // What the peer can take bounds some of that.
+        self.agreement = Agreement::Pending;
+    }
+
+    /// Begins no more messages (transition to SQD). Once all that were begun are complete, there is a
+    /// [`QpEvent::SendQueueDrained`].
+    pub fn drain(&mut self) {
+        self.requester.drain();
+    }
+
+    /// Begins messages again (transition from SQD to RTS).
+    pub fn resume(&mut self, now: Instant) {
+        self.requester.resume(now);
+    }
+
+    /// Flushes all that is not complete, and whatever is posted from now on (transition to ERR), also if the requester was
+    /// not connected.
+    pub fn flush(&mut self) {
+        if self.requester.next_psn().is_none() {
+            self.requester.start(RequesterConfig::UNCONNECTED);
+        }
+        self.requester.flush();
+        self.responder.flush();
+    }
+
+    /// Forgets everything (transition to RESET). What is left to be said to the peer is given, if it was connected.
+    #[must_use = "without its last acknowledgement the peer may have to time out"]
+    pub fn reset(&mut self) -> Option<FinalAck> {
+        let state = self.ack_state();
+        let ack = self.take_ack();
+        self.requester.reset();
+        self.responder.reset();
+        ack.map(|ack| FinalAck { ack, state })
+    }
+
+    /// Whether [`Self::handle_limits`] must be called before there are segments to send.
+    pub fn awaits_limits(&self) -> bool {
+        self.agreement == Agreement::Pending
+    }
+
+    /// The way to the peer is another one, and its limits may be.
+    pub fn handle_new_path(&mut self) {
+        self.agreement = Agreement::Pending;
+    }
+
+    /// The peer's limits are known: from now on neither they nor our own are exceeded.
+    pub fn handle_limits(&mut self, peer: &Limits) {
+        self.requester.agree(peer);
+        self.responder.agree(peer);
+        self.agreement = Agreement::Reached;
+    }
+
+    /// Posts a request. After a failure it will be flushed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be taken; nothing has changed then.
+    pub fn post(&mut self, request: SendRequest, now: Instant) -> Result<MessageSlot, PostError> {
+        self.requester.post(request, now)
+    }
+
+    /// How many more requests can be posted.
+    pub fn room(&self) -> u32 {
+        self.requester.room()
+    }
+
+    /// How many requests have been posted and are not complete.
+    pub const fn outstanding(&self) -> u32 {
+        self.requester.outstanding()
+    }
+
+    /// A segment of a request has arrived.
+    #[must_use = "a payload that is to be placed must be committed"]
+    pub fn handle_request(
+        &mut self,
+        request: &RequestHeader,
+        queue: &mut impl ReceiveQueue,
+    ) -> Disposition {
+        self.responder.on_request(request, queue)
+    }
+
+    /// A segment of the answer to a READ has arrived.
+    #[must_use = "a payload that is to be placed must be committed"]
+    pub fn handle_response(
+        &mut self,
+        response: &ResponseHeader,
+        now: Instant,
+    ) -> ResponseDisposition {
+        self.requester.on_response(response, now)
+    }
+
+    /// An acknowledgement has arrived.
+    pub fn handle_ack(&mut self, ack: &AckHeader, now: Instant) {
+        self.requester.on_ack(ack, now);
+        self.responder.on_response_ack(ack.response_psn);
+    }
+
+    /// What became of a payload that was to be placed. One of an earlier life is ignored.
+    pub fn handle_payload(
+        &mut self,
+        token: PayloadToken,
+        outcome: Outcome,
+        queue: &mut impl ReceiveQueue,
+        now: Instant,
+    ) {
+        match token {
+            PayloadToken::Request(token) => self.responder.commit(token, outcome, queue),
+            PayloadToken::Response(token) => self.requester.commit_response(token, outcome, now),
+        }
+    }
+
+    /// The frame `seq` of `rail`, which carried this, was lost.
+    pub fn handle_lost(&mut self, item: InFlight, rail: RailId, seq: RailSeq) {
+        match item {
+            InFlight::Request { psn, .. } => self.requester.on_lost(psn, rail, seq),
+            InFlight::Response { psn, .. } => self.responder.on_lost_response(psn, rail, seq),
+            InFlight::Ack { .. } => self.responder.on_lost_ack(),
+            InFlight::Datagram => {}
+        }
+    }
+
+    /// The time that [`Self::poll_timeout`] named has come; harmless before.
+    pub fn handle_timeout(&mut self, now: Instant, rails: &impl Rails) {
+        self.requester.on_timer(now, rails);
+    }
+
+    /// A posted request cannot be carried out for a reason found on this side, such as a local buffer
+    /// without a memory region: it fails with `status` when those before it are complete.
+    pub fn handle_send_failure(&mut self, slot: MessageSlot, status: CompletionStatus) {
+        self.requester.fail_message(slot, status);
+    }
+
+    /// The memory of the response with this number may not be read (any more): its READ fails, and
+    /// the queue pair with it, once the answers before it have been delivered.
+    pub fn handle_response_failure(&mut self, psn: Psn, code: NakCode) {
+        self.responder.fail_response(psn, code);
+    }
+
+    /// The acknowledgement to send now, if one is due. It goes before segments: the peer may wait for it.
+    #[must_use = "an acknowledgement that is not sent counts as under way"]
+    pub fn poll_ack(&mut self) -> Option<AckHeader> {
+        match self.ack_state() {
+            AckState::Due => self.take_ack(),
+            AckState::Sent => None,
+        }
+    }
+
+    /// The next segment to send in this frame; nothing before the peer's limits are known. Answers come before requests: the peer waits for them.
+    #[must_use = "a segment that is not sent counts as under way"]
+    pub fn poll_segment(
+        &mut self,
+        slot: FrameSlot,
+        now: Instant,
+        rails: &impl Rails,
+    ) -> Option<Segment> {
+        if self.awaits_limits() {
+            return None;
+        }
+        let FrameSlot { rail, seq, room } = slot;
+        let fits_any = room >= MAX_PAYLOAD;
+        let fits = |len: u32| len <= room;
+        if fits_any || self.responder.next_response_len().is_some_and(fits) {
+            if let Some(response) = self.responder.next_response(rail, seq) {
+                return Some(Segment::Response(response));
+            }
+        }
+        let next_len = || self.requester.next_segment_len(rail, now, rails);
+        if fits_any || next_len().is_some_and(fits) {
+            let request = self.requester.next_segment(rail, seq, now, rails)?;
+            return Some(Segment::Request(request));
+        }
+        None
+    }
+
+    /// The rails over which there is something to send: all if any will do, also one that is not up yet.
+    pub fn rails_with_frames(&self, now: Instant, rails: &impl Rails) -> RailSet {
+        if self.ack_state() == AckState::Due || self.responder.has_response() {
+            return RailSet::ALL;
+        }
+        let up = rails.up();
+        if up.is_empty() {
+            // A rail that is gone binds nothing: whatever comes up first is as good as any other.
+            return if self.requester.has_work(RailId::default(), now, rails) {
+                RailSet::ALL
+            } else {
+                RailSet::NONE
+            };
+        }
+        let mut with_frames = RailSet::NONE;
+        for rail in up.iter() {
+            if self.requester.has_work(rail, now, rails) {
+                with_frames.insert(rail);
+            }
+        }
+        with_frames
+    }
+
+    /// The next completion of the send queue, in the order of posting. Unsuccessful ones end the queue: all behind are
+    /// flushed.
+    pub fn poll_send_completion(&mut self) -> Option<SendCompletion> {
+        self.requester.poll_completion()
+    }
+
+    /// The next completion of a receive, in the order the receives were taken.
+    pub fn poll_receive_completion(&mut self) -> Option<ReceiveCompletion> {
+        self.responder.poll_completion()
+    }
+
+    /// Something the owner must act upon, if anything.
+    pub fn poll_event(&mut self) -> Option<QpEvent> {
+        self.requester
+            .poll_event()
+            .or_else(|| self.responder.poll_event())
+    }
+
+    /// When to call [`Self::handle_timeout`], if ever.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.requester.deadline()
+    }
+
+    /// PSN of the next new request; nothing if the requester is not connected.
+    pub fn next_psn(&self) -> Option<Psn> {
+        self.requester.next_psn()
+    }
+
+    /// PSN of the next request to be processed; nothing if the responder is not connected.
+    pub fn expected_psn(&self) -> Option<Psn> {
+        self.responder.expected_psn()
+    }
+
+    /// Whether messages begun before [`Self::drain`] are being waited for; not any more once
+    /// [`QpEvent::SendQueueDrained`] has been polled.
+    pub fn is_draining(&self) -> bool {
+        self.requester.is_draining()
+    }
+
+    /// Counters of rare events.
+    pub const fn counters(&self) -> ConnectionCounters {
+        ConnectionCounters {
+            requester: self.requester.counters(),
+            responder: self.responder.counters(),
+        }
+    }
+
+    /// How the acknowledgement stands: what the requester and the responder have to say, in one frame.
+    fn ack_state(&self) -> AckState {
+        if self.responder.ack_due() || self.requester.response_ack_due() {
+            AckState::Due
+        } else {
+            AckState::Sent
+        }
+    }
+
+    /// The acknowledgement as it is now; it counts as sent. Nothing if the responder is not connected.
+    fn take_ack(&mut self) -> Option<AckHeader> {
+        let response_psn = self.requester.take_response_ack();
+        self.responder.take_ack(response_psn)
+    }
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The 64-byte header of every frame, and its coding. See `wire-format.md`.
+//!
+//! Decoding takes untrusted bytes: it accepts only what this version defines, and what it returns
+//! is in range.
+
+mod ack;
+mod request;
+mod response;
+mod segment;
+mod wire;
+
+use super::checksum::Checksum;
+use super::checksum::Seed;
+use super::ids::RailSeq;
+use wire::WireHeader;
+use wire::WireHeaderMut;
+
+pub use ack::AckHeader;
+pub use ack::Syndrome;
+pub use request::DataSegment;
+pub use request::Operation;
+pub use request::ReadRequest;
+pub use request::RequestHeader;
+pub use request::SegmentFlags;
+pub use response::ResponseHeader;
+pub use segment::Extent;
+pub use segment::SegmentSize;
+
+/// Length of a header. Frames begin at multiples of it in the stream; payloads are padded to it.
+pub const HEADER_LEN: usize = 64;
+
+/// What one frame of the stream carries: the size of the largest small frame.
+pub const STREAM_FRAME: usize = 4096;
+
+/// Largest payload of a frame that fits one frame of the stream.
+pub const SMALL_PAYLOAD: u32 = (STREAM_FRAME - HEADER_LEN) as u32;
+
+/// Largest payload of any frame: header and payload are 16 full frames of the stream.
+pub const MAX_PAYLOAD: u32 = (16 * STREAM_FRAME - HEADER_LEN) as u32;
+
+/// Length of a payload with its padding.
+pub const fn padded(payload_len: u32) -> u32 {
+    let unit = HEADER_LEN as u32;
+    payload_len.saturating_add(unit - 1) & !(unit - 1)
+}
+
+/// The kinds of frames and what each carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// Handshake; its payload is a `Hello`.
+    Hello,
+    /// Nothing but its acknowledgement. It takes no sequence number of its own: it shows the
+    /// number the next frame will have.
+    Nop {
+        /// Whether the peer should answer at once.
+        reply: NopReply,
+        /// The loss whose report this confirms; from and to are equal if it confirms none.
+        confirmed: (RailSeq, RailSeq),
+    },
+    /// Frames `from..to` of this rail did not arrive intact. It takes no number, as `Nop`.
+    Lost {
+        /// The first one missing.
+        from: RailSeq,
+        /// The one after the last one missing.
+        to: RailSeq,
+    },
+    /// The sender is about to close the rail. Takes no sequence number.
+    Goodbye,
+    /// Segment of a request.
+    Request(RequestHeader),
+    /// Segment of a READ's answer.
+    Response(ResponseHeader),
+    /// State of a queue pair.
+    Ack(AckHeader),
+    /// An Ethernet frame of the network interface.
+    Datagram,
+}
+
+/// Whether a `Nop` wants to be answered by another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum NopReply {
+    /// No answer needed.
+    Unneeded = 0,
+    /// Answer at once, with anything.
+    Wanted = 1,
+}
+
+impl NopReply {
+    const fn from_wire(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Unneeded),
+            1 => Some(Self::Wanted),
+            _ => None,
+        }
+    }
+}
+
+/// A decoded header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// Number of the frame on its rail.
+    pub seq: RailSeq,
+    /// The sender has received all frames before this one.
+    pub ack: RailSeq,
+    /// Bytes that follow the header, without padding; at most [`MAX_PAYLOAD`].
+    pub payload_len: u32,
+    /// Checksum of those bytes.
+    pub payload_checksum: u32,
+    /// The rest.
+    pub body: Body,
+}
+
+/// Why 64 bytes are not a header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FrameError {
+    /// Fewer than 64 bytes.
+    Short,
+    /// The first word is not that of the session.
+    SyncWord,
+    /// The checksum is wrong.
+    Checksum,
+    /// The checksum is right, but a field has a value that is not defined.
+    Field,
+}
+
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const NOP: u8 = 2;
+    pub(super) const LOST: u8 = 3;
+    pub(super) const GOODBYE: u8 = 4;
+    pub(super) const REQUEST: u8 = 5;
+    pub(super) const RESPONSE: u8 = 6;
+    pub(super) const ACK: u8 = 7;
+    pub(super) const DATAGRAM: u8 = 8;
+}
+
+impl Header {
+    /// Encodes the header for the session with this seed.
+    pub fn encode<C: Checksum>(&self, seed: Seed) -> [u8; HEADER_LEN] {
+        let mut wire = WireHeaderMut::new();
+        wire.set_seq(self.seq.0);
+        wire.set_ack(self.ack.0);
+        wire.set_payload_len(self.payload_len);
+        wire.set_payload_checksum(self.payload_checksum);
+        self.body.emit(&mut wire);
+        wire.seal::<C>(seed)
+    }
+
+    /// Decodes the header at the start of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if there is no valid header of a session with this seed.
+    pub fn decode<C: Checksum>(bytes: &[u8], seed: Seed) -> Result<Self, FrameError> {
+        let wire = WireHeader::new_checked::<C>(bytes, seed)?;
+        Self::parse(&wire).ok_or(FrameError::Field)
+    }
+
+    /// Length of the frame in the stream: header, payload and padding.
+    pub const fn frame_len(&self) -> u32 {
+        HEADER_LEN as u32 + padded(self.payload_len)
+    }
+
+    fn parse(wire: &WireHeader<'_>) -> Option<Self> {
+        let payload_len = wire.payload_len();
+        if payload_len > MAX_PAYLOAD {
+            return None;
+        }
+        let body = Body::parse(wire)?;
+        if payload_len > 0 && !body.may_carry_payload() {
+            return None;
+        }
+        Some(Self {
+            seq: RailSeq(wire.seq()),
+            ack: RailSeq(wire.ack()),
+            payload_len,
+            payload_checksum: wire.payload_checksum(),
+            body,
+        })
+    }
+}
+
+impl Body {
+    const fn may_carry_payload(&self) -> bool {
+        match self {
+            Self::Hello | Self::Request(_) | Self::Response(_) | Self::Datagram => true,
+            Self::Nop { .. } | Self::Lost { .. } | Self::Goodbye | Self::Ack(_) => false,
+        }
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello => kind::HELLO,
+            Self::Nop { .. } => kind::NOP,
+            Self::Lost { .. } => kind::LOST,
+            Self::Goodbye => kind::GOODBYE,
+            Self::Request(_) => kind::REQUEST,
+            Self::Response(_) => kind::RESPONSE,
+            Self::Ack(_) => kind::ACK,
+            Self::Datagram => kind::DATAGRAM,
+        }
+    }
+
+    fn emit(&self, wire: &mut WireHeaderMut) {
+        wire.set_kind(self.kind());
+        match self {
+            Self::Hello | Self::Goodbye | Self::Datagram => {}
+            Self::Nop {
+                reply,
+                confirmed: (from, to),
+            } => {
+                wire.set_opcode(*reply as u8);
+                wire.set_psn(from.0);
+                wire.set_rsn(to.0);
+            }
+            Self::Lost { from, to } => {
+                wire.set_psn(from.0);
+                wire.set_rsn(to.0);
+            }
+            Self::Request(request) => request.emit(wire),
+            Self::Response(response) => response.emit(wire),
+            Self::Ack(ack) => ack.emit(wire),
+        }
+    }
+
+    fn parse(wire: &WireHeader<'_>) -> Option<Self> {
+        Some(match wire.kind() {
+            kind::HELLO => Self::Hello,
+            kind::NOP => Self::Nop {
+                reply: NopReply::from_wire(wire.opcode())?,
+                confirmed: (RailSeq(wire.psn()), RailSeq(wire.rsn())),
+            },
+            kind::LOST => Self::Lost {
+                from: RailSeq(wire.psn()),
+                to: RailSeq(wire.rsn()),
+            },
+            kind::GOODBYE => Self::Goodbye,
+            kind::REQUEST => Self::Request(RequestHeader::parse(wire)?),
+            kind::RESPONSE => Self::Response(ResponseHeader::parse(wire)?),
+            kind::ACK => Self::Ack(AckHeader::parse(wire)?),
+            kind::DATAGRAM => Self::Datagram,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The send queue: requests from posting to completion.
+
+use super::super::frame::SegmentSize;
+use super::super::ids::MessageSlot;
+use super::super::ids::Psn;
+use super::super::ids::Rsn;
+use super::super::opcode::Opcode;
+use super::super::storage::Ring;
+use super::super::storage::Storage;
+use super::SendRequest;
+
+/// Running number of a message, modulo 2^32.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct MessageNumber(u32);
+
+impl MessageNumber {
+    /// Of the first message: shortly before the numbers wrap, as `RailSeq::FIRST`.
+    const FIRST: Self = Self(u32::MAX - 15);
+
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    const fn distance_from(self, base: Self) -> u32 {
+        self.0.wrapping_sub(base.0)
+    }
+}
+
+/// Entry of the table of messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Message {
+    pub(super) request: SendRequest,
+    /// Receives used up by the messages before it.
+    pub(super) rsn: Rsn,
+    /// These are known once the first segment is in the window.
+    pub(super) first_psn: Psn,
+    pub(super) segments: u32,
+    /// READ: all its data has been placed.
+    answered: bool,
+}
+
+impl Message {
+    /// PSN of its last segment.
+    pub(super) const fn last_psn(&self) -> Psn {
+        self.first_psn.add(self.segments - 1)
+    }
+}
+
+/// Requests posted and not completed, in order.
+///
+/// # Invariants
+///
+/// `completed` <= `acknowledged` <= `admitted` <= `posted` (as distances), at most the table's length apart.
+pub(super) struct Messages<S: Storage> {
+    table: Ring<S, Message>,
+    /// All before have completed.
+    completed: MessageNumber,
+    /// All before have been acknowledged.
+    acknowledged: MessageNumber,
+    /// All segments of those before are in the window, or have left it.
+    admitted: MessageNumber,
+    /// Segments of the message `admitted` that are in the window already.
+    admitted_segments: u32,
+    /// Number of the next message to be posted.
+    posted: MessageNumber,
+    /// Receives used up by all that have been posted.
+    next_rsn: Rsn,
+}
+
+impl<S: Storage> Messages<S> {
+    pub(super) fn new(table: Ring<S, Message>) -> Self {
+        Self {
+            table,
+            completed: MessageNumber::FIRST,
+            acknowledged: MessageNumber::FIRST,
+            admitted: MessageNumber::FIRST,
+            admitted_segments: 0,
+            posted: MessageNumber::FIRST,
+            next_rsn: Rsn::FIRST,
+        }
+    }
+
+    /// Forgets all messages.
+    pub(super) fn reset(&mut self) {
+        self.completed = self.posted;
+        self.acknowledged = self.posted;
+        self.admitted = self.posted;
+        self.admitted_segments = 0;
+        self.next_rsn = Rsn::FIRST;
+    }
+
+    /// How many more can be posted.
+    pub(super) fn room(&self) -> u32 {
+        self.table.len() - self.outstanding()
+    }
+
+    /// How many have been posted and are not complete.
+    pub(super) const fn outstanding(&self) -> u32 {
+        self.posted.distance_from(self.completed)
+    }
+
+    /// Posts a request, if there is room.
+    pub(super) fn push(&mut self, request: SendRequest) -> Option<MessageNumber> {
+        if self.outstanding() >= self.table.len() {
+            return None;
+        }
+        let number = self.posted;
+        *self.at_mut(number) = Message {
+            request,
+            rsn: self.next_rsn,
+            first_psn: Psn::new(0),
+            segments: 0,
+            answered: false,
+        };
+        if request.opcode.consumes_receive() {
+            self.next_rsn = self.next_rsn.add(1);
+        }
+        self.posted = number.next();
+        Some(number)
+    }
+
+    pub(super) fn at(&self, number: MessageNumber) -> &Message {
+        self.table.at(number.0)
+    }
+
+    fn at_mut(&mut self, number: MessageNumber) -> &mut Message {
+        self.table.at_mut(number.0)
+    }
+
+    /// The caller's name for the message.
+    pub(super) fn slot_of(&self, number: MessageNumber) -> MessageSlot {
+        MessageSlot(self.table.index(number.0) as u16)
+    }
+
+    /// The message posted as `slot`, unless it is complete.
+    pub(super) fn find(&self, slot: MessageSlot) -> Option<MessageNumber> {
+        let ahead = u32::from(slot.0).wrapping_sub(self.completed.0) & (self.table.len() - 1);
+        let number = MessageNumber(self.completed.0.wrapping_add(ahead));
+        (ahead < self.outstanding()).then_some(number)
+    }
+
+    /// Whether `one`, which is not complete, was posted before `other`.
+    pub(super) const fn is_before(&self, one: MessageNumber, other: MessageNumber) -> bool {
+        one.distance_from(self.completed) < other.distance_from(self.completed)
+    }
+
+    /// The message posted directly behind `number`.
+    pub(super) fn follower(&self, number: MessageNumber) -> Option<&Message> {
+        let follower = number.next();
+        (follower != self.posted).then(|| self.at(follower))
+    }
+
+    /// The next message to enter the window, or to enter it further.
+    pub(super) fn next_to_admit(&self) -> Option<MessageNumber> {
+        (self.admitted != self.posted).then_some(self.admitted)
+    }
+
+    /// How many segments of [`Self::next_to_admit`] have entered the window.
+    pub(super) const fn admitted_segments(&self) -> u32 {
+        self.admitted_segments
+    }
+
+    /// Whether only some segments of a message have entered the window.
+    pub(super) const fn is_admitting(&self) -> bool {
+        self.admitted_segments > 0
+    }
+
+    /// Whether a segment of the message has entered the window.
+    pub(super) fn has_begun(&self, number: MessageNumber) -> bool {
+        self.is_before(number, self.admitted) || (number == self.admitted && self.is_admitting())
+    }
+
+    /// The next segment enters the window as `psn`; the message is cut into segments of this size.
+    pub(super) fn admit_segment(&mut self, psn: Psn, size: SegmentSize) {
+        let number = self.admitted;
+        let is_first = !self.is_admitting();
+        let message = self.at_mut(number);
+        if is_first {
+            message.first_psn = psn;
+            message.segments = match message.request.opcode {
+                Opcode::Read => 1,
+                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                    size.segments_of(message.request.length)
+                }
+            };
+        }
+        let segments = message.segments;
+        self.admitted_segments += 1;
+        if self.admitted_segments == segments {
+            self.admitted = number.next();
+            self.admitted_segments = 0;
+        }
+    }
+
+    /// The segment `psn` of the message has been acknowledged, and all before it.
+    pub(super) fn acknowledge_segment(&mut self, number: MessageNumber, psn: Psn) {
+        if self.at(number).last_psn() == psn {
+            self.acknowledged = number.next();
+        }
+    }
+
+    /// All data of a READ has been placed.
+    pub(super) fn note_answered(&mut self, number: MessageNumber) {
+        self.at_mut(number).answered = true;
+    }
+
+    pub(super) fn is_complete(&self, number: MessageNumber) -> bool {
+        let is_acknowledged = self.is_before(number, self.acknowledged);
+        let message = self.at(number);
+        match message.request.opcode {
+            Opcode::Read => is_acknowledged && message.answered,
+            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                is_acknowledged
+            }
+        }
+    }
+
+    /// The oldest message that is not complete; the one to be posted next if all are.
+    pub(super) fn first_incomplete(&self) -> MessageNumber {
+        let mut number = self.completed;
+        while number != self.posted && self.is_complete(number) {
+            number = number.next();
+        }
+        number
+    }
+
+    /// The message whose completion is to be polled next.
+    pub(super) fn oldest(&self) -> Option<MessageNumber> {
+        (self.completed != self.posted).then_some(self.completed)
+    }
+
+    /// The completion of the oldest message has been polled.
+    pub(super) fn pop_oldest(&mut self) {
+        self.completed = self.completed.next();
+    }
+
+    /// The oldest message is flushed, and no more are sent.
+    pub(super) fn flush_oldest(&mut self) {
+        self.pop_oldest();
+        self.acknowledged = self.completed;
+        self.admitted = self.posted;
+    }
+}
