@@ -2,14 +2,14 @@
 
 //! Header of an acknowledgement.
 
-use super::super::ids::NakSerial;
-use super::super::ids::Psn;
-use super::super::ids::Qpn;
-use super::super::status::NakCode;
-use super::super::timing::RnrTimer;
 use super::wire::psn;
 use super::wire::WireHeader;
 use super::wire::WireHeaderMut;
+use crate::transport::ids::NakSerial;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Qpn;
+use crate::transport::status::NakCode;
+use crate::transport::timing::RnrTimer;
 
 mod code {
     pub(super) const ACK: u8 = 0;

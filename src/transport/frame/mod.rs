@@ -6,9 +6,11 @@
 //! is in range.
 
 mod ack;
+mod error;
 mod request;
 mod response;
 mod segment;
+mod size;
 mod wire;
 
 use super::checksum::Checksum;
@@ -19,6 +21,7 @@ use wire::WireHeaderMut;
 
 pub use ack::AckHeader;
 pub use ack::Syndrome;
+pub use error::FrameError;
 pub use request::DataSegment;
 pub use request::Operation;
 pub use request::ReadRequest;
@@ -27,24 +30,11 @@ pub use request::SegmentFlags;
 pub use response::ResponseHeader;
 pub use segment::Extent;
 pub use segment::SegmentSize;
-
-/// Length of a header. Frames begin at multiples of it in the stream; payloads are padded to it.
-pub const HEADER_LEN: usize = 64;
-
-/// What one frame of the stream carries: the size of the largest small frame.
-pub const STREAM_FRAME: usize = 4096;
-
-/// Largest payload of a frame that fits one frame of the stream.
-pub const SMALL_PAYLOAD: u32 = (STREAM_FRAME - HEADER_LEN) as u32;
-
-/// Largest payload of any frame: header and payload are 16 full frames of the stream.
-pub const MAX_PAYLOAD: u32 = (16 * STREAM_FRAME - HEADER_LEN) as u32;
-
-/// Length of a payload with its padding.
-pub const fn padded(payload_len: u32) -> u32 {
-    let unit = HEADER_LEN as u32;
-    payload_len.saturating_add(unit - 1) & !(unit - 1)
-}
+pub use size::padded;
+pub use size::HEADER_LEN;
+pub use size::MAX_PAYLOAD;
+pub use size::SMALL_PAYLOAD;
+pub use size::STREAM_FRAME;
 
 /// The kinds of frames and what each carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,19 +101,6 @@ pub struct Header {
     pub payload_checksum: u32,
     /// The rest.
     pub body: Body,
-}
-
-/// Why 64 bytes are not a header.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FrameError {
-    /// Fewer than 64 bytes.
-    Short,
-    /// The first word is not that of the session.
-    SyncWord,
-    /// The checksum is wrong.
-    Checksum,
-    /// The checksum is right, but a field has a value that is not defined.
-    Field,
 }
 
 mod kind {

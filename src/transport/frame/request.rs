@@ -2,17 +2,17 @@
 
 //! Header of a segment of a request.
 
-use super::super::ids::Psn;
-use super::super::ids::Qpn;
-use super::super::ids::Rkey;
-use super::super::ids::Rsn;
-use super::super::opcode::Opcode;
-use super::super::opcode::MAX_MESSAGE;
 use super::segment::Extent;
 use super::segment::SegmentSize;
 use super::wire::psn;
 use super::wire::WireHeader;
 use super::wire::WireHeaderMut;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Qpn;
+use crate::transport::ids::Rkey;
+use crate::transport::ids::Rsn;
+use crate::transport::opcode::Opcode;
+use crate::transport::opcode::MAX_MESSAGE;
 
 /// Properties of a request segment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

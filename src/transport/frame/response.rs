@@ -2,12 +2,12 @@
 
 //! Header of a segment of the answer to a READ.
 
-use super::super::ids::Psn;
-use super::super::ids::Qpn;
 use super::segment::Extent;
 use super::wire::psn;
 use super::wire::WireHeader;
 use super::wire::WireHeaderMut;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Qpn;
 
 /// A segment of the answer to a READ, from responder to requester.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,10 +4,10 @@
 
 use core::num::NonZeroU32;
 
-use super::super::opcode::MAX_MESSAGE;
-use super::HEADER_LEN;
-use super::MAX_PAYLOAD;
-use super::SMALL_PAYLOAD;
+use super::size::HEADER_LEN;
+use super::size::MAX_PAYLOAD;
+use super::size::SMALL_PAYLOAD;
+use crate::transport::opcode::MAX_MESSAGE;
 
 /// Payload of all segments of a message but the last: a multiple of 64 that is neither wastefully small nor larger than
 /// a frame.

@@ -2,12 +2,12 @@
 
 //! The 64 bytes of a header as they lie on the wire.
 
-use super::super::checksum::Checksum;
-use super::super::checksum::Seed;
-use super::super::ids::Psn;
-use super::super::ids::Qpn;
-use super::FrameError;
-use super::HEADER_LEN;
+use super::error::FrameError;
+use super::size::HEADER_LEN;
+use crate::transport::checksum::Checksum;
+use crate::transport::checksum::Seed;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Qpn;
 
 /// Where each field begins. What it means depends on the kind of frame.
 mod field {

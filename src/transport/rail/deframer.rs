@@ -8,14 +8,14 @@
 
 use core::ops::Range;
 
-use super::super::checksum::Checksum;
-use super::super::checksum::RunningChecksum;
-use super::super::checksum::Seed;
-use super::super::frame::Body;
-use super::super::frame::FrameError;
-use super::super::frame::Header;
-use super::super::frame::HEADER_LEN;
 use super::hello::LONGEST_HELLO;
+use crate::transport::checksum::Checksum;
+use crate::transport::checksum::RunningChecksum;
+use crate::transport::checksum::Seed;
+use crate::transport::frame::Body;
+use crate::transport::frame::FrameError;
+use crate::transport::frame::Header;
+use crate::transport::frame::HEADER_LEN;
 
 /// How often the same bytes are searched for headers again because they are the payload of a corrupt frame. A peer that
 /// puts frames into frames gets no more work out of us than this, for each byte it sends.

@@ -4,19 +4,6 @@
 //!
 //! The owner moves bytes: it asks what to write, tells what it read, and says what time it is.
 
-use super::super::checksum::Checksum;
-use super::super::checksum::Seed;
-use super::super::frame::padded;
-use super::super::frame::Body;
-use super::super::frame::Header;
-use super::super::frame::NopReply;
-use super::super::frame::HEADER_LEN;
-use super::super::ids::Duration;
-use super::super::ids::Instant;
-use super::super::ids::Qpn;
-use super::super::ids::RailSeq;
-use super::super::storage::BadTableLength;
-use super::super::storage::Storage;
 use super::hello::Features;
 use super::hello::Hello;
 use super::hello::HelloError;
@@ -33,6 +20,19 @@ use super::tx::RailTx;
 use super::tx::TxEntry;
 use super::InFlight;
 use super::RailViolation;
+use crate::transport::checksum::Checksum;
+use crate::transport::checksum::Seed;
+use crate::transport::frame::padded;
+use crate::transport::frame::Body;
+use crate::transport::frame::Header;
+use crate::transport::frame::NopReply;
+use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Duration;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
+use crate::transport::ids::RailSeq;
+use crate::transport::storage::BadTableLength;
+use crate::transport::storage::Storage;
 
 /// An acknowledgement waits this long for a frame to ride on.
 const ACK_DELAY: Duration = Duration::from_millis(5);

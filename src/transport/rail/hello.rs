@@ -2,9 +2,9 @@
 
 //! The handshake message: who speaks, which version, and what it has seen of the peer.
 
-use super::super::checksum::Algorithm;
-use super::super::ids::RailSeq;
-use super::super::limits::Limits;
+use crate::transport::checksum::Algorithm;
+use crate::transport::ids::RailSeq;
+use crate::transport::limits::Limits;
 
 /// Version of the protocol. Both ends must speak the same.
 pub const PROTOCOL_VERSION: u16 = 5;

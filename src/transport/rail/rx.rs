@@ -2,7 +2,7 @@
 
 //! Receiving side of a rail: what has arrived, what is missing, and what must be reported of it.
 
-use super::super::ids::RailSeq;
+use crate::transport::ids::RailSeq;
 
 /// Most reports of loss outstanding at a time; more losses are merged into the latest.
 const MAX_REPORTS: usize = 8;

@@ -21,13 +21,13 @@
 //! stream keeps order: after a true one nothing of the session can follow. So the peer is asked for a sign of life in
 //! the session; any frame of it refutes the suspicion, and only if none comes in time is the handshake begun anew.
 
-use super::super::ids::Duration;
-use super::super::ids::Instant;
-use super::super::ids::RailSeq;
 use super::hello::Challenge;
 use super::hello::Hello;
 use super::hello::Identity;
 use super::hello::ReaderSync;
+use crate::transport::ids::Duration;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailSeq;
 
 /// How long the handshake may stall once the peer has been heard, before jitter.
 const STALL_LIMIT: Duration = Duration::from_millis(1_000);

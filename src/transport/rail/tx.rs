@@ -2,14 +2,14 @@
 
 //! Sending side of a rail: what is in flight.
 
-use super::super::ids::Qpn;
-use super::super::ids::RailSeq;
-use super::super::storage::BadTableLength;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
-use super::super::storage::MAX_TABLE;
 use super::InFlight;
 use super::RailViolation;
+use crate::transport::ids::Qpn;
+use crate::transport::ids::RailSeq;
+use crate::transport::storage::BadTableLength;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
+use crate::transport::storage::MAX_TABLE;
 
 /// Entry of the table of frames in flight.
 #[derive(Clone, Copy, Debug, Default)]

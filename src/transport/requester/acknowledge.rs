@@ -2,14 +2,14 @@
 
 //! What the requester makes of acknowledgements.
 
-use super::super::frame::AckHeader;
-use super::super::ids::Instant;
-use super::super::ids::Psn;
-use super::super::storage::Storage;
 use super::nak::NakSubject;
 use super::Admission;
 use super::Requester;
 use super::State;
+use crate::transport::frame::AckHeader;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Psn;
+use crate::transport::storage::Storage;
 
 impl<S: Storage> Requester<S> {
     /// An acknowledgement has arrived. What it says about responses is for the responder.

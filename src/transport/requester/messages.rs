@@ -2,14 +2,14 @@
 
 //! The send queue: requests from posting to completion.
 
-use super::super::frame::SegmentSize;
-use super::super::ids::MessageSlot;
-use super::super::ids::Psn;
-use super::super::ids::Rsn;
-use super::super::opcode::Opcode;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
 use super::SendRequest;
+use crate::transport::frame::SegmentSize;
+use crate::transport::ids::MessageSlot;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Rsn;
+use crate::transport::opcode::Opcode;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
 
 /// Running number of a message, modulo 2^32.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

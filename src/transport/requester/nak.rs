@@ -2,16 +2,16 @@
 
 //! What the requester makes of NAKs.
 
-use super::super::frame::AckHeader;
-use super::super::frame::Syndrome;
-use super::super::ids::Instant;
-use super::super::ids::Psn;
-use super::super::status::CompletionStatus;
-use super::super::status::NakCode;
-use super::super::storage::Storage;
-use super::super::timing::RnrTimer;
 use super::recovery::Exhausted;
 use super::Requester;
+use crate::transport::frame::AckHeader;
+use crate::transport::frame::Syndrome;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Psn;
+use crate::transport::status::CompletionStatus;
+use crate::transport::status::NakCode;
+use crate::transport::storage::Storage;
+use crate::transport::timing::RnrTimer;
 
 /// Which request a NAK is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

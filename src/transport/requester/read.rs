@@ -5,32 +5,32 @@
 //! Responses count in a space of their own. As both ends know the order and the lengths of the READs,
 //! the number of a response tells which READ it belongs to and which part it is.
 
-use super::super::bitmap::PsnSet;
-use super::super::frame::Extent;
-use super::super::frame::Operation;
-use super::super::frame::ReadRequest;
-use super::super::frame::RequestHeader;
-use super::super::frame::ResponseHeader;
-use super::super::frame::SegmentFlags;
-use super::super::ids::Epoch;
-use super::super::ids::Instant;
-use super::super::ids::Psn;
-use super::super::outcome::Outcome;
-use super::super::status::CompletionStatus;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
 use super::messages::MessageNumber;
 use super::LocalRange;
 use super::RequestSegment;
 use super::Requester;
 use super::State;
+use crate::transport::bitmap::PsnSet;
+use crate::transport::frame::Extent;
+use crate::transport::frame::Operation;
+use crate::transport::frame::ReadRequest;
+use crate::transport::frame::RequestHeader;
+use crate::transport::frame::ResponseHeader;
+use crate::transport::frame::SegmentFlags;
+use crate::transport::ids::Epoch;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Psn;
+use crate::transport::outcome::Outcome;
+use crate::transport::status::CompletionStatus;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
 
 /// Share of the window of responses after which an acknowledgement is due.
 const ACK_SHARE: u32 = 4;
 
 /// Responses that all READs outstanding may take together: numbers can be compared only within half of
 /// their circle.
-pub(in super::super) const MAX_RESPONSES: u32 = Psn::HALF - 1;
+pub(in crate::transport) const MAX_RESPONSES: u32 = Psn::HALF - 1;
 
 /// Entry of the table of READs outstanding.
 #[derive(Clone, Copy, Debug, Default)]

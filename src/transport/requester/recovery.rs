@@ -2,13 +2,13 @@
 
 //! What is repeated how often, when, and over which rails.
 
-use super::super::ids::Instant;
-use super::super::ids::RailId;
-use super::super::timing::AckTimeout;
-use super::super::timing::RetryLimit;
-use super::super::timing::RnrTimer;
 use super::Rails;
 use super::RequesterConfig;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailId;
+use crate::transport::timing::AckTimeout;
+use crate::transport::timing::RetryLimit;
+use crate::transport::timing::RnrTimer;
 
 /// How often the peer can have everything outstanding sent again without any progress. What makes an honest one want it
 /// twice in a row are coincidences; that it does not end is the work of one that has 64 bytes of its own answered by a

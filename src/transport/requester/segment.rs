@@ -2,19 +2,6 @@
 
 //! The requester's segments: which one goes next, over which rail, and what comes back lost.
 
-use super::super::frame::DataSegment;
-use super::super::frame::Extent;
-use super::super::frame::Operation;
-use super::super::frame::RequestHeader;
-use super::super::frame::SegmentFlags;
-use super::super::frame::SMALL_PAYLOAD;
-use super::super::ids::Instant;
-use super::super::ids::Psn;
-use super::super::ids::RailId;
-use super::super::ids::RailSeq;
-use super::super::opcode::Opcode;
-use super::super::status::CompletionStatus;
-use super::super::storage::Storage;
 use super::messages::Message;
 use super::messages::MessageNumber;
 use super::window::LostCopy;
@@ -27,6 +14,19 @@ use super::Requester;
 use super::Signalling;
 use super::Solicitation;
 use super::State;
+use crate::transport::frame::DataSegment;
+use crate::transport::frame::Extent;
+use crate::transport::frame::Operation;
+use crate::transport::frame::RequestHeader;
+use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::SMALL_PAYLOAD;
+use crate::transport::ids::Instant;
+use crate::transport::ids::Psn;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::opcode::Opcode;
+use crate::transport::status::CompletionStatus;
+use crate::transport::storage::Storage;
 
 /// What can be sent next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

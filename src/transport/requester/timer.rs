@@ -2,17 +2,17 @@
 
 //! The requester's timers: local ACK timeout and RNR wait.
 
-use super::super::ids::Duration;
-use super::super::ids::Instant;
-use super::super::ids::RailId;
-use super::super::ids::RailSeq;
-use super::super::rail::tx::FrameStatus;
-use super::super::rail_set::RailSet;
-use super::super::status::CompletionStatus;
-use super::super::storage::Storage;
 use super::recovery::Exhausted;
 use super::Requester;
 use super::State;
+use crate::transport::ids::Duration;
+use crate::transport::ids::Instant;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::tx::FrameStatus;
+use crate::transport::rail_set::RailSet;
+use crate::transport::status::CompletionStatus;
+use crate::transport::storage::Storage;
 
 /// Without any rail, retries are at least so far apart: a cable that is plugged in again needs some
 /// seconds, which common attributes (seven retries of 67 ms) would not bridge.

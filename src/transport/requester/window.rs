@@ -3,15 +3,15 @@
 //! The window of request segments: which are outstanding, which of them are on which rail, and which must be sent
 //! again.
 
-use super::super::bitmap::PsnSet;
-use super::super::ids::Psn;
-use super::super::ids::RailId;
-use super::super::ids::RailSeq;
-use super::super::rail::tx::FrameStatus;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
 use super::messages::MessageNumber;
 use super::Rails;
+use crate::transport::bitmap::PsnSet;
+use crate::transport::ids::Psn;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::rail::tx::FrameStatus;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
 
 /// Share of the window after which an acknowledgement is requested.
 const ACK_REQUEST_SHARE: u32 = 8;

@@ -5,17 +5,17 @@
 //! A request that cannot be taken is noted with the cause. The NAK for it is raised when all before it have been
 //! processed, and is part of every acknowledgement from then on, until there is another.
 
-use super::super::frame::Syndrome;
-use super::super::ids::NakSerial;
-use super::super::ids::Psn;
-use super::super::ids::Rsn;
-use super::super::opcode::Opcode;
-use super::super::status::CompletionStatus;
-use super::super::status::NakCode;
-use super::super::storage::Storage;
 use super::window::RequestWindow;
 use super::window::SlotState;
 use super::FaultyReceive;
+use crate::transport::frame::Syndrome;
+use crate::transport::ids::NakSerial;
+use crate::transport::ids::Psn;
+use crate::transport::ids::Rsn;
+use crate::transport::opcode::Opcode;
+use crate::transport::status::CompletionStatus;
+use crate::transport::status::NakCode;
+use crate::transport::storage::Storage;
 
 /// Why a request in the window cannot be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,18 +2,6 @@
 
 //! Processing of requests in order.
 
-use super::super::frame::DataSegment;
-use super::super::frame::Operation;
-use super::super::frame::ReadRequest;
-use super::super::frame::SegmentFlags;
-use super::super::frame::Syndrome;
-use super::super::ids::Psn;
-use super::super::opcode::Opcode;
-use super::super::requester::Solicitation;
-use super::super::status::CompletionStatus;
-use super::super::status::NakCode;
-use super::super::status::QpEvent;
-use super::super::storage::Storage;
 use super::nak::NakCause;
 use super::nak::Refusal;
 use super::receive::Assignment;
@@ -25,6 +13,18 @@ use super::ReceiveQueue;
 use super::Responder;
 use super::SlotState;
 use super::State;
+use crate::transport::frame::DataSegment;
+use crate::transport::frame::Operation;
+use crate::transport::frame::ReadRequest;
+use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::Syndrome;
+use crate::transport::ids::Psn;
+use crate::transport::opcode::Opcode;
+use crate::transport::requester::Solicitation;
+use crate::transport::status::CompletionStatus;
+use crate::transport::status::NakCode;
+use crate::transport::status::QpEvent;
+use crate::transport::storage::Storage;
 
 impl<S: Storage> Responder<S> {
     /// Processes all requests at the base of the window that can be.

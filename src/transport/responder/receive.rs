@@ -2,12 +2,13 @@
 
 //! Receives that messages have taken from the receive queue, and their completions.
 
-use super::super::ids::ReceiveSlot;
-use super::super::ids::Rsn;
-use super::super::opcode::Opcode;
-use super::super::status::CompletionStatus;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
+use crate::transport::ids::ReceiveSlot;
+use crate::transport::ids::Rsn;
+use crate::transport::opcode::Opcode;
+use crate::transport::requester::Solicitation;
+use crate::transport::status::CompletionStatus;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
 
 /// A receive request taken from a queue.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -54,7 +55,7 @@ pub struct ReceiveCompletion {
     /// Immediate data, if the opcode has any.
     pub imm: u32,
     /// Whether the sender asked to wake the receiver.
-    pub solicited: super::super::requester::Solicitation,
+    pub solicited: Solicitation,
 }
 
 /// Entry of the table of taken receives.
@@ -73,7 +74,7 @@ pub(super) struct ReceiveEnd {
     pub(super) status: CompletionStatus,
     pub(super) byte_len: u32,
     pub(super) imm: u32,
-    pub(super) solicited: super::super::requester::Solicitation,
+    pub(super) solicited: Solicitation,
 }
 
 /// Whether receives that no message has completed are flushed.
@@ -216,7 +217,7 @@ impl<S: Storage> Receives<S> {
                         status: CompletionStatus::FlushError,
                         byte_len: 0,
                         imm: 0,
-                        solicited: super::super::requester::Solicitation::Unsolicited,
+                        solicited: Solicitation::Unsolicited,
                     }
                 }
             }

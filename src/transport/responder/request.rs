@@ -2,21 +2,6 @@
 
 //! Arrival of request segments: where each goes, before its turn has come.
 
-use super::super::frame::DataSegment;
-use super::super::frame::Extent;
-use super::super::frame::Operation;
-use super::super::frame::ReadRequest;
-use super::super::frame::RequestHeader;
-use super::super::frame::SegmentFlags;
-use super::super::ids::Epoch;
-use super::super::ids::Psn;
-use super::super::ids::ReceiveSlot;
-use super::super::ids::Rkey;
-use super::super::ids::Rsn;
-use super::super::opcode::MAX_MESSAGE;
-use super::super::outcome::Outcome;
-use super::super::status::NakCode;
-use super::super::storage::Storage;
 use super::nak::NakCause;
 use super::receive::Assignment;
 use super::window::Copies;
@@ -27,6 +12,21 @@ use super::Responder;
 use super::SlotState;
 use super::Soundness;
 use super::State;
+use crate::transport::frame::DataSegment;
+use crate::transport::frame::Extent;
+use crate::transport::frame::Operation;
+use crate::transport::frame::ReadRequest;
+use crate::transport::frame::RequestHeader;
+use crate::transport::frame::SegmentFlags;
+use crate::transport::ids::Epoch;
+use crate::transport::ids::Psn;
+use crate::transport::ids::ReceiveSlot;
+use crate::transport::ids::Rkey;
+use crate::transport::ids::Rsn;
+use crate::transport::opcode::MAX_MESSAGE;
+use crate::transport::outcome::Outcome;
+use crate::transport::status::NakCode;
+use crate::transport::storage::Storage;
 
 /// Identifies a request segment that is being dealt with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,27 +2,27 @@
 
 //! Answers to READs: the responder is their sender, with a window of its own.
 
-use super::super::attempt::Attempt;
-use super::super::bitmap::PsnSet;
-use super::super::frame::Extent;
-use super::super::frame::ReadRequest;
-use super::super::frame::ResponseHeader;
-use super::super::frame::SegmentSize;
-use super::super::frame::Syndrome;
-use super::super::ids::Psn;
-use super::super::ids::RailId;
-use super::super::ids::RailSeq;
-use super::super::ids::Rkey;
-use super::super::requester::MAX_RESPONSES;
-use super::super::status::NakCode;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
 use super::processing::event_of;
 use super::response_set;
 use super::Fault;
 use super::FaultyReceive;
 use super::Responder;
 use super::State;
+use crate::transport::attempt::Attempt;
+use crate::transport::bitmap::PsnSet;
+use crate::transport::frame::Extent;
+use crate::transport::frame::ReadRequest;
+use crate::transport::frame::ResponseHeader;
+use crate::transport::frame::SegmentSize;
+use crate::transport::frame::Syndrome;
+use crate::transport::ids::Psn;
+use crate::transport::ids::RailId;
+use crate::transport::ids::RailSeq;
+use crate::transport::ids::Rkey;
+use crate::transport::requester::MAX_RESPONSES;
+use crate::transport::status::NakCode;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
 
 /// A READ being answered.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,11 +2,11 @@
 
 //! The window of requests: which have arrived, and what became of them so far.
 
-use super::super::ids::Psn;
-use super::super::storage::Ring;
-use super::super::storage::Storage;
 use super::nak::NakCause;
 use super::RequestSlot;
+use crate::transport::ids::Psn;
+use crate::transport::storage::Ring;
+use crate::transport::storage::Storage;
 
 /// Whether several copies of a request have arrived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long frames and their parts are, in bytes.
+
+/// Length of a header. Frames begin at multiples of it in the stream; payloads are padded to it.
+pub const HEADER_LEN: usize = 64;
+
+/// What one frame of the stream carries: the size of the largest small frame.
+pub const STREAM_FRAME: usize = 4096;
+
+/// Largest payload of a frame that fits one frame of the stream.
+pub const SMALL_PAYLOAD: u32 = (STREAM_FRAME - HEADER_LEN) as u32;
+
+/// Largest payload of any frame: header and payload are 16 full frames of the stream.
+pub const MAX_PAYLOAD: u32 = (16 * STREAM_FRAME - HEADER_LEN) as u32;
+
+/// Length of a payload with its padding.
+pub const fn padded(payload_len: u32) -> u32 {
+    let unit = HEADER_LEN as u32;
+    payload_len.saturating_add(unit - 1) & !(unit - 1)
+}
