@@ -97,7 +97,7 @@ impl PinnedMemory {
             pages.push(page, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Self {
-            length: umem.len() as u64,
+            length: umem.length() as u64,
             head: umem.offset(),
             pages,
             umem,

@@ -91,14 +91,14 @@ impl Umem {
     }
 
     /// Number of bytes.
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         // SAFETY: By the type's invariants.
         unsafe { (*self.raw.as_ptr()).length }
     }
 
     /// Number of pages.
     pub fn page_count(&self) -> usize {
-        (self.offset() + self.len()).div_ceil(PAGE_SIZE)
+        (self.offset() + self.length()).div_ceil(PAGE_SIZE)
     }
 
     /// The pages in order.
