@@ -170,7 +170,7 @@ impl Client {
         let mut post = self.post.lock();
         post.to_send.push(segment, GFP_KERNEL)?;
         if let Some(link) = &post.link {
-            link.kick().raise();
+            link.tx_event().raise();
         }
         Ok(())
     }

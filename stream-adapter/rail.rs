@@ -67,9 +67,4 @@ impl<C: RailClient> Rail<C> {
     pub fn counters(&self) -> &Counters {
         &self.link.counters
     }
-
-    /// Wakes the writing side to look for work. May be called from any context.
-    pub fn kick(&self) {
-        self.link.tx_event.raise();
-    }
 }

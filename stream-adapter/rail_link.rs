@@ -116,11 +116,11 @@ impl<C: RailClient> Link<C> {
 }
 
 impl<C: RailClient> RailLink for Link<C> {
-    fn kick(&self) -> &Arc<Event> {
-        &self.tx_event
+    fn tx_event(&self) -> &Arc<Event> {
+        &self.shared.tx_event
     }
 
-    fn push(&self) {
+    fn send_now(&self) {
         let left = match self.writer.try_lock() {
             Some(mut writer) => match &mut *writer {
                 Some(writer) => writer.try_send_inline(self),

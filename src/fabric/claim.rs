@@ -20,7 +20,7 @@ pub struct Claim {
 
 /// How far a claim can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Trust {
     /// It is the name of the router at the other end of the cable.
     Vouched,
     /// It is another name: that of another controller of the same host, if it is true.
@@ -29,20 +29,20 @@ pub enum Standing {
     Unknown,
 }
 
-impl Standing {
+impl Trust {
     /// Whether a rail that comes up may say what its host can take. Others to the host may be up already: then only who is
     /// vouched for may say anything `other` than them.
-    pub fn may_say(self, other: Hearsay) -> bool {
+    pub fn may_tell(self, other: Agreement) -> bool {
         match other {
-            Hearsay::First | Hearsay::Same => true,
-            Hearsay::Different => self == Self::Vouched,
+            Agreement::First | Agreement::Same => true,
+            Agreement::Different => self == Self::Vouched,
         }
     }
 }
 
 /// What a rail says of its host, beside the other rails to it that are up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hearsay {
+pub enum Agreement {
     /// There are no others.
     First,
     /// As they.
@@ -67,17 +67,17 @@ impl Claim {
     pub fn check<'a>(
         &self,
         others: impl IntoIterator<Item = &'a Self>,
-    ) -> Result<Standing, Contradiction> {
+    ) -> Result<Trust, Contradiction> {
         let Some(router) = &self.router else {
-            return Ok(Standing::Unknown);
+            return Ok(Trust::Unknown);
         };
         if router.node_guid() == self.guid {
-            return Ok(Standing::Vouched);
+            return Ok(Trust::Vouched);
         }
         let contradicts = |other: &Self| other.router == self.router && other.guid != self.guid;
         match others.into_iter().find(|other| contradicts(other)) {
             Some(other) => Err(Contradiction { other: other.guid }),
-            None => Ok(Standing::Unvouched),
+            None => Ok(Trust::Unvouched),
         }
     }
 }
@@ -96,14 +96,14 @@ mod tests {
     #[test]
     fn a_host_is_vouched_for_by_its_own_router() {
         let own = claim(OTHER.node_guid(), Some(OTHER));
-        assert_eq!(own.check([]), Ok(Standing::Vouched));
+        assert_eq!(own.check([]), Ok(Trust::Vouched));
     }
 
     #[test]
     fn another_controller_of_a_host_is_believed() {
         let own = claim(OTHER.node_guid(), Some(OTHER));
         let second = claim(OTHER.node_guid(), Some(FIRST));
-        assert_eq!(second.check([&own]), Ok(Standing::Unvouched));
+        assert_eq!(second.check([&own]), Ok(Trust::Unvouched));
     }
 
     #[test]
@@ -113,16 +113,16 @@ mod tests {
         let other = OTHER.node_guid();
         assert_eq!(lie.check([&own]), Err(Contradiction { other }));
         // The true name is not kept out by the false one.
-        assert_eq!(own.check([&lie]), Ok(Standing::Vouched));
+        assert_eq!(own.check([&lie]), Ok(Trust::Vouched));
     }
 
     #[test]
     fn only_who_is_vouched_for_says_other_things_than_the_other_rails() {
-        for standing in [Standing::Vouched, Standing::Unvouched, Standing::Unknown] {
-            assert!(standing.may_say(Hearsay::First));
-            assert!(standing.may_say(Hearsay::Same));
-            let is_vouched = standing == Standing::Vouched;
-            assert_eq!(standing.may_say(Hearsay::Different), is_vouched);
+        for trust in [Trust::Vouched, Trust::Unvouched, Trust::Unknown] {
+            assert!(trust.may_tell(Agreement::First));
+            assert!(trust.may_tell(Agreement::Same));
+            let is_vouched = trust == Trust::Vouched;
+            assert_eq!(trust.may_tell(Agreement::Different), is_vouched);
         }
     }
 
@@ -130,6 +130,6 @@ mod tests {
     fn nothing_is_known_of_a_cable_without_a_name() {
         let own = claim(OTHER.node_guid(), Some(OTHER));
         let nameless = claim(OTHER.node_guid(), None);
-        assert_eq!(nameless.check([&own]), Ok(Standing::Unknown));
+        assert_eq!(nameless.check([&own]), Ok(Trust::Unknown));
     }
 }

@@ -14,7 +14,7 @@ use kernel::task::Kuid;
 
 use crate::fabric::claim::Claim;
 use crate::fabric::claim::Contradiction;
-use crate::fabric::claim::Standing;
+use crate::fabric::claim::Trust;
 use crate::fabric::host_address::address_of;
 use crate::fabric::peer::Peer;
 use crate::fabric::peer_table::NewPeer;
@@ -141,7 +141,7 @@ impl Hosts {
         claim: &Claim,
         identity: &Identity,
         link: &dyn RailLink,
-    ) -> Option<Standing> {
+    ) -> Option<Trust> {
         let host = MacAddress(identity.mac);
         let name = link.name();
         if !self.may_be_peer(host) || host != address_of(claim.guid) {
@@ -165,7 +165,7 @@ impl Hosts {
             checked
         };
         match checked {
-            Ok(Standing::Unvouched) => {
+            Ok(Trust::Unvouched) => {
                 if let Some(left_out) = link.take_log_line() {
                     pr_info!(
                         "rail {name}: {} says it is host {:016x}, of which the cable leads to another controller; \
@@ -175,7 +175,7 @@ impl Hosts {
                     );
                 }
             }
-            Ok(Standing::Vouched | Standing::Unknown) => {}
+            Ok(Trust::Vouched | Trust::Unknown) => {}
             Err(Contradiction { other }) => {
                 if let Some(left_out) = link.take_log_line() {
                     pr_err!(

@@ -223,7 +223,7 @@ impl RailClient for Fabric {
             return;
         }
         self.hosts.attach(rail, &peer, handle, claim);
-        let announced = self.netdev.rail_up(peer.neighbour(), rail, link.kick());
+        let announced = self.netdev.rail_up(peer.neighbour(), rail, link.tx_event());
         if let Err(error) = announced {
             if let Some(left_out) = link.take_log_line() {
                 pr_warn!(

@@ -17,8 +17,8 @@ use kernel::time::Delta;
 
 use crate::base::clock;
 use crate::base::event::Event;
-use crate::fabric::claim::Hearsay;
-use crate::fabric::claim::Standing;
+use crate::fabric::claim::Agreement;
+use crate::fabric::claim::Trust;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
@@ -66,9 +66,9 @@ impl State {
     }
 
     /// What wakes the rail. Unlike the link it may be let go of with a spinlock held.
-    fn kick(&self, rail: Option<RailId>) -> Option<Arc<Event>> {
+    fn tx_event(&self, rail: Option<RailId>) -> Option<Arc<Event>> {
         let link = self.links[rail?.index()].as_ref()?;
-        Some(link.kick().clone())
+        Some(link.tx_event().clone())
     }
 
     /// How much there is to send.
@@ -139,18 +139,18 @@ impl Peer {
         rail: RailId,
         link: &Arc<dyn RailLink>,
         limits: Limits,
-        standing: Standing,
+        trust: Trust,
     ) -> Result {
         let old = {
             let mut state = self.state.lock();
-            let hearsay = if state.scheduler.up().is_empty() {
-                Hearsay::First
+            let agreement = if state.scheduler.up().is_empty() {
+                Agreement::First
             } else if state.limits == Some(limits) {
-                Hearsay::Same
+                Agreement::Same
             } else {
-                Hearsay::Different
+                Agreement::Different
             };
-            if !standing.may_say(hearsay) {
+            if !trust.may_tell(agreement) {
                 return Err(EEXIST);
             }
             state.limits = Some(limits);
@@ -167,7 +167,7 @@ impl Peer {
             let mut state = self.state.lock();
             let waiting = state.waiting();
             let other = state.scheduler.rail_down(rail, waiting);
-            (state.links[rail.index()].take(), state.kick(other))
+            (state.links[rail.index()].take(), state.tx_event(other))
         };
         drop(link);
         wake(other);
@@ -182,7 +182,7 @@ impl Peer {
                 Answers::Come => state.scheduler.trust(rail, waiting),
                 Answers::Missing => state.scheduler.suspect(rail, waiting),
             };
-            state.kick(told)
+            state.tx_event(told)
         };
         wake(told);
     }
@@ -220,7 +220,7 @@ impl Peer {
         let again = {
             let mut state = self.state.lock();
             let again = state.scheduler.found_nothing(rail, afterwards);
-            state.kick(again)
+            state.tx_event(again)
         };
         wake(again);
         None
@@ -243,7 +243,7 @@ impl Peer {
             match change(&mut state.final_acks) {
                 AckState::Due => {
                     let told = state.scheduler.notify(RailSet::ALL);
-                    state.kick(told)
+                    state.tx_event(told)
                 }
                 AckState::Sent => None,
             }
@@ -266,12 +266,12 @@ impl Peer {
                 if other.is_none() {
                     break;
                 }
-                wake(state.kick(other));
+                wake(state.tx_event(other));
             }
             state.link(first)
         };
         if let Some(first) = first {
-            first.push();
+            first.send_now();
         }
     }
 
@@ -341,7 +341,7 @@ impl Roster for Peer {
         match work.hint {
             TxHint::Inline => state.link(told).map_or(Errand::Nothing, Errand::Push),
             TxHint::Batched | TxHint::Deferred | TxHint::Coalesce => {
-                state.kick(told).map_or(Errand::Nothing, Errand::Wake)
+                state.tx_event(told).map_or(Errand::Nothing, Errand::Wake)
             }
         }
     }

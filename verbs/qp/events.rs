@@ -271,7 +271,7 @@ impl QueuePair {
         drop(state);
         match errand {
             Some(Errand::Wake(event)) => event.raise(),
-            Some(Errand::Push(rail)) => rail.push(),
+            Some(Errand::Push(rail)) => rail.send_now(),
             Some(Errand::Nothing | Errand::Carry(_)) | None => {}
         }
         if let Some((route, hint)) = carrier {
