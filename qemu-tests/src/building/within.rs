@@ -25,6 +25,9 @@ use rustix::thread::UnshareFlags;
 use serde::Deserialize;
 use serde::Serialize;
 
+/// The lab's own executable, even if another one lies in its place by now.
+const SELF: &str = "/proc/self/exe";
+
 /// Directory of the root which belongs to the lab: empty in the root itself, in a namespace it holds the binds.
 pub const LAB: &str = "/lab";
 
@@ -93,8 +96,7 @@ pub struct Program {
 impl Program {
     /// The command which runs the program.
     pub fn command(&self) -> Result<Command> {
-        let mut command =
-            Command::new(std::env::current_exe().context("find the lab's executable")?);
+        let mut command = Command::new(SELF);
         command
             .arg("within")
             .arg(serde_json::to_string(self).context("encode a program")?);
