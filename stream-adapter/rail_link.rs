@@ -130,7 +130,7 @@ impl<C: RailClient> RailLink for Link<C> {
             None => Ok(Sent::Something),
         };
         match left {
-            // What was sent wants an acknowledgement, and the writer has to see that it comes.
+            // What was sent wants an acknowledgement, and the transmitting thread has to see that it comes.
             Ok(Sent::Nothing) => self.wake_tx_if_due(),
             Ok(Sent::Something) => self.tx_event.raise(),
             Err(error) => self.fail(Fault::Write(error)),

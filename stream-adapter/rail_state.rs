@@ -113,7 +113,7 @@ enum Announced {
     Down,
 }
 
-/// Whether the writer waits for room in the window.
+/// Whether the transmitting thread waits for room in the window.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Window {
     Open,
@@ -124,8 +124,8 @@ pub(super) enum Window {
 pub(super) struct Inner {
     pub(super) endpoint: RailEndpoint<KernelTables>,
     pub(super) window: Window,
-    /// Until when the writer sleeps if nobody raises its event.
-    pub(super) writer_sleeps_until: Instant,
+    /// Until when the transmitting thread sleeps if nobody raises its event.
+    pub(super) tx_sleeps_until: Instant,
     pub(super) state: State,
     announced: Announced,
     fault: Option<Fault>,
@@ -178,7 +178,7 @@ impl<C: RailClient> Shared<C> {
             inner <- new_spinlock!(Inner {
                 endpoint,
                 window: Window::Open,
-                writer_sleeps_until: Instant(0),
+                tx_sleeps_until: Instant(0),
                 state: State::Detached,
                 announced: Announced::Down,
                 fault: None,
@@ -283,7 +283,7 @@ impl<C: RailClient> Shared<C> {
         }
     }
 
-    /// Wakes the writer if the endpoint has become due for something before the writer would look.
+    /// Wakes the transmitting thread if the endpoint has become due for something before it would look.
     pub(super) fn wake_tx_if_due(&self) {
         let mut inner = self.inner.lock();
         let has_room = inner.window == Window::Full && inner.endpoint.can_send(MAX_PAYLOAD as u32);
@@ -293,7 +293,7 @@ impl<C: RailClient> Shared<C> {
         let due = inner
             .endpoint
             .deadline()
-            .is_some_and(|deadline| deadline < inner.writer_sleeps_until);
+            .is_some_and(|deadline| deadline < inner.tx_sleeps_until);
         drop(inner);
         if has_room || due {
             self.tx_event.raise();

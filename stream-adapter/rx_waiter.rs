@@ -118,7 +118,7 @@ impl RxWaiter {
         self.queues[0].load(Relaxed).is_null()
     }
 
-    /// Sleeps until a read of `file`, whose waiter this is and which is not deaf, has something to tell: data, or that the stream
+    /// Sleeps until a read of `file`, whose waiter this is and which has a queue, has something to tell: data, or that the stream
     /// has come to an end.
     ///
     /// Calls `before_sleep` unless there is something already, also if it is the read that may sleep. Fails with `EINTR`
@@ -211,7 +211,7 @@ unsafe extern "C" fn enlist(
     slot.store(queue, Relaxed);
 }
 
-/// Wakes the reader, but not for a frame that was sent.
+/// Wakes the receiving thread, but not for a frame that was sent.
 ///
 /// # Safety
 ///

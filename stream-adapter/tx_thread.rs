@@ -74,7 +74,7 @@ impl<C: RailClient> TxThread<C> {
         Ok(())
     }
 
-    /// Sleeps until the client or the reader has something to do, or something is due by the clock.
+    /// Sleeps until the client or the receiving thread has something to do, or something is due by the clock.
     fn sleep(&self) {
         let longest = msecs_to_jiffies(SLEEP_MS);
         let mut inner = self.link.inner.lock();
@@ -82,12 +82,12 @@ impl<C: RailClient> TxThread<C> {
             return;
         }
         let deadline = inner.endpoint.deadline();
-        inner.writer_sleeps_until = deadline.unwrap_or(Instant(u64::MAX));
+        inner.tx_sleeps_until = deadline.unwrap_or(Instant(u64::MAX));
         drop(inner);
         let timeout = deadline.map_or(longest, clock::jiffies_until);
         // A deadline that has passed is the supervisor's business; do not spin meanwhile.
         let timeout: Jiffies = timeout.clamp(1, longest);
         let _ = self.link.tx_event.wait(timeout);
-        self.link.inner.lock().writer_sleeps_until = Instant(0);
+        self.link.inner.lock().tx_sleeps_until = Instant(0);
     }
 }

@@ -50,7 +50,7 @@ impl<T> CountedRevocable<T> {
         })
     }
 
-    /// Begins to use the value, unless [`CountedRevocable::revoke`] has been called.
+    /// Begins to use the value, unless [`CountedRevocable::revoke`] has been called and the last user has left.
     pub(crate) fn try_access(&self) -> Option<Guard<T>> {
         let mut count = self.count.load(Relaxed);
         while count != 0 {
@@ -92,7 +92,7 @@ impl<T> CountedRevocable<T> {
         was_live
     }
 
-    /// Has nobody begin to use the value any more, and waits until nobody does. Sleeps.
+    /// Waits until nobody uses the value; from then on nobody can. Sleeps.
     pub(crate) fn revoke(&self) {
         self.end();
         self.idle.wait_for_completion();

@@ -236,7 +236,7 @@ impl<S: Storage> Connection<S> {
     }
 
     /// A segment of a request has arrived.
-    #[must_use = "a payload that is to be placed must be committed"]
+    #[must_use = "a payload that is to be placed must be told of by `handle_payload`"]
     pub fn handle_request(
         &mut self,
         request: &RequestHeader,
@@ -246,7 +246,7 @@ impl<S: Storage> Connection<S> {
     }
 
     /// A segment of the answer to a READ has arrived.
-    #[must_use = "a payload that is to be placed must be committed"]
+    #[must_use = "a payload that is to be placed must be told of by `handle_payload`"]
     pub fn handle_response(
         &mut self,
         response: &ResponseHeader,
@@ -311,7 +311,8 @@ impl<S: Storage> Connection<S> {
         }
     }
 
-    /// The next segment to send in this frame; nothing before the peer's limits are known. Answers come before requests: the peer waits for them.
+    /// The next segment to send in this frame; nothing before the peer's limits are known, which is before a rail to it is
+    /// up. Answers come before requests: the peer waits for them.
     #[must_use = "a segment that is not sent counts as under way"]
     pub fn poll_segment(
         &mut self,
