@@ -30,10 +30,10 @@ mod tests {
         let entered = Arc::pin_init(Event::new(), GFP_KERNEL)?;
         let (quiescer, leave, tell) = (quiescer.clone(), leave.clone(), entered.clone());
         let thread = Kthread::spawn(c"kunit_guest", move || {
-            let passage = quiescer.permit();
+            let permit = quiescer.permit();
             tell.raise();
             let _ = leave.wait_uninterruptible(msecs_to_jiffies(LONG_MS));
-            drop(passage);
+            drop(permit);
         })?;
         assert_eq!(entered.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
         Ok(thread)

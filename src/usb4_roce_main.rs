@@ -18,19 +18,16 @@ pub mod stream_adapter;
 pub mod verbs;
 
 use base::notifier::Notifier;
-use base::notifier::Observer;
 use fabric::Fabric;
 use lifecycle::configfs;
 use lifecycle::identity::HostIdentity;
 use lifecycle::power::SleepChain;
 use lifecycle::power::SleepGuard;
-use lifecycle::reboot::GoesDown;
 use lifecycle::reboot::RebootChain;
 use lifecycle::registration::VerbsDevice;
 use lifecycle::unbind::UnbindChain;
 use lifecycle::unbind::UnbindGuard;
 use stream_adapter::quiescer::Quiescer;
-use stream_adapter::quiescer::StillOpen;
 use transport::rail::hello::PROTOCOL_VERSION;
 use verbs::device::VERSION;
 use verbs::netdev::Netdev;
@@ -41,15 +38,6 @@ module! {
     authors: ["The usb4_roce authors"],
     description: "RDMA verbs over USB4STREAM rails",
     license: "GPL",
-}
-
-/// The controllers must be idle when the host goes down.
-impl Observer<RebootChain> for Quiescer {
-    fn notify(&self, GoesDown: GoesDown) {
-        if let Err(StillOpen { streams }) = self.quiesce_for_good() {
-            pr_err!("the host goes down with {streams} streams open, which cannot be closed\n");
-        }
-    }
 }
 
 /// Everything the module registers, torn down in the order of the fields: first no new rails, then no

@@ -92,7 +92,7 @@ impl FrameWriter {
             return Ok(left);
         }
         self.list.clear();
-        // SAFETY: As in `write_buffer`.
+        // SAFETY: The buffer lives as long as `self`, and nothing changes it during the write below, the only use of the list.
         unsafe { self.buffer.push_to(0..self.queued, &mut self.list)? };
         // Whatever is the matter, a full ring or the stream's end: the transmitting thread will see.
         if self.file.try_write(&self.list).is_err() {

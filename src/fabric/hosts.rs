@@ -31,20 +31,31 @@ use crate::verbs::qp::QpRoute;
 /// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
 const MAC_GROUP: u8 = 0x01;
 
+/// The host that a rail leads to, kept in mind.
+pub(super) struct Attachment {
+    peer: Arc<Peer>,
+    _handle: QpRoute,
+}
+
+impl Deref for Attachment {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
 /// What a rail leads to.
 struct RailState {
-    peer: Option<Arc<Peer>>,
-    /// Keeps the peer in mind.
-    _handle: Option<QpRoute>,
+    attachment: Option<Attachment>,
     /// Who is at the other end, as it says.
     claim: Option<Claim>,
 }
 
 impl RailState {
     const DOWN: Self = Self {
+        attachment: None,
         claim: None,
-        peer: None,
-        _handle: None,
     };
 }
 
@@ -95,22 +106,31 @@ impl Hosts {
         Ok((peer.clone(), QpRoute::new(peer)))
     }
 
+    /// Whether that is this host's address.
+    pub(super) fn is_this_host(&self, host: MacAddress) -> bool {
+        host == self.own
+    }
+
     /// Whether a host at the other end of a cable can have that address. With ours it could speak for
     /// QPs of this host.
     pub(super) fn may_be_peer(&self, host: MacAddress) -> bool {
-        host != self.own && host.0[0] & MAC_GROUP == 0 && host.0 != [0; 6]
+        !self.is_this_host(host) && host.0[0] & MAC_GROUP == 0 && host.0 != [0; 6]
     }
 
     /// The host that `rail` leads to, while it is up.
     pub(super) fn peer_of(&self, rail: RailId) -> Option<Arc<Peer>> {
-        self.rails.lock()[rail.index()].peer.clone()
+        let rails = self.rails.lock();
+        let attachment = rails[rail.index()].attachment.as_ref()?;
+        Some(attachment.peer.clone())
     }
 
     /// From now on `rail` leads to `peer`, which is what `claim` says.
     pub(super) fn attach(&self, rail: RailId, peer: &Arc<Peer>, handle: QpRoute, claim: Claim) {
         let state = RailState {
-            peer: Some(peer.clone()),
-            _handle: Some(handle),
+            attachment: Some(Attachment {
+                peer: peer.clone(),
+                _handle: handle,
+            }),
             claim: Some(claim),
         };
         let old = core::mem::replace(&mut self.rails.lock()[rail.index()], state);
@@ -118,13 +138,9 @@ impl Hosts {
     }
 
     /// From now on it leads nowhere. Says to whom it led.
-    pub(super) fn detach(&self, rail: RailId) -> Option<DetachedPeer> {
+    pub(super) fn detach(&self, rail: RailId) -> Option<Attachment> {
         let old = core::mem::replace(&mut self.rails.lock()[rail.index()], RailState::DOWN);
-        let peer = old.peer?;
-        Some(DetachedPeer {
-            peer,
-            _handle: old._handle,
-        })
+        old.attachment
     }
 
     /// The last acknowledgement of the QP with that number got lost over a rail that is down by now. Numbers of QPs are
@@ -189,19 +205,5 @@ impl Hosts {
             }
         }
         checked.ok()
-    }
-}
-
-/// A host that a rail led to, kept in mind.
-pub(super) struct DetachedPeer {
-    peer: Arc<Peer>,
-    _handle: Option<QpRoute>,
-}
-
-impl Deref for DetachedPeer {
-    type Target = Peer;
-
-    fn deref(&self) -> &Peer {
-        &self.peer
     }
 }

@@ -71,7 +71,6 @@ pub(crate) enum Ticket {
 /// All ways from this host.
 #[pin_data]
 pub(crate) struct Fabric {
-    host: MacAddress,
     queue_pairs: Arc<QpTable>,
     netdev: Arc<Netdev>,
     loopback: Arc<Loopback>,
@@ -92,7 +91,6 @@ impl Fabric {
         let port = PortState::new(netdev.clone());
         Arc::pin_init(
             pin_init!(Self {
-                host,
                 queue_pairs,
                 netdev,
                 loopback,
@@ -126,7 +124,7 @@ impl Fabric {
         peer: &Peer,
         tx: &mut TxBuffer<'_>,
     ) -> Option<Outgoing<Ticket>> {
-        // Whoever sends small frames only leaves it to the rail's writer, which is woken for each.
+        // Whoever sends small frames only leaves it to the rail's transmitting thread, which is woken for each.
         if (tx.room() as usize) < MAX_FRAME {
             return None;
         }
@@ -145,7 +143,7 @@ impl Router for Fabric {
     type Member = Arc<QueuePair>;
 
     fn route(&self, host: MacAddress) -> Result<QpRoute> {
-        if host == self.host {
+        if self.hosts.is_this_host(host) {
             return Ok(QpRoute::new(self.loopback.clone()));
         }
         if !self.hosts.may_be_peer(host) {

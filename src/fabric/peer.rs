@@ -299,8 +299,8 @@ const OUTWAIT_STEP: Delta = Delta::from_millis(1);
 
 /// Tells a rail that there is work for it.
 fn wake(rail: Option<Arc<Event>>) {
-    if let Some(kick) = rail {
-        kick.raise();
+    if let Some(tx_event) = rail {
+        tx_event.raise();
     }
 }
 

@@ -5,9 +5,13 @@
 use kernel::ffi::c_int;
 use kernel::ffi::c_ulong;
 use kernel::ffi::c_void;
+use kernel::prelude::*;
 
 use crate::base::bindings;
 use crate::base::notifier::Chain;
+use crate::base::notifier::Observer;
+use crate::stream_adapter::quiescer::Quiescer;
+use crate::stream_adapter::quiescer::StillOpen;
 
 /// Its chain: called before devices are shut down. Processes may still run, before, meanwhile and after.
 pub(crate) enum RebootChain {}
@@ -32,5 +36,14 @@ unsafe impl Chain for RebootChain {
 
     unsafe fn event(_action: c_ulong, _command: *mut c_void) -> Option<GoesDown> {
         Some(GoesDown)
+    }
+}
+
+/// The controllers must be idle when the host goes down.
+impl Observer<RebootChain> for Quiescer {
+    fn notify(&self, GoesDown: GoesDown) {
+        if let Err(StillOpen { streams }) = self.quiesce_for_good() {
+            pr_err!("the host goes down with {streams} streams open, which cannot be closed\n");
+        }
     }
 }

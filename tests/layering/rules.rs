@@ -22,7 +22,6 @@ const FLOORS: [&[&str]; 5] = [
 struct Exception {
     from: &'static str,
     to: &'static str,
-    #[expect(dead_code, reason = "for the reader")]
     reason: &'static str,
 }
 
@@ -50,7 +49,6 @@ const ALONE: [(&str, &[&str]); 2] = [
 struct AllowedCircle {
     /// What the path of each of them begins with.
     within: &'static str,
-    #[expect(dead_code, reason = "for the reader")]
     reason: &'static str,
 }
 
@@ -169,10 +167,17 @@ pub fn stale(arrows: &BTreeSet<Arrow>, circles: &[Circle]) -> Vec<String> {
     let arrows = EXCEPTIONS
         .iter()
         .filter(|one| !arrows.iter().any(|arrow| excuses(one, arrow)))
-        .map(|one| format!("nothing in {} imports {:?} any more", one.from, one.to));
+        .map(|one| {
+            let Exception { from, to, reason } = one;
+            format!(
+                "nothing in {from} imports {to:?} any more, for which there was a reason: {reason}"
+            )
+        });
     let circles = CIRCLES
         .iter()
         .filter(|one| !circles.iter().any(|circle| is_allowed(circle, one)))
-        .map(|one| format!("no circle is left in {}", one.within));
+        .map(|AllowedCircle { within, reason }| {
+            format!("no circle is left in {within}, for which there was a reason: {reason}")
+        });
     arrows.chain(circles).collect()
 }

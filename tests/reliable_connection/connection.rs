@@ -51,8 +51,8 @@ struct End {
     receives: Receives,
 }
 
-/// A connection that does not know its peer's limits.
-fn connected(own: u32, peer: u32) -> End {
+/// A connection to nobody yet.
+fn unconnected() -> Connection<Heap> {
     let requester = RequesterTables {
         messages: table(16),
         segments: table(WINDOW),
@@ -64,7 +64,12 @@ fn connected(own: u32, peer: u32) -> End {
         reads: table(2),
         responses: table(WINDOW),
     };
-    let mut connection = Connection::new(requester, responder).unwrap();
+    Connection::new(requester, responder).unwrap()
+}
+
+/// A connection that does not know its peer's limits.
+fn connected(own: u32, peer: u32) -> End {
+    let mut connection = unconnected();
     connection.start_responder(ResponderConfig {
         local_qpn: Qpn::new(own),
         remote_qpn: Qpn::new(peer),
@@ -222,18 +227,7 @@ fn a_reset_connection_leaves_what_it_had_to_say() {
 
 #[test]
 fn a_connection_that_never_was_flushes_what_is_posted() {
-    let requester = RequesterTables {
-        messages: table(16),
-        segments: table(WINDOW),
-        reads: table(2),
-    };
-    let responder = ResponderTables {
-        requests: table(WINDOW),
-        receives: table(WINDOW),
-        reads: table(2),
-        responses: table(WINDOW),
-    };
-    let connection = Connection::new(requester, responder).unwrap();
+    let connection = unconnected();
     let mut end = End {
         connection,
         receives: Receives::default(),

@@ -153,13 +153,18 @@ impl Netdev {
         }
     }
 
-    /// `rail` leads to `neighbour`, and takes frames for it when `kick` is raised. Sleeps.
+    /// `rail` leads to `neighbour`, and takes frames for it when `tx_event` is raised. Sleeps.
     ///
     /// Fails with `ENOSPC` when there are too many hosts, and with `EEXIST` when the rail is known already.
-    pub fn rail_up(&self, neighbour: &Arc<Neighbour>, rail: RailId, kick: &Arc<Event>) -> Result {
+    pub fn rail_up(
+        &self,
+        neighbour: &Arc<Neighbour>,
+        rail: RailId,
+        tx_event: &Arc<Event>,
+    ) -> Result {
         let _change = neighbour.change.lock();
         let is_first = !neighbour.has_rails();
-        neighbour.add_rail(rail, kick)?;
+        neighbour.add_rail(rail, tx_event)?;
         if is_first {
             self.shared
                 .neighbours

@@ -74,9 +74,9 @@ impl Neighbour {
         !self.wake.is_empty()
     }
 
-    /// Another rail, which `kick` wakes, with `change` held. Sleeps. Fails with `EEXIST` when it is there already.
-    pub(super) fn add_rail(&self, rail: RailId, kick: &Arc<Event>) -> Result {
-        self.wake.add(rail, kick.clone())
+    /// Another rail, which `tx_event` wakes, with `change` held. Sleeps. Fails with `EEXIST` when it is there already.
+    pub(super) fn add_rail(&self, rail: RailId, tx_event: &Arc<Event>) -> Result {
+        self.wake.add(rail, tx_event.clone())
     }
 
     /// A rail less, with `change` held; says whether it was there. Sleeps.

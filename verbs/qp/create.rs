@@ -132,7 +132,15 @@ impl State {
 }
 
 /// A device with QPs.
-pub(crate) trait HasQueuePairs: HasRegions {
+pub(crate) trait HasQueuePairs:
+    HasRegions
+    + Driver<
+        UserContext = ProcessContext,
+        Pd = ProtectionDomain,
+        Cq = UserCompletionQueue,
+        Srq = Arc<SharedReceiveQueue>,
+    >
+{
     /// All of them.
     fn queue_pairs(&self) -> &Arc<QpTable>;
 
@@ -158,12 +166,7 @@ impl UserQueuePair {
         user: Option<UserData<'_, D>>,
     ) -> Result<Self>
     where
-        D: Driver<
-                UserContext = ProcessContext,
-                Pd = ProtectionDomain,
-                Cq = UserCompletionQueue,
-                Srq = Arc<SharedReceiveQueue>,
-            > + HasQueuePairs,
+        D: HasQueuePairs,
     {
         let user = user.ok_or_else(unsupported)?;
         if init.qp_type != QpType::Rc {
@@ -232,12 +235,7 @@ impl UserQueuePair {
 
 impl<D> QpOps<D> for UserQueuePair
 where
-    D: Driver<
-            UserContext = ProcessContext,
-            Pd = ProtectionDomain,
-            Cq = UserCompletionQueue,
-            Srq = Arc<SharedReceiveQueue>,
-        > + HasQueuePairs,
+    D: HasQueuePairs,
 {
     fn create(
         pd: &Pd<D>,
