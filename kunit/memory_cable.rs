@@ -109,6 +109,8 @@ pub(crate) struct Manner {
     pub nowait: Nowait,
     /// What `poll` tells once the stream is at its end.
     pub at_the_end: Events,
+    /// How many frames are taken that have not left, as [`Cable::depart`] has them do. `None`: all leave at once.
+    pub ring: Option<usize>,
 }
 
 impl Manner {
@@ -121,6 +123,7 @@ impl Manner {
             telling: Telling::Queues(count),
             nowait: Nowait::Known,
             at_the_end: Events::HANG_UP,
+            ring: None,
         }
     }
 
@@ -130,6 +133,7 @@ impl Manner {
             telling: Telling::Nothing,
             nowait,
             at_the_end: Events::NONE,
+            ring: None,
         }
     }
 }
@@ -164,11 +168,26 @@ pub(crate) struct Asked {
     pub at_once: u32,
 }
 
-/// Whether a read may wait.
+/// Whether a read or write may wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     Allowed,
     Forbidden,
+}
+
+impl Waiting {
+    /// # Safety
+    ///
+    /// `kiocb` must be valid.
+    unsafe fn of(kiocb: *const bindings::kiocb) -> Self {
+        // SAFETY: The caller says so. The flag of the call is the one of the file's as well.
+        let flags = unsafe { (*kiocb).ki_flags };
+        if flags & adapter_bindings::stream_shim_rwf_nowait != 0 {
+            Self::Forbidden
+        } else {
+            Self::Allowed
+        }
+    }
 }
 
 /// One of a cable's two ends.
@@ -220,6 +239,12 @@ struct EndState {
     /// What all reads fail with.
     broken: Option<Error>,
     asked: Asked,
+    /// How often it was asked what it is ready for.
+    polled: u32,
+    /// How often something was written.
+    writes: u32,
+    /// Frames that were written and have not left, if they do not leave at once.
+    in_ring: usize,
 }
 
 impl EndState {
@@ -293,6 +318,9 @@ impl End {
                 damage: None,
                 broken: None,
                 asked: Asked::default(),
+                polled: 0,
+                writes: 0,
+                in_ring: 0,
             }),
             arrival <- new_condvar!(),
             queues <- Opaque::ffi_init(|queues: *mut [bindings::wait_queue_head; QUEUES]| {
@@ -373,9 +401,10 @@ impl End {
 
     fn ready(&self, at_the_end: Events) -> Events {
         let mut state = self.state.lock();
+        state.polled += 1;
+        self.arrival.notify_all();
         if state.peer == Peer::Gone {
             state.without_peer.polled += 1;
-            self.arrival.notify_all();
             return Events::ERROR.with(Events::HANG_UP);
         }
         if state.broken.is_some() {
@@ -509,13 +538,36 @@ impl Cable {
         self.end(side).state.lock().peer = Peer::Attached;
     }
 
-    /// Waits until an end without a peer has been polled so many times. Fails with `ETIMEDOUT` if that takes longer than
-    /// `limit`.
+    /// Waits until an end has been polled so many times. Fails with `ETIMEDOUT` if that takes longer than `limit`.
     pub(crate) fn await_polls(&self, side: Side, polls: u32, limit: Jiffies) -> Result {
+        self.await_state(side, |state| state.polled >= polls, limit)
+    }
+
+    /// Waits until an end without a peer has been polled so many times. Fails as [`Self::await_polls`] does.
+    pub(crate) fn await_polls_without_peer(
+        &self,
+        side: Side,
+        polls: u32,
+        limit: Jiffies,
+    ) -> Result {
+        self.await_state(side, |state| state.without_peer.polled >= polls, limit)
+    }
+
+    /// Waits until an end has been written to so many times. Fails as [`Self::await_polls`] does.
+    pub(crate) fn await_writes(&self, side: Side, writes: u32, limit: Jiffies) -> Result {
+        self.await_state(side, |state| state.writes >= writes, limit)
+    }
+
+    fn await_state(
+        &self,
+        side: Side,
+        is_reached: impl Fn(&EndState) -> bool,
+        limit: Jiffies,
+    ) -> Result {
         let end = self.end(side);
         let mut state = end.state.lock();
         let mut left = limit;
-        while state.without_peer.polled < polls {
+        while !is_reached(&state) {
             match end.arrival.wait_interruptible_timeout(&mut state, left) {
                 CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
                 CondVarTimeoutResult::Timeout | CondVarTimeoutResult::Signal { .. } => {
@@ -524,6 +576,26 @@ impl Cable {
             }
         }
         Ok(())
+    }
+
+    /// How often an end was asked what it is ready for.
+    pub(crate) fn polled(&self, side: Side) -> u32 {
+        self.end(side).state.lock().polled
+    }
+
+    /// How often an end has been written to.
+    pub(crate) fn writes(&self, side: Side) -> u32 {
+        self.end(side).state.lock().writes
+    }
+
+    /// So many of the frames that were written leave the ring of an end, one by one.
+    pub(crate) fn depart(&self, side: Side, frames: usize) {
+        let end = self.end(side);
+        for _ in 0..frames {
+            end.state.lock().in_ring -= 1;
+            end.arrival.notify_all();
+            end.wake(ROOM, Events::OUT);
+        }
     }
 
     /// What has happened to an end without a peer.
@@ -548,17 +620,40 @@ impl Cable {
         }
     }
 
-    fn write(&self, side: Side, from: &mut IovIterSource<'_>) -> Result<usize> {
-        let mut written = 0;
-        while !from.is_empty() {
+    fn write(&self, side: Side, from: &mut IovIterSource<'_>, waiting: Waiting) -> Result<usize> {
+        let ring = self.manner.ring.unwrap_or(usize::MAX);
+        let own = self.end(side);
+        let mut state = own.state.lock();
+        while state.in_ring >= ring {
+            if waiting == Waiting::Forbidden {
+                return Err(EAGAIN);
+            }
+            if own.arrival.wait_interruptible(&mut state) {
+                return Err(ERESTARTSYS);
+            }
+        }
+        let room = ring - state.in_ring;
+        drop(state);
+        let (mut written, mut frames) = (0, 0);
+        while !from.is_empty() && frames < room {
             let mut frame = KVec::from_elem(0, from.len().min(FRAME_LEN), GFP_KERNEL)?;
             if from.copy_from_iter(&mut frame) != frame.len() {
                 return Err(EFAULT);
             }
             written += frame.len();
+            frames += 1;
             self.end(side.other()).arrive(frame)?;
         }
-        self.end(side).wake(ROOM, Events::OUT);
+        let mut state = own.state.lock();
+        state.writes += 1;
+        if self.manner.ring.is_some() {
+            state.in_ring += frames;
+        }
+        drop(state);
+        own.arrival.notify_all();
+        if self.manner.ring.is_none() {
+            own.wake(ROOM, Events::OUT);
+        }
         Ok(written)
     }
 }
@@ -596,15 +691,9 @@ unsafe extern "C" fn read_iter(
     iter: *mut bindings::iov_iter,
 ) -> isize {
     // SAFETY: The kernel passes what the call is about, and keeps the file open.
-    let (opened, flags) = unsafe { (Opened::of((*kiocb).ki_filp), (*kiocb).ki_flags) };
+    let (opened, waiting) = unsafe { (Opened::of((*kiocb).ki_filp), Waiting::of(kiocb)) };
     // SAFETY: The kernel passes an iterator over what is to be written to.
     let into = unsafe { IovIterDest::from_raw(iter) };
-    // The flag of the call is the one of the file's as well.
-    let waiting = if flags & adapter_bindings::stream_shim_rwf_nowait != 0 {
-        Waiting::Forbidden
-    } else {
-        Waiting::Allowed
-    };
     as_c(opened.cable.end(opened.side).read(into, waiting))
 }
 
@@ -616,10 +705,10 @@ unsafe extern "C" fn write_iter(
     iter: *mut bindings::iov_iter,
 ) -> isize {
     // SAFETY: The kernel passes what the call is about, and keeps the file open.
-    let opened = unsafe { Opened::of((*kiocb).ki_filp) };
+    let (opened, waiting) = unsafe { (Opened::of((*kiocb).ki_filp), Waiting::of(kiocb)) };
     // SAFETY: The kernel passes an iterator over what is to be read from.
     let from = unsafe { IovIterSource::from_raw(iter) };
-    as_c(opened.cable.write(opened.side, from))
+    as_c(opened.cable.write(opened.side, from, waiting))
 }
 
 /// # Safety

@@ -30,6 +30,7 @@ use crate::stream_adapter::quiescer::Quiescer;
 use crate::stream_adapter::rail::Rail;
 use crate::stream_adapter::stream_file::StreamFile;
 use crate::stream_adapter::stream_source::StreamSource;
+use crate::stream_adapter::stream_waiter::Patience;
 use crate::transport::frame::Body;
 use crate::transport::frame::DataSegment;
 use crate::transport::frame::Extent;
@@ -75,7 +76,10 @@ impl StreamSource for CableEnd {
     fn open(&self) -> Result<StreamFile> {
         StreamFile::new(
             Cable::open(&self.cable, self.side)?,
-            MAX_SCHEDULE_TIMEOUT as Jiffies,
+            Patience {
+                idle: MAX_SCHEDULE_TIMEOUT as Jiffies,
+                under_way: MAX_SCHEDULE_TIMEOUT as Jiffies,
+            },
         )
     }
 
@@ -485,7 +489,7 @@ mod tests {
         let cable = Cable::new(Manner::SPLIT)?;
         cable.lose_peer(RECEIVER);
         let receiver = Host::start(&cable, RECEIVER, 2)?;
-        cable.await_polls(RECEIVER, POLLS, msecs_to_jiffies(LONG_MS))?;
+        cable.await_polls_without_peer(RECEIVER, POLLS, msecs_to_jiffies(LONG_MS))?;
         cable.return_peer(RECEIVER);
         let pair = Pair {
             sender: Host::start(&cable, Side::Left, 1)?,
@@ -507,7 +511,7 @@ mod tests {
         let cable = Cable::new(Manner::SPLIT)?;
         cable.lose_peer(RECEIVER);
         let receiver = Host::start(&cable, RECEIVER, 2)?;
-        cable.await_polls(RECEIVER, POLLS, msecs_to_jiffies(LONG_MS))?;
+        cable.await_polls_without_peer(RECEIVER, POLLS, msecs_to_jiffies(LONG_MS))?;
         drop(receiver);
         assert_eq!(cable.without_peer(RECEIVER).closed, 1);
         Ok(())

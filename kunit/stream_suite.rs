@@ -12,16 +12,21 @@ use kernel::task::MAX_SCHEDULE_TIMEOUT;
 use kernel::time::msecs_to_jiffies;
 use kernel::time::Jiffies;
 
+use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::event::Event;
 use crate::base::event::Wake;
 use crate::base::kthread::Kthread;
+use crate::base::page_vec::PageVec;
 use crate::memory_cable::Cable;
 use crate::memory_cable::Events;
 use crate::memory_cable::Manner;
 use crate::memory_cable::Outcome;
 use crate::memory_cable::Side;
+use crate::memory_cable::FRAME_LEN;
 use crate::stream_adapter::stream_file::Read;
 use crate::stream_adapter::stream_file::StreamFile;
+use crate::stream_adapter::stream_file::Wanted;
+use crate::stream_adapter::stream_waiter::Patience;
 
 /// A reader that never asks by itself.
 const FOR_EVER: Jiffies = MAX_SCHEDULE_TIMEOUT as Jiffies;
@@ -46,8 +51,12 @@ impl Fixture {
         Self::with_patience(manner, FOR_EVER)
     }
 
-    fn with_patience(manner: Manner, patience: Jiffies) -> Result<Self> {
+    fn with_patience(manner: Manner, idle: Jiffies) -> Result<Self> {
         let cable = Cable::new(manner)?;
+        let patience = Patience {
+            idle,
+            under_way: FOR_EVER,
+        };
         let file = StreamFile::new(Cable::open(&cable, END)?, patience)?;
         Ok(Self {
             file: Arc::new(file, GFP_KERNEL)?,
@@ -67,7 +76,7 @@ impl Fixture {
 
     /// Reads in this thread, where something must be there.
     fn read(&self) -> Result<Read> {
-        self.file.read(&mut [0; ROOM], || ())
+        self.file.read(&mut [0; ROOM], Wanted::Anything, || ())
     }
 
     /// A reader that does not sleep in the stream's read, and is about to sleep.
@@ -75,7 +84,7 @@ impl Fixture {
         // The first read takes for granted that there may be something.
         self.give_bytes(&[0])?;
         self.read()?;
-        let listener = Listener::start(&self.file)?;
+        let listener = Listener::start(&self.file, Wanted::Anything)?;
         listener.await_sleep()?;
         Ok(listener)
     }
@@ -101,7 +110,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn start(file: &Arc<StreamFile>) -> Result<Self> {
+    fn start(file: &Arc<StreamFile>, wanted: Wanted) -> Result<Self> {
         let heard = Arc::pin_init(
             pin_init!(Heard {
                 sleep <- Event::new(),
@@ -112,7 +121,7 @@ impl Listener {
         )?;
         let (for_thread, file) = (heard.clone(), file.clone());
         let thread = Kthread::spawn(c"kunit_listener", move || {
-            let result = file.read(&mut [0; ROOM], || for_thread.sleep.raise());
+            let result = file.read(&mut [0; ROOM], wanted, || for_thread.sleep.raise());
             *for_thread.result.lock() = Some(result);
             for_thread.end.raise();
         })?;
@@ -143,6 +152,15 @@ fn await_raised(event: &Event) -> Result {
         Wake::Raised => Ok(()),
         Wake::Timeout | Wake::Interrupted => Err(ETIMEDOUT),
     }
+}
+
+/// Writes so many frames in one go, at most as many as a long segment takes.
+fn write_frames(file: &StreamFile, count: usize) -> Result {
+    let buffer = BounceBuffer::new(count * FRAME_LEN)?;
+    let mut list = PageVec::new();
+    // SAFETY: The buffer outlives the list, and nothing changes it.
+    unsafe { buffer.push_to(0..count * FRAME_LEN, &mut list)? };
+    file.write(&list)
 }
 
 fn error(code: u32) -> Error {
@@ -297,6 +315,144 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_that_can_only_wait_is_asked_what_has_come() -> Result {
+        let stream = Fixture::new(Manner {
+            nowait: Nowait::Unknown,
+            ..Manner::SPLIT
+        })?;
+        let listener = stream.listener()?;
+        stream.give_bytes(b"news")?;
+        stream.cable.wake(END, 0, Events::IN);
+        assert!(listener.end()? == Ok(Read::Bytes(4)));
+        let asked = Asked {
+            waiting: 2,
+            at_once: 0,
+        };
+        assert_eq!(stream.cable.asked(END), asked);
+        Ok(())
+    }
+
+    #[test]
+    fn what_has_come_is_read_without_being_asked_for_first() -> Result {
+        let stream = Fixture::new(Manner::SPLIT)?;
+        // The first read takes for granted that there may be something.
+        stream.give_bytes(&[0])?;
+        stream.read()?;
+        stream.give_bytes(b"news")?;
+        let polled = stream.cable.polled(END);
+        assert!(stream.read() == Ok(Read::Bytes(4)));
+        assert_eq!(stream.cable.polled(END), polled);
+        Ok(())
+    }
+
+    /// What a reader that waits for the rest of something in `count` frames gives after it was told of all but one of them, and
+    /// then of that one.
+    fn check_rest(count: usize) -> Result {
+        let stream = Fixture::new(Manner::SPLIT)?;
+        stream.give_bytes(&[0])?;
+        stream.read()?;
+        let polled = stream.cable.polled(END);
+        let listener = Listener::start(&stream.file, Wanted::Rest(count * FRAME_LEN))?;
+        // It has looked once before it sleeps.
+        stream
+            .cable
+            .await_polls(END, polled + 1, msecs_to_jiffies(LONG_MS))?;
+        for _ in 1..count {
+            stream.cable.wake(END, 0, Events::IN);
+        }
+        let woken_early = listener.heard.end.wait(msecs_to_jiffies(SHORT_MS));
+        let polled_early = stream.cable.polled(END);
+        stream.give_bytes(b"all")?;
+        stream.cable.wake(END, 0, Events::IN);
+        assert!(listener.end()? == Ok(Read::Bytes(3)));
+        assert_eq!(woken_early, Wake::Timeout);
+        assert_eq!(polled_early, polled + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reader_of_the_rest_is_woken_by_its_last_frame() -> Result {
+        check_rest(1)?;
+        check_rest(3)?;
+        check_rest(8)
+    }
+
+    #[test]
+    fn an_end_is_heard_by_a_reader_of_the_rest() -> Result {
+        let stream = Fixture::new(Manner::SPLIT)?;
+        stream.give_bytes(&[0])?;
+        stream.read()?;
+        let listener = Listener::start(&stream.file, Wanted::Rest(8 * FRAME_LEN))?;
+        stream.give(Outcome::End)?;
+        stream.cable.wake(END, 1, Events::HANG_UP);
+        assert!(listener.end()? == Err(EPIPE));
+        Ok(())
+    }
+
+    #[test]
+    fn a_rest_that_was_lost_is_not_waited_for() -> Result {
+        let cable = Cable::new(Manner::SPLIT)?;
+        let patience = Patience {
+            idle: FOR_EVER,
+            under_way: msecs_to_jiffies(SHORT_MS),
+        };
+        let stream = Fixture {
+            file: Arc::new(
+                StreamFile::new(Cable::open(&cable, END)?, patience)?,
+                GFP_KERNEL,
+            )?,
+            cable,
+        };
+        stream.give_bytes(&[0])?;
+        stream.read()?;
+        let listener = Listener::start(&stream.file, Wanted::Rest(8 * FRAME_LEN))?;
+        // What it has got is answered when there is no more to come.
+        listener.await_sleep()?;
+        stream.give_bytes(b"next")?;
+        stream.cable.wake(END, 0, Events::IN);
+        assert!(listener.end()? == Ok(Read::Bytes(4)));
+        Ok(())
+    }
+
+    /// Room for this many frames, as in a ring of the driver.
+    const RING: usize = 20;
+
+    /// Frames that a writer waits for when the ring is full.
+    const DEPARTURES: usize = 16;
+
+    #[test]
+    fn who_finds_a_stream_full_waits_for_room_for_several_frames() -> Result {
+        let stream = Fixture::new(Manner {
+            ring: Some(RING),
+            ..Manner::SPLIT
+        })?;
+        let file = stream.file.clone();
+        let ended = Arc::pin_init(Event::new(), GFP_KERNEL)?;
+        let raiser = ended.clone();
+        let thread = Kthread::spawn(c"kunit_writer", move || {
+            if write_frames(&file, DEPARTURES)
+                .and_then(|()| write_frames(&file, DEPARTURES))
+                .is_ok()
+            {
+                raiser.raise();
+            }
+        })?;
+        stream
+            .cable
+            .await_writes(END, 2, msecs_to_jiffies(LONG_MS))?;
+        stream.cable.depart(END, DEPARTURES - 1);
+        let ended_early = ended.wait(msecs_to_jiffies(SHORT_MS));
+        let writes_early = stream.cable.writes(END);
+        stream.cable.depart(END, 1);
+        await_raised(&ended)?;
+        drop(thread);
+        assert_eq!(ended_early, Wake::Timeout);
+        assert_eq!(writes_early, 2);
+        assert_eq!(stream.cable.writes(END), 3);
+        Ok(())
+    }
+
+    #[test]
     fn more_queues_than_are_listened_to_do_no_harm() -> Result {
         let stream = Fixture::new(Manner::with_queues(QUEUES))?;
         for queue in 0..QUEUES {
@@ -331,7 +487,9 @@ mod tests {
         }
         stream.give_bytes(b"news")?;
         let mut pauses = 0;
-        let read = stream.file.read(&mut [0; ROOM], || pauses += 1);
+        let read = stream
+            .file
+            .read(&mut [0; ROOM], Wanted::Anything, || pauses += 1);
         assert!(read == Ok(Read::Bytes(4)));
         assert_eq!(pauses, 3);
         let asked = Asked {
@@ -345,7 +503,7 @@ mod tests {
     #[test]
     fn asking_ends_with_the_thread() -> Result {
         let stream = Fixture::new(Manner::busy(Nowait::Known))?;
-        let listener = Listener::start(&stream.file)?;
+        let listener = Listener::start(&stream.file, Wanted::Anything)?;
         for _ in 0..3 {
             listener.await_sleep()?;
         }
@@ -358,7 +516,7 @@ mod tests {
     #[test]
     fn a_stream_that_can_only_wait_is_waited_for() -> Result {
         let stream = Fixture::new(Manner::busy(Nowait::Unknown))?;
-        let listener = Listener::start(&stream.file)?;
+        let listener = Listener::start(&stream.file, Wanted::Anything)?;
         listener.await_sleep()?;
         stream.give_bytes(b"news")?;
         assert!(listener.end()? == Ok(Read::Bytes(4)));

@@ -18,6 +18,7 @@ use super::rail_state::Fault;
 use super::rail_state::Shared;
 use super::stream_file::Read;
 use super::stream_file::StreamFile;
+use super::stream_file::Wanted;
 use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
@@ -151,10 +152,14 @@ impl<C: RailClient> RxThread<C> {
             self.start = 0;
         }
         self.link.counters.rx_reads.increment();
+        let wanted = match self.end - self.start {
+            0 => Wanted::Anything,
+            have => Wanted::Rest(need.saturating_sub(have)),
+        };
         let room = &mut self.buffer.bytes_mut()[self.end..];
         let read = self
             .file
-            .read(room, || self.unanswered.answer(&self.link))
+            .read(room, wanted, || self.unanswered.answer(&self.link))
             .map_err(Fault::Stream)?;
         match read {
             Read::Bytes(n) => {

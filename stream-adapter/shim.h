@@ -11,6 +11,7 @@
 
 static const unsigned int stream_shim_lookup_follow = LOOKUP_FOLLOW;
 static const unsigned int stream_shim_epollin = (__force unsigned int)EPOLLIN;
+static const unsigned int stream_shim_epollrdnorm = (__force unsigned int)EPOLLRDNORM;
 static const unsigned int stream_shim_epollout = (__force unsigned int)EPOLLOUT;
 static const unsigned int stream_shim_epollwrnorm = (__force unsigned int)EPOLLWRNORM;
 static const unsigned int stream_shim_epollerr = (__force unsigned int)EPOLLERR;

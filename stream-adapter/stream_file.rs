@@ -7,13 +7,18 @@ use core::mem::MaybeUninit;
 use kernel::bindings as kernel_bindings;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
-use kernel::time::Jiffies;
+use kernel::sync::atomic::AtomicFlag;
+use kernel::sync::atomic::Relaxed;
 
 use super::bindings;
 use super::open_file::OpenFile;
-use super::rx_waiter::RxWaiter;
+use super::stream_waiter::Change;
+use super::stream_waiter::Patience;
+use super::stream_waiter::StreamWaiter;
+use crate::base::event::Wake;
 use crate::base::kthread::should_stop;
 use crate::base::page_vec::PageVec;
+use crate::transport::frame::STREAM_FRAME;
 
 /// A read that may wait.
 const READ_FLAGS_NONE: c_int = 0;
@@ -23,6 +28,10 @@ const PAUSE_SHORT_US: usize = 50;
 
 /// The longest one: rarely enough to leave the processor alone.
 const PAUSE_LONG_US: usize = 1_000;
+
+/// What a read has something to tell of: data, or that the stream has come to an end.
+const READABLE: u32 =
+    bindings::stream_shim_epollin | bindings::stream_shim_epollerr | bindings::stream_shim_epollhup;
 
 /// What a read may fail with that met damaged bytes. Until Linux 7.3 they are handed up in silence; later drivers give
 /// an error in their place. The `kernel` crate of Linux 7.2 has no names for some of these.
@@ -36,6 +45,30 @@ const DAMAGE: [u32; 4] = [
 /// Whether `error` is the error number `code`.
 fn is_code(error: Error, code: u32) -> bool {
     error.to_errno().unsigned_abs() == code
+}
+
+/// What a reader waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Whatever comes, if anything does.
+    Anything,
+    /// So many bytes of something that has arrived in part: they are on their way.
+    Rest(usize),
+}
+
+/// The most frames that a reader waits for before it looks: what it copies and checks meanwhile, it need not do when the last one has
+/// come.
+const MOST_FRAMES: usize = 8;
+
+impl Wanted {
+    /// How many frames bring it, or a good part of it.
+    fn frames(self) -> i32 {
+        let bytes = match self {
+            Self::Anything => 1,
+            Self::Rest(bytes) => bytes,
+        };
+        bytes.div_ceil(STREAM_FRAME).clamp(1, MOST_FRAMES) as i32
+    }
 }
 
 /// What a read has brought.
@@ -54,17 +87,22 @@ pub enum Read {
 /// to about a second.
 pub struct StreamFile {
     // Before the file, which must be open as long as it is listened to.
-    waiter: Pin<KBox<RxWaiter>>,
+    waiter: Pin<KBox<StreamWaiter>>,
     file: OpenFile,
+    /// Whether it is known that the driver does not understand reads that must not wait: those of Linux 7.2 do not.
+    is_always_waiting: AtomicFlag,
 }
 
 impl StreamFile {
-    /// Takes over an open file that behaves as a stream does. One that tells of what arrives, and has not for as long as
-    /// `poll_fallback`, is asked.
-    pub(crate) fn new(file: OpenFile, poll_fallback: Jiffies) -> Result<Self> {
+    /// Takes over an open file that behaves as a stream does.
+    pub(crate) fn new(file: OpenFile, patience: Patience) -> Result<Self> {
         // SAFETY: `StreamFile` drops the file after the waiter.
-        let waiter = unsafe { RxWaiter::new(&file, poll_fallback) }?;
-        Ok(Self { waiter, file })
+        let waiter = unsafe { StreamWaiter::new(&file, patience) }?;
+        Ok(Self {
+            waiter,
+            file,
+            is_always_waiting: AtomicFlag::new(false),
+        })
     }
 
     /// Whether no peer is attached to the stream: what is read and written then fails with `ENXIO`.
@@ -74,16 +112,59 @@ impl StreamFile {
         events & bindings::stream_shim_epollhup != 0
     }
 
-    /// Reads what has arrived, at least a byte, and waits until there is something. Before it sleeps, `before_sleep` is called.
+    /// Reads what has arrived, at least a byte, and waits for what is `wanted` if there is nothing. Before it sleeps, `before_sleep` is
+    /// called, but not if it is known that there is more on its way.
     ///
     /// Fails with `EPIPE` when the peer has closed the stream or its directory was removed, `ENXIO` when
     /// the cable is unplugged, and `EINTR` when the thread is being stopped.
-    pub fn read(&self, into: &mut [u8], mut before_sleep: impl FnMut()) -> Result<Read> {
+    pub fn read(
+        &self,
+        into: &mut [u8],
+        mut wanted: Wanted,
+        mut before_sleep: impl FnMut(),
+    ) -> Result<Read> {
         if self.waiter.has_no_queue() {
             return self.read_unannounced(into, before_sleep);
         }
-        self.waiter.await_arrival(&self.file, &mut before_sleep)?;
-        self.read_once(into, READ_FLAGS_NONE)
+        let mut woken_by = Wake::Raised;
+        loop {
+            if self.waiter.expect_arrivals(wanted.frames()) == Change::Some {
+                before_sleep();
+                return self.read_once(into, READ_FLAGS_NONE);
+            }
+            if let Some(read) = self.read_arrived(into) {
+                self.waiter.note_announcement(woken_by);
+                return read;
+            }
+            match wanted {
+                Wanted::Rest(_) => {
+                    self.waiter.await_rest()?;
+                    // What is still missing then may be lost.
+                    wanted = Wanted::Anything;
+                }
+                Wanted::Anything => {
+                    before_sleep();
+                    woken_by = self.waiter.await_arrival()?;
+                }
+            }
+        }
+    }
+
+    /// Reads what has arrived, if anything has.
+    fn read_arrived(&self, into: &mut [u8]) -> Option<Result<Read>> {
+        if !self.is_always_waiting.load(Relaxed) {
+            match self.read_once(into, bindings::stream_shim_rwf_nowait) {
+                // Nothing is there, or somebody writes.
+                Err(error) if error == EAGAIN => {}
+                Err(error) if is_code(error, kernel_bindings::EOPNOTSUPP) => {
+                    self.is_always_waiting.store(true, Relaxed);
+                }
+                result => return Some(result),
+            }
+        }
+        // SAFETY: No waiter is added.
+        let events = unsafe { self.file.poll(core::ptr::null_mut()) };
+        (events & READABLE != 0).then(|| self.read_once(into, READ_FLAGS_NONE))
     }
 
     /// Reads from a stream without interrupts (`busy_poll`): it has to be asked whether something has arrived. A read that waits would
@@ -180,7 +261,8 @@ impl StreamFile {
     pub fn write(&self, from: &PageVec) -> Result {
         let mut iter = new_iter(kernel_bindings::ITER_SOURCE, from);
         let mut left = from.len();
-        while left > 0 {
+        loop {
+            self.waiter.expect_room();
             // SAFETY: The file is open for writing, and the iterator's pages are alive.
             let n = check(unsafe {
                 kernel_bindings::vfs_iter_write(
@@ -195,8 +277,14 @@ impl StreamFile {
                 0 => return Err(EIO),
                 n => left.checked_sub(n).ok_or(EIO)?,
             };
+            if left == 0 {
+                return Ok(());
+            }
+            // The stream is full.
+            if !self.waiter.has_no_queue() {
+                self.waiter.await_room()?;
+            }
         }
-        Ok(())
     }
 }
 

@@ -10,12 +10,14 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::time::msecs_to_jiffies;
+use kernel::time::Jiffies;
 use kernel::time::Msecs;
 
 use super::bindings;
 use super::open_file::OpenFile;
 use super::stream_file::StreamFile;
 use super::stream_source::StreamSource;
+use super::stream_waiter::Patience;
 
 /// Misc devices' major number (`include/linux/major.h`).
 const MISC_MAJOR: u32 = 10;
@@ -28,6 +30,9 @@ const DEVICE_PREFIX: &[u8] = b"tbstream";
 
 /// After so long without an arrival a stream is asked: it tells nobody of frames that have arrived damaged.
 const POLL_FALLBACK_MS: Msecs = 1_000;
+
+/// The same if frames are on their way. The shortest time there is: over any cable they take less.
+const UNDER_WAY: Jiffies = 1;
 
 /// A stream device's node, found once and held.
 ///
@@ -135,7 +140,11 @@ impl StreamSource for StreamPath {
         // needed.
         // SAFETY: As just said; the file is alive.
         unsafe { (*file.as_ptr()).f_flags &= !bindings::O_NONBLOCK };
-        StreamFile::new(file, msecs_to_jiffies(POLL_FALLBACK_MS))
+        let patience = Patience {
+            idle: msecs_to_jiffies(POLL_FALLBACK_MS),
+            under_way: UNDER_WAY,
+        };
+        StreamFile::new(file, patience)
     }
 }
 

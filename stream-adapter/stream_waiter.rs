@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who waits for a stream: an entry in each of its wait queues that tells what arrives from what was sent.
+//! Who waits for a stream: an entry in each of its wait queues that tells what arrives from what was sent, and counts either.
 //!
 //! The stream has one wait queue (or more, for all we know), and wakes it once for each frame that has arrived and once for each one that was sent.
-//! A thread that sleeps inside the driver's read is woken for both, and so by each frame that the same host sends: it
-//! then interrupts the worker that is telling so, finds nothing, and sleeps again, frame by frame.
+//! A thread that sleeps inside the driver's read or write is woken for both, and so by each frame that the same host sends or gets: it
+//! then interrupts the worker that is telling so, finds nothing or one frame, and sleeps again, frame by frame.
 
 use core::ffi::c_int;
 use core::ffi::c_uint;
@@ -21,22 +21,45 @@ use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
 use super::bindings;
+use super::frame_countdown::FrameCountdown;
 use super::open_file::OpenFile;
-use crate::base::event::Event;
 use crate::base::event::Wake;
 
 /// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
 const UNANNOUNCED_LIMIT: u32 = 3;
 
-/// What a stream is woken with for a frame that was sent. Whatever else is told along with it is news.
+/// How many frames the writing thread waits for when a stream is full: few enough to be under way in the smallest ring, of
+/// which the driver fills 31 places (`TBSTREAM_DEV_MIN_RING_SIZE` of drivers/thunderbolt/stream.c), and as many as a long segment
+/// takes.
+const ROOM_FRAMES: i32 = 16;
+
+/// What a stream is woken with for a frame that has arrived.
+const ARRIVED: u32 = bindings::stream_shim_epollin | bindings::stream_shim_epollrdnorm;
+
+/// What it is woken with for a frame that was sent.
 const SENT: u32 = bindings::stream_shim_epollout | bindings::stream_shim_epollwrnorm;
 
-/// What a read has something to tell of: data, or that the stream has come to an end.
-const READABLE: u32 =
-    bindings::stream_shim_epollin | bindings::stream_shim_epollerr | bindings::stream_shim_epollhup;
+/// Whatever else is told is news.
+const FRAMES: u32 = ARRIVED | SENT;
 
 /// Most wait queues of one stream that are listened to: one for each direction, and some to spare.
 const MAX_QUEUES: usize = 4;
+
+/// How long a stream is believed that tells nothing.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// After so long without an arrival it is asked.
+    pub idle: Jiffies,
+    /// After so long, if frames are on their way.
+    pub under_way: Jiffies,
+}
+
+/// Whether something has come that is no frame, or may have come before anyone listened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Some,
+    None,
+}
 
 /// Waits for what happens to an open stream.
 ///
@@ -45,11 +68,14 @@ const MAX_QUEUES: usize = 4;
 /// Each of `queues` is NULL, or the entry of the same index is in that wait queue, calls [`on_wake`], and its `private` points to
 /// the waiter.
 #[pin_data(PinnedDrop)]
-pub(super) struct RxWaiter {
-    /// After so long without an arrival the stream is asked.
-    poll_fallback: Jiffies,
+pub(super) struct StreamWaiter {
+    patience: Patience,
+    /// Frames that arrive.
     #[pin]
-    arrival: Event,
+    arrivals: FrameCountdown,
+    /// Frames that have been sent.
+    #[pin]
+    departures: FrameCountdown,
     /// Something other than a frame has come, or may have come before anyone listened.
     changed: AtomicFlag,
     #[pin]
@@ -60,10 +86,10 @@ pub(super) struct RxWaiter {
 }
 
 // SAFETY: The entries may be taken out of their queues by any thread.
-unsafe impl Send for RxWaiter {}
+unsafe impl Send for StreamWaiter {}
 
 // SAFETY: What is shared are atomics and an event; the entries are the queues', under their locks.
-unsafe impl Sync for RxWaiter {}
+unsafe impl Sync for StreamWaiter {}
 
 /// A poll table that puts `waiter` into the queues it is given.
 ///
@@ -71,21 +97,21 @@ unsafe impl Sync for RxWaiter {}
 #[repr(C)]
 struct Enlisting<'a> {
     table: bindings::poll_table_struct,
-    waiter: &'a RxWaiter,
+    waiter: &'a StreamWaiter,
 }
 
-impl RxWaiter {
-    /// Listens to the stream of `file`. One that is polled busily tells nothing. After `poll_fallback` without an arrival the
-    /// stream is asked.
+impl StreamWaiter {
+    /// Listens to the stream of `file`. One that is polled busily tells nothing.
     ///
     /// # Safety
     ///
     /// `file` must stay open until the waiter has been dropped.
-    pub(super) unsafe fn new(file: &OpenFile, poll_fallback: Jiffies) -> Result<Pin<KBox<Self>>> {
+    pub(super) unsafe fn new(file: &OpenFile, patience: Patience) -> Result<Pin<KBox<Self>>> {
         let waiter = KBox::pin_init(
             pin_init!(Self {
-                poll_fallback,
-                arrival <- Event::new(),
+                patience,
+                arrivals <- FrameCountdown::new(),
+                departures <- FrameCountdown::new(),
                 changed: AtomicFlag::new(true),
                 entries <- Opaque::ffi_init(|entries: *mut [bindings::wait_queue_entry; MAX_QUEUES]| {
                     // SAFETY: `entries` may be written.
@@ -118,35 +144,54 @@ impl RxWaiter {
         self.queues[0].load(Relaxed).is_null()
     }
 
-    /// Sleeps until a read of `file`, whose waiter this is and which has a queue, has something to tell: data, or that the stream
-    /// has come to an end.
+    /// Begins to count what arrives: [`Self::await_arrivals`] will end with the last of `frames` more. To be called before
+    /// looking for what has arrived.
     ///
-    /// Calls `before_sleep` unless there is something already, also if it is the read that may sleep. Fails with `EINTR`
-    /// when the thread is being stopped.
-    pub(super) fn await_arrival(&self, file: &OpenFile, before_sleep: &mut impl FnMut()) -> Result {
-        let mut woken_by = Wake::Raised;
-        loop {
-            if self.changed.xchg(false, Full) {
-                before_sleep();
-                return Ok(());
-            }
-            // SAFETY: A table is needed only to be woken later.
-            let events = unsafe { file.poll(null_mut()) };
-            if events & READABLE != 0 {
-                self.note_announcement(woken_by);
-                return Ok(());
-            }
-            before_sleep();
-            // Whatever has come since the stream was asked has raised the event.
-            woken_by = self.arrival.wait(self.poll_fallback);
-            if woken_by == Wake::Interrupted {
-                return Err(EINTR);
-            }
+    /// Says whether something else has come, which only a read can tell.
+    pub(super) fn expect_arrivals(&self, frames: i32) -> Change {
+        self.arrivals.expect(frames);
+        if self.changed.xchg(false, Full) {
+            Change::Some
+        } else {
+            Change::None
         }
     }
 
-    /// Something has come, after this.
-    fn note_announcement(&self, woken_by: Wake) {
+    /// Sleeps until what is expected has arrived, or something else has come, but not much longer than frames take that are on
+    /// their way.
+    ///
+    /// Fails with `EINTR` when the thread is being stopped.
+    pub(super) fn await_rest(&self) -> Result {
+        self.wait(&self.arrivals, self.patience.under_way)
+            .map(|_| ())
+    }
+
+    /// Sleeps until something has come. Fails as [`Self::await_rest`] does.
+    pub(super) fn await_arrival(&self) -> Result<Wake> {
+        self.wait(&self.arrivals, self.patience.idle)
+    }
+
+    /// Begins to count what is sent, for [`Self::await_room`]. To be called before a write that may find the stream full.
+    pub(super) fn expect_room(&self) {
+        self.departures.expect(ROOM_FRAMES);
+    }
+
+    /// Sleeps until a stream that was full has room for some frames, or something else has come. Fails as
+    /// [`Self::await_rest`] does.
+    pub(super) fn await_room(&self) -> Result {
+        self.wait(&self.departures, self.patience.under_way)
+            .map(|_| ())
+    }
+
+    fn wait(&self, frames: &FrameCountdown, timeout: Jiffies) -> Result<Wake> {
+        match frames.wait(timeout) {
+            Wake::Interrupted => Err(EINTR),
+            wake => Ok(wake),
+        }
+    }
+
+    /// Something has been found, after this.
+    pub(super) fn note_announcement(&self, woken_by: Wake) {
         let unannounced = match woken_by {
             Wake::Timeout => self.unannounced.load(Relaxed).saturating_add(1),
             Wake::Raised | Wake::Interrupted => 0,
@@ -169,7 +214,7 @@ impl RxWaiter {
 }
 
 #[pinned_drop]
-impl PinnedDrop for RxWaiter {
+impl PinnedDrop for StreamWaiter {
     fn drop(self: Pin<&mut Self>) {
         for (index, queue) in self.queues.iter().enumerate() {
             let queue = queue.load(Relaxed);
@@ -211,25 +256,31 @@ unsafe extern "C" fn enlist(
     slot.store(queue, Relaxed);
 }
 
-/// Wakes the receiving thread, but not for a frame that was sent.
+/// Counts a frame, or wakes both threads for anything else.
 ///
 /// # Safety
 ///
-/// To be called by the wait queue with the entry of an [`RxWaiter`] only.
+/// To be called by the wait queue with the entry of an [`StreamWaiter`] only.
 unsafe extern "C" fn on_wake(
     entry: *mut bindings::wait_queue_entry,
     _mode: c_uint,
     _flags: c_int,
     key: *mut c_void,
 ) -> c_int {
-    // SAFETY: By the invariants of `RxWaiter`, whose drop waits for this call.
-    let waiter = unsafe { &*(*entry).private.cast::<RxWaiter>() };
+    // SAFETY: By the invariants of `StreamWaiter`, whose drop waits for this call.
+    let waiter = unsafe { &*(*entry).private.cast::<StreamWaiter>() };
     let events = key as usize as u32;
-    if events & bindings::stream_shim_epollin != 0 {
-        waiter.arrival.raise();
-    } else if events == 0 || events & !SENT != 0 {
+    if events == 0 || events & !FRAMES != 0 {
         waiter.changed.store(true, Relaxed);
-        waiter.arrival.raise();
+        waiter.arrivals.interrupt();
+        waiter.departures.interrupt();
+        return 0;
+    }
+    if events & ARRIVED != 0 {
+        waiter.arrivals.count();
+    }
+    if events & SENT != 0 {
+        waiter.departures.count();
     }
     0
 }
