@@ -293,6 +293,36 @@ fn talk_without_progress_is_death_as_well() {
 }
 
 #[test]
+fn a_window_full_of_bytes_is_acknowledged_without_waiting() {
+    let mut rail = Rail::new();
+    let seed = rail.ends[0].seed().unwrap();
+    let payload = vec![0; MAX_PAYLOAD as usize];
+    let checksum = seed.checksum::<HostHash>(&payload);
+    let mut sent = 0;
+    while rail.ends[0].can_send(MAX_PAYLOAD) {
+        let header = rail.ends[0]
+            .stamp(
+                Body::Datagram,
+                MAX_PAYLOAD,
+                checksum,
+                InFlight::Datagram,
+                rail.now,
+            )
+            .unwrap();
+        assert_eq!(
+            rail.ends[1].on_header(&header, rail.now).unwrap(),
+            Incoming::Deliver
+        );
+        rail.ends[1].finish(rail.now);
+        sent += 1;
+    }
+    // As many bytes as may be in flight, but not as many frames.
+    assert!(sent < 64);
+    rail.run(Duration(0));
+    assert!(rail.ends[0].can_send(MAX_PAYLOAD));
+}
+
+#[test]
 fn a_number_is_taken_once() {
     let mut rail = Rail::new();
     let header = rail.ends[0]

@@ -11,6 +11,7 @@ use super::hello::Identity;
 use super::hello::HELLO_LEN;
 use super::rx::RailRx;
 use super::rx::SeqStatus;
+use super::rx::Unacknowledged;
 use super::session::HelloOutcome;
 use super::session::Phase;
 use super::session::Session;
@@ -63,7 +64,7 @@ const DEAD_AFTER: Duration = Duration::from_millis(3_000);
 /// With an answer owed for this long, work had better go over other rails: the peer has been asked several times.
 const SUSPECT_AFTER: Duration = Duration::from_millis(400);
 
-/// Share of the window of frames that may go unacknowledged without an acknowledgement of its own.
+/// Share of the window, in frames and in bytes, that may go unacknowledged without an acknowledgement of its own.
 const ACK_SHARE: u32 = 8;
 
 /// Why the owner must close the stream. It opens it anew afterwards.
@@ -192,7 +193,7 @@ impl Open {
 pub struct RailEndpoint<S: Storage> {
     identity: Identity,
     tx: RailTx<S>,
-    ack_every: u32,
+    ack_every: Unacknowledged,
     open: Option<Open>,
 }
 
@@ -208,7 +209,10 @@ impl<S: Storage> RailEndpoint<S> {
         table: S::Table<TxEntry>,
         byte_limit: u32,
     ) -> Result<Self, BadTableLength> {
-        let ack_every = (table.len() as u32 / ACK_SHARE).max(1);
+        let ack_every = Unacknowledged {
+            frames: (table.len() as u32 / ACK_SHARE).max(1),
+            bytes: (byte_limit / ACK_SHARE).max(1),
+        };
         Ok(Self {
             identity,
             tx: RailTx::new(table, byte_limit)?,
@@ -381,7 +385,7 @@ impl<S: Storage> RailEndpoint<S> {
                 Ok(Incoming::Done)
             }
             Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
-                match open.rx.begin(header.seq) {
+                match open.rx.begin(header.seq, header.frame_len()) {
                     SeqStatus::New => Ok(Incoming::Deliver),
                     SeqStatus::Stale => Ok(Incoming::Done),
                 }
@@ -589,7 +593,7 @@ impl<S: Storage> RailEndpoint<S> {
         open.session.phase() == Phase::Up
             && (open.nop_wanted
                 || open.rx.has_confirmation()
-                || open.rx.unacknowledged() >= self.ack_every
+                || open.rx.unacknowledged().reaches(self.ack_every)
                 || open.rx.has_report())
     }
 
@@ -627,7 +631,7 @@ impl<S: Storage> RailEndpoint<S> {
         let due = owed
             || open.nop_wanted
             || open.rx.has_confirmation()
-            || open.rx.unacknowledged() >= self.ack_every
+            || open.rx.unacknowledged().reaches(self.ack_every)
             || now >= open.sent_at.after(KEEPALIVE_INTERVAL);
         due.then_some(NopReply::Unneeded)
     }

@@ -16,6 +16,22 @@ pub enum SeqStatus {
     Stale,
 }
 
+/// What has been received since the last acknowledgement went out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Unacknowledged {
+    /// Frames.
+    pub frames: u32,
+    /// Bytes of the stream.
+    pub bytes: u32,
+}
+
+impl Unacknowledged {
+    /// Whether it is as much as `limit`, in frames or in bytes.
+    pub const fn reaches(self, limit: Self) -> bool {
+        self.frames >= limit.frames || self.bytes >= limit.bytes
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ReportState {
     /// Must be sent.
@@ -50,8 +66,7 @@ pub struct RailRx {
     /// Reports of the peer's to be confirmed; the first `confirmation_count` count.
     confirmations: [(RailSeq, RailSeq); MAX_REPORTS],
     confirmation_count: usize,
-    /// Frames received since the last acknowledgement went out.
-    unacknowledged: u32,
+    unacknowledged: Unacknowledged,
     losses: u64,
 }
 
@@ -69,14 +84,17 @@ impl RailRx {
             reports_len: 0,
             confirmations: [(RailSeq(0), RailSeq(0)); MAX_REPORTS],
             confirmation_count: 0,
-            unacknowledged: 0,
+            unacknowledged: Unacknowledged {
+                frames: 0,
+                bytes: 0,
+            },
             losses: 0,
         }
     }
 
-    /// A header with number `seq` has arrived. If it is [`SeqStatus::New`], call [`Self::finish`] or
+    /// The header of a frame with number `seq` and `frame_len` bytes in the stream has arrived. If it is [`SeqStatus::New`], call [`Self::finish`] or
     /// [`Self::finish_corrupt`] when its payload has been dealt with.
-    pub fn begin(&mut self, seq: RailSeq) -> SeqStatus {
+    pub fn begin(&mut self, seq: RailSeq, frame_len: u32) -> SeqStatus {
         if seq.is_before(self.expected) {
             return SeqStatus::Stale;
         }
@@ -84,6 +102,7 @@ impl RailRx {
             self.note_loss(self.expected, seq);
             self.expected = seq;
         }
+        self.unacknowledged.bytes = self.unacknowledged.bytes.saturating_add(frame_len);
         SeqStatus::New
     }
 
@@ -99,7 +118,7 @@ impl RailRx {
     /// The frame accepted last by [`Self::begin`] has been dealt with.
     pub fn finish(&mut self) {
         self.expected = self.expected.next();
-        self.unacknowledged = self.unacknowledged.saturating_add(1);
+        self.unacknowledged.frames = self.unacknowledged.frames.saturating_add(1);
     }
 
     /// The payload of the frame accepted last by [`Self::begin`] was damaged: the frame counts as lost.
@@ -121,11 +140,11 @@ impl RailRx {
 
     /// A frame carrying [`Self::ack`] has been sent.
     pub fn note_ack_sent(&mut self) {
-        self.unacknowledged = 0;
+        self.unacknowledged = Unacknowledged::default();
     }
 
-    /// Frames received since an acknowledgement was sent.
-    pub const fn unacknowledged(&self) -> u32 {
+    /// What has been received since an acknowledgement was sent.
+    pub const fn unacknowledged(&self) -> Unacknowledged {
         self.unacknowledged
     }
 
@@ -202,7 +221,7 @@ impl RailRx {
             self.reports.copy_within(index + 1..self.reports_len, index);
             self.reports_len -= 1;
             // What this held back may be acknowledged now.
-            self.unacknowledged = self.unacknowledged.saturating_add(1);
+            self.unacknowledged.frames = self.unacknowledged.frames.saturating_add(1);
         }
     }
 
