@@ -16,7 +16,7 @@ use crate::transport::rail::router_uuid::RouterUuid;
 pub struct Service {
     /// Number of the domain, that is, of the controller.
     domain: u32,
-    /// Name of the other host's device.
+    /// Name of the other host's device. A host that is connected by several cables has one for each.
     host: CString,
 }
 
@@ -37,6 +37,11 @@ impl Service {
     /// The other host, as the thunderbolt core sees it now.
     fn remote(&self) -> Option<DeviceRef> {
         host_router(self.domain)?.find_child(&self.host)
+    }
+
+    /// What the cable is called: by the other host's device at its end.
+    pub fn cable(&self) -> &CStr {
+        &self.host
     }
 
     /// What the cable carries each way as it is now; nothing if the core does not know it. Sleeps.

@@ -164,8 +164,12 @@ pub trait RailLink: Send + Sync {
     /// Whether something of this QP may still be on its way. Sleeps, until what is being written has been.
     fn carries(&self, qpn: Qpn) -> bool;
 
-    /// What its cable carried when it came up; the least possible if that is not known.
+    /// What its cable carried when it came up; the least possible if that is not known. Other rails over the same cable have their
+    /// share of it.
     fn rate(&self) -> Rate;
+
+    /// What its cable is called, if that is known.
+    fn cable(&self) -> Option<&CStr>;
 
     /// Its name for log lines.
     fn name(&self) -> &str;

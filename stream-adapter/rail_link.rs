@@ -151,6 +151,10 @@ impl<C: RailClient> RailLink for Link<C> {
         Rate(self.rate.load(Relaxed))
     }
 
+    fn cable(&self) -> Option<&CStr> {
+        self.service.as_ref().map(Service::cable)
+    }
+
     fn name(&self) -> &str {
         self.shared.name()
     }

@@ -230,7 +230,7 @@ impl RailClient for Fabric {
                 );
             }
         }
-        self.port.rail_up(rail, link.rate());
+        self.port.rail_up(rail, link);
     }
 
     fn rail_down(&self, rail: RailId) {

@@ -4,11 +4,10 @@
 
 use kernel::new_mutex;
 use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
+use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
 use crate::transport::ids::RailId;
 use crate::verbs::device::RoceDevice;
@@ -19,6 +18,29 @@ use crate::verbs::rdma::PortEvent;
 use crate::verbs::rdma::PortNumber;
 use crate::verbs::route::Link;
 
+/// The rails that are up.
+struct RailsUp([Option<Arc<dyn RailLink>>; RailId::COUNT]);
+
+impl RailsUp {
+    const NONE: Self = Self([const { None }; RailId::COUNT]);
+
+    fn len(&self) -> u32 {
+        self.0.iter().flatten().count() as u32
+    }
+
+    /// What they carry together. Rails over one cable share what it carries; of a rail whose cable is not known, nobody
+    /// can tell.
+    fn rate(&self) -> Rate {
+        let links = || self.0.iter().flatten();
+        let is_first = |&(index, link): &(usize, &Arc<dyn RailLink>)| {
+            let cable = link.cable();
+            cable.is_none() || !links().take(index).any(|other| other.cable() == cable)
+        };
+        let first_of_cables = links().enumerate().filter(is_first);
+        Rate(first_of_cables.map(|(_, link)| link.rate().0).sum())
+    }
+}
+
 /// The state of the port, of which the interface and the verbs device are told.
 ///
 /// # Locking
@@ -27,12 +49,9 @@ use crate::verbs::route::Link;
 #[pin_data]
 pub(super) struct PortState {
     netdev: Arc<Netdev>,
-    /// How many rails are up. Held until the interface and the verbs device have been told, so that the last they
-    /// hear is how it is.
+    /// Held until the interface and the verbs device have been told, so that the last they hear is how it is.
     #[pin]
-    rails_up: Mutex<u32>,
-    /// What the rails that are up carry, in Mb/s.
-    rates: [Atomic<u32>; RailId::COUNT],
+    rails_up: Mutex<RailsUp>,
     #[pin]
     device: Mutex<Option<DeviceHandle<RoceDevice>>>,
 }
@@ -42,8 +61,7 @@ impl PortState {
     pub(super) fn new(netdev: Arc<Netdev>) -> impl PinInit<Self> {
         pin_init!(Self {
             netdev,
-            rails_up <- new_mutex!(0),
-            rates: [const { Atomic::new(0) }; RailId::COUNT],
+            rails_up <- new_mutex!(RailsUp::NONE),
             device <- new_mutex!(None),
         })
     }
@@ -53,7 +71,7 @@ impl PortState {
         let rails_up = self.rails_up.lock();
         let old = core::mem::replace(&mut *self.device.lock(), device);
         // Since it was registered the first rail may have come up, or the last gone.
-        self.dispatch(match *rails_up {
+        self.dispatch(match rails_up.len() {
             0 => PortEvent::Error,
             1.. => PortEvent::Active,
         });
@@ -61,33 +79,33 @@ impl PortState {
         drop(old);
     }
 
-    /// One more rail is up, which carries `rate`.
-    pub(super) fn rail_up(&self, rail: RailId, rate: Rate) {
-        self.set_rate(rail, rate);
-        self.recount(|rails| rails + 1);
+    /// One more rail is up.
+    pub(super) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>) {
+        drop(self.replace(rail, Some(link.clone())));
     }
 
     /// One rail less is.
     pub(super) fn rail_down(&self, rail: RailId) {
-        self.set_rate(rail, Rate(0));
-        self.recount(|rails| rails - 1);
+        drop(self.replace(rail, None));
     }
 
     /// How it is.
     pub(super) fn link(&self) -> Link {
+        let rails_up = self.rails_up.lock();
         Link {
-            rails: *self.rails_up.lock(),
-            rate: self.rate(),
+            rails: rails_up.len(),
+            rate: rails_up.rate(),
         }
     }
 
-    /// Counts rails with `change`, and tells the interface and the verbs device. What the rail carries has been
-    /// noted.
-    fn recount(&self, change: impl FnOnce(u32) -> u32) {
+    /// Notes whether a rail is up, and tells the interface and the verbs device what that makes of the port. Gives back what
+    /// was noted before.
+    fn replace(&self, rail: RailId, link: Option<Arc<dyn RailLink>>) -> Option<Arc<dyn RailLink>> {
         let mut rails_up = self.rails_up.lock();
-        let before = *rails_up;
-        *rails_up = change(before);
-        let event = match (before, *rails_up) {
+        let before = rails_up.len();
+        let old = core::mem::replace(&mut rails_up.0[rail.index()], link);
+        self.netdev.set_rate(rails_up.rate());
+        let event = match (before, rails_up.len()) {
             (0, 1..) => {
                 self.netdev.set_carrier(Carrier::Up);
                 PortEvent::Active
@@ -99,17 +117,8 @@ impl PortState {
             (0, 0) | (1.., 1..) => PortEvent::SpeedChange,
         };
         self.dispatch(event);
-    }
-
-    /// What all rails that are up carry together.
-    fn rate(&self) -> Rate {
-        Rate(self.rates.iter().map(|rate| rate.load(Relaxed)).sum())
-    }
-
-    /// Notes what a rail carries from now on.
-    fn set_rate(&self, rail: RailId, rate: Rate) {
-        self.rates[rail.index()].store(rate.0, Relaxed);
-        self.netdev.set_rate(self.rate());
+        drop(rails_up);
+        old
     }
 
     fn dispatch(&self, event: PortEvent) {
