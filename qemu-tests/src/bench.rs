@@ -95,8 +95,7 @@ impl Measurement {
         output: &Path,
         measure: impl FnOnce(&Testbed<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut files = workbench.modules(Kernel::Stock)?.files()?;
-        files.extend(workbench.clients()?.files());
+        let mut files = workbench.subject(Kernel::Stock)?;
         files.push(workbench.tools()?.meter.clone());
         let lab = format!("bench-{}-{}", self.name, std::process::id());
         let session = Session {

@@ -9,7 +9,6 @@ use anyhow::Result;
 
 use crate::hosts::instance::Instance;
 use crate::hosts::stage::Stage;
-use crate::hosts::streams;
 
 pub mod all_reduce;
 pub mod client_program;
@@ -32,21 +31,17 @@ const LIMIT: Duration = Duration::from_secs(400);
 /// Loads the module.
 const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roce.ko";
 
-/// Name of the streams: a key of an XDomain property, which has at most 8 characters.
-const STREAM: &str = "roce";
+/// What is shipped to make streams and rails of cables, as the hosts find it.
+const HELPER: &str = "/lab/share/usb4-roce-setup";
 
-/// Gives the first `$1` streams to the module as rails, as far as they are none yet.
-const ADD_RAILS: &str = "\
-number=0
-for index in /sys/kernel/config/thunderbolt/stream/*/roce/index; do
-  rail=/sys/kernel/config/usb4_roce/rail$number
-  stream=${index%/index}
-  service=${stream%/*}
-  if [ $number -lt $1 ] && ! [ -d $rail ]; then
-    mkdir $rail && echo ${service##*/} > $rail/service && read -r device < $index && echo $device > $rail/stream || exit
-  fi
-  number=$((number + 1))
-done";
+/// Seconds that the helper waits for another host: once for its streams, once for the rail. Hosts are slow.
+const PATIENCE: u64 = 240;
+
+/// Time limit of the helper: it is to say what it waits for in vain.
+const HELPER_LIMIT: Duration = Duration::from_secs(3 * PATIENCE);
+
+/// The name that the helper gives to streams.
+pub const STREAM: &str = "u4roce";
 
 /// Waits until every rail and the port are up. It takes a slow host longer to start a program than to read a file.
 const AWAIT_UP: &str = "\
@@ -58,7 +53,7 @@ await /sys/class/infiniband/usb4_roce0/ports/1/state '4: ACTIVE'";
 pub const UNLOAD: &str = "\
 rmdir /sys/kernel/config/usb4_roce/*/ 2>/dev/null
 rmmod usb4_roce || exit
-rmdir /sys/kernel/config/thunderbolt/stream/*/roce 2>/dev/null || :";
+rmdir /sys/kernel/config/thunderbolt/stream/*/u4roce 2>/dev/null || :";
 
 /// Sets `gid` to the index of the RoCE v2 GID which `$device`, or else ours, has for its IPv4 address.
 pub const FIND_GID: &str = "\
@@ -80,19 +75,38 @@ pub fn address(host: &str) -> String {
     format!("10.55.0.{}", letter.saturating_sub(b'a') + 1)
 }
 
+/// A script that has the helper do `actions` for the first `count` stream services that are no rails yet, for all at the same
+/// time, as systemd does.
+fn helped(count: usize, actions: &[&str]) -> String {
+    let commands: Vec<String> = actions
+        .iter()
+        .map(|action| format!("{HELPER} {action} $service"))
+        .collect();
+    let commands = commands.join(" && ");
+    format!(
+        "export USB4_ROCE_PATIENCE={PATIENCE}
+        number=0 helpers=
+        for key in /sys/bus/thunderbolt/devices/*/key; do
+          {{ read -r kind < $key; }} 2> /dev/null && [ \"$kind\" = stream ] || continue
+          service=${{key%/key}}
+          service=${{service##*/}}
+          number=$((number + 1))
+          [ $number -le {count} ] || break
+          ! [ -d /sys/kernel/config/usb4_roce/$service ] || continue
+          {{ {commands}; }} &
+          helpers=\"$helpers $!\"
+        done
+        for helper in $helpers; do wait $helper || exit; done"
+    )
+}
+
 /// Loads the module on every host and waits until the hosts reach each other.
 pub fn start(instance: &Instance) -> Result<()> {
     instance.on_each(|host| load(instance, host))?;
-    make_streams(instance)?;
     use_rails(instance, instance.topology().cables.len())
 }
 
-/// Makes the streams that the module uses, without giving them to it.
-pub fn make_streams(instance: &Instance) -> Result<()> {
-    streams::make(instance, STREAM)
-}
-
-/// Gives the first `count` streams of every host to its loaded module, and waits until the hosts reach each other.
+/// Makes rails of the first `count` stream services of every host, whose module is loaded, and waits until the hosts reach each other.
 pub fn use_rails(instance: &Instance, count: usize) -> Result<()> {
     instance.on_each(|host| connect(instance, host, count))?;
     await_up(instance)
@@ -110,10 +124,15 @@ pub fn stop(instance: &Instance) -> Result<()> {
 
 /// Loads the module on a host that was started anew, and waits until it reaches the others again, which
 /// have gone on.
-pub fn start_on(instance: &Instance, host: &str) -> Result<()> {
-    load(instance, host)?;
-    streams::make_again_on(instance, host, STREAM)?;
-    connect(instance, host, instance.topology().cables.len())?;
+pub fn start_on(instance: &Instance, anew: &str) -> Result<()> {
+    load(instance, anew)?;
+    instance.on_each(|host| {
+        if host == anew {
+            connect(instance, host, instance.topology().cables.len())
+        } else {
+            announce(instance, host)
+        }
+    })?;
     await_up(instance)
 }
 
@@ -125,10 +144,31 @@ pub fn load(instance: &Instance, host: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives the first `count` streams of a host to its loaded module, and the interface its address.
-pub fn connect(instance: &Instance, host: &str, count: usize) -> Result<()> {
+/// Tells the other hosts of the streams of a host until its rails are up.
+fn announce(instance: &Instance, host: &str) -> Result<()> {
+    let script = format!("USB4_ROCE_PATIENCE={PATIENCE} {HELPER} announce");
     instance
-        .shell(host, &format!("set -- {count}\n{ADD_RAILS}"), LIMIT)
+        .shell(host, &script, HELPER_LIMIT)
+        .context("announce the streams")?;
+    Ok(())
+}
+
+/// Makes rails of the first `count` stream services of a host, whose module is loaded, waits until they are up, and gives the
+/// interface its address.
+pub fn connect(instance: &Instance, host: &str, count: usize) -> Result<()> {
+    set_up(instance, host, &helped(count, &["start", "announce"]))
+}
+
+/// Makes rails of all stream services of a host, whose module is loaded, and gives the interface its address. Whether they come
+/// up is up to the other hosts.
+pub fn offer(instance: &Instance, host: &str) -> Result<()> {
+    let all = instance.topology().cables.len();
+    set_up(instance, host, &helped(all, &["start"]))
+}
+
+fn set_up(instance: &Instance, host: &str, rails: &str) -> Result<()> {
+    instance
+        .shell(host, rails, HELPER_LIMIT)
         .context("make the rails")?;
     let address = address(host);
     let script =
@@ -152,4 +192,20 @@ pub fn await_up(instance: &Instance) -> Result<()> {
 /// Loads the module on every host of a lab under test.
 pub fn prepare(stage: &Stage<'_>) -> Result<()> {
     start(stage.instance())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_what_the_helper_is_called_by() {
+        let script = helped(2, &["start", "announce"]);
+        let status = Command::new("sh").args(["-n", "-c", &script]).status();
+        assert!(status.unwrap().success(), "{script}");
+        let command = "usb4-roce-setup start $service && ";
+        assert!(script.contains(command), "{script}");
+    }
 }

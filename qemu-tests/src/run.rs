@@ -241,8 +241,7 @@ impl<'a> Run<'a> {
         Ok(match suite.lab.subject {
             Subject::Drivers => Vec::new(),
             Subject::Module => {
-                let mut files = self.workbench.modules(suite.lab.kernel)?.files()?;
-                files.extend(self.workbench.clients()?.files());
+                let mut files = self.workbench.subject(suite.lab.kernel)?;
                 files.push(self.workbench.tools()?.hostile_peer.clone());
                 files
             }

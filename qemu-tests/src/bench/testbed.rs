@@ -79,7 +79,6 @@ impl<'a> Testbed<'a> {
             })
             .context("bring thunderbolt_net up")?;
         streams::make(instance, RAW)?;
-        roce::make_streams(instance)?;
         testbed
             .on_both(|_| {
                 format!("{FIND_INTERFACE}\nrdma link add {RXE} type rxe netdev $interface")

@@ -138,6 +138,14 @@ impl Workbench {
         })
     }
 
+    /// What hosts need to use the module: it, what is shipped to configure it, and the verbs clients.
+    pub fn subject(&self, kernel: Kernel) -> Result<Vec<PathBuf>> {
+        let mut files = self.modules(kernel)?.files()?;
+        files.push(self.source.join("packaging/usb4-roce-setup"));
+        files.extend(self.clients()?.files());
+        Ok(files)
+    }
+
     /// What is installed of the checkout on a host with the stock kernel.
     pub fn package(&self) -> Result<Package> {
         let modules = self.modules(Kernel::Stock)?;

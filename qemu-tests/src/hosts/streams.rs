@@ -61,17 +61,6 @@ pub fn make(instance: &Instance, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a stream named `name` on one host for each of its cables, after it was started anew; the others have
-/// kept theirs.
-pub fn make_again_on(instance: &Instance, host: &str, name: &str) -> Result<()> {
-    for other in instance.names() {
-        if other != host {
-            announce(instance, &other)?;
-        }
-    }
-    make_on(instance, host, name)
-}
-
 fn announce(instance: &Instance, host: &str) -> Result<()> {
     instance
         .shell(host, ANNOUNCE, LIMIT)

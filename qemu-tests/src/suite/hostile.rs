@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::debug;
 use super::life::still_works;
+use super::life::RAILS;
 use super::Lab;
 use super::Outcome;
 use super::Suite;
@@ -175,7 +176,6 @@ fn strangers(stage: &Stage<'_>) -> Result<Outcome> {
         (1..=MOST).contains(&accepted),
         "{accepted} of {HOSTS} strangers were accepted"
     );
-    roce::make_streams(stage.instance())?;
     roce::use_rails(stage.instance(), 1)?;
     still_works(stage)?;
     stage.kill(&job)?;
@@ -283,10 +283,10 @@ fn failing_verbs(stage: &Stage<'_>) -> Result<Outcome> {
 fn failing_rails(stage: &Stage<'_>) -> Result<Outcome> {
     // The path of the stream is looked up, too.
     stage.allow_line("a", "is no USB4 stream device");
-    const RAIL: &str = "/sys/kernel/config/usb4_roce/rail0";
     let script = format!(
         "{MAY_FAIL}
-        stream=$(cat {RAIL}/stream) && rmdir {RAIL} && \
+        rail=$(echo {RAILS}/*/)
+        stream=$(cat $rail/stream) && rmdir $rail && \
         /lab/share/verbs-faults --stream $stream --seconds {PER_BIG_CALL} --json"
     );
     check_faults(&report(stage, "a", &script)?)?;

@@ -27,6 +27,7 @@ use crate::roce::traffic;
 use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
+use crate::roce::STREAM;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(360);
@@ -155,6 +156,9 @@ fn killed_process(stage: &Stage<'_>) -> Result<Outcome> {
 /// Where the rails are.
 pub const RAILS: &str = "/sys/kernel/config/usb4_roce";
 
+/// The stream driver's configuration.
+const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
+
 /// The cable.
 const CABLE: &str = "c0";
 
@@ -221,14 +225,13 @@ fn another_driver_unbound(stage: &Stage<'_>) -> Result<Outcome> {
 /// A stream that has to be asked whether anything has come (`busy_poll`, from Linux 7.3 on) works, and no processor is kept
 /// busy by asking when there is nothing.
 fn without_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
-    const STREAM: &str = "/sys/kernel/config/thunderbolt/stream/*/roce";
     /// Ticks of 10 ms that the threads of a rail may run in the time below, half of it.
     const MOST_TICKS: u64 = 250;
     let set = |value| -> Result<()> {
         for host in ["a", "b"] {
             let script = format!(
                 "cd {RAILS}/*/ && stream=$(cat stream) && echo > stream || exit
-                echo {value} > $(echo {STREAM})/busy_poll && echo $stream > stream"
+                echo {value} > $(echo {STREAMS}/*/{STREAM})/busy_poll && echo $stream > stream"
             );
             stage.shell(host, &script, LIMIT)?;
         }
@@ -264,16 +267,18 @@ fn without_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
 
 /// The stream's directory goes away; with a new one the rail has to be configured anew.
 fn stream_removed(stage: &Stage<'_>) -> Result<Outcome> {
-    const STREAMS: &str = "/sys/kernel/config/thunderbolt/stream";
     let ends = busy(stage)?;
-    stage.shell("a", &format!("rmdir {STREAMS}/*/roce"), LIMIT)?;
+    stage.shell("a", &format!("rmdir {STREAMS}/*/{STREAM}"), LIMIT)?;
     await_rail(stage, "a", RailState::Removed, NOTICE)?;
     await_port(stage, "a", PortState::Down, NOTICE)?;
     await_port(stage, "b", PortState::Down, NOTICE)?;
     end_all(stage, &ends)?;
     stage.shell("a", &format!("rmdir {RAILS}/*/"), LIMIT)?;
-    stage.shell("b", &format!("rmdir {RAILS}/*/ {STREAMS}/*/roce"), LIMIT)?;
-    roce::make_streams(stage.instance())?;
+    stage.shell(
+        "b",
+        &format!("rmdir {RAILS}/*/ {STREAMS}/*/{STREAM}"),
+        LIMIT,
+    )?;
     roce::use_rails(stage.instance(), 1)?;
     still_works(stage)?;
     Ok(Outcome::Passed)

@@ -27,6 +27,7 @@ use crate::roce::state::PortState;
 use crate::roce::traffic::Traffic;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
+use crate::roce::STREAM;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -48,16 +49,13 @@ const LITTLE: u64 = 1 << 10;
 const LINES_AT_ONCE: f64 = 25.0;
 const LINES_PER_SECOND: f64 = 0.2;
 
-/// Name of the streams.
-const STREAM: &str = "roce";
-
 /// Hosts with the module.
 const HONEST: [&str; 2] = ["a", "c"];
 
 /// The device of the stream to host `$1`.
 const FIND_STREAM: &str = "\
-for index in /sys/kernel/config/thunderbolt/stream/*/roce/index; do
-  service=${index%/roce/index}
+for index in /sys/kernel/config/thunderbolt/stream/*/u4roce/index; do
+  service=${index%/u4roce/index}
   service=${service##*/}
   if [ \"$(cat /sys/bus/thunderbolt/devices/${service%.*}/device_name)\" = $1 ]; then
     echo /dev/tbstream$(cat $index)
@@ -111,7 +109,7 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
     }
     streams::make(instance, STREAM)?;
     for host in HONEST {
-        roce::connect(instance, host, instance.topology().cables.len())?;
+        roce::offer(instance, host)?;
     }
     for host in HONEST {
         // One of the two rails is up.

@@ -168,8 +168,8 @@ fn rails_come_and_go(stage: &Stage<'_>) -> Result<Outcome> {
         await_rail(stage, host, RailState::Up, LIMIT)?;
         thread::sleep(PAUSE);
         let again = format!(
-            "cd {RAILS} && service=$(cat rail0/service) && stream=$(cat rail0/stream) && rmdir rail0 && \
-             mkdir rail0 && echo $service > rail0/service && echo $stream > rail0/stream"
+            "cd {RAILS} && set -- */ && service=$(cat $1/service) && stream=$(cat $1/stream) && rmdir $1 && \
+             mkdir $1 && echo $service > $1/service && echo $stream > $1/stream"
         );
         stage.shell(host, &again, LIMIT)?;
         turn += 1;

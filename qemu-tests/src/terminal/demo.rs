@@ -27,14 +27,12 @@ const BYTES: u64 = 64 << 20;
 
 /// Runs it.
 pub fn run(workbench: &Workbench) -> Result<()> {
-    let mut files = workbench.modules(Kernel::Stock)?.files()?;
-    files.extend(workbench.clients()?.files());
     let directory = RunDirectory::new(workbench.cache())?;
     let lab = format!("{DEMO}-{}", std::process::id());
     let session = Session {
         name: DEMO,
         shape: Shape::pair(&lab),
-        files,
+        files: workbench.subject(Kernel::Stock)?,
         logs: directory.path(),
     };
     let table = session.run(workbench, show)?;
