@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 const LOAD: &str = "modprobe -a configfs ib_uverbs && insmod /lab/share/usb4_roce.ko";
 
 /// What is shipped to make streams and rails of cables, as the hosts find it.
-const HELPER: &str = "/lab/share/usb4-roce-setup";
+pub const HELPER: &str = "/lab/share/usb4-roce-setup";
 
 /// Seconds that the helper waits for another host: once for its streams, once for the rail. Hosts are slow.
 const PATIENCE: u64 = 240;
@@ -75,7 +75,7 @@ pub fn address(host: &str) -> String {
     format!("10.55.0.{}", letter.saturating_sub(b'a') + 1)
 }
 
-/// A script that has the helper do `actions` for the first `count` stream services that are no rails yet, for all at the same
+/// A script that has the helper do `actions`, with one stream for each cable, for the first `count` stream services that are no rails yet, for all at the same
 /// time, as systemd does.
 fn helped(count: usize, actions: &[&str]) -> String {
     let commands: Vec<String> = actions
@@ -84,7 +84,7 @@ fn helped(count: usize, actions: &[&str]) -> String {
         .collect();
     let commands = commands.join(" && ");
     format!(
-        "export USB4_ROCE_PATIENCE={PATIENCE}
+        "export USB4_ROCE_PATIENCE={PATIENCE} USB4_ROCE_STREAMS=1
         number=0 helpers=
         for key in /sys/bus/thunderbolt/devices/*/key; do
           {{ read -r kind < $key; }} 2> /dev/null && [ \"$kind\" = stream ] || continue

@@ -26,6 +26,7 @@ pub mod packaging;
 pub mod peer;
 pub mod plug;
 pub mod power;
+pub mod rings;
 pub mod speed;
 pub mod stream;
 pub mod stress;
@@ -155,6 +156,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         faults::suite(),
         stress::suite(),
         faults::checksum(),
+        rings::suite(),
         mesh::suite(),
         peer::suite(extent),
         packaging::suite(),

@@ -25,6 +25,9 @@ const LIMIT: Duration = Duration::from_secs(360);
 /// The helper where it is installed.
 const HELPER: &str = "/usr/libexec/usb4-roce-setup";
 
+/// Has the helper make one stream of each cable.
+const ONE_STREAM: &str = "USB4_ROCE_STREAMS=1";
+
 /// What is installed, in the share.
 pub const INSTALLED: &str = "installed";
 
@@ -68,7 +71,7 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
 /// On both hosts at once, twice: what is there already stays.
 fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
     for _ in 0..2 {
-        let start = format!("{HELPER} start");
+        let start = format!("{ONE_STREAM} {HELPER} start");
         let jobs = [
             stage.start("a", &start, LIMIT)?,
             stage.start("b", &start, LIMIT)?,
@@ -87,9 +90,10 @@ fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
         );
         stage.shell(host, &script, LIMIT)?;
     }
-    let announce = format!("{HELPER} announce");
+    let announce = format!("{ONE_STREAM} {HELPER} announce");
     let said = stage.shell("a", &announce, LIMIT)?;
-    ensure!(said.lines().all(|line| line.ends_with(": up")), "{said}");
+    let is_up = |line: &str| line.ends_with(": up, streams: 1");
+    ensure!(said.lines().all(is_up), "{said}");
     Ping::small(3, &roce::address("b")).run(stage, "a", LIMIT)?;
     Ok(Outcome::Passed)
 }
