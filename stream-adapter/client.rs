@@ -120,7 +120,7 @@ impl<'a> TxBuffer<'a> {
 pub enum Reception {
     /// It was for somebody.
     Taken,
-    /// It was for nobody, or came twice.
+    /// It was for nobody, was refused, or came twice.
     Discarded,
 }
 

@@ -53,7 +53,7 @@ pub struct Counters {
     pub rx_reads: Counter,
     /// Reads that met damage and gave an error.
     pub rx_read_errors: Counter,
-    /// Frames that came twice, or that nobody wanted.
+    /// Frames that came twice, were refused, or that nobody wanted.
     pub rx_discarded: Counter,
     /// Payloads whose checksum was wrong.
     pub rx_checksum_errors: Counter,

@@ -36,6 +36,7 @@ use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
+use crate::verbs::qp::RxVerdict;
 use crate::verbs::qp::TxFrame;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
@@ -154,14 +155,14 @@ impl Shared {
             return;
         };
         buffers.target.clear();
-        let placement = qp.on_frame(
+        let verdict = qp.on_frame(
             self.host,
             received,
             clock::now(),
             &mut buffers.target,
             TxHint::Deferred,
         );
-        if let Some(placement) = placement {
+        if let RxVerdict::Place(placement) = verdict {
             let outcome = match buffers.copy(frame.payload) {
                 Ok(()) => Outcome::Placed,
                 Err(_) => Outcome::Aborted,
@@ -283,8 +284,8 @@ impl Route for Loopback {
         let ack = final_ack.ack;
         if let Some(qp) = self.shared.queue_pairs.find(ack.dest_qpn.get()) {
             let host = self.shared.host;
-            // An acknowledgement has no payload.
-            qp.on_frame(
+            // An acknowledgement has no payload; the QP may be gone, or not take it any more.
+            let _ = qp.on_frame(
                 host,
                 RxFrame::Ack(&ack),
                 clock::now(),

@@ -50,6 +50,7 @@ use crate::verbs::qp::QpRoute;
 use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
+use crate::verbs::qp::RxVerdict;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Link;
@@ -343,10 +344,11 @@ impl RailClient for Fabric {
         let Some(qp) = self.queue_pairs.find(frame.destination().get()) else {
             return Reception::Discarded;
         };
-        let placement = qp.on_frame(peer.host(), frame, clock::now(), pages, TxHint::Coalesce);
-        let reception = match placement {
-            None => Reception::Discarded,
-            Some(placement) => {
+        let verdict = qp.on_frame(peer.host(), frame, clock::now(), pages, TxHint::Coalesce);
+        let reception = match verdict {
+            RxVerdict::Discarded => Reception::Discarded,
+            RxVerdict::Taken => Reception::Taken,
+            RxVerdict::Place(placement) => {
                 // The pages are as long as the payload.
                 let outcome = match pages.copy_from_slice_in_order(payload) {
                     Ok(()) => Outcome::Placed,

@@ -30,5 +30,6 @@ pub(crate) use queue_pair::QpRouter;
 pub(crate) use queue_pair::QpTable;
 pub(crate) use queue_pair::QueuePair;
 pub(crate) use rx::RxFrame;
+pub(crate) use rx::RxVerdict;
 pub(crate) use tx::FramePayload;
 pub(crate) use tx::TxFrame;

@@ -70,6 +70,22 @@ impl PendingPlacement {
     }
 }
 
+/// What a QP did with a frame.
+#[must_use = "a payload may have to be placed"]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be an allocation for each frame"
+)]
+pub(crate) enum RxVerdict {
+    /// Nothing with its payload: it came twice, was refused, was not from the other end of the connection, or the QP takes
+    /// none.
+    Discarded,
+    /// It is dealt with.
+    Taken,
+    /// Its payload belongs into the pages that were given.
+    Place(PendingPlacement),
+}
+
 /// A frame for a QP.
 #[derive(Clone, Copy)]
 pub(crate) enum RxFrame<'a> {
@@ -120,7 +136,7 @@ impl QueuePair {
     }
 
     /// A frame from `host` has arrived. If it has a payload that is wanted, its place is put into the
-    /// empty list `pages`, and what is returned must be committed.
+    /// empty list `pages`.
     pub(crate) fn on_frame(
         self: &Arc<Self>,
         host: MacAddress,
@@ -128,34 +144,34 @@ impl QueuePair {
         now: Instant,
         pages: &mut PageVec,
         hint: TxHint,
-    ) -> Option<PendingPlacement> {
+    ) -> RxVerdict {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if matches!(state.state, QpState::Reset | QpState::Init) {
             state.early_request = EarlyRequest::Dropped;
-            return None;
+            return RxVerdict::Discarded;
         }
         // Only the QP at the other end of the connection may speak to this one.
         if state.is_destroyed
             || state.attributes.host() != Some(host)
             || state.attributes.destination_qpn != frame.source()
         {
-            return None;
+            return RxVerdict::Discarded;
         }
         let counters = &self.counters;
         counters.add(Counter::ReceivedFrames, 1);
         counters.add(Counter::ReceivedBytes, frame.payload_len().into());
-        let placement = match frame {
+        let verdict = match frame {
             RxFrame::Request(header) => self.on_request(state, header, now, pages),
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
             RxFrame::Ack(header) => {
                 state.connection.handle_ack(header, now);
-                None
+                RxVerdict::Taken
             }
         };
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, hint);
-        placement
+        verdict
     }
 
     fn on_request(
@@ -164,7 +180,7 @@ impl QueuePair {
         header: &RequestHeader,
         now: Instant,
         pages: &mut PageVec,
-    ) -> Option<PendingPlacement> {
+    ) -> RxVerdict {
         let disposition = state
             .connection
             .handle_request(header, &mut state.receive_queue);
@@ -197,17 +213,20 @@ impl QueuePair {
                 len,
                 token,
             } => {
-                let outcome = match self.check_read(state, va, rkey, len) {
-                    Ok(()) => Outcome::Placed,
-                    Err(AccessDenied) => Outcome::Denied(NakCode::RemoteAccess),
+                let (outcome, verdict) = match self.check_read(state, va, rkey, len) {
+                    Ok(()) => (Outcome::Placed, RxVerdict::Taken),
+                    Err(AccessDenied) => {
+                        (Outcome::Denied(NakCode::RemoteAccess), RxVerdict::Discarded)
+                    }
                 };
                 let token = PayloadToken::Request(token);
                 state
                     .connection
                     .handle_payload(token, outcome, &mut state.receive_queue, now);
-                return None;
+                return verdict;
             }
-            Disposition::NoPayload | Disposition::Drop(_) => return None,
+            Disposition::NoPayload => return RxVerdict::Taken,
+            Disposition::Drop(_) => return RxVerdict::Discarded,
         };
         self.begin(state, PayloadToken::Request(token), result, now, pages)
     }
@@ -218,10 +237,11 @@ impl QueuePair {
         header: &ResponseHeader,
         now: Instant,
         pages: &mut PageVec,
-    ) -> Option<PendingPlacement> {
-        let ResponseDisposition::Place(placement) = state.connection.handle_response(header, now)
-        else {
-            return None;
+    ) -> RxVerdict {
+        let placement = match state.connection.handle_response(header, now) {
+            ResponseDisposition::Place(placement) => placement,
+            ResponseDisposition::Empty => return RxVerdict::Taken,
+            ResponseDisposition::Ignore(_) => return RxVerdict::Discarded,
         };
         let target = placement.target;
         let needs = Needs {
@@ -248,16 +268,16 @@ impl QueuePair {
         resolved: Result<Regions, NakCode>,
         now: Instant,
         pages: &mut PageVec,
-    ) -> Option<PendingPlacement> {
+    ) -> RxVerdict {
         match resolved {
-            Ok(regions) => Some(PendingPlacement::new(self, state, token, regions)),
+            Ok(regions) => RxVerdict::Place(PendingPlacement::new(self, state, token, regions)),
             Err(code) => {
                 pages.clear();
                 let outcome = Outcome::Denied(code);
                 state
                     .connection
                     .handle_payload(token, outcome, &mut state.receive_queue, now);
-                None
+                RxVerdict::Discarded
             }
         }
     }

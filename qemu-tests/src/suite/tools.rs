@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         test("rdma-link", rdma_link),
         test("rdma-statistic", rdma_statistic),
         test("rdma-resource", rdma_resource),
+        test("rail-counters", rail_counters),
         test("ethtool-and-ip", ethtool_and_ip),
     ]
 }
@@ -112,6 +113,51 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
     let text = stage.shell("a", &command, LIMIT)?;
     for name in after[a].keys().filter(|name| *name != LIFESPAN) {
         expect("a", &command, &text, &[name])?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// The sum of what the rails of `host` count under `name`.
+fn rail_counter(stage: &Stage<'_>, host: &str, name: &str) -> Result<u64> {
+    let script = format!("sed -n 's/^{name} //p' /sys/kernel/config/usb4_roce/*/counters");
+    let text = stage.shell(host, &script, LIMIT)?;
+    text.lines()
+        .map(|value| {
+            value
+                .parse::<u64>()
+                .with_context(|| format!("counter {name}"))
+        })
+        .sum()
+}
+
+/// In good weather the frames that arrive are wanted: requests and responses, those without a payload, acknowledgements.
+fn rail_counters(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18622;
+    const MESSAGES: u64 = 300;
+    /// Of the frames, one in so many may be discarded: a slow machine repeats some.
+    const RARELY: u64 = 20;
+    /// And so many that arrive last, when their queue pair is gone.
+    const LAST: u64 = 2;
+    let count = |host| -> Result<(u64, u64)> {
+        let frames = rail_counter(stage, host, "rx_frames")?;
+        Ok((frames, rail_counter(stage, host, "rx_discarded")?))
+    };
+    for operation in ["send", "write", "read"] {
+        let before = [count("a")?, count("b")?];
+        let program = format!("ib_{operation}_bw -n {MESSAGES} -s 4096");
+        perftest(&program, PORT).run(stage, "b", LIMIT)?;
+        let after = [count("a")?, count("b")?];
+        for (host, (before, after)) in ["a", "b"].into_iter().zip(before.into_iter().zip(after)) {
+            let (frames, discarded) = (after.0 - before.0, after.1 - before.1);
+            stage.note(&format!(
+                "{operation}, {host}: {discarded} of {frames} frames discarded"
+            ));
+            ensure!(frames > 0, "{operation}, {host}: no frame was counted");
+            ensure!(
+                discarded <= frames / RARELY + LAST,
+                "{operation}, {host}: {discarded} of {frames} frames were discarded"
+            );
+        }
     }
     Ok(Outcome::Passed)
 }
