@@ -175,6 +175,14 @@ impl Regions {
             self.count += 1;
         }
     }
+
+    /// Ends all uses: the memory may be deregistered from now on.
+    pub(crate) fn clear(&mut self) {
+        for place in self.uses.iter_mut().take(self.count) {
+            *place = None;
+        }
+        self.count = 0;
+    }
 }
 
 /// All regions of the device.

@@ -33,11 +33,15 @@ use crate::verbs::route::TxHint;
 
 /// A payload on its way into the pages that were named for it.
 ///
-/// It must be committed; the QP's destruction waits for that, and so does its reset.
+/// The QP's destruction waits until it has been committed, and so does its reset. One that is dropped without counts as
+/// aborted: the peer sends the payload again.
+#[must_use = "the peer sends a payload again that is not committed"]
 pub(crate) struct PendingPlacement {
     qp: Arc<QueuePair>,
     token: PayloadToken,
     regions: Regions,
+    outcome: Outcome,
+    hint: TxHint,
 }
 
 impl PendingPlacement {
@@ -48,25 +52,34 @@ impl PendingPlacement {
             qp: qp.clone(),
             token,
             regions,
+            outcome: Outcome::Aborted,
+            hint: TxHint::Deferred,
         }
     }
 
     /// The payload has arrived, or not ([`Outcome::Aborted`]). Its pages may not be used any more.
-    pub(crate) fn commit(self, outcome: Outcome, hint: TxHint) {
-        let Self { qp, token, regions } = self;
-        drop(regions);
+    pub(crate) fn commit(mut self, outcome: Outcome, hint: TxHint) {
+        self.outcome = outcome;
+        self.hint = hint;
+    }
+}
+
+impl Drop for PendingPlacement {
+    fn drop(&mut self) {
+        // Before anybody hears of the outcome: who deregisters the memory waits for it.
+        self.regions.clear();
         let now = clock::now();
-        let mut guard = qp.state.lock();
+        let mut guard = self.qp.state.lock();
         let state = &mut *guard;
         state
             .connection
-            .handle_payload(token, outcome, &mut state.receive_queue, now);
+            .handle_payload(self.token, self.outcome, &mut state.receive_queue, now);
         state.placements -= 1;
         if state.placements == 0 {
-            qp.placed.notify_all();
+            self.qp.placed.notify_all();
         }
-        let rails = qp.process_events(state, now);
-        qp.schedule(guard, rails, hint);
+        let rails = self.qp.process_events(state, now);
+        self.qp.schedule(guard, rails, self.hint);
     }
 }
 
