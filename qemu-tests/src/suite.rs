@@ -39,9 +39,6 @@ pub enum Outcome {
     Passed,
     /// It is, and the lab cannot serve another test.
     PassedAndSpent,
-    /// It could not check it, for this reason.
-    #[allow(dead_code, reason = "so far, only parts of tests are skipped")]
-    Skipped(String),
 }
 
 /// A test.

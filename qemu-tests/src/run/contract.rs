@@ -74,7 +74,7 @@ impl Contract {
         Ok(Self { entries })
     }
 
-    /// Whether it is allowed to skip `rest`, a test or its part, of `suite`; notes that it happened.
+    /// Whether it is allowed to skip `rest`, a part of a test, of `suite`; notes that it happened.
     pub fn allows(&mut self, suite: &str, rest: &str) -> bool {
         let of =
             |entry: &&mut Entry| (entry.suite == ANY || entry.suite == suite) && entry.rest == rest;
