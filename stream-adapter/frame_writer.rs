@@ -282,7 +282,7 @@ impl FrameWriter {
         // not change meanwhile.
         unsafe {
             self.buffer.push_to(at..at + HEADER_LEN, &mut self.list)?;
-            self.list.append(&self.pages, 0)?;
+            self.list.append(&self.pages)?;
             self.buffer
                 .push_to(PADDING_AT..PADDING_AT + padding, &mut self.list)?;
         }

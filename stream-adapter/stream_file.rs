@@ -236,7 +236,7 @@ impl StreamFile {
     /// Fails with `EAGAIN` when the stream has no room or somebody else is using it, and as
     /// [`StreamFile::write`] does; nothing has been written then.
     pub fn try_write(&self, from: &PageVec) -> Result {
-        let mut iter = new_iter(kernel_bindings::ITER_SOURCE, from);
+        let mut iter = new_source(from);
         // SAFETY: The file is open for writing, and the iterator's pages are alive.
         let n = check(unsafe {
             kernel_bindings::vfs_iter_write(
@@ -259,7 +259,7 @@ impl StreamFile {
     /// by the peer or unplugged, and with `EINTR` when the thread is being stopped; then the peer may
     /// have received a part.
     pub fn write(&self, from: &PageVec) -> Result {
-        let mut iter = new_iter(kernel_bindings::ITER_SOURCE, from);
+        let mut iter = new_source(from);
         let mut left = from.len();
         loop {
             self.waiter.expect_room();
@@ -290,15 +290,15 @@ impl StreamFile {
     }
 }
 
-/// An iterator over the spans of `pages`, which must outlive it unchanged.
-fn new_iter(direction: u32, pages: &PageVec) -> kernel_bindings::iov_iter {
+/// An iterator that takes the bytes of `pages`, which must outlive it unchanged.
+fn new_source(pages: &PageVec) -> kernel_bindings::iov_iter {
     let mut iter = MaybeUninit::uninit();
     let spans = pages.as_bio_vecs();
     // SAFETY: `spans` holds as many initialised `bio_vec`s as given, with that many bytes in all.
     unsafe {
         kernel_bindings::iov_iter_bvec(
             iter.as_mut_ptr(),
-            direction,
+            kernel_bindings::ITER_SOURCE,
             spans.as_ptr(),
             spans.len(),
             pages.len(),

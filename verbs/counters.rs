@@ -117,7 +117,6 @@ impl Counters {
             CompletionStatus::LocalLengthError
             | CompletionStatus::LocalQpOperationError
             | CompletionStatus::LocalProtectionError
-            | CompletionStatus::BadResponseError
             | CompletionStatus::RemoteInvalidRequestError
             | CompletionStatus::RemoteAccessError
             | CompletionStatus::RemoteOperationError => self.add(Counter::FailedSends, 1),

@@ -145,25 +145,18 @@ impl PageVec {
         Ok(())
     }
 
-    /// Appends the spans of `other` from byte `skip` on. Fails as [`PageVec::push`] does.
+    /// Appends the spans of `other`. Fails as [`PageVec::push`] does.
     ///
     /// # Safety
     ///
     /// The pages of `other` must stay allocated until [`PageVec::clear`] or until `self` is dropped, even
     /// if `other` is cleared before.
-    pub unsafe fn append(&mut self, other: &PageVec, skip: usize) -> Result {
-        let mut skip = skip;
+    pub unsafe fn append(&mut self, other: &PageVec) -> Result {
         for span in other.as_bio_vecs() {
-            let len = span.bv_len as usize;
-            if skip >= len {
-                skip -= len;
-                continue;
-            }
             let page = NonNull::new(span.bv_page).ok_or(EINVAL)?;
             // SAFETY: By the type's invariants the span is contiguous and mapped; the caller promises
             // that its pages stay.
-            unsafe { self.push(page, span.bv_offset as usize + skip, len - skip)? };
-            skip = 0;
+            unsafe { self.push(page, span.bv_offset as usize, span.bv_len as usize)? };
         }
         Ok(())
     }
@@ -197,22 +190,6 @@ impl PageVec {
         Ok(())
     }
 
-    /// Overwrites `src.len()` bytes from byte `offset` of the list on.
-    ///
-    /// Fails with `EINVAL`, without copying, when the list is shorter than that.
-    pub fn copy_from_slice(&mut self, offset: usize, src: &[u8]) -> Result {
-        self.check_range(offset, src.len())?;
-        let mut rest = src;
-        self.for_each_chunk(offset, src.len(), |ptr, len| {
-            let (head, tail) = rest.split_at(len);
-            // SAFETY: `ptr` is writable for `len` bytes, `head` is readable for as many, and a buffer
-            // of the kernel's does not overlap a payload's pages.
-            unsafe { bindings::memcpy(ptr.cast(), head.as_ptr().cast(), len) };
-            rest = tail;
-        });
-        Ok(())
-    }
-
     /// Overwrites the first `src.len()` bytes, in address order: processes poll memory for the last bytes of an RDMA WRITE, and
     /// use the rest as soon as they see them. Of what fits one frame of the stream, and of the end of all else, aligned words
     /// become visible at once and one after the other, and each is written once.
@@ -226,7 +203,14 @@ impl PageVec {
         };
         let (bulk, end) = src.split_at(in_bulk);
         self.check_range(0, src.len())?;
-        self.copy_from_slice(0, bulk)?;
+        let mut rest = bulk;
+        self.for_each_chunk(0, in_bulk, |ptr, len| {
+            let (head, tail) = rest.split_at(len);
+            // SAFETY: `ptr` is writable for `len` bytes, `head` is readable for as many, and a buffer
+            // of the kernel's does not overlap a payload's pages.
+            unsafe { bindings::memcpy(ptr.cast(), head.as_ptr().cast(), len) };
+            rest = tail;
+        });
         self.store_end(in_bulk, end);
         Ok(())
     }

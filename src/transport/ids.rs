@@ -73,10 +73,6 @@ impl Qpn {
     }
 }
 
-/// Key of a memory region for local access.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Lkey(pub u32);
-
 /// Key of a memory region for access by the peer.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Rkey(pub u32);

@@ -28,7 +28,6 @@ pub mod ids;
 pub mod limits;
 pub mod opcode;
 pub mod outcome;
-pub mod qp_state;
 pub mod rail;
 pub mod rail_set;
 pub mod requester;

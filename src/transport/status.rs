@@ -17,8 +17,6 @@ pub enum CompletionStatus {
     LocalProtectionError = 4,
     /// Did not run, as an earlier request of the queue failed.
     FlushError = 5,
-    /// The peer answered with something that cannot be an answer.
-    BadResponseError = 7,
     /// The responder found the request malformed.
     RemoteInvalidRequestError = 9,
     /// The responder's memory region forbids the access.

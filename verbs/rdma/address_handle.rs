@@ -59,14 +59,6 @@ impl<D: Driver> AhOps<D> for Infallible {
     }
 }
 
-impl<D: Driver> AddressHandle<D> {
-    /// The protection domain of this handle.
-    pub fn pd(&self) -> &Pd<D> {
-        // SAFETY: The handle is valid by the type's invariants, so its domain exists.
-        unsafe { Pd::from_raw(&(*self.as_raw()).pd) }
-    }
-}
-
 /// # Safety
 ///
 /// To be called by `ib_core` only, as `ib_device_ops.create_user_ah` of a device of `D`.

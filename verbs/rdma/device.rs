@@ -118,24 +118,17 @@ pub struct DeviceHandle<D: Driver> {
 }
 
 impl<D: Driver> DeviceHandle<D> {
-    /// Calls `call` with the device and keeps it registered meanwhile; `None` when it is not
-    /// registered (any more).
-    fn while_registered<T>(&self, call: impl FnOnce(*mut bindings::ib_device) -> T) -> Option<T> {
+    /// Calls `call` with the device and keeps it registered meanwhile, unless it is not registered (any more).
+    fn while_registered(&self, call: impl FnOnce(*mut bindings::ib_device)) {
         let device = self.device.as_raw();
 
         // SAFETY: The reference keeps the device valid.
         if !unsafe { bindings::rdma_shim_ib_device_try_get(device) } {
-            return None;
+            return;
         }
-        let result = call(device);
+        call(device);
         // SAFETY: This gives back what was got above.
         unsafe { bindings::ib_device_put(device) };
-        Some(result)
-    }
-
-    /// Whether the device is registered at this moment.
-    pub fn is_registered(&self) -> bool {
-        self.while_registered(|_| ()).is_some()
     }
 
     /// Tells users of an event of a port; they get it later. Does nothing when the device is not

@@ -96,12 +96,6 @@ pub trait QpOps<D: Driver>: Sized + Send + Sync {
 }
 
 impl<D: Driver> Qp<D> {
-    /// The protection domain of this queue pair.
-    pub fn pd(&self) -> &Pd<D> {
-        // SAFETY: The queue pair is valid by the type's invariants, so its domain exists.
-        unsafe { Pd::from_raw(&(*self.as_raw()).pd) }
-    }
-
     /// Whether the queue pair belongs to a process.
     fn is_user(&self) -> bool {
         // SAFETY: The queue pair is valid by the type's invariants; the member does not change.

@@ -99,14 +99,6 @@ impl<D: Driver> SrqOps<D> for Infallible {
     }
 }
 
-impl<D: Driver> Srq<D> {
-    /// The protection domain of this queue.
-    pub fn pd(&self) -> &Pd<D> {
-        // SAFETY: The queue is valid by the type's invariants, so its domain exists.
-        unsafe { Pd::from_raw(&(*self.as_raw()).pd) }
-    }
-}
-
 /// # Safety
 ///
 /// To be called by `ib_core` only, as `ib_device_ops.create_srq` of a device of `D`.

@@ -61,12 +61,6 @@ impl<'a, D: Driver> UserData<'a, D> {
         }
     }
 
-    /// Number of bytes of the request.
-    pub fn request_len(&self) -> usize {
-        // SAFETY: By the type's invariants.
-        unsafe { (*self.raw.as_ptr()).inlen }
-    }
-
     /// Number of bytes the response has room for.
     pub fn response_len(&self) -> usize {
         // SAFETY: By the type's invariants.

@@ -67,9 +67,6 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Nothing.
-    pub const EMPTY: Self = Self { offset: 0, len: 0 };
-
     /// Bytes `offset..offset + len`, if a segment can carry them.
     pub const fn new(offset: u32, len: u32) -> Option<Self> {
         if len <= MAX_PAYLOAD && offset <= MAX_MESSAGE - len {

@@ -67,7 +67,6 @@ pub struct RailRx {
     confirmations: [(RailSeq, RailSeq); MAX_REPORTS],
     confirmation_count: usize,
     unacknowledged: Unacknowledged,
-    losses: u64,
 }
 
 impl RailRx {
@@ -88,7 +87,6 @@ impl RailRx {
                 frames: 0,
                 bytes: 0,
             },
-            losses: 0,
         }
     }
 
@@ -146,11 +144,6 @@ impl RailRx {
     /// What has been received since an acknowledgement was sent.
     pub const fn unacknowledged(&self) -> Unacknowledged {
         self.unacknowledged
-    }
-
-    /// Frames lost so far.
-    pub const fn losses(&self) -> u64 {
-        self.losses
     }
 
     /// The next loss to report, `from..to`. Having taken it, send it.
@@ -226,9 +219,6 @@ impl RailRx {
     }
 
     fn note_loss(&mut self, from: RailSeq, to: RailSeq) {
-        self.losses = self
-            .losses
-            .saturating_add(u64::from(to.distance_from(from)));
         // INVARIANT: losses are noted in the order of their numbers, all below the new `expected`.
         if let Some(last) = self.reports[..self.reports_len].last_mut() {
             let adjacent = last.to == from && last.state == ReportState::Due;

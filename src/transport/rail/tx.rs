@@ -105,11 +105,6 @@ impl<S: Storage> RailTx<S> {
         self.oldest == self.next
     }
 
-    /// Bytes of the stream in flight.
-    pub const fn bytes_in_flight(&self) -> u32 {
-        self.bytes
-    }
-
     /// Notes that frame [`Self::next_seq`] carries `item` and moves on to the next number. The
     /// caller asked [`Self::can_send`] before; with a full table the number is `None` and nothing
     /// happens.

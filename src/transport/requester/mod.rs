@@ -498,11 +498,6 @@ impl<S: Storage> Requester<S> {
         self.admission == Admission::Draining && self.state == State::Running
     }
 
-    /// Whether nothing is posted that has not been polled.
-    pub const fn is_empty(&self) -> bool {
-        self.messages.outstanding() == 0
-    }
-
     /// Counters of rare events.
     pub const fn counters(&self) -> RequesterCounters {
         self.counters
