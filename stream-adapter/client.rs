@@ -161,7 +161,8 @@ pub trait RailLink: Send + Sync {
     /// locked.
     fn frame_status(&self, seq: RailSeq) -> FrameStatus;
 
-    /// Whether something of this QP may still be on its way. Sleeps, until what is being written has been.
+    /// Whether something of this QP may still be on its way. Sleeps, until what is being written has been: not to be called
+    /// by a [`RailClient`] that is asked for something to write.
     fn carries(&self, qpn: Qpn) -> bool;
 
     /// What its cable carried when it came up; the least possible if that is not known. Other rails over the same cable have their
@@ -181,9 +182,19 @@ pub trait RailLink: Send + Sync {
 
 /// The user of rails, shared by all of them.
 ///
-/// All methods are called by threads of the rail that may sleep, without any lock of the rail held, so
-/// they may call the rail back. Different rails call concurrently, and so do the reading and the writing
-/// side of one rail.
+/// # Context and locking
+///
+/// All methods may sleep, and none is called with a spinlock held. Different rails call concurrently, and so do those that
+/// receive and those that transmit over one rail.
+///
+/// - [`RailClient::rail_up`], [`RailClient::rail_down`], [`RailClient::note_answers`], [`RailClient::deliver`] and
+///   [`RailClient::flush`] are called by the rail's own threads without any lock of the rail: they may use its link.
+/// - [`RailClient::next`] and [`RailClient::busy`] are called by whoever writes: the rail's transmitting thread, or who has
+///   called [`RailLink::send_now`]. The rail's writer, a mutex, is held meanwhile. So they must not call
+///   [`RailLink::carries`] of the same rail, which waits for the writer and would do so for ever.
+/// - [`RailClient::lost`] is called by either, with the writer held or not, and must not call [`RailLink::carries`] either.
+///
+/// [`RailLink::send_now`] may be called by all of them: while the writer is held, it wakes the transmitting thread.
 pub trait RailClient: Send + Sync + 'static {
     /// Keeps memory alive while a payload is being sent.
     type Ticket;

@@ -137,7 +137,8 @@ pub(super) struct Inner {
 /// # Locking
 ///
 /// `inner` is held for short changes of state only: never while calling the client, while reading,
-/// writing or copying. All users are threads that may sleep.
+/// writing or copying. [`RailLink::frame_status`](super::client::RailLink::frame_status) takes it with spinlocks of the
+/// client held, so nothing else is locked under it. No interrupt takes it.
 #[pin_data]
 pub(super) struct Shared<C: RailClient> {
     pub(super) id: RailId,
