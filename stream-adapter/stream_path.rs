@@ -28,6 +28,9 @@ const MINOR_BITS: u32 = 20;
 /// How the stream driver names its devices.
 const DEVICE_PREFIX: &[u8] = b"tbstream";
 
+/// Room for the beginning of a node's name: longer than [`DEVICE_PREFIX`], which is all that is looked at.
+const NAME_ROOM: usize = 32;
+
 /// After so long without an arrival a stream is asked: it tells nobody of frames that have arrived damaged.
 const POLL_FALLBACK_MS: Msecs = 1_000;
 
@@ -91,7 +94,7 @@ impl StreamPath {
     }
 
     fn name_starts_with(&self, prefix: &[u8]) -> bool {
-        let mut name = [0u8; 32];
+        let mut name = [0u8; NAME_ROOM];
         // SAFETY: The dentry is alive; the format and its argument match; `%pd` reads the name safely
         // against renaming and the buffer's size bounds the output.
         unsafe {

@@ -17,6 +17,7 @@ use crate::base::page_vec::MAX_SGE;
 use crate::base::random::random;
 use crate::base::revocable::CountedRevocable;
 use crate::base::revocable::Guard;
+use crate::verbs::abi::limits;
 use crate::verbs::access::check_supported;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::pd::PdId;
@@ -31,6 +32,11 @@ use crate::verbs::rdma::MrRequest;
 use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::Umem;
 use crate::verbs::rdma::UserData;
+
+const _: () = assert!(
+    MAX_SGE == limits::MAX_SGE as usize,
+    "pages are listed of as many elements as processes may name"
+);
 
 /// Bits of a key that say nothing about which region it is; the rest is its number.
 const VARIANT_BITS: u32 = 8;

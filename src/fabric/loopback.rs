@@ -95,7 +95,7 @@ struct Shared {
 }
 
 kernel::workqueue::impl_has_delayed_work! {
-    impl HasDelayedWork<Shared, 0> for Shared { self.carrier }
+    impl HasDelayedWork<Shared, CARRIER> for Shared { self.carrier }
 }
 
 /// Whether there is more to carry.

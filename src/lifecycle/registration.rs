@@ -14,6 +14,7 @@ use kernel::sync::aref::ARef;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::time::msecs_to_jiffies;
+use kernel::time::Msecs;
 use kernel::workqueue::DelayedWork;
 use kernel::workqueue::WorkItem;
 
@@ -39,9 +40,9 @@ const NAME: &CStr = c"usb4_roce%d";
 /// Completion vectors: completions are raised by the thread that finds them, so one is enough.
 const COMPLETION_VECTORS: u16 = 1;
 
-/// Milliseconds until the device is registered again. Whoever has unregistered it walks a list of
-/// all devices, and would find a device that comes back at once.
-const REGISTER_AGAIN_DELAY: u32 = 1000;
+/// When the device is registered again. Whoever has unregistered it walks a list of all devices, and would find one that
+/// comes back at once.
+const REGISTER_AGAIN_DELAY_MS: Msecs = 1000;
 
 /// Whether the device is to be registered.
 enum State {
@@ -103,7 +104,7 @@ impl Registrant for OnUnregistered {
         if matches!(*state, State::Open(_)) {
             pr_info!("the verbs device was unregistered; it will be registered again\n");
             // Under the lock, so that it does not come after `delayed_work::cancel`.
-            delayed_work::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY));
+            delayed_work::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY_MS));
         }
     }
 }

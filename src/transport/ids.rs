@@ -103,14 +103,16 @@ impl RailId {
     }
 }
 
+/// Where numbers that wrap begin: shortly before they do, so that every run does what else only happens after days.
+pub(crate) const BEFORE_WRAP: u32 = u32::MAX - 15;
+
 /// Sequence number of a frame on one rail: 32 bits, wrapping, never reset while the rail exists.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RailSeq(pub u32);
 
 impl RailSeq {
-    /// Number of a rail's first frame ever: shortly before the numbers wrap, so that every run does what
-    /// else only happens after days.
-    pub const FIRST: Self = Self(u32::MAX - 15);
+    /// Number of a rail's first frame ever.
+    pub const FIRST: Self = Self(BEFORE_WRAP);
 
     /// The number after this one.
     #[must_use]
@@ -141,8 +143,8 @@ impl RailSeq {
 pub struct Rsn(pub u32);
 
 impl Rsn {
-    /// Number of a connection's first receive: shortly before the numbers wrap, as [`RailSeq::FIRST`].
-    pub const FIRST: Self = Self(u32::MAX - 15);
+    /// Number of a connection's first receive.
+    pub const FIRST: Self = Self(BEFORE_WRAP);
 
     /// The number `count` after this one.
     #[must_use]

@@ -4,6 +4,9 @@
 
 use super::frame::SegmentSize;
 
+/// Most entries of a table of READs: `max_rd_atomic` is a byte.
+pub const MAX_READS: usize = 1 << u8::BITS;
+
 /// Limits of a host, for each of its queue pairs. A sender keeps to those of both ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {

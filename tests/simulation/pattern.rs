@@ -83,8 +83,8 @@ fn forgeries() -> &'static [Vec<u8>] {
             confirmed: (RailSeq(0), RailSeq(0)),
         };
         let lost = Body::Lost {
-            from: RailSeq(u32::MAX - 15),
-            to: RailSeq(u32::MAX - 10),
+            from: RailSeq::FIRST,
+            to: RailSeq::FIRST.add(5),
         };
         let hello = Hello {
             identity: Identity {

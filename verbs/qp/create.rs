@@ -107,7 +107,7 @@ impl State {
             route: RouteSlot::new(),
             timer_at: None,
             is_destroyed: false,
-            flush_interval: None,
+            flush_interval_ms: None,
             backlog: Backlog::None,
             receive_flush: ReceiveFlush::Ring,
             early_request: EarlyRequest::None,

@@ -148,7 +148,7 @@ impl QueuePair {
         state.send_queue.discard();
         state.receive_queue.reset();
         state.early_request = EarlyRequest::None;
-        state.flush_interval = None;
+        state.flush_interval_ms = None;
         final_ack
     }
 

@@ -9,6 +9,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::CondVar;
 use kernel::sync::SpinLock;
+use kernel::time::Msecs;
 use kernel::workqueue::DelayedWork;
 
 use super::attributes::Attributes;
@@ -65,7 +66,7 @@ pub(super) struct State {
     /// Set when destruction begins; from then on no work is armed and no completion made.
     pub(super) is_destroyed: bool,
     /// How long the flusher sleeps, in milliseconds, once it is needed.
-    pub(super) flush_interval: Option<u32>,
+    pub(super) flush_interval_ms: Option<Msecs>,
     /// Whether the QP's own work is to go on with the events.
     pub(super) backlog: Backlog,
     pub(super) receive_flush: ReceiveFlush,
@@ -166,6 +167,6 @@ kernel::list::impl_list_item! {
 }
 
 kernel::workqueue::impl_has_delayed_work! {
-    impl HasDelayedWork<QueuePair, 0> for QueuePair { self.timer }
-    impl HasDelayedWork<QueuePair, 1> for QueuePair { self.flusher }
+    impl HasDelayedWork<QueuePair, TIMER> for QueuePair { self.timer }
+    impl HasDelayedWork<QueuePair, FLUSHER> for QueuePair { self.flusher }
 }

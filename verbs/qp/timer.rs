@@ -7,6 +7,7 @@
 
 use kernel::sync::Arc;
 use kernel::time::msecs_to_jiffies;
+use kernel::time::Msecs;
 use kernel::workqueue::WorkItem;
 
 use super::queue_pair::Backlog;
@@ -26,13 +27,13 @@ use crate::verbs::rdma::QpState;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RouteSlot;
 
-/// How soon the QP's own work goes on with what was too much at a time, in milliseconds: late enough for it to take
-/// no more than a small share of a processor.
-const BACKLOG_DELAY: u32 = 1;
-/// How soon after entering the error state receives posted since are looked for, in milliseconds.
-const FLUSH_INTERVAL_MIN: u32 = 5;
+/// How soon the QP's own work goes on with what was too much at a time: late enough for it to take no more than a small
+/// share of a processor.
+const BACKLOG_DELAY_MS: Msecs = 1;
+/// How soon after entering the error state receives posted since are looked for.
+const FLUSH_INTERVAL_MIN_MS: Msecs = 5;
 /// How often at least, as long as the QP is in the error state.
-const FLUSH_INTERVAL_MAX: u32 = 320;
+const FLUSH_INTERVAL_MAX_MS: Msecs = 320;
 
 /// The rails of a route as the requester sees them; none without a route.
 pub(super) struct RailsOf<'a>(pub(super) &'a RouteSlot<QpRoute>);
@@ -67,15 +68,15 @@ impl QueuePair {
     /// Starts looking, unless that was done, for receives that are posted to a QP in the error state.
     /// There is no doorbell for them.
     pub(super) fn start_flusher(self: &Arc<Self>, state: &mut State) {
-        if state.flush_interval.is_none() {
-            state.flush_interval = Some(FLUSH_INTERVAL_MIN);
-            delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN));
+        if state.flush_interval_ms.is_none() {
+            state.flush_interval_ms = Some(FLUSH_INTERVAL_MIN_MS);
+            delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN_MS));
         }
     }
 
     /// Goes on soon, in the QP's own work.
     pub(super) fn process_events_later(self: &Arc<Self>) {
-        delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY));
+        delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY_MS));
     }
 }
 
@@ -106,10 +107,12 @@ impl WorkItem<FLUSHER> for QueuePair {
         }
         let rails = this.process_events(state, clock::now());
         if state.backlog == Backlog::None && state.state == QpState::Err {
-            let interval = state.flush_interval.map_or(FLUSH_INTERVAL_MIN, |last| {
-                (last * 2).min(FLUSH_INTERVAL_MAX)
-            });
-            state.flush_interval = Some(interval);
+            let interval = state
+                .flush_interval_ms
+                .map_or(FLUSH_INTERVAL_MIN_MS, |last| {
+                    (last * 2).min(FLUSH_INTERVAL_MAX_MS)
+                });
+            state.flush_interval_ms = Some(interval);
             delayed_work::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
         }
         this.schedule(guard, rails, TxHint::Deferred);

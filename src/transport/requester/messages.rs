@@ -7,6 +7,7 @@ use crate::transport::frame::SegmentSize;
 use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Rsn;
+use crate::transport::ids::BEFORE_WRAP;
 use crate::transport::opcode::Opcode;
 use crate::transport::storage::Ring;
 use crate::transport::storage::Storage;
@@ -16,8 +17,8 @@ use crate::transport::storage::Storage;
 pub(super) struct MessageNumber(u32);
 
 impl MessageNumber {
-    /// Of the first message: shortly before the numbers wrap, as `RailSeq::FIRST`.
-    const FIRST: Self = Self(u32::MAX - 15);
+    /// Of the first message.
+    const FIRST: Self = Self(BEFORE_WRAP);
 
     pub(super) const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))

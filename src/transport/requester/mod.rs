@@ -26,6 +26,7 @@ use super::ids::Psn;
 use super::ids::Qpn;
 use super::ids::Rkey;
 use super::limits::Limits;
+use super::limits::MAX_READS;
 use super::opcode::Opcode;
 use super::opcode::MAX_MESSAGE;
 use super::status::CompletionStatus;
@@ -297,7 +298,7 @@ impl<S: Storage> Requester<S> {
             admission: Admission::Open,
             messages: Messages::new(Ring::new(tables.messages, MAX_TABLE)?),
             window: SendWindow::new(Ring::new(tables.segments, MAX_WINDOW as usize)?),
-            reads: Reads::new(Ring::new(tables.reads, 256)?),
+            reads: Reads::new(Ring::new(tables.reads, MAX_READS)?),
             recovery: Recovery::new(),
             newest_nak: NakSerial::NONE,
             event: None,

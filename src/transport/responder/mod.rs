@@ -21,6 +21,7 @@ use super::ids::Epoch;
 use super::ids::Psn;
 use super::ids::Qpn;
 use super::limits::Limits;
+use super::limits::MAX_READS;
 use super::opcode::Opcode;
 use super::status::CompletionStatus;
 use super::status::QpEvent;
@@ -199,7 +200,7 @@ impl<S: Storage> Responder<S> {
             open: None,
             receives: receive::Receives::new(Ring::new(tables.receives, MAX_TABLE)?),
             served: response::Served::new(
-                Ring::new(tables.reads, 256)?,
+                Ring::new(tables.reads, MAX_READS)?,
                 Ring::new(tables.responses, window)?,
             ),
             ack_due: false,
