@@ -48,7 +48,7 @@ enum Condition {
     /// It goes into the ring.
     Working,
     /// It is lost: the ring overflowed, and the process was told. The queue stays unusable, and so does each
-    /// QP that has something to tell by it (IBTA 11.6.3.1, 11.6.3.2).
+    /// QP that has something to tell by it (IBTA 11.6.3).
     Overflowed,
     /// Nobody is there any more to whom it or an event could go.
     Destroyed,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a rail's own through which headers and small payloads pass.
+//! Memory of a rail's own: frames that arrive are gathered in it; of those that go out, it has headers, padding and the
+//! payloads that do not stay where they are.
 
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -45,8 +46,7 @@ impl BounceBuffer {
     ///
     /// # Safety
     ///
-    /// The buffer must outlive the use of `list`. While the stream reads into `list`, nothing else may
-    /// access the range; while it writes from it, nothing may change it.
+    /// The buffer must outlive the use of `list`. While `list` is written to the stream, nothing may change the range.
     pub unsafe fn push_to(&self, range: Range<usize>, list: &mut PageVec) -> Result {
         let bytes = self.bytes.get(range).ok_or(EINVAL)?;
         let mut at = bytes.as_ptr();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Helpers on top of the kernel's own, which know nothing of RDMA or rails.
+//! Helpers on top of the kernel's own, for all above. Of the protocol they know what they have to do with bytes and time:
+//! lengths of frames, checksums, instants; nothing of queue pairs, RDMA objects or rails.
 
 pub(crate) mod bindings;
 pub mod bounce_buffer;

@@ -29,7 +29,7 @@ pub enum CompletionStatus {
     RnrRetryExceeded = 13,
 }
 
-/// Why a responder refuses a request for good (IBTA 9.7.5.2.8).
+/// Why a responder refuses a request for good (IBTA 9.7.5.2).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[repr(u8)]
 pub enum NakCode {
@@ -66,7 +66,7 @@ impl NakCode {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum QpEvent {
     /// A send request failed: the queue pair must go to the error state. The failed request's
-    /// completion tells the cause; there is no asynchronous event (IBTA table 61).
+    /// completion tells the cause; there is no asynchronous event (IBTA 11.6.3).
     SendFailed,
     /// A receive failed: the queue pair must go to the error state. As with a send, the completion tells the cause.
     ReceiveFailed,

@@ -4,7 +4,7 @@
 
 use super::ids::Duration;
 
-/// RNR NAK timer: an index of 0..32 into a table of times (IBTA table 46).
+/// RNR NAK timer: an index of 0..32 into a table of times (IBTA 9.7.5.2.8).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RnrTimer(u8);
 
@@ -32,7 +32,7 @@ impl RnrTimer {
     }
 }
 
-/// Local ACK timeout: an exponent of 0..32, 0 meaning "wait for ever" (IBTA 9.9.2.1.1).
+/// Local ACK timeout: an exponent of 0..32, 0 meaning "wait for ever" (IBTA 9.7.6.1.3).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct AckTimeout(u8);
 

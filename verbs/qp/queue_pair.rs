@@ -110,7 +110,7 @@ pub(super) enum EarlyRequest {
 /// # Locking
 ///
 /// `state` is a spinlock and never held while a payload is copied. Order: QP, then shared receive queue,
-/// then completion queue, then the tables' own. [`Route`](super::route::Route) says how routes are called.
+/// then completion queue, then the tables' own. [`Route`](crate::verbs::route::Route) says how routes are called.
 ///
 /// # Lifetime
 ///

@@ -107,7 +107,7 @@ impl CqEvents {
         });
     }
 
-    /// Tells the user that the queue has overrun and lost completions (IBTA 11.6.3.1).
+    /// Tells the user that the queue has overrun and lost completions (IBTA 11.6.3).
     pub fn error(&self) {
         self.0.with(|cq| {
             // SAFETY: As in `completion`.

@@ -313,7 +313,7 @@ impl<'a> QpModify<'a> {
         )
     }
 
-    /// How often to retry when the receiver was not ready, 7 for for ever.
+    /// How often to retry when the receiver was not ready, 7 meaning "for ever".
     pub fn rnr_retry(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_RNR_RETRY,
@@ -321,7 +321,7 @@ impl<'a> QpModify<'a> {
         )
     }
 
-    /// How long a sender must wait when this side is not ready (IBTA table 45).
+    /// How long a sender must wait when this side is not ready (IBTA 9.7.5.2.8).
     pub fn min_rnr_timer(&self) -> Option<u8> {
         self.select(
             bindings::ib_qp_attr_mask_IB_QP_MIN_RNR_TIMER,
