@@ -10,7 +10,8 @@
 //! | `peer`     | name, node GUID and MAC, or an empty line |                                           |
 //! | `counters` | one `name value` pair a line           |                                              |
 //!
-//! `rmdir` stops a rail as well. The module cannot be unloaded while there are directories.
+//! `rmdir` stops a rail as well. The module cannot be unloaded while there are directories. The top directory has one
+//! attribute of its own, `version`: a number that grows when something of this changes its meaning.
 
 use core::fmt::Write;
 
