@@ -24,7 +24,8 @@ endif
 # What makes rails of the cables that are plugged in.
 install-files:
 	install -D -m 755 packaging/usb4-roce-setup $(DESTDIR)$(PREFIX)/libexec/usb4-roce-setup
-	install -D -m 644 packaging/usb4-roce@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/usb4-roce@.service
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/usb4-roce@.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/usb4-roce@.service
 	install -D -m 644 packaging/90-usb4-roce.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/90-usb4-roce.rules
 
 # The sources where dkms finds them: afterwards `dkms install usb4_roce/VERSION` builds the module for the running
@@ -43,7 +44,7 @@ lab-module:
 demo:
 	@$(LAB) demo
 
-# A prompt on each of two cabled hosts.
+# A prompt on one of two cabled hosts, without the module.
 shell:
 	@$(LAB) shell
 
@@ -74,7 +75,7 @@ else
 	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) cargo test --quiet --test simulation random_programs -- --nocapture
 endif
 
-# Fuzzing guided by coverage, SECONDS for each target; needs cargo-fuzz. Random input is part of `cargo test`.
+# Fuzzing guided by coverage, SECONDS for each target; needs a nightly compiler of rustup's, and cargo-fuzz. Random input is part of `cargo test`.
 SECONDS ?= 60
 FUZZ_TARGETS := frame deframer rail requester responder wqe
 
@@ -84,7 +85,7 @@ fuzz:
 			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
 	done
 
-# The core's tests under Miri, but for those that take hours there; needs a nightly compiler with miri.
+# The core's tests under Miri, but for those that take hours there; needs a nightly compiler of rustup's, with its component miri.
 miri:
 	MIRIFLAGS=-Zmiri-disable-isolation \
 		cargo +nightly miri test --lib --test rail_endpoint --test reliable_connection
