@@ -31,7 +31,7 @@ use crate::verbs::pd::HasProtectionDomains;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::port_speed::port_speed;
 use crate::verbs::qp::HasQueuePairs;
-use crate::verbs::qp::QpRouter;
+use crate::verbs::qp::QpRouteTable;
 use crate::verbs::qp::QpTable;
 use crate::verbs::qp::UserQueuePair;
 use crate::verbs::qp::MAX_RD_ATOMIC;
@@ -93,25 +93,25 @@ pub(crate) trait Registrant: Send + Sync {
 pub(crate) struct RoceDevice {
     node_guid: u64,
     resources: Arc<Resources>,
-    router: Arc<QpRouter>,
+    routes: Arc<QpRouteTable>,
     netdev: Arc<Netdev>,
     registrant: Arc<dyn Registrant>,
 }
 
 impl RoceDevice {
-    /// A device with `resources`, whose QPs find their way by `router`. `registrant` is told when the device has
+    /// A device with `resources`, whose QPs find their way by `routes`. `registrant` is told when the device has
     /// been unregistered.
     pub(crate) fn new(
         node_guid: u64,
         resources: Arc<Resources>,
-        router: Arc<QpRouter>,
+        routes: Arc<QpRouteTable>,
         netdev: Arc<Netdev>,
         registrant: Arc<dyn Registrant>,
     ) -> Result<Arc<Self>> {
         let device = Self {
             node_guid,
             resources,
-            router,
+            routes,
             netdev,
             registrant,
         };
@@ -158,8 +158,8 @@ impl HasQueuePairs for RoceDevice {
         &self.resources.counters
     }
 
-    fn router(&self) -> &Arc<QpRouter> {
-        &self.router
+    fn routes(&self) -> &Arc<QpRouteTable> {
+        &self.routes
     }
 }
 
@@ -212,7 +212,7 @@ impl Driver for RoceDevice {
     }
 
     fn query_port(&self, _port: PortNumber) -> PortAttributes {
-        let link = self.router.link();
+        let link = self.routes.link();
         let (active_speed, active_width) = port_speed(link.rate);
         let (state, physical_state) = match link.rails {
             0 => (PortState::Down, PhysicalState::Polling),
@@ -233,7 +233,7 @@ impl Driver for RoceDevice {
     }
 
     fn query_port_speed(&self, _port: PortNumber) -> u64 {
-        (self.router.link().rate.0 / SPEED_UNIT).into()
+        (self.routes.link().rate.0 / SPEED_UNIT).into()
     }
 
     fn net_device(&self, _port: PortNumber) -> Option<NetDeviceRef> {

@@ -133,7 +133,7 @@ pub(crate) struct Link {
 }
 
 /// Knows the ways to all hosts.
-pub(crate) trait Router: Send + Sync {
+pub(crate) trait RouteTable: Send + Sync {
     /// What holds a QP.
     type Member: 'static;
 

@@ -54,7 +54,7 @@ use crate::verbs::qp::RxVerdict;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Link;
-use crate::verbs::route::Router;
+use crate::verbs::route::RouteTable;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::Roster;
 
@@ -140,7 +140,7 @@ impl Fabric {
     }
 }
 
-impl Router for Fabric {
+impl RouteTable for Fabric {
     type Member = Arc<QueuePair>;
 
     fn route(&self, host: MacAddress) -> Result<QpRoute> {

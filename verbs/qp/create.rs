@@ -15,7 +15,7 @@ use super::limits::MAX_RD_ATOMIC;
 use super::limits::WINDOW;
 use super::queue_pair::Backlog;
 use super::queue_pair::EarlyRequest;
-use super::queue_pair::QpRouter;
+use super::queue_pair::QpRouteTable;
 use super::queue_pair::QpTable;
 use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
@@ -148,7 +148,7 @@ pub(crate) trait HasQueuePairs:
     fn counters(&self) -> &Arc<Counters>;
 
     /// The ways to other hosts.
-    fn router(&self) -> &Arc<QpRouter>;
+    fn routes(&self) -> &Arc<QpRouteTable>;
 }
 
 /// A QP as its process sees it.
@@ -214,7 +214,7 @@ impl UserQueuePair {
                     regions: device.regions().clone(),
                     queue_pairs: queue_pairs.clone(),
                     counters: device.counters().clone(),
-                    router: device.router().clone(),
+                    routes: device.routes().clone(),
                     state <- new_spinlock!(state),
                     placed <- new_condvar!("usb4_roce_qp_placed"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),

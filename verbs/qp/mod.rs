@@ -26,7 +26,7 @@ pub(crate) use create::UserQueuePair;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;
 pub(crate) use queue_pair::QpRoute;
-pub(crate) use queue_pair::QpRouter;
+pub(crate) use queue_pair::QpRouteTable;
 pub(crate) use queue_pair::QpTable;
 pub(crate) use queue_pair::QueuePair;
 pub(crate) use rx::RxFrame;

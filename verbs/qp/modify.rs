@@ -52,7 +52,7 @@ impl QueuePair {
         change.transition(now, QpType::Rc)?;
         let host = attributes.with(change)?.host();
         let route = match (change.path(), host) {
-            (Some(_), Some(host)) => Some(self.router.route(host)?),
+            (Some(_), Some(host)) => Some(self.routes.route(host)?),
             (Some(_) | None, _) => None,
         };
 

@@ -31,7 +31,7 @@ use crate::verbs::rdma::QpEvents;
 use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::SignalType;
 use crate::verbs::route::RouteHandle;
-use crate::verbs::route::Router;
+use crate::verbs::route::RouteTable;
 use crate::verbs::route_slot::RouteSlot;
 
 /// Numbers of QPs have 24 bits; 0 and 1 are those of the management QPs (IBTA 3.5.3).
@@ -44,7 +44,7 @@ pub(crate) type QpTable = NumberTable<QueuePair>;
 pub(crate) type QpRoute = RouteHandle<Arc<QueuePair>>;
 
 /// Knows the ways to all hosts.
-pub(crate) type QpRouter = dyn Router<Member = Arc<QueuePair>>;
+pub(crate) type QpRouteTable = dyn RouteTable<Member = Arc<QueuePair>>;
 
 /// Id of the work that serves the protocol's timers.
 pub(super) const TIMER: u64 = 0;
@@ -130,7 +130,7 @@ pub(crate) struct QueuePair {
     /// Where it is found by its number until it is destroyed.
     pub(super) queue_pairs: Arc<QpTable>,
     pub(super) counters: Arc<Counters>,
-    pub(super) router: Arc<QpRouter>,
+    pub(super) routes: Arc<QpRouteTable>,
     #[pin]
     pub(super) state: SpinLock<State>,
     /// Notified when no payload is on its way any more.
