@@ -212,7 +212,7 @@ impl Driver for RoceDevice {
     }
 
     fn query_port(&self, _port: PortNumber) -> PortAttributes {
-        let link = self.routes.link();
+        let link = self.routes.port_link();
         let (active_speed, active_width) = port_speed(link.rate);
         let (state, physical_state) = match link.rails {
             0 => (PortState::Down, PhysicalState::Polling),
@@ -233,7 +233,7 @@ impl Driver for RoceDevice {
     }
 
     fn query_port_speed(&self, _port: PortNumber) -> u64 {
-        (self.routes.link().rate.0 / SPEED_UNIT).into()
+        (self.routes.port_link().rate.0 / SPEED_UNIT).into()
     }
 
     fn net_device(&self, _port: PortNumber) -> Option<NetDeviceRef> {

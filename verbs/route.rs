@@ -125,7 +125,7 @@ pub(crate) enum TxHint {
 
 /// State of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
+pub(crate) struct PortLink {
     /// Rails that are up, to all peers together.
     pub(crate) rails: u32,
     /// What they carry together.
@@ -144,7 +144,7 @@ pub(crate) trait RouteTable: Send + Sync {
     fn route(&self, host: MacAddress) -> Result<RouteHandle<Self::Member>>;
 
     /// State of the port.
-    fn link(&self) -> Link;
+    fn port_link(&self) -> PortLink;
 }
 
 /// Where a QP puts the payload of a frame.

@@ -53,7 +53,7 @@ use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
-use crate::verbs::route::Link;
+use crate::verbs::route::PortLink;
 use crate::verbs::route::RouteTable;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::Roster;
@@ -156,7 +156,7 @@ impl RouteTable for Fabric {
         Ok(route)
     }
 
-    fn link(&self) -> Link {
+    fn port_link(&self) -> PortLink {
         self.port.link()
     }
 }

@@ -16,7 +16,7 @@ use crate::verbs::netdev::Netdev;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::rdma::PortEvent;
 use crate::verbs::rdma::PortNumber;
-use crate::verbs::route::Link;
+use crate::verbs::route::PortLink;
 
 /// The rails that are up.
 struct RailsUp([Option<Arc<dyn RailLink>>; RailId::COUNT]);
@@ -90,9 +90,9 @@ impl PortState {
     }
 
     /// How it is.
-    pub(super) fn link(&self) -> Link {
+    pub(super) fn link(&self) -> PortLink {
         let rails_up = self.rails_up.lock();
-        Link {
+        PortLink {
             rails: rails_up.len(),
             rate: rails_up.rate(),
         }
