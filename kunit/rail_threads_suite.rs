@@ -270,7 +270,7 @@ impl RailClient for Client {
         Reception::Taken
     }
 
-    fn flush(&self, _rail: RailId) {}
+    fn send_due(&self, _rail: RailId) {}
 }
 
 /// A host: a rail and its client.

@@ -188,7 +188,7 @@ pub trait RailLink: Send + Sync {
 /// receive and those that transmit over one rail.
 ///
 /// - [`RailClient::rail_up`], [`RailClient::rail_down`], [`RailClient::note_answers`], [`RailClient::deliver`] and
-///   [`RailClient::flush`] are called by the rail's own threads without any lock of the rail: they may use its link.
+///   [`RailClient::send_due`] are called by the rail's own threads without any lock of the rail: they may use its link.
 /// - [`RailClient::next`] and [`RailClient::busy`] are called by whoever writes: the rail's transmitting thread, or who has
 ///   called [`RailLink::send_now`]. The rail's writer, a mutex, is held meanwhile. So they must not call
 ///   [`RailLink::carries`] of the same rail, which waits for the writer and would do so for ever.
@@ -234,7 +234,7 @@ pub trait RailClient: Send + Sync + 'static {
 
     /// A frame has arrived intact. `pages` is empty, and for the client's use.
     ///
-    /// What it makes due may wait for [`RailClient::flush`].
+    /// What it makes due may wait for [`RailClient::send_due`].
     fn deliver(
         &self,
         rail: RailId,
@@ -245,5 +245,5 @@ pub trait RailClient: Send + Sync + 'static {
 
     /// Nothing else has arrived yet over this rail, or quite a lot has: what the frames so far have made due is to be
     /// sent.
-    fn flush(&self, rail: RailId);
+    fn send_due(&self, rail: RailId);
 }

@@ -125,13 +125,13 @@ impl FrameWriter {
         if let Some(frame) = frame {
             self.queue(shared, &frame)?;
         }
-        self.flush(shared).map(|_| ())
+        self.write_queued(shared).map(|_| ())
     }
 
     fn queue<C: RailClient>(&mut self, shared: &Shared<C>, frame: &ControlFrame) -> Result {
         let bytes = frame.bytes();
         if self.queued + bytes.len() > STREAM_FRAME {
-            self.flush(shared)?;
+            self.write_queued(shared)?;
         }
         self.buffer.bytes_mut()[self.queued..][..bytes.len()].copy_from_slice(bytes);
         self.queued += bytes.len();
@@ -140,7 +140,7 @@ impl FrameWriter {
     }
 
     /// Writes what was queued.
-    pub(super) fn flush<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
+    pub(super) fn write_queued<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
         let len = core::mem::take(&mut self.queued);
         if len == 0 {
             return Ok(Sent::Nothing);
@@ -268,14 +268,14 @@ impl FrameWriter {
             return Ok(());
         }
         let at = self.queued;
-        self.flush(shared)?;
+        self.write_queued(shared)?;
         self.write_buffer(shared, at, frame_len)
     }
 
     /// Sends a frame whose header lies behind what was queued and whose payload lies in pages.
     fn send_pages<C: RailClient>(&mut self, shared: &Shared<C>, padding: usize) -> Result {
         let at = self.queued;
-        self.flush(shared)?;
+        self.write_queued(shared)?;
         self.list.clear();
         // SAFETY: The buffer lives as long as `self`, the pages as long as the ticket that our caller
         // holds; both outlast the write below, the only use of the list. The header and the padding do

@@ -65,7 +65,7 @@ impl Unanswered {
     fn answer<C: RailClient>(&mut self, shared: &Shared<C>) {
         if self.frames > 0 {
             *self = Self::default();
-            shared.client.flush(shared.id);
+            shared.client.send_due(shared.id);
         }
         shared.wake_tx_if_due();
     }

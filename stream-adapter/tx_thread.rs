@@ -67,7 +67,9 @@ impl<C: RailClient> TxThread<C> {
         let link = &self.link;
         while !should_stop() && link.inner.lock().state != State::Closing {
             writer.queue_control(link)?;
-            if writer.send_any(link)? == Sent::Nothing && writer.flush(link)? == Sent::Nothing {
+            if writer.send_any(link)? == Sent::Nothing
+                && writer.write_queued(link)? == Sent::Nothing
+            {
                 break;
             }
         }

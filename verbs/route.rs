@@ -119,7 +119,7 @@ pub(crate) enum TxHint {
     Batched,
     /// Somebody else has to send it.
     Deferred,
-    /// It goes out with what follows: the caller has the route flushed when that is enough.
+    /// It goes out with what follows: the caller has the peer send what is due when that is enough.
     Coalesce,
 }
 

@@ -360,16 +360,16 @@ impl RailClient for Fabric {
                 Reception::Taken
             }
         };
-        // If the rail went down meanwhile, nobody is going to ask for a flush of it.
+        // If the rail went down meanwhile, nobody is going to ask for what is due.
         if self.hosts.peer_of(rail).is_none() {
-            peer.flush();
+            peer.send_due();
         }
         reception
     }
 
-    fn flush(&self, rail: RailId) {
+    fn send_due(&self, rail: RailId) {
         if let Some(peer) = self.hosts.peer_of(rail) {
-            peer.flush();
+            peer.send_due();
         }
     }
 }

@@ -253,7 +253,7 @@ impl Peer {
 
     /// Has sent what was scheduled as [`TxHint::Coalesce`]: by as many idle rails as there are QPs, and by the caller
     /// itself as far as it is small. Sleeps.
-    pub(crate) fn flush(&self) {
+    pub(crate) fn send_due(&self) {
         let first = {
             let mut state = self.state.lock();
             let ready = state.ready.len();
