@@ -78,7 +78,7 @@ impl FrameWriter {
     /// Writes what the client has to send as long as it is small and shares one frame of the stream, and
     /// never waits. What cannot be written now stays queued, and what did not fit was not asked for: says
     /// whether the transmitting thread has to see to either.
-    pub(super) fn try_send_inline<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
+    pub(super) fn try_send_direct<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
         let left = loop {
             // The client wakes a rail only after it had nothing for it, so somebody has to hear it say that.
             let Some(room) = (STREAM_FRAME - self.queued).checked_sub(HEADER_LEN) else {

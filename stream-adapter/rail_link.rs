@@ -123,7 +123,7 @@ impl<C: RailClient> RailLink for Link<C> {
     fn send_now(&self) {
         let left = match self.writer.try_lock() {
             Some(mut writer) => match &mut *writer {
-                Some(writer) => writer.try_send_inline(self),
+                Some(writer) => writer.try_send_direct(self),
                 None => return,
             },
             // Whoever writes may just have found nothing more to write.

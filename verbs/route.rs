@@ -114,7 +114,7 @@ impl<M> Deref for RouteHandle<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TxHint {
     /// The caller may sleep and do some of the work itself.
-    Inline,
+    Direct,
     /// The caller may sleep, but has so much to do that small frames had better be gathered.
     Batched,
     /// Somebody else has to send it.

@@ -52,7 +52,7 @@ use crate::verbs::route_slot::RosterId;
 const CARRIER: u64 = 0;
 
 /// Frames a process carries within one system call.
-const INLINE_BUDGET: u32 = 64;
+const DIRECT_BUDGET: u32 = 64;
 /// Frames the work carries before it lets others run.
 const WORK_BUDGET: u32 = 1024;
 
@@ -261,7 +261,7 @@ impl Roster for Loopback {
 impl Route for Loopback {
     fn carry(&self, hint: TxHint) {
         let remainder = match hint {
-            TxHint::Inline | TxHint::Batched => self.shared.carry(INLINE_BUDGET),
+            TxHint::Direct | TxHint::Batched => self.shared.carry(DIRECT_BUDGET),
             TxHint::Deferred | TxHint::Coalesce => match self.shared.buffers.try_lock() {
                 // Somebody is carrying, perhaps the caller, and will look into the list again.
                 None => Remainder::Nothing,

@@ -334,12 +334,12 @@ impl Roster for Peer {
         state.ready.push(qp);
         let told = match work.hint {
             TxHint::Coalesce => return Errand::Nothing,
-            TxHint::Inline | TxHint::Batched | TxHint::Deferred => {
+            TxHint::Direct | TxHint::Batched | TxHint::Deferred => {
                 state.scheduler.notify(work.rails)
             }
         };
         match work.hint {
-            TxHint::Inline => state.link(told).map_or(Errand::Nothing, Errand::Push),
+            TxHint::Direct => state.link(told).map_or(Errand::Nothing, Errand::Push),
             TxHint::Batched | TxHint::Deferred | TxHint::Coalesce => {
                 state.tx_event(told).map_or(Errand::Nothing, Errand::Wake)
             }

@@ -62,7 +62,7 @@ use crate::verbs::srq::SharedReceiveQueue;
 use crate::verbs::user_context::ProcessContext;
 
 /// With more requests than that outstanding, it is not the latency of each that matters.
-const INLINE_DEPTH: u32 = 4;
+const DIRECT_DEPTH: u32 = 4;
 
 fn table<T: Default + Clone>(len: usize) -> Result<KVVec<T>> {
     Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL_ACCOUNT)?)
@@ -288,8 +288,8 @@ where
         let rails = self.qp.process_events(state, clock::now());
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
-        } else if state.connection.outstanding() <= INLINE_DEPTH {
-            TxHint::Inline
+        } else if state.connection.outstanding() <= DIRECT_DEPTH {
+            TxHint::Direct
         } else {
             TxHint::Batched
         };
