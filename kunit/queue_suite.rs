@@ -170,7 +170,10 @@ mod tests {
         }
         let mut large = EventQueue::new(15, 64)?;
         let mut transfer = small.transfer();
-        assert_eq!(large.take_over(&small, &mut transfer), Ok(Remainder::None));
+        assert_eq!(
+            large.take_over(&small, &mut transfer),
+            Ok(Remainder::Nothing)
+        );
         let process = Process(large.memory());
         assert_eq!(process.load(PRODUCER_OFFSET), 3);
         assert!(!large.is_empty());
@@ -199,7 +202,7 @@ mod tests {
         let mut new = EventQueue::new(2047, 64)?;
         let mut transfer = old.transfer();
         let (mut steps, mut added) = (0, 500);
-        while new.take_over(&old, &mut transfer)? == Remainder::Some {
+        while new.take_over(&old, &mut transfer)? == Remainder::More {
             steps += 1;
             if steps < 4 {
                 assert!(old.push(&[2; 64]).is_ok());
@@ -222,7 +225,7 @@ mod tests {
         let mut new = WorkQueue::new(511, 64)?;
         let mut transfer = old.transfer();
         let mut taken = 0;
-        while new.take_over(&old, &mut transfer)? == Remainder::Some {
+        while new.take_over(&old, &mut transfer)? == Remainder::More {
             assert!(old.take().is_some());
             old.release();
             taken += 1;
@@ -247,11 +250,11 @@ mod tests {
         let process = Process(old.memory());
         let mut new = WorkQueue::new(127, 64)?;
         let mut transfer = old.transfer();
-        let mut result = Ok(Remainder::Some);
+        let mut result = Ok(Remainder::More);
         for round in 1..=8 {
             process.store(PRODUCER_OFFSET, 65 * round);
             result = new.take_over(&old, &mut transfer);
-            if result != Ok(Remainder::Some) {
+            if result != Ok(Remainder::More) {
                 break;
             }
         }

@@ -27,7 +27,7 @@ pub use crate::transport::scheduler::Afterwards;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Payload {
     /// There is none.
-    None,
+    Empty,
     /// This many bytes have been written to [`TxBuffer::staging`].
     Staged(usize),
     /// In the spans of [`TxBuffer::pages`]. They are read twice, for the checksum and for sending; if

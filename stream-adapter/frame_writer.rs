@@ -61,7 +61,7 @@ enum Room {
     /// A frame with this number and checksum seed.
     Frame(RailSeq, Seed),
     /// Nothing: the rail is not up, or its window is full.
-    None,
+    Closed,
 }
 
 impl FrameWriter {
@@ -167,7 +167,7 @@ impl FrameWriter {
             }
         }
         inner.window = Window::Full;
-        Room::None
+        Room::Closed
     }
 
     /// Sends the client's next frame, of whatever length, if it has one and the window has room. If not, what was
@@ -218,7 +218,7 @@ impl FrameWriter {
     ) -> Result {
         let payload_at = self.queued + HEADER_LEN;
         let (len, checksum) = match outgoing.payload {
-            Payload::None => (0, seed.checksum::<KernelHash>(&[])),
+            Payload::Empty => (0, seed.checksum::<KernelHash>(&[])),
             Payload::Staged(len) => {
                 let payload = &self.buffer.bytes()[payload_at..][..len];
                 (len, seed.checksum::<KernelHash>(payload))
@@ -254,7 +254,7 @@ impl FrameWriter {
         let padding = padded(len_on_wire) as usize - len;
         match outgoing.payload {
             Payload::Pages => self.send_pages(shared, padding),
-            Payload::None | Payload::Staged(_) => {
+            Payload::Empty | Payload::Staged(_) => {
                 self.buffer.bytes_mut()[payload_at + len..][..padding].fill(0);
                 self.send_staged(shared, HEADER_LEN + len + padding)
             }

@@ -128,7 +128,7 @@ impl StreamFile {
         }
         let mut woken_by = Wake::Raised;
         loop {
-            if self.waiter.expect_arrivals(wanted.frames()) == Change::Some {
+            if self.waiter.expect_arrivals(wanted.frames()) == Change::News {
                 before_sleep();
                 return self.read_once(into, READ_FLAGS_NONE);
             }

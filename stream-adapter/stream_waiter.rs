@@ -57,8 +57,10 @@ pub struct Patience {
 /// Whether something has come that is no frame, or may have come before anyone listened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    Some,
-    None,
+    /// It has, or may have.
+    News,
+    /// It has not.
+    Nothing,
 }
 
 /// Waits for what happens to an open stream.
@@ -151,9 +153,9 @@ impl StreamWaiter {
     pub(super) fn expect_arrivals(&self, frames: i32) -> Change {
         self.arrivals.expect(frames);
         if self.changed.xchg(false, Full) {
-            Change::Some
+            Change::News
         } else {
-            Change::None
+            Change::Nothing
         }
     }
 

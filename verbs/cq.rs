@@ -209,9 +209,9 @@ where
             (Notify::Solicited, Armed::Any) | (Notify::Any, _) => Armed::Any,
         };
         Ok(if state.ring.is_empty() {
-            MissedCompletions::None
+            MissedCompletions::No
         } else {
-            MissedCompletions::Some
+            MissedCompletions::Yes
         })
     }
 
@@ -222,8 +222,8 @@ where
         loop {
             let mut state = self.queue.state.lock();
             match ring.take_over(&state.ring, &mut transfer)? {
-                Remainder::Some => {}
-                Remainder::None => {
+                Remainder::More => {}
+                Remainder::Nothing => {
                     core::mem::swap(&mut state.ring, &mut ring);
                     break;
                 }

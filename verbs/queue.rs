@@ -124,7 +124,7 @@ impl Transfer {
     fn advance(&mut self, from: &Ring, end: SlotIndex, to: &Ring) -> Result<Remainder> {
         for _ in 0..TRANSFER_STEP {
             if self.next == end {
-                return Ok(Remainder::None);
+                return Ok(Remainder::Nothing);
             }
             if self.copied == to.layout.capacity() {
                 return Err(EINVAL);
@@ -133,7 +133,7 @@ impl Transfer {
             self.next = from.layout.next(self.next);
             self.copied += 1;
         }
-        Ok(Remainder::Some)
+        Ok(Remainder::More)
     }
 }
 
@@ -141,10 +141,10 @@ impl Transfer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Remainder {
-    /// Nothing.
-    None,
-    /// Perhaps.
-    Some,
+    /// Nothing is.
+    Nothing,
+    /// Perhaps something is.
+    More,
 }
 
 /// A queue the process fills: send, receive, shared receive.
@@ -233,7 +233,7 @@ impl WorkQueue {
     /// Fails with `EINVAL` when there is more than fits.
     pub(crate) fn take_over(&mut self, old: &Self, transfer: &mut Transfer) -> Result<Remainder> {
         let remainder = transfer.advance(&old.ring, old.producer(), &self.ring)?;
-        if remainder == Remainder::None {
+        if remainder == Remainder::Nothing {
             // What has been taken meanwhile is not there any more.
             let taken = old.ring.layout.used(old.next, transfer.first);
             self.next = self.ring.layout.slot(taken.min(transfer.copied));
@@ -313,7 +313,7 @@ impl EventQueue {
     /// Fails with `EINVAL` when there is more than fits.
     pub(crate) fn take_over(&mut self, old: &Self, transfer: &mut Transfer) -> Result<Remainder> {
         let remainder = transfer.advance(&old.ring, old.next, &self.ring)?;
-        if remainder == Remainder::None {
+        if remainder == Remainder::Nothing {
             self.next = self.ring.layout.slot(transfer.copied);
             self.ring
                 .word(PRODUCER_OFFSET)

@@ -173,8 +173,8 @@ impl SharedReceiveQueue {
                 return Err(EINVAL);
             }
             match ring.take_over(&state.ring, &mut transfer)? {
-                Remainder::Some => {}
-                Remainder::None => {
+                Remainder::More => {}
+                Remainder::Nothing => {
                     core::mem::swap(&mut state.ring, &mut ring);
                     state.limit = limit;
                     break;

@@ -184,7 +184,7 @@ impl Buffers {
     /// Copies a payload to where it belongs. Fails if the lengths differ.
     fn copy(&mut self, payload: FramePayload) -> Result {
         match payload {
-            FramePayload::None => Ok(()),
+            FramePayload::Empty => Ok(()),
             FramePayload::Staged(len) => {
                 let bytes = self.staging.get(..len).ok_or(EINVAL)?;
                 self.target.copy_from_slice_in_order(bytes)

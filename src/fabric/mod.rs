@@ -299,7 +299,7 @@ impl RailClient for Fabric {
             return datagram;
         };
         let payload = match frame.payload {
-            FramePayload::None => Payload::None,
+            FramePayload::Empty => Payload::Empty,
             FramePayload::Staged(len) => Payload::Staged(len),
             FramePayload::Pages => Payload::Pages,
             // A segment is never longer than the staging memory.

@@ -108,9 +108,9 @@ impl State {
             timer_at: None,
             is_destroyed: false,
             flush_interval_ms: None,
-            backlog: Backlog::None,
+            backlog: Backlog::Clear,
             receive_flush: ReceiveFlush::Ring,
-            early_request: EarlyRequest::None,
+            early_request: EarlyRequest::NotSeen,
             placements: 0,
             counted: ConnectionCounters::default(),
         })

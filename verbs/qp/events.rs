@@ -47,15 +47,15 @@ impl QueuePair {
         if state.is_destroyed {
             return RailSet::NONE;
         }
-        let mut backlog = Backlog::Some;
+        let mut backlog = Backlog::Possible;
         for _ in 0..MAX_ROUNDS {
             backlog = self.process_events_once(state, now);
-            if backlog == Backlog::None {
+            if backlog == Backlog::Clear {
                 break;
             }
         }
         state.backlog = backlog;
-        if backlog == Backlog::Some {
+        if backlog == Backlog::Possible {
             self.process_events_later();
         } else if state.state == QpState::Err {
             self.start_flusher(state);
@@ -76,20 +76,20 @@ impl QueuePair {
     }
 
     fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
-        let mut backlog = Backlog::None;
+        let mut backlog = Backlog::Clear;
         while let Some(completion) = state.connection.poll_send_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
-            backlog = Backlog::Some;
+            backlog = Backlog::Possible;
         }
         while let Some(completion) = state.connection.poll_receive_completion() {
             state.receive_queue.release();
             self.complete_receive(state, &completion);
-            backlog = Backlog::Some;
+            backlog = Backlog::Possible;
         }
         while let Some(event) = state.connection.poll_event() {
             self.on_event(state, event);
-            backlog = Backlog::Some;
+            backlog = Backlog::Possible;
         }
         match state.state {
             QpState::Rts | QpState::Err => {
@@ -102,13 +102,13 @@ impl QueuePair {
                     .send_queue
                     .drain(connection, self.signalling, now, limit);
                 if posted > 0 {
-                    backlog = Backlog::Some;
+                    backlog = Backlog::Possible;
                 }
             }
             QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {}
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
-            backlog = Backlog::Some;
+            backlog = Backlog::Possible;
         }
         backlog
     }

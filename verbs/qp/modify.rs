@@ -106,7 +106,7 @@ impl QueuePair {
                 let config = self.responder_config(&state.attributes);
                 state.connection.start_responder(config);
                 if state.early_request == EarlyRequest::Dropped {
-                    state.early_request = EarlyRequest::None;
+                    state.early_request = EarlyRequest::NotSeen;
                     state.connection.announce_ready();
                 }
                 state.state = to;
@@ -147,7 +147,7 @@ impl QueuePair {
         let final_ack = state.connection.reset();
         state.send_queue.discard();
         state.receive_queue.reset();
-        state.early_request = EarlyRequest::None;
+        state.early_request = EarlyRequest::NotSeen;
         state.flush_interval_ms = None;
         final_ack
     }

@@ -82,9 +82,9 @@ pub(super) struct State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backlog {
     /// None: the last round of processing them changed nothing.
-    None,
+    Clear,
     /// Perhaps: it did change something.
-    Some,
+    Possible,
 }
 
 /// Which receives are flushed in the error state.
@@ -100,7 +100,7 @@ pub(super) enum ReceiveFlush {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EarlyRequest {
     /// None that is known.
-    None,
+    NotSeen,
     /// One was dropped.
     Dropped,
 }

@@ -106,7 +106,7 @@ impl WorkItem<FLUSHER> for QueuePair {
             return;
         }
         let rails = this.process_events(state, clock::now());
-        if state.backlog == Backlog::None && state.state == QpState::Err {
+        if state.backlog == Backlog::Clear && state.state == QpState::Err {
             let interval = state
                 .flush_interval_ms
                 .map_or(FLUSH_INTERVAL_MIN_MS, |last| {

@@ -37,7 +37,7 @@ use crate::verbs::route_slot::RosterId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FramePayload {
     /// There is none.
-    None,
+    Empty,
     /// That many bytes have been put into the sink's staging memory.
     Staged(usize),
     /// In the sink's pages, to be copied before it is sent: it is small, or has been sent before and
@@ -65,7 +65,7 @@ impl TxFrame {
         Self {
             item: InFlight::Ack { qpn: ack.src_qpn },
             body: Body::Ack(ack),
-            payload: FramePayload::None,
+            payload: FramePayload::Empty,
             regions: Regions::new(),
         }
     }
@@ -149,7 +149,7 @@ impl QueuePair {
         Some(TxFrame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
-            payload: FramePayload::None,
+            payload: FramePayload::Empty,
             regions: Regions::new(),
         })
     }
@@ -242,7 +242,7 @@ impl QueuePair {
     ) -> Result<(FramePayload, Regions), CompletionStatus> {
         let source = &segment.source;
         if source.len == 0 {
-            return Ok((FramePayload::None, Regions::new()));
+            return Ok((FramePayload::Empty, Regions::new()));
         }
         match state.send_queue.buffers(source.slot) {
             Buffers::Inline(bytes) => {
@@ -276,7 +276,7 @@ impl QueuePair {
 
 fn payload_in_pages(len: u32, attempt: Attempt) -> FramePayload {
     if len == 0 {
-        FramePayload::None
+        FramePayload::Empty
     } else if len <= SMALL_PAYLOAD || attempt == Attempt::Again {
         FramePayload::PagesToStage
     } else {

@@ -54,10 +54,10 @@ pub enum Notify {
 /// Whether completions were in the queue already when notification was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MissedCompletions {
-    /// The queue was empty.
-    None,
-    /// The user should poll again, because no notification will come for these.
-    Some,
+    /// None were.
+    No,
+    /// Some were: the user should poll again, because no notification will come for these.
+    Yes,
 }
 
 /// The driver's part of a completion queue.
@@ -200,6 +200,6 @@ pub(super) unsafe extern "C" fn req_notify_cq<D: Driver>(
         let missed = this.request_notify(notify)?;
         let report = flags & bindings::ib_cq_notify_flags_IB_CQ_REPORT_MISSED_EVENTS != 0;
 
-        Ok(c_int::from(report && missed == MissedCompletions::Some))
+        Ok(c_int::from(report && missed == MissedCompletions::Yes))
     })
 }
