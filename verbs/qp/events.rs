@@ -41,7 +41,7 @@ const MAX_ROUNDS: u32 = 4;
 const FLUSH_STEP: u32 = 64;
 
 impl QueuePair {
-    /// Draws all conclusions from what has just been told to the protocol. Returns
+    /// Processes everything the last protocol call made pending, and posts the requests for which there is room now. Returns
     /// the rails for which there are frames.
     pub(super) fn process_events(self: &Arc<Self>, state: &mut State, now: Instant) -> RailSet {
         if state.is_destroyed {
@@ -91,26 +91,29 @@ impl QueuePair {
             self.on_event(state, event);
             backlog = Backlog::Possible;
         }
-        match state.state {
-            QpState::Rts | QpState::Err => {
-                let limit = match state.state {
-                    QpState::Err => FLUSH_STEP,
-                    _ => u32::MAX,
-                };
-                let connection = &mut state.connection;
-                let posted = state
-                    .send_queue
-                    .drain(connection, self.signalling, now, limit);
-                if posted > 0 {
-                    backlog = Backlog::Possible;
-                }
-            }
-            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {}
+        if self.post_requests(state, now) > 0 {
+            backlog = Backlog::Possible;
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
             backlog = Backlog::Possible;
         }
         backlog
+    }
+
+    /// Posts what the process has put into the send queue, if the QP's state allows it and as far as there is room: what
+    /// has just completed may have made some. Returns how many requests it has posted.
+    fn post_requests(&self, state: &mut State, now: Instant) -> u32 {
+        let limit = match state.state {
+            QpState::Rts => u32::MAX,
+            // Each is flushed at once.
+            QpState::Err => FLUSH_STEP,
+            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {
+                return 0
+            }
+        };
+        state
+            .send_queue
+            .post_waiting(&mut state.connection, self.signalling, now, limit)
     }
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.

@@ -113,7 +113,7 @@ impl SendQueue {
 
     /// Posts up to `limit` requests that the process has put into the ring, as far as there is room. Returns
     /// how many.
-    pub(super) fn drain(
+    pub(super) fn post_waiting(
         &mut self,
         connection: &mut Connection<KernelTables>,
         rule: SignalType,
