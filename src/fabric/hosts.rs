@@ -24,7 +24,7 @@ use crate::stream_adapter::client::RailLink;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::rail::hello::Identity;
-use crate::verbs::netdev::neighbour::Neighbour;
+use crate::verbs::netdev::net_peer::NetPeer;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::QpRoute;
 
@@ -99,8 +99,8 @@ impl Hosts {
             NewPeer::User(user) => Some(**user),
         };
         let place = peers.make_room(claim).map_err(|_: Refusal| ENXIO)?;
-        let neighbour = Arc::pin_init(Neighbour::new(host), GFP_KERNEL)?;
-        let peer = Arc::pin_init(Peer::new(host, named_by, neighbour), GFP_KERNEL)?;
+        let net_peer = Arc::pin_init(NetPeer::new(host), GFP_KERNEL)?;
+        let peer = Arc::pin_init(Peer::new(host, named_by, net_peer), GFP_KERNEL)?;
         *place = Some(peer.clone());
         // With the table locked, so that the host is not forgotten before.
         Ok((peer.clone(), QpRoute::new(peer)))

@@ -129,7 +129,7 @@ impl Fabric {
         if (tx.room() as usize) < MAX_FRAME {
             return None;
         }
-        let len = self.netdev.take_tx(peer.neighbour(), rail, tx.staging())?;
+        let len = self.netdev.take_tx(peer.net_peer(), rail, tx.staging())?;
         self.turns[rail.index()].store(0, Relaxed);
         Some(Outgoing {
             body: Body::Datagram,
@@ -222,7 +222,7 @@ impl RailClient for Fabric {
             return;
         }
         self.hosts.attach(rail, &peer, handle, claim);
-        let announced = self.netdev.rail_up(peer.neighbour(), rail, link.tx_event());
+        let announced = self.netdev.rail_up(peer.net_peer(), rail, link.tx_event());
         if let Err(error) = announced {
             if let Some(left_out) = link.take_log_line() {
                 pr_warn!(
@@ -244,14 +244,14 @@ impl RailClient for Fabric {
             qp.on_rail_down(peer.id(), clock::now());
             number = found + 1;
         }
-        self.netdev.rail_down(peer.neighbour(), rail);
+        self.netdev.rail_down(peer.net_peer(), rail);
         self.port.rail_down(rail);
     }
 
     fn note_answers(&self, rail: RailId, answers: Answers) {
         if let Some(peer) = self.hosts.peer_of(rail) {
             peer.note_answers(rail, answers);
-            self.netdev.note_answers(peer.neighbour(), rail, answers);
+            self.netdev.note_answers(peer.net_peer(), rail, answers);
         }
     }
 

@@ -38,7 +38,7 @@ use crate::transport::requester::Rails;
 use crate::transport::scheduler::Afterwards;
 use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
-use crate::verbs::netdev::neighbour::Neighbour;
+use crate::verbs::netdev::net_peer::NetPeer;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::TxFrame;
@@ -93,7 +93,7 @@ pub(crate) struct Peer {
     host: MacAddress,
     /// Who connected the first QP, unless a rail was first.
     named_by: Option<Kuid>,
-    neighbour: Arc<Neighbour>,
+    net_peer: Arc<NetPeer>,
     /// QPs whose route this is, and rails.
     users: Atomic<u32>,
     #[pin]
@@ -101,16 +101,16 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The host with that address, which the network interface knows as `neighbour`, with no rail yet.
+    /// The host with that address, which the network interface knows as `net_peer`, with no rail yet.
     pub(crate) fn new(
         host: MacAddress,
         named_by: Option<Kuid>,
-        neighbour: Arc<Neighbour>,
+        net_peer: Arc<NetPeer>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             host,
             named_by,
-            neighbour,
+            net_peer,
             users: Atomic::new(0),
             state <- new_spinlock!(State {
                 limits: None,
@@ -128,8 +128,8 @@ impl Peer {
     }
 
     /// The host as the network interface sees it.
-    pub(crate) fn neighbour(&self) -> &Arc<Neighbour> {
-        &self.neighbour
+    pub(crate) fn net_peer(&self) -> &Arc<NetPeer> {
+        &self.net_peer
     }
 
     /// A rail to the host has come up. With other rails up, only who is vouched for may change what the host can

@@ -9,8 +9,8 @@
 mod ethtool;
 mod frame_size;
 mod mac_address;
-pub mod neighbour;
-mod neighbours;
+pub mod net_peer;
+mod net_peers;
 mod ops;
 mod shared;
 mod tx_queue;
@@ -36,9 +36,9 @@ use frame_size::MTU_MAX;
 use frame_size::MTU_MIN;
 use frame_size::VLAN_TAG;
 use mac_address::ETH_ADDRESS;
-use neighbour::Neighbour;
-use neighbours::Neighbours;
-use neighbours::QUEUES;
+use net_peer::NetPeer;
+use net_peers::NetPeers;
+use net_peers::QUEUES;
 use shared::Shared;
 use tx_queue::drop_frame;
 
@@ -87,7 +87,7 @@ impl Netdev {
     ) -> Result<Self> {
         let shared = KBox::new(
             Shared {
-                neighbours: Neighbours::new(),
+                net_peers: NetPeers::new(),
                 rate: Atomic::new(0),
             },
             GFP_KERNEL,
@@ -153,53 +153,46 @@ impl Netdev {
         }
     }
 
-    /// `rail` leads to `neighbour`, and takes frames for it when `tx_event` is raised. Sleeps.
+    /// `rail` leads to `net_peer`, and takes frames for it when `tx_event` is raised. Sleeps.
     ///
     /// Fails with `ENOSPC` when there are too many hosts, and with `EEXIST` when the rail is known already.
-    pub fn rail_up(
-        &self,
-        neighbour: &Arc<Neighbour>,
-        rail: RailId,
-        tx_event: &Arc<Event>,
-    ) -> Result {
-        let _change = neighbour.change.lock();
-        let is_first = !neighbour.has_rails();
-        neighbour.add_rail(rail, tx_event)?;
+    pub fn rail_up(&self, net_peer: &Arc<NetPeer>, rail: RailId, tx_event: &Arc<Event>) -> Result {
+        let _change = net_peer.change.lock();
+        let is_first = !net_peer.has_rails();
+        net_peer.add_rail(rail, tx_event)?;
         if is_first {
             self.shared
-                .neighbours
-                .add(neighbour)
-                .inspect_err(|_| _ = neighbour.remove_rail(rail))?;
+                .net_peers
+                .add(net_peer)
+                .inspect_err(|_| _ = net_peer.remove_rail(rail))?;
         }
         Ok(())
     }
 
-    /// `rail` does not lead to `neighbour` any more. With the last rail, the frames that wait are dropped. Sleeps.
-    pub fn rail_down(&self, neighbour: &Arc<Neighbour>, rail: RailId) {
-        let _change = neighbour.change.lock();
-        if !neighbour.remove_rail(rail) || neighbour.has_rails() {
+    /// `rail` does not lead to `net_peer` any more. With the last rail, the frames that wait are dropped. Sleeps.
+    pub fn rail_down(&self, net_peer: &Arc<NetPeer>, rail: RailId) {
+        let _change = net_peer.change.lock();
+        if !net_peer.remove_rail(rail) || net_peer.has_rails() {
             return;
         }
-        self.shared.neighbours.remove(neighbour);
+        self.shared.net_peers.remove(net_peer);
         // For the next host that gets this queue.
         // SAFETY: The device is registered, and has had this queue all the time.
-        unsafe {
-            bindings::verbs_shim_netdev_wake_queue(self.device.as_ptr(), neighbour.queue().0)
-        };
+        unsafe { bindings::verbs_shim_netdev_wake_queue(self.device.as_ptr(), net_peer.queue().0) };
     }
 
-    /// Whether `neighbour` answers over `rail` may have changed. Sleeps.
-    pub fn note_answers(&self, neighbour: &Neighbour, rail: RailId, answers: Answers) {
-        let _change = neighbour.change.lock();
-        neighbour.note_answers(rail, answers);
+    /// Whether `net_peer` answers over `rail` may have changed. Sleeps.
+    pub fn note_answers(&self, net_peer: &NetPeer, rail: RailId, answers: Answers) {
+        let _change = net_peer.change.lock();
+        net_peer.note_answers(rail, answers);
     }
 
-    /// Takes the next frame for `neighbour` that is to go over `rail` into `out`, and returns its length.
+    /// Takes the next frame for `net_peer` that is to go over `rail` into `out`, and returns its length.
     ///
     /// `out` should hold [`MAX_FRAME`] bytes; a frame longer than `out` is dropped and counted.
-    pub fn take_tx(&self, neighbour: &Neighbour, rail: RailId, out: &mut [u8]) -> Option<usize> {
+    pub fn take_tx(&self, net_peer: &NetPeer, rail: RailId, out: &mut [u8]) -> Option<usize> {
         loop {
-            let skb = neighbour.take(rail, self.device)?;
+            let skb = net_peer.take(rail, self.device)?;
             // SAFETY: The queue gave us this socket buffer, which nobody else uses.
             let len = unsafe { (*skb.as_ptr()).len } as usize;
             let copied = match out.get_mut(..len) {
@@ -284,8 +277,7 @@ impl Netdev {
             return false;
         };
         let source = MacAddress(source);
-        source == self.mac
-            || source != from && self.shared.neighbours.with(source, |_| ()).is_some()
+        source == self.mac || source != from && self.shared.net_peers.with(source, |_| ()).is_some()
     }
 
     fn count_rx_dropped(&self) {

@@ -10,7 +10,7 @@ use kernel::ffi::c_int;
 use super::frame_size::MAX_FRAME;
 use super::mac_address::MacAddress;
 use super::mac_address::ETH_ADDRESS;
-use super::neighbour::Neighbour;
+use super::net_peer::NetPeer;
 use super::shared::Shared;
 use super::tx_queue::QueueIndex;
 use crate::verbs::bindings;
@@ -61,9 +61,7 @@ unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
     // SAFETY: The stack passes our device, which is registered.
     unsafe {
         bindings::verbs_shim_netdev_stop_queues(dev);
-        shared(dev)
-            .neighbours
-            .for_each(|neighbour| neighbour.purge());
+        shared(dev).net_peers.for_each(|net_peer| net_peer.purge());
     }
     0
 }
@@ -95,7 +93,7 @@ unsafe extern "C" fn select_queue(
 ) -> u16 {
     // SAFETY: The stack passes our device, which is registered, and a frame that it is about to queue.
     let (shared, host) = unsafe { (shared(dev), destination(skb)) };
-    let queue = host.and_then(|host| shared.neighbours.with(host, Neighbour::queue));
+    let queue = host.and_then(|host| shared.net_peers.with(host, NetPeer::queue));
     queue.unwrap_or(QueueIndex::EVERYONE).0
 }
 
@@ -136,20 +134,20 @@ unsafe fn send(
     skb: NonNull<bindings::sk_buff>,
     device: NonNull<bindings::net_device>,
 ) {
-    let give = |neighbour: &Neighbour, skb| {
+    let give = |net_peer: &NetPeer, skb| {
         // SAFETY: The caller promises that the device is alive; whoever calls gives the buffer up.
-        unsafe { neighbour.send(skb, device) };
+        unsafe { net_peer.send(skb, device) };
     };
     // SAFETY: The buffer is ours.
     let host = unsafe { destination(skb.as_ptr()) };
-    let sent = host.and_then(|host| shared.neighbours.with(host, |to| give(to, skb)));
+    let sent = host.and_then(|host| shared.net_peers.with(host, |to| give(to, skb)));
     if sent.is_some() {
         return;
     }
-    shared.neighbours.for_each(|neighbour| {
+    shared.net_peers.for_each(|net_peer| {
         // SAFETY: The buffer is ours; the copy of it becomes ours.
         match NonNull::new(unsafe { bindings::verbs_shim_skb_clone(skb.as_ptr()) }) {
-            Some(copy) => give(neighbour, copy),
+            Some(copy) => give(net_peer, copy),
             // SAFETY: The device is alive.
             None => unsafe { bindings::verbs_shim_netdev_count_tx_dropped(device.as_ptr()) },
         }

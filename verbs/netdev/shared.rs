@@ -4,11 +4,11 @@
 
 use kernel::sync::atomic::Atomic;
 
-use super::neighbours::Neighbours;
+use super::net_peers::NetPeers;
 
 /// What the C callbacks find through `netdev_priv()`.
 pub(super) struct Shared {
-    pub(super) neighbours: Neighbours,
+    pub(super) net_peers: NetPeers,
     /// What all rails carry together, in Mb/s.
     pub(super) rate: Atomic<u32>,
 }

@@ -28,11 +28,11 @@ use crate::verbs::netdev::wake_list::WakeList;
 /// All frames of a flow go over the same rail, as long as the rails and the flow's hash stay the same: over several, they
 /// would overtake each other, and TCP would take that for losses.
 #[pin_data]
-pub struct Neighbour {
+pub struct NetPeer {
     host: MacAddress,
     /// The queue of the stack for its frames, as long as it is known to the interface.
     queue: Atomic<u32>,
-    /// Held while a rail comes or goes, and while the neighbour is made known to the interface or taken away from it.
+    /// Held while a rail comes or goes, and while the host is made known to the interface or taken away from it.
     #[pin]
     pub(super) change: Mutex<()>,
     /// The rails that lead there.
@@ -42,7 +42,7 @@ pub struct Neighbour {
     tx: TxQueue,
 }
 
-impl Neighbour {
+impl NetPeer {
     /// The host with that address, with no rail yet.
     pub fn new(host: MacAddress) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -122,7 +122,7 @@ impl Neighbour {
     /// # Safety
     ///
     /// `skb` must belong to the caller, who gives it up, and `device` must be the interface that knows this
-    /// neighbour.
+    /// host.
     pub(super) unsafe fn send(
         &self,
         skb: NonNull<bindings::sk_buff>,

@@ -11,7 +11,7 @@ use kernel::sync::rcu;
 use kernel::sync::Arc;
 
 use super::mac_address::MacAddress;
-use super::neighbour::Neighbour;
+use super::net_peer::NetPeer;
 use super::tx_queue::QueueIndex;
 use crate::transport::ids::RailId;
 
@@ -30,11 +30,11 @@ pub(super) const QUEUES: u32 = CAPACITY as u32 + 1;
 /// # Invariants
 ///
 /// Each slot is NULL or came from `Arc::into_raw`, and then the table owns that reference.
-pub(super) struct Neighbours {
-    slots: [Atomic<*mut Neighbour>; CAPACITY],
+pub(super) struct NetPeers {
+    slots: [Atomic<*mut NetPeer>; CAPACITY],
 }
 
-impl Neighbours {
+impl NetPeers {
     /// No host.
     pub(super) const fn new() -> Self {
         Self {
@@ -43,10 +43,10 @@ impl Neighbours {
     }
 
     /// Adds a host, which gets a queue by that. Fails with `ENOSPC` when there are too many.
-    pub(super) fn add(&self, neighbour: &Arc<Neighbour>) -> Result {
-        let raw = Arc::into_raw(neighbour.clone()).cast_mut();
+    pub(super) fn add(&self, net_peer: &Arc<NetPeer>) -> Result {
+        let raw = Arc::into_raw(net_peer.clone()).cast_mut();
         for (index, slot) in self.slots.iter().enumerate() {
-            neighbour.set_queue(queue_of(index));
+            net_peer.set_queue(queue_of(index));
             if slot.cmpxchg(core::ptr::null_mut(), raw, Full).is_ok() {
                 return Ok(());
             }
@@ -57,8 +57,8 @@ impl Neighbours {
     }
 
     /// Takes a host out, if it is in. Afterwards no search finds it any more, nor works on it.
-    pub(super) fn remove(&self, neighbour: &Arc<Neighbour>) {
-        let raw = Arc::as_ptr(neighbour).cast_mut();
+    pub(super) fn remove(&self, net_peer: &Arc<NetPeer>) {
+        let raw = Arc::as_ptr(net_peer).cast_mut();
         for slot in &self.slots {
             if slot.cmpxchg(raw, core::ptr::null_mut(), Full).is_ok() {
                 // SAFETY: The caller is a thread that may sleep.
@@ -71,33 +71,33 @@ impl Neighbours {
     }
 
     /// Calls `f` with the host of that address, if it is in.
-    pub(super) fn with<R>(&self, host: MacAddress, f: impl FnOnce(&Neighbour) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, host: MacAddress, f: impl FnOnce(&NetPeer) -> R) -> Option<R> {
         let _rcu = rcu::read_lock();
         for slot in &self.slots {
             // The address dependency orders this load against what `add` published.
             // SAFETY: By the type's invariants a pointer that is not NULL is valid; `remove` waits for
             // this RCU section before it gives the reference up.
-            let neighbour = unsafe { slot.load(Relaxed).as_ref() };
-            if let Some(neighbour) = neighbour.filter(|neighbour| neighbour.host() == host) {
-                return Some(f(neighbour));
+            let net_peer = unsafe { slot.load(Relaxed).as_ref() };
+            if let Some(net_peer) = net_peer.filter(|net_peer| net_peer.host() == host) {
+                return Some(f(net_peer));
             }
         }
         None
     }
 
     /// Calls `f` with each host.
-    pub(super) fn for_each(&self, mut f: impl FnMut(&Neighbour)) {
+    pub(super) fn for_each(&self, mut f: impl FnMut(&NetPeer)) {
         let _rcu = rcu::read_lock();
         for slot in &self.slots {
             // SAFETY: As in `with`.
-            if let Some(neighbour) = unsafe { slot.load(Relaxed).as_ref() } {
-                f(neighbour);
+            if let Some(net_peer) = unsafe { slot.load(Relaxed).as_ref() } {
+                f(net_peer);
             }
         }
     }
 }
 
-impl Drop for Neighbours {
+impl Drop for NetPeers {
     fn drop(&mut self) {
         for slot in &mut self.slots {
             let raw = *slot.get_mut();
