@@ -147,11 +147,11 @@ impl fmt::Display for LeftOut {
 
 /// What a client may do with a rail that is up.
 pub trait RailLink: Send + Sync {
-    /// Wakes the rail's writing side; to be raised, from any context, when there is something to send.
+    /// Wakes the rail's transmitting thread; to be raised, from any context, when there is something to send.
     fn tx_event(&self) -> &Arc<Event>;
 
     /// Has something to send be sent soon: small frames in the caller's own context if the rail is idle, which
-    /// saves waking a thread; all else by the rail's writing side, which is woken for it.
+    /// saves waking a thread; all else by the rail's transmitting thread, which is woken for it.
     ///
     /// The caller must be able to sleep and hold no lock that [`RailClient::next`] takes. It is never kept
     /// waiting for the stream.

@@ -28,7 +28,7 @@ use crate::base::event::Wake;
 /// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
 const UNANNOUNCED_LIMIT: u32 = 3;
 
-/// How many frames the writing thread waits for when a stream is full: few enough to be under way in the smallest ring, of
+/// How many frames the transmitting thread waits for when a stream is full: few enough to be under way in the smallest ring, of
 /// which the driver fills 31 places (`TBSTREAM_DEV_MIN_RING_SIZE` of drivers/thunderbolt/stream.c), and as many as a long segment
 /// takes.
 const ROOM_FRAMES: i32 = 16;

@@ -281,9 +281,9 @@ impl<C: RailClient> Supervisor<C> {
         let tx = TxThread::new(self.link.clone());
         let writer = FrameWriter::new(file.clone())?;
         *self.link.writer.lock() = Some(writer);
-        let name = CString::try_from_fmt(fmt!("usb4_roce/{index}r"))?;
+        let name = CString::try_from_fmt(fmt!("usb4_roce/{index}rx"))?;
         let rx = Kthread::spawn(&name, move || rx.run())?;
-        let name = CString::try_from_fmt(fmt!("usb4_roce/{index}w"))?;
+        let name = CString::try_from_fmt(fmt!("usb4_roce/{index}tx"))?;
         let tx = Kthread::spawn(&name, move || tx.run())?;
         Ok(Threads { _rx: rx, _tx: tx })
     }

@@ -47,7 +47,7 @@ impl<C: RailClient> TxThread<C> {
 
     /// Works until the stream fails or is to be closed.
     fn work(&self) -> Result {
-        // The reader raises the event when it has got a greeting, the supervisor when it closes.
+        // The receiving thread raises the event when it has got a hello, the supervisor when it closes.
         let _ = self.link.tx_event.wait(msecs_to_jiffies(QUIET_MS));
         while !should_stop() {
             Link::check_peer(&self.link);
