@@ -536,10 +536,10 @@ mod tests {
     fn a_second_of_errors_alone_is_a_failure() -> Result {
         let mut damage = DamagedReads::default();
         for _ in 0..100 {
-            assert!(damage.bear(EIO, START) == Ok(()));
+            assert!(damage.note(EIO, START) == Ok(()));
         }
-        assert!(damage.bear(EIO, START.after(JUST_BEFORE)) == Ok(()));
-        assert!(damage.bear(EIO, START.after(LIMIT)) == Err(EIO));
+        assert!(damage.note(EIO, START.after(JUST_BEFORE)) == Ok(()));
+        assert!(damage.note(EIO, START.after(LIMIT)) == Err(EIO));
         Ok(())
     }
 
@@ -547,11 +547,11 @@ mod tests {
     fn a_good_byte_among_them_makes_up_for_it() -> Result {
         let mut damage = DamagedReads::default();
         for _ in 0..100 {
-            damage.bear(EIO, START)?;
+            damage.note(EIO, START)?;
         }
         damage.forget();
         for _ in 0..100 {
-            assert!(damage.bear(EIO, START.after(LIMIT)) == Ok(()));
+            assert!(damage.note(EIO, START.after(LIMIT)) == Ok(()));
         }
         Ok(())
     }
@@ -561,7 +561,7 @@ mod tests {
         let mut damage = DamagedReads::default();
         let mut now = START;
         for _ in 0..60 {
-            assert!(damage.bear(EIO, now) == Ok(()));
+            assert!(damage.note(EIO, now) == Ok(()));
             now = now.after(LIMIT);
         }
         Ok(())

@@ -49,8 +49,8 @@ impl Service {
         self.remote()?.cable_rate().map(Rate)
     }
 
-    /// The router at the other end of the cable, by its own word to the router at this end; nothing if the core does
-    /// not know it. Sleeps.
+    /// The router at the other end of the cable, as reported by XDomain discovery; nothing if the core does not know it.
+    /// Sleeps.
     pub fn router(&self) -> Option<RouterUuid> {
         self.remote()?.remote_router()
     }

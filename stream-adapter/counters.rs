@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a rail counts, for people who look after it.
+//! Per-rail statistics.
 
 use core::fmt;
 use core::fmt::Write;

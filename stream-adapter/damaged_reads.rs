@@ -11,8 +11,8 @@ use crate::transport::ids::Instant;
 /// A stream that gives nothing but errors for so long has failed.
 const DAMAGE_LIMIT: Duration = Duration::from_millis(1_000);
 
-/// After so many errors in a row the reader rests for a tick after each: they may come for free.
-const RESTLESS_ERRORS: u32 = 64;
+/// After so many errors in a row the reader backs off one jiffy per error, as errors may return at once.
+const ERRORS_BEFORE_BACKOFF: u32 = 64;
 
 /// Reads that met damage, without any good byte between them.
 #[derive(Default)]
@@ -25,11 +25,11 @@ impl DamagedReads {
     /// Another one, at this time, which ended with `error`. It costs a frame of the stream, unless that is all there is: then the
     /// stream has failed, with that error.
     ///
-    /// May rest. Must be called from a thread that may sleep.
-    pub fn bear(&mut self, error: Error, now: Instant) -> Result {
+    /// May back off: must be called from a thread that may sleep.
+    pub fn note(&mut self, error: Error, now: Instant) -> Result {
         let since = *self.since.get_or_insert(now);
         self.count = self.count.saturating_add(1);
-        if self.count <= RESTLESS_ERRORS {
+        if self.count <= ERRORS_BEFORE_BACKOFF {
             // Few in a long time are what a silent peer's damaged hellos look like.
             return Ok(());
         }

@@ -51,7 +51,7 @@ pub struct Quiescer {
     /// Raised when the last permit is given back.
     #[pin]
     left: Event,
-    /// An event has room for one who waits; the others wait for him.
+    /// `Event` has a single waiter; `turn` serialises.
     #[pin]
     turn: Mutex<()>,
 }

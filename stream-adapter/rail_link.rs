@@ -104,7 +104,7 @@ impl<C: RailClient> Link<C> {
         this.client.rail_up(this.id, &peer, router, &link);
     }
 
-    /// Sees whether the peer has left the session without a word. For the transmitting thread, without whose hello the rail
+    /// Sees whether the peer has restarted without Goodbye. For the transmitting thread, without whose hello the rail
     /// does not come up again: so it cannot come up while its end is still being told.
     pub(super) fn check_peer(this: &Arc<Self>) {
         let effect = this.inner.lock().endpoint.judge(clock::now());

@@ -170,7 +170,7 @@ impl<C: RailClient> RxThread<C> {
             Read::Damaged(error) => {
                 self.link.counters.rx_read_errors.increment();
                 self.note_damage();
-                self.damage.bear(error, clock::now()).map_err(Fault::Stream)
+                self.damage.note(error, clock::now()).map_err(Fault::Stream)
             }
         }
     }

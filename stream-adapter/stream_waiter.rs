@@ -25,7 +25,7 @@ use super::frame_countdown::FrameCountdown;
 use super::open_file::OpenFile;
 use crate::base::event::Wake;
 
-/// When so many time-outs in a row have found data that nobody had announced, people are told: it slows the rail down.
+/// When so many time-outs in a row have found data that nobody had announced, a warning is logged: it slows the rail down.
 const UNANNOUNCED_LIMIT: u32 = 3;
 
 /// How many frames the transmitting thread waits for when a stream is full: few enough to be under way in the smallest ring, of

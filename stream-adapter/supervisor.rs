@@ -70,9 +70,9 @@ impl Backoff {
     }
 }
 
-/// What the log has been told of a rail that does not come up: each thing once, and what there was no room for, later.
+/// Faults already logged, of a rail that does not come up: each is logged once, or later if the log limit was reached.
 #[derive(Default)]
-struct Told {
+struct Logged {
     fault: Option<Fault>,
     failure: Option<State>,
 }
@@ -98,7 +98,7 @@ pub(super) struct Supervisor<C: RailClient> {
     link: Arc<Link<C>>,
     source: Arc<dyn StreamSource>,
     quiescer: Arc<Quiescer>,
-    told: Told,
+    logged: Logged,
 }
 
 impl<C: RailClient> Supervisor<C> {
@@ -112,7 +112,7 @@ impl<C: RailClient> Supervisor<C> {
             link,
             source,
             quiescer,
-            told: Told::default(),
+            logged: Logged::default(),
         }
     }
 
@@ -166,13 +166,13 @@ impl<C: RailClient> Supervisor<C> {
             State::Failed(error)
         };
         link.set_state(state);
-        if self.told.failure == Some(state) {
+        if self.logged.failure == Some(state) {
             return;
         }
         let Some(left_out) = link.take_log_line() else {
             return;
         };
-        self.told.failure = Some(state);
+        self.logged.failure = Some(state);
         match state {
             State::Removed => pr_warn!(
                 "rail {}: its stream was removed; write a new one to its `stream` attribute{left_out}\n",
@@ -226,7 +226,7 @@ impl<C: RailClient> Supervisor<C> {
         let link = self.link.clone();
         let file = Arc::new(file, GFP_KERNEL)?;
         let ups = link.counters.ups.get();
-        self.told.failure = None;
+        self.logged.failure = None;
         // SAFETY: Random numbers may be drawn anywhere.
         link.begin_session(unsafe { bindings::get_random_u64() });
 
@@ -238,7 +238,7 @@ impl<C: RailClient> Supervisor<C> {
 
         let was_up = link.counters.ups.get() != ups;
         if was_up {
-            self.told.fault = None;
+            self.logged.fault = None;
         }
         if let Some(fault) = fault {
             self.tell(fault);
@@ -264,14 +264,14 @@ impl<C: RailClient> Supervisor<C> {
         })
     }
 
-    /// Says why the stream is closed. A peer that is not there, time and again, is told once.
+    /// Logs why the stream is closed, once for a peer that is not there, time and again.
     fn tell(&mut self, fault: Fault) {
-        if self.told.fault == Some(fault) {
+        if self.logged.fault == Some(fault) {
             return;
         }
         if let Some(left_out) = self.link.take_log_line() {
             pr_info!("rail {}: down: {fault}{left_out}\n", self.link.name());
-            self.told.fault = Some(fault);
+            self.logged.fault = Some(fault);
         }
     }
 
@@ -308,7 +308,7 @@ impl<C: RailClient> Supervisor<C> {
         }
     }
 
-    /// Lets the transmitting thread take leave of the peer, unless it is stuck.
+    /// Has the transmitting thread send Goodbye, unless it is stuck.
     fn say_goodbye(&self) {
         self.link.set_state(State::Closing);
         self.link.tx_event.raise();

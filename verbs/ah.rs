@@ -18,7 +18,7 @@ use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::UserData;
 
-/// A path that a process has named. There are no datagrams that could take it, so nothing is kept of it.
+/// An address handle of a process. UD is unsupported; the address is not stored.
 pub(crate) struct PathHandle {
     _place: Place,
 }

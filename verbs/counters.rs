@@ -54,13 +54,13 @@ pub(crate) enum Counter {
     DuplicateRequests,
     /// Local ACK timeouts.
     AckTimeouts,
-    /// "Receiver not ready" heard.
+    /// RNR NAKs received.
     ReceivedRnrNaks,
-    /// "Receiver not ready" said.
+    /// RNR NAKs sent.
     SentRnrNaks,
-    /// Demands to send again, heard.
+    /// Sequence NAKs received.
     ReceivedSequenceNaks,
-    /// Demands to send again, made.
+    /// Sequence NAKs sent.
     SentSequenceNaks,
     /// Frames that make no sense for the connection.
     BogusFrames,

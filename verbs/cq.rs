@@ -50,7 +50,7 @@ enum Condition {
     /// It is lost: the ring overflowed, and the process was told. The queue stays unusable, and so does each
     /// QP that has something to tell by it (IBTA 11.6.3).
     Overflowed,
-    /// Nobody is there any more to whom it or an event could go.
+    /// Completions are dropped.
     Destroyed,
 }
 

@@ -73,7 +73,7 @@ pub(crate) struct Needs {
     pub(crate) access: AccessFlags,
 }
 
-/// Who may do what.
+/// PD and access flags of a region.
 #[derive(Clone, Copy)]
 struct Rights {
     pd: PdId,

@@ -49,7 +49,7 @@ impl LogLimit {
             self.refilled_at = self.refilled_at.after(REFILL);
         }
         if self.lines >= BURST {
-            // A longer calm earns nothing more.
+            // Tokens are capped.
             self.refilled_at = now;
         }
         match self.lines.checked_sub(1) {

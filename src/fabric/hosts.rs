@@ -137,7 +137,7 @@ impl Hosts {
         drop(old);
     }
 
-    /// From now on it leads nowhere. Says to whom it led.
+    /// Detaches the rail; returns its peer, if it had one.
     pub(super) fn detach(&self, rail: RailId) -> Option<Attachment> {
         let old = core::mem::replace(&mut self.rails.lock()[rail.index()], RailState::DOWN);
         old.attachment

@@ -2,8 +2,8 @@
 
 //! The way from this host to itself: frames are carried from QP to QP by copying from pages to pages.
 //!
-//! The same protocol runs as over a cable, on a single rail that loses nothing. Whoever has work tries to
-//! carry it himself; if somebody else is doing so, that one takes care of it.
+//! The same protocol runs as over a cable, on a single rail that loses nothing. The caller processes the list of QPs that have
+//! frames, unless it is being processed: then whoever does so looks into it again.
 
 use kernel::new_mutex;
 use kernel::new_spinlock;

@@ -325,7 +325,7 @@ impl RailClient for Fabric {
         payload: &[u8],
         pages: &mut PageVec,
     ) -> Reception {
-        // No rail without a peer is used, for whatever: who is at its other end is not who it says.
+        // Frames of an unauthenticated rail are dropped.
         let Some(peer) = self.hosts.peer_of(rail) else {
             return Reception::Discarded;
         };

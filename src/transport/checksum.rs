@@ -80,7 +80,7 @@ impl Seed {
         ids[8..].copy_from_slice(&high.to_le_bytes());
         let key = C::xxh64(Self::HANDSHAKE.key, &ids);
         Self {
-            // Of the key's halves that which no CRC-32C begins with.
+            // The upper half; the lower is the CRC's initial value.
             sync_word: (key >> 32) as u32,
             key,
             algorithm,

@@ -346,7 +346,7 @@ impl<S: Storage> Connection<S> {
         }
         let up = rails.up();
         if up.is_empty() {
-            // A rail that is gone binds nothing: whatever comes up first is as good as any other.
+            // A rail that is gone imposes no ordering: whatever comes up first is as good as any other.
             return if self.requester.has_work(RailId::default(), now, rails) {
                 RailSet::ALL
             } else {

@@ -40,7 +40,7 @@ enum Activity {
     /// It has asked, and is being answered.
     Asking,
     /// As before, and meanwhile there has been new work that the answer may have missed.
-    AskingInVain,
+    AskingRecheck,
     /// It has asked, and there was nothing for it.
     Idle,
 }
@@ -133,7 +133,7 @@ impl Scheduler {
         let (next, again) = match (self.get(rail), afterwards) {
             (Activity::Down, _) => return None,
             (_, Afterwards::AsksAgain) => (Activity::Busy, None),
-            (Activity::AskingInVain, Afterwards::Rests) => (Activity::Busy, Some(rail)),
+            (Activity::AskingRecheck, Afterwards::Rests) => (Activity::Busy, Some(rail)),
             (Activity::Busy | Activity::Asking | Activity::Idle, Afterwards::Rests) => {
                 (Activity::Idle, None)
             }
@@ -182,7 +182,7 @@ impl Scheduler {
     fn note_missed(&mut self, rails: RailSet) {
         for rail in rails.iter() {
             if self.get(rail) == Activity::Asking {
-                self.set(rail, Activity::AskingInVain);
+                self.set(rail, Activity::AskingRecheck);
             }
         }
     }

@@ -264,8 +264,7 @@ impl QueuePair {
         if rails.is_empty() {
             return;
         }
-        // In the same breath as the route is looked up: the QP must not get into the list of a route that it has
-        // no more.
+        // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
         let errand = state.route.enqueue(self, Work { rails, hint });
         let carrier = match errand {
             Some(Errand::Carry(hint)) => state.route.get().cloned().zip(Some(hint)),

@@ -88,7 +88,7 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Carries out a change of state. Gives what a QP that is reset has left to say.
+    /// Carries out a change of state. Returns the final ACK of a QP that is reset, if any.
     fn apply(&self, state: &mut State, transition: Transition, now: Instant) -> Option<FinalAck> {
         let Transition { from, to } = transition;
         match to {
@@ -118,7 +118,7 @@ impl QueuePair {
                 }
                 Self::tune(state, now);
                 state.connection.resume(now);
-                // Whoever does not wait until the queue has drained is not told that it has.
+                // Leaving SQD cancels SQ_DRAINED.
                 state.attributes.drained_event = DrainedEvent::Unwanted;
                 state.state = to;
             }
@@ -140,7 +140,7 @@ impl QueuePair {
         state.connection.tune(&tuning, now);
     }
 
-    /// Forgets everything but what the QP was created with. Gives what it has left to say.
+    /// Forgets everything but what the QP was created with. Returns the final ACK, if any.
     pub(super) fn reset(state: &mut State) -> Option<FinalAck> {
         state.state = QpState::Reset;
         state.attributes = Attributes::new();

@@ -48,8 +48,7 @@ pub(crate) type QpRouteTable = dyn RouteTable<Member = Arc<QueuePair>>;
 
 /// Id of the work that serves the protocol's timers.
 pub(super) const TIMER: u64 = 0;
-/// Id of the work that does what a thread of others has left, and looks for receives posted to a QP in the error
-/// state.
+/// Id of the work for deferred event processing, which also looks for receives posted to a QP in the error state.
 pub(super) const FLUSHER: u64 = 1;
 
 /// The part of a QP that changes.

@@ -117,7 +117,7 @@ impl QueuePair {
         frame
     }
 
-    /// A rail of the route with the list `of` has gone down. What was sent over it binds nothing any more, also if it has
+    /// A rail of the route with the list `of` has gone down. What was sent over it imposes no ordering any more, also if it has
     /// arrived, and so is not handed back: there may be frames for other rails now.
     pub(crate) fn on_rail_down(self: &Arc<Self>, of: RosterId, now: Instant) {
         let mut guard = self.state.lock();

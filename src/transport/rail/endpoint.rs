@@ -328,7 +328,7 @@ impl<S: Storage> RailEndpoint<S> {
         }
     }
 
-    /// Begins the handshake anew if the peer has left the session without a word. To be called when
+    /// Begins the handshake anew if the peer has restarted without Goodbye. To be called when
     /// [`Self::deadline`] has come.
     pub fn judge(&mut self, now: Instant) -> HelloEffect {
         let verdict = self.open.as_mut().map(|open| open.session.judge(now));

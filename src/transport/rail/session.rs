@@ -17,7 +17,7 @@
 //! for that answer.
 //!
 //! Hellos carry no secret, so a payload can imitate them, and damage can bring such a payload before the
-//! reader. While the rail is up, a hello of a foreign session therefore is but a *suspicion* that the peer has begun anew. The
+//! reader. While the rail is up, a hello of a foreign session therefore is only a hint that the peer restarted: a *suspicion*. The
 //! stream keeps order: after a true one nothing of the session can follow. So the peer is asked for a sign of life in
 //! the session; any frame of it refutes the suspicion, and only if none comes in time is the handshake begun anew.
 

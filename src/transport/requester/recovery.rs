@@ -10,10 +10,9 @@ use crate::transport::timing::AckTimeout;
 use crate::transport::timing::RetryLimit;
 use crate::transport::timing::RnrTimer;
 
-/// How often the peer can have everything outstanding sent again without any progress. What makes an honest one want it
-/// twice in a row are coincidences; that it does not end is the work of one that has 64 bytes of its own answered by a
-/// whole window, time after time. It has nothing to do with `retry_cnt`, which counts silence: between rails, losses
-/// without silence are common.
+/// How often the peer can have everything outstanding sent again without any progress. A correct peer rarely repeats a
+/// sequence NAK without progress; the bound is against amplification, as 64 bytes are answered by a whole window. It has
+/// nothing to do with `retry_cnt`, which counts silence: between rails, losses without silence are common.
 const SEQUENCE_RETRY: RetryLimit = RetryLimit::Times(7);
 
 /// Which rails may be used. After an RNR NAK the responder places nothing before the message it was

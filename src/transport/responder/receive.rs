@@ -29,7 +29,7 @@ pub enum Soundness {
     /// It is.
     #[default]
     Sound,
-    /// It is not: the message that would use it up ends it with this status, and the queue pair with it.
+    /// It is not: the message that would use it up completes it with this status and fails the queue pair.
     Broken(CompletionStatus),
 }
 
