@@ -26,7 +26,7 @@ pub use crate::transport::scheduler::Afterwards;
 /// Where the payload of an outgoing frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Payload {
-    /// There is none.
+    /// There is no payload.
     Empty,
     /// This many bytes have been written to [`TxBuffer::staging`].
     Staged(usize),
@@ -118,7 +118,7 @@ impl<'a> TxBuffer<'a> {
 /// What a client did with an incoming frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reception {
-    /// It was for somebody.
+    /// A QP or the network interface has taken it.
     Taken,
     /// It was for nobody, was refused, or came twice.
     Discarded,
@@ -172,7 +172,7 @@ pub trait RailLink: Send + Sync {
     /// What its cable is called, if that is known.
     fn cable(&self) -> Option<&CStr>;
 
-    /// Its name for log lines.
+    /// Name of the rail for log lines.
     fn name(&self) -> &str;
 
     /// Asks for a line in the log about what the peer did, which it can do as often as it likes. Says how many such

@@ -16,7 +16,7 @@ use crate::transport::ids::Instant;
 struct State {
     /// Reasons to give no permits that may pass.
     reasons: u32,
-    /// Whether it never gives any again.
+    /// Whether no permit will ever be given again.
     for_good: bool,
     /// Permits that have not been given back.
     permits: u32,

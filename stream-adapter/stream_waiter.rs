@@ -57,9 +57,9 @@ pub struct Patience {
 /// Whether something has come that is no frame, or may have come before anyone listened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It has, or may have.
+    /// Something has come, or may have.
     News,
-    /// It has not.
+    /// Nothing but frames has come.
     Nothing,
 }
 

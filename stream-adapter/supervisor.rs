@@ -56,7 +56,7 @@ impl Backoff {
         }
     }
 
-    /// It went well.
+    /// Starts again with the shortest pause: the last attempt went well.
     fn reset(&mut self) {
         self.next_ms = PAUSE_SHORT_MS;
     }
@@ -81,7 +81,7 @@ struct Logged {
 enum SessionEnd {
     /// The rail was up at some time.
     WasUp,
-    /// It never came up.
+    /// The rail never came up.
     NeverUp,
     /// There was none: no stream may be open now.
     NotAllowed,

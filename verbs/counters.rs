@@ -82,7 +82,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// All zero.
+    /// Counters at zero.
     pub(crate) const fn new() -> Self {
         Self {
             values: [const { Atomic::new(0) }; COUNT],

@@ -34,7 +34,7 @@ use crate::verbs::user_context::ProcessContext;
 /// What has to happen for the next completion event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Armed {
-    /// Nothing causes one.
+    /// No completion causes an event.
     No,
     /// A solicited completion, or one in error.
     Solicited,
@@ -45,7 +45,7 @@ enum Armed {
 /// What becomes of a completion.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Condition {
-    /// It goes into the ring.
+    /// Completions go into the ring.
     Working,
     /// It is lost: the ring overflowed, and the process was told. The queue stays unusable, and so does each
     /// QP that has something to tell by it (IBTA 11.6.3).
@@ -70,7 +70,7 @@ pub(crate) struct CompletionQueue {
     events: CqEvents,
     #[pin]
     state: SpinLock<State>,
-    /// Taken alone.
+    /// A lock that is taken alone.
     #[pin]
     offer: Mutex<OfferedQueue>,
 }

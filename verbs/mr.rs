@@ -166,7 +166,7 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    /// None yet.
+    /// No region yet.
     pub(crate) const fn new() -> Self {
         Self {
             uses: [const { None }; MAX_SGE],
@@ -300,7 +300,7 @@ impl RegionTable {
 
 /// A device with memory regions.
 pub(crate) trait HasRegions {
-    /// All of them.
+    /// Table of all memory regions.
     fn regions(&self) -> &Arc<RegionTable>;
 }
 

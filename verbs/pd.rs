@@ -25,7 +25,7 @@ pub(crate) struct ProtectionDomain {
 }
 
 impl ProtectionDomain {
-    /// Its name.
+    /// Identity of the domain, to be compared.
     pub(crate) fn id(&self) -> PdId {
         self.id
     }

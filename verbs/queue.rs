@@ -141,9 +141,9 @@ impl Transfer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Remainder {
-    /// Nothing is.
+    /// Nothing is left.
     Nothing,
-    /// Perhaps something is.
+    /// Something may be left.
     More,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Resources {
     pub(crate) protection_domains: Arc<Quota>,
     /// Places of address handles.
     pub(crate) path_handles: Arc<Quota>,
-    /// What the QPs do.
+    /// Counters of what the QPs do.
     pub(crate) counters: Arc<Counters>,
 }
 

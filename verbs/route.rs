@@ -24,7 +24,7 @@ use crate::verbs::route_slot::Roster;
 pub(crate) struct Work {
     /// The rails that are worth asking it for a frame.
     pub(crate) rails: RailSet,
-    /// Who is to send it.
+    /// Who is to send the frames.
     pub(crate) hint: TxHint,
 }
 
@@ -72,10 +72,10 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;
 
-    /// One more [`RouteHandle`] exists.
+    /// Called when a [`RouteHandle`] is made: the host must not be forgotten.
     fn hold(&self);
 
-    /// One less does.
+    /// Called when a [`RouteHandle`] is dropped.
     fn release(&self);
 }
 
@@ -128,7 +128,7 @@ pub(crate) enum TxHint {
 pub(crate) struct PortLink {
     /// Rails that are up, to all peers together.
     pub(crate) rails: u32,
-    /// What they carry together.
+    /// What these rails carry together.
     pub(crate) rate: Rate,
 }
 

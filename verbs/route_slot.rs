@@ -43,7 +43,7 @@ pub trait Roster {
     /// What is to be done about it when the slot is not locked any more.
     type Errand;
 
-    /// Which one it is.
+    /// Identity of the list.
     fn id(&self) -> RosterId;
 
     /// Puts a member into the list, unless it is in.

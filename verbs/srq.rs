@@ -43,7 +43,7 @@ pub(crate) type SrqTable = NumberTable<SharedReceiveQueue>;
 
 /// A device with shared receive queues.
 pub(crate) trait HasSharedReceiveQueues {
-    /// All of them.
+    /// Table of all shared receive queues.
     fn shared_receive_queues(&self) -> &Arc<SrqTable>;
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct SharedReceiveQueue {
     table: Arc<SrqTable>,
     #[pin]
     state: SpinLock<State>,
-    /// Taken alone.
+    /// A lock that is taken alone.
     #[pin]
     offer: Mutex<OfferedQueue>,
 }
@@ -118,7 +118,7 @@ impl SharedReceiveQueue {
         Ok(srq)
     }
 
-    /// Gives its number back.
+    /// Gives back the number of the queue.
     fn leave_table(&self) {
         self.table.remove(self.number);
     }

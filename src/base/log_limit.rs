@@ -19,7 +19,7 @@ pub enum Allowance {
         /// Lines that were left out.
         left_out: u32,
     },
-    /// It is left out.
+    /// The line is left out.
     LeaveOut,
 }
 

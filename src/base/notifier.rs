@@ -49,7 +49,7 @@ impl Answer for Result {
 /// `register` must add a block to a blocking notifier chain, and `unregister` take it out again. Calls must take
 /// the lock of the chain, so that none is under way when `unregister` returns.
 pub(crate) unsafe trait Chain: 'static {
-    /// What happens.
+    /// The event that callbacks are told of.
     type Event;
 
     /// What its callers want to know.

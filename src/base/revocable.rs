@@ -39,7 +39,7 @@ pub(crate) struct CountedRevocable<T> {
 }
 
 impl<T> CountedRevocable<T> {
-    /// Not used by anybody yet.
+    /// A value that nobody uses yet.
     pub(crate) fn new(value: T) -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: One for being live.

@@ -43,11 +43,11 @@ impl Trust {
 /// What a rail says of its host, beside the other rails to it that are up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreement {
-    /// There are no others.
+    /// No other rail to it is up.
     First,
-    /// As they.
+    /// The same as the others.
     Same,
-    /// Not as they.
+    /// Something else than the others.
     Different,
 }
 

@@ -71,7 +71,7 @@ impl State {
         Some(link.tx_event().clone())
     }
 
-    /// How much there is to send.
+    /// Number of QPs and last acknowledgements that wait to be sent.
     fn waiting(&self) -> usize {
         self.ready.len() + self.final_acks.due()
     }
@@ -294,7 +294,7 @@ impl Peer {
 
 /// How long what a QP has sent before it was reset is waited for: longer than a rail takes to find out that it is dead.
 const OUTWAIT: Duration = Duration::from_millis(4_000);
-/// How often it is looked for.
+/// How long to sleep between looks.
 const OUTWAIT_STEP: Delta = Delta::from_millis(1);
 
 /// Tells a rail that there is work for it.

@@ -41,7 +41,7 @@ pub enum NewPeer<'a, U> {
 pub enum Refusal {
     /// The user has named too many.
     UserLimit,
-    /// There are too many.
+    /// There are too many hosts.
     Full,
 }
 
@@ -51,7 +51,7 @@ pub struct PeerTable<E> {
 }
 
 impl<E: Entry> PeerTable<E> {
-    /// No host.
+    /// A table without hosts.
     pub const fn new() -> Self {
         Self {
             slots: [const { None }; MAX_PEERS],

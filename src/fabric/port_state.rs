@@ -79,17 +79,17 @@ impl PortState {
         drop(old);
     }
 
-    /// One more rail is up.
+    /// A rail has come up.
     pub(super) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>) {
         drop(self.replace(rail, Some(link.clone())));
     }
 
-    /// One rail less is.
+    /// A rail has gone down.
     pub(super) fn rail_down(&self, rail: RailId) {
         drop(self.replace(rail, None));
     }
 
-    /// How it is.
+    /// Number of rails and rate of the port.
     pub(super) fn link(&self) -> PortLink {
         let rails_up = self.rails_up.lock();
         PortLink {

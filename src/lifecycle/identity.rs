@@ -19,7 +19,7 @@ use crate::transport::rail::router_uuid::RouterUuid;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::LIMITS;
 
-/// This host.
+/// Who this host is.
 pub(crate) struct HostIdentity {
     controller: Option<Controller>,
     node_guid: NodeGuid,
@@ -71,7 +71,7 @@ impl HostIdentity {
         self.controller.as_ref().map(Controller::as_device)
     }
 
-    /// What peers are told.
+    /// The identity that peers are told.
     pub(crate) fn hello(&self) -> Identity {
         let mut name = [0; NODE_NAME_LEN];
         // SAFETY: The buffer is writable for its length, which bounds what is written.

@@ -9,8 +9,8 @@
 /// may each time: what is sent again is copied first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Attempt {
-    /// It is.
+    /// For the first time.
     First,
-    /// It was sent before.
+    /// Not for the first time.
     Again,
 }

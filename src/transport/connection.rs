@@ -69,18 +69,18 @@ pub struct Tuning {
 /// Counters of rare events, for diagnosis.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ConnectionCounters {
-    /// Of the requester.
+    /// Those of the requester.
     pub requester: RequesterCounters,
-    /// Of the responder.
+    /// Those of the responder.
     pub responder: ResponderCounters,
 }
 
 /// Identifies a payload that is being placed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PayloadToken {
-    /// That of a request.
+    /// Payload of a request.
     Request(RequestToken),
-    /// That of a response.
+    /// Payload of a response.
     Response(ResponseToken),
 }
 
@@ -89,7 +89,7 @@ pub enum PayloadToken {
 pub struct FrameSlot {
     /// Over which rail.
     pub rail: RailId,
-    /// Its number there.
+    /// Number of the frame on that rail.
     pub seq: RailSeq,
     /// How long its payload may be. Of segments sent before, those have room that are as long as any.
     pub room: u32,
@@ -110,7 +110,7 @@ pub enum Segment {
 enum Agreement {
     /// They are not known, or something has changed since they were.
     Pending,
-    /// It does.
+    /// The connection keeps to them.
     Reached,
 }
 

@@ -24,9 +24,9 @@ pub enum AckState {
 /// The last acknowledgement of a QP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FinalAck {
-    /// What it says.
+    /// The acknowledgement itself.
     pub ack: AckHeader,
-    /// Whether that was said.
+    /// Whether it has been sent.
     pub state: AckState,
 }
 
@@ -43,7 +43,7 @@ pub struct FinalAcks {
 }
 
 impl FinalAcks {
-    /// None yet.
+    /// No acknowledgement is kept yet.
     pub const fn new() -> Self {
         Self {
             entries: [None; CAPACITY],

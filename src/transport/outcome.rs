@@ -11,6 +11,6 @@ pub enum Outcome {
     Placed,
     /// It did not arrive in full, or not intact: its sender repeats it.
     Aborted,
-    /// It may not be placed there.
+    /// The payload may not be placed there.
     Denied(NakCode),
 }

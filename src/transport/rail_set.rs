@@ -14,7 +14,7 @@ impl RailSet {
     /// All rails.
     pub const ALL: Self = Self(u16::MAX);
 
-    /// This rail alone.
+    /// The set of one rail.
     pub const fn only(rail: RailId) -> Self {
         Self(1 << rail.index())
     }
@@ -46,7 +46,7 @@ impl RailSet {
         Self(self.0 & !other.0)
     }
 
-    /// Whether there is none.
+    /// Whether the set has no rail.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -58,7 +58,7 @@ impl RailSet {
             .filter(move |&rail| self.contains(rail))
     }
 
-    /// How many there are.
+    /// Number of rails in the set.
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }

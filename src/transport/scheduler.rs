@@ -23,7 +23,7 @@ pub enum Afterwards {
 /// Whether a rail that asks for a frame may have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// It may: have a look.
+    /// The rail may have a frame: look for one.
     Look,
     /// Others are to do the work.
     Rest,
@@ -32,10 +32,10 @@ pub enum Turn {
 /// What a rail is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Activity {
-    /// It is not up.
+    /// The rail is not up.
     #[default]
     Down,
-    /// It will ask.
+    /// The rail will ask for a frame.
     Busy,
     /// It has asked, and is being answered.
     Asking,

@@ -55,7 +55,7 @@ impl AckTimeout {
 /// How often a request is repeated before it fails.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum RetryLimit {
-    /// That many times.
+    /// So many times.
     Times(u8),
     /// Again and again.
     Unlimited,

@@ -33,7 +33,7 @@ const WITH_IMMEDIATE: u32 = 1 << 1;
 pub struct Completion {
     /// The work request's name.
     pub wr_id: u64,
-    /// How it ended.
+    /// How the request ended.
     pub status: CompletionStatus,
     /// What it was; the user must not look at it unless the status is success.
     pub opcode: WcOpcode,

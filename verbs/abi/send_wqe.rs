@@ -118,7 +118,7 @@ pub struct SendLimits {
 pub struct SendWqe {
     /// The operation.
     pub operation: SendOperation,
-    /// Its flags.
+    /// Flags of the request.
     pub flags: SendFlags,
     /// What follows the header, within the limits.
     pub payload: Payload,

@@ -54,7 +54,7 @@ impl NetPeer {
         })
     }
 
-    /// Its address.
+    /// Ethernet address of the host.
     pub(super) fn host(&self) -> MacAddress {
         self.host
     }

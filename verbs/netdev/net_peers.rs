@@ -35,7 +35,7 @@ pub(super) struct NetPeers {
 }
 
 impl NetPeers {
-    /// No host.
+    /// A set without hosts.
     pub(super) const fn new() -> Self {
         Self {
             slots: [const { Atomic::new(core::ptr::null_mut()) }; CAPACITY],

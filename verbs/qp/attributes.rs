@@ -28,9 +28,9 @@ const MAX_RETRY: u8 = 7;
 /// Whether an event is raised when the send queue has drained.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DrainedEvent {
-    /// It is.
+    /// An event is raised.
     Wanted,
-    /// It is not, or has been.
+    /// No event is raised, or it has been.
     Unwanted,
 }
 
@@ -62,7 +62,7 @@ fn at_most<T: PartialOrd>(value: Option<T>, limit: T) -> Result<Option<T>> {
 }
 
 impl Attributes {
-    /// What a new QP has.
+    /// Attributes of a new QP.
     pub(super) fn new() -> Self {
         Self {
             port: PortNumber::FIRST,
@@ -164,7 +164,7 @@ impl Attributes {
         self.path.map(|path| MacAddress(path.destination_mac))
     }
 
-    /// What the peer may do.
+    /// Access flags for remote operations of the peer.
     pub(super) fn access(&self) -> AccessFlags {
         self.access
     }

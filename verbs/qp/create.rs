@@ -141,7 +141,7 @@ pub(crate) trait HasQueuePairs:
         Srq = Arc<SharedReceiveQueue>,
     >
 {
-    /// All of them.
+    /// Table of all QPs.
     fn queue_pairs(&self) -> &Arc<QpTable>;
 
     /// Where what they do is counted.

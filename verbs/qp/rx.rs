@@ -93,7 +93,7 @@ pub(crate) enum RxVerdict {
     /// Nothing with its payload: it came twice, was refused, was not from the other end of the connection, or the QP takes
     /// none.
     Discarded,
-    /// It is dealt with.
+    /// The frame is dealt with.
     Taken,
     /// Its payload belongs into the pages that were given.
     Place(PendingPlacement),

@@ -36,7 +36,7 @@ use crate::verbs::route_slot::RosterId;
 /// Where a frame's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FramePayload {
-    /// There is none.
+    /// There is no payload.
     Empty,
     /// That many bytes have been put into the sink's staging memory.
     Staged(usize),
@@ -49,11 +49,11 @@ pub(crate) enum FramePayload {
 
 /// A frame to send.
 pub(crate) struct TxFrame {
-    /// What it says.
+    /// Kind and fields of the frame.
     pub(crate) body: Body,
     /// What to give back to [`QueuePair::on_lost`] if it is lost.
     pub(crate) item: InFlight,
-    /// Where its payload is.
+    /// Where the payload is.
     pub(crate) payload: FramePayload,
     /// Keeps the sink's pages alive.
     pub(crate) regions: Regions,

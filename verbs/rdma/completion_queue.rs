@@ -54,7 +54,7 @@ pub enum Notify {
 /// Whether completions were in the queue already when notification was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MissedCompletions {
-    /// None were.
+    /// No completion was.
     No,
     /// Some were: the user should poll again, because no notification will come for these.
     Yes,

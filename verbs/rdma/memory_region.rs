@@ -56,7 +56,7 @@ pub struct MrRequest {
     pub length: u64,
     /// The address that work requests use for `start`. Equal to it modulo the page size.
     pub iova: u64,
-    /// Who may do what.
+    /// Access flags.
     pub access: AccessFlags,
 }
 

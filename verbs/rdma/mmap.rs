@@ -164,7 +164,7 @@ pub struct MmapOffers {
 }
 
 impl MmapOffers {
-    /// Nothing offered.
+    /// No memory is offered yet.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             offers <- new_mutex!(Offers {

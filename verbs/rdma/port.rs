@@ -169,7 +169,7 @@ impl LinkWidth {
     /// All, the most common first.
     pub const ALL: [Self; 5] = [Self::X4, Self::X8, Self::X12, Self::X2, Self::X1];
 
-    /// How many lanes that is.
+    /// Number of lanes.
     pub fn lanes(self) -> u32 {
         match self {
             Self::X1 => 1,

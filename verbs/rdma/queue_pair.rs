@@ -40,9 +40,9 @@ impl RawObject for bindings::ib_qp {
 /// Which send work requests are completed with a completion queue entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SignalType {
-    /// All.
+    /// All work requests.
     All,
-    /// Those that ask for it.
+    /// Work requests that ask for it.
     Requested,
 }
 

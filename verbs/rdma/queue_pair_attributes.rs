@@ -367,7 +367,7 @@ pub struct QpAttributes {
     pub port: PortNumber,
     /// Index into the port's table of partition keys.
     pub pkey_index: u16,
-    /// What remote peers may do.
+    /// Access flags for remote operations.
     pub access: AccessFlags,
     /// Queue key of datagrams.
     pub qkey: u32,

@@ -22,7 +22,7 @@ mod code {
 /// What an acknowledgement says besides its numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Syndrome {
-    /// All is well.
+    /// Acknowledges all before the acknowledged PSN.
     Ack,
     /// No receive request was there for the request at the acknowledged PSN: repeat from there
     /// after this time.
@@ -35,7 +35,7 @@ pub enum Syndrome {
     ReadNak {
         /// PSN of the READ's request.
         psn: Psn,
-        /// Why.
+        /// Why it cannot be completed.
         code: NakCode,
     },
 }

@@ -99,7 +99,7 @@ pub struct Header {
     pub payload_len: u32,
     /// Checksum of those bytes.
     pub payload_checksum: u32,
-    /// The rest.
+    /// What kind of frame it is, with the fields of that kind.
     pub body: Body,
 }
 

@@ -36,7 +36,7 @@ impl SegmentFlags {
 
     const DEFINED: u16 = 0x3f;
 
-    /// No property.
+    /// No flag set.
     pub const fn none() -> Self {
         Self(0)
     }
@@ -67,14 +67,14 @@ pub struct DataSegment {
 pub enum Operation {
     /// SEND, with or without immediate data.
     Send {
-        /// What it carries.
+        /// The piece of the message that the segment carries.
         data: DataSegment,
         /// Immediate data, as the user gave it.
         imm: Option<u32>,
     },
     /// RDMA WRITE, with or without immediate data.
     Write {
-        /// What it carries.
+        /// The piece of the message that the segment carries.
         data: DataSegment,
         /// Immediate data, as the user gave it.
         imm: Option<u32>,
@@ -206,11 +206,11 @@ pub struct RequestHeader {
     pub dest_qpn: Qpn,
     /// Queue pair it comes from.
     pub src_qpn: Qpn,
-    /// Its number.
+    /// PSN of the segment.
     pub psn: Psn,
-    /// Its properties.
+    /// Flags of the segment.
     pub flags: SegmentFlags,
-    /// What to do with it.
+    /// Operation that the segment is part of.
     pub operation: Operation,
 }
 

@@ -38,7 +38,7 @@ impl SegmentSize {
         }
     }
 
-    /// How many bytes.
+    /// Bytes of a full segment.
     pub const fn get(self) -> u32 {
         self.0.get()
     }
@@ -98,12 +98,12 @@ impl Extent {
         }
     }
 
-    /// Where it begins.
+    /// Offset of the first byte in the message.
     pub const fn offset(&self) -> u32 {
         self.offset
     }
 
-    /// How many bytes.
+    /// Number of bytes.
     pub const fn len(&self) -> u32 {
         self.len
     }
@@ -113,7 +113,7 @@ impl Extent {
         self.len == 0
     }
 
-    /// Where it ends, at most [`MAX_MESSAGE`].
+    /// Offset behind the last byte, at most [`MAX_MESSAGE`].
     pub const fn end(&self) -> u32 {
         self.offset.saturating_add(self.len)
     }

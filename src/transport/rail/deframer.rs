@@ -44,7 +44,7 @@ pub enum Found {
 /// What was found, and how many bytes it takes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Piece {
-    /// What it is.
+    /// What the piece is.
     pub found: Found,
     /// The next piece begins so many bytes later.
     pub len: usize,

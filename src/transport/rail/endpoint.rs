@@ -99,7 +99,7 @@ pub enum Incoming {
     /// It is for the queue pairs or the network interface. Deal with its payload, then call
     /// [`RailEndpoint::finish`].
     Deliver,
-    /// It has been dealt with.
+    /// The endpoint has dealt with the frame.
     Done,
 }
 

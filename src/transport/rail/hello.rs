@@ -33,7 +33,7 @@ impl Features {
     /// The processor has instructions for CRC-32C.
     pub const FAST_CRC32C: Self = Self(1);
 
-    /// What both offer.
+    /// Features of both sets.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -60,9 +60,9 @@ pub struct Identity {
     pub node_guid: NodeGuid,
     /// Ethernet address of its network interface.
     pub mac: [u8; 6],
-    /// What it can do.
+    /// Optional features of the host.
     pub features: Features,
-    /// What it can take.
+    /// What the host can take from its peers.
     pub limits: Limits,
     /// Name for log lines: UTF-8 padded with zeroes.
     pub name: [u8; NODE_NAME_LEN],
@@ -96,17 +96,17 @@ pub struct Challenge {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(u8)]
 pub enum ReaderSync {
-    /// It does not know yet.
+    /// Not known yet.
     #[default]
     Unproven = 0,
-    /// It does.
+    /// Known to be in sync.
     InSync = 1,
 }
 
 /// A handshake message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hello {
-    /// Who speaks.
+    /// Identity of the sending host.
     pub identity: Identity,
     /// The sender's own session and the number of this hello.
     pub own: Challenge,
@@ -121,7 +121,7 @@ pub struct Hello {
 /// Why a payload is not a hello.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HelloError {
-    /// It is too short.
+    /// The payload is too short.
     Short,
     /// The peer speaks this version, which is not ours.
     Version(u16),

@@ -34,7 +34,7 @@ impl Unacknowledged {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ReportState {
-    /// Must be sent.
+    /// The report must be sent.
     Due,
     /// Sent; to be sent again until the peer confirms it.
     Sent,

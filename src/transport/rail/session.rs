@@ -57,7 +57,7 @@ pub enum Phase {
 /// What a hello changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HelloOutcome {
-    /// Nothing yet.
+    /// Nothing: the handshake goes on.
     Waiting,
     /// The rail is up: the peer will send frames from this number on.
     Up {
@@ -84,7 +84,7 @@ pub enum Verdict {
 /// A hello that says that the peer has begun anew.
 #[derive(Clone, Debug)]
 struct Suspicion {
-    /// The newest one.
+    /// The newest such hello.
     hello: Hello,
     /// When the peer was first asked whether it is still in the session.
     asked_at: Option<Instant>,

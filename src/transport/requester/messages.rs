@@ -17,7 +17,7 @@ use crate::transport::storage::Storage;
 pub(super) struct MessageNumber(u32);
 
 impl MessageNumber {
-    /// Of the first message.
+    /// Number of the first message.
     const FIRST: Self = Self(BEFORE_WRAP);
 
     pub(super) const fn next(self) -> Self {
@@ -56,9 +56,9 @@ impl Message {
 /// `completed` <= `acknowledged` <= `admitted` <= `posted` (as distances), at most the table's length apart.
 pub(super) struct Messages<S: Storage> {
     table: Ring<S, Message>,
-    /// All before have completed.
+    /// All messages before this one have completed.
     completed: MessageNumber,
-    /// All before have been acknowledged.
+    /// All messages before this one have been acknowledged.
     acknowledged: MessageNumber,
     /// All segments of those before are in the window, or have left it.
     admitted: MessageNumber,
@@ -92,7 +92,7 @@ impl<S: Storage> Messages<S> {
         self.next_rsn = Rsn::FIRST;
     }
 
-    /// How many more can be posted.
+    /// How many more messages can be posted.
     pub(super) fn room(&self) -> u32 {
         self.table.len() - self.outstanding()
     }

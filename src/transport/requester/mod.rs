@@ -82,30 +82,30 @@ pub struct RequesterConfig {
 /// Whether the success of a request is to be reported.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Signalling {
-    /// Only its failure is.
+    /// Only failure is reported.
     #[default]
     Unsignalled,
-    /// It is.
+    /// Success is reported, too.
     Signalled,
 }
 
 /// Whether the receiver's completion is to raise an event.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Solicitation {
-    /// Only if all completions do.
+    /// Only if the receiver wants an event for every completion.
     #[default]
     Unsolicited,
-    /// It is.
+    /// Also if it wants events for solicited ones only.
     Solicited,
 }
 
 /// Whether a request waits for READs before it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Fencing {
-    /// It does not.
+    /// The request may start before they are complete.
     #[default]
     Unfenced,
-    /// It starts when all of them are complete.
+    /// The request starts when all of them are complete.
     Fenced,
 }
 
@@ -114,7 +114,7 @@ pub enum Fencing {
 pub struct SendRequest {
     /// The user's name for it.
     pub wr_id: u64,
-    /// What to do.
+    /// Operation of the request.
     pub opcode: Opcode,
     /// Whether to report success.
     pub signalling: Signalling,
@@ -137,7 +137,7 @@ pub struct SendRequest {
 pub enum PostError {
     /// No room until completions are polled.
     Full,
-    /// It is longer than 2^31 bytes.
+    /// The message is longer than 2^31 bytes.
     TooLong,
     /// The queue pair has not been connected.
     NotConnected,
@@ -150,9 +150,9 @@ pub struct SendCompletion {
     pub slot: MessageSlot,
     /// The user's name for it.
     pub wr_id: u64,
-    /// What it was.
+    /// Operation of the request.
     pub opcode: Opcode,
-    /// How it ended.
+    /// How the request ended.
     pub status: CompletionStatus,
     /// Bytes of the message.
     pub byte_len: u32,
@@ -174,7 +174,7 @@ pub struct LocalRange {
     pub slot: MessageSlot,
     /// Where the piece begins within the message.
     pub offset: u32,
-    /// Its length.
+    /// Number of bytes.
     pub len: u32,
 }
 
@@ -230,7 +230,7 @@ struct Failure {
 /// Whether messages are begun.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Admission {
-    /// As they are posted.
+    /// They are begun as they are posted.
     Open,
     /// No more; there is an event when those begun are complete.
     Draining,

@@ -16,9 +16,9 @@ use crate::transport::timing::RnrTimer;
 /// Which request a NAK is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NakSubject {
-    /// The oldest that is outstanding.
+    /// The oldest request that is outstanding.
     Oldest,
-    /// One that has been acknowledged since.
+    /// A request that has been acknowledged since.
     Acknowledged,
 }
 

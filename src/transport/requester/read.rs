@@ -102,7 +102,7 @@ pub(super) struct Reads<S: Storage> {
     /// Running numbers of READs outstanding: oldest, and the one after the newest.
     oldest: u32,
     newest: u32,
-    /// All before are placed.
+    /// All responses before this one are placed.
     base: Psn,
     /// First number no READ has claimed.
     end: Psn,
@@ -197,7 +197,7 @@ impl<S: Storage> Reads<S> {
         self.repeat_due = self.outstanding() > 0;
     }
 
-    /// They have been.
+    /// The responses of the oldest READ have been requested again.
     fn note_requested_again(&mut self) {
         self.repeat_due = false;
     }

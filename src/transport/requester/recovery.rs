@@ -19,11 +19,11 @@ const SEQUENCE_RETRY: RetryLimit = RetryLimit::Times(7);
 /// about: in order, over one rail, what follows that message is not dropped again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Striping {
-    /// All.
+    /// All rails may be used.
     All,
-    /// The one that asks first.
+    /// Only the rail that asks first.
     One,
-    /// This one.
+    /// Only this rail.
     Pinned(RailId),
 }
 

@@ -46,7 +46,7 @@ pub(super) struct SendWindow<S: Storage> {
     next: Psn,
     /// How many may be outstanding: a power of two.
     size: u32,
-    /// To be sent again.
+    /// Segments to be sent again.
     unsent: PsnSet,
     on_rail: [u32; RailId::COUNT],
     /// Segments sent since an acknowledgement was last requested.

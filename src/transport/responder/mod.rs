@@ -128,11 +128,11 @@ struct OpenMessage {
 /// Whether an event that comes once has been reported to the owner.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum EventState {
-    /// Its cause has not come.
+    /// The cause of the event has not come.
     Unreached,
-    /// It is to be.
+    /// The event is to be reported.
     Pending,
-    /// It has been.
+    /// The event has been reported.
     Reported,
 }
 

@@ -24,7 +24,7 @@ pub(super) enum NakCause {
     ReceiverNotReady(Rsn),
     /// It came too early, or what came was not good: it must be sent again.
     Sequence,
-    /// It is refused.
+    /// The request is refused for this reason.
     Refused(NakCode),
     /// The receive request is too short for it.
     TooLong,
@@ -72,7 +72,7 @@ impl Refusal {
         }
     }
 
-    /// Its receive ends with this status.
+    /// A refusal by which the receive ends with this status.
     pub(super) const fn failing(code: NakCode, status: CompletionStatus) -> Self {
         Self {
             code,
@@ -96,7 +96,7 @@ pub(super) struct Naks {
 }
 
 impl Naks {
-    /// None.
+    /// No NAK.
     pub(super) const fn new() -> Self {
         Self {
             pending: 0,

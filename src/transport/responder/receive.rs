@@ -26,7 +26,7 @@ pub struct Receive {
 /// Whether a receive request is as it should be.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Soundness {
-    /// It is.
+    /// A message can be received into it.
     #[default]
     Sound,
     /// It is not: the message that would use it up completes it with this status and fails the queue pair.
@@ -46,9 +46,9 @@ pub struct ReceiveCompletion {
     pub slot: ReceiveSlot,
     /// The user's name for it.
     pub wr_id: u64,
-    /// What arrived.
+    /// Operation of the message.
     pub opcode: Opcode,
-    /// How it ended.
+    /// How the receive ended.
     pub status: CompletionStatus,
     /// Bytes of the message.
     pub byte_len: u32,
@@ -87,7 +87,7 @@ pub(super) enum Flushing {
 /// A receive for a message, or why there is none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Assignment {
-    /// This one.
+    /// The message gets this receive.
     Taken(Receive),
     /// The queue is empty.
     NotReady,
@@ -174,7 +174,7 @@ impl<S: Storage> Receives<S> {
         self.ring.at_mut(rsn.0).placing += 1;
     }
 
-    /// It no longer is.
+    /// A segment is no longer being placed into the buffers of the receive with this number.
     pub(super) fn end_placing(&mut self, rsn: Rsn) {
         let entry = self.ring.at_mut(rsn.0);
         entry.placing = entry.placing.saturating_sub(1);

@@ -87,7 +87,7 @@ pub enum Disposition {
         /// To be given back with the outcome.
         token: RequestToken,
     },
-    /// It is taken care of.
+    /// There is no payload; the request is taken care of.
     NoPayload,
     /// Drop its payload.
     Drop(DropReason),

@@ -23,7 +23,7 @@ pub(super) enum SlotState {
     /// Nothing has arrived.
     #[default]
     Empty,
-    /// Its payload is being placed.
+    /// The payload of the segment is being placed.
     Placing(Copies),
     /// All is done but the processing in order.
     Placed,
@@ -38,7 +38,7 @@ pub(super) enum SlotState {
 /// Only slots `base..base + size` are not [`SlotState::Empty`].
 pub(super) struct RequestWindow<S: Storage> {
     slots: Ring<S, RequestSlot>,
-    /// All before have been processed.
+    /// All requests before this one have been processed.
     base: Psn,
     /// A power of two.
     size: u32,
