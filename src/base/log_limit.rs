@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keeps a peer from flooding the log: what it does as often as it likes is told only so often.
+//! Keeps a peer from flooding the log: what it does as often as it likes is logged only so often.
 
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 
-/// Lines in a row that are always told: what goes wrong with a cable or with a peer shows in them.
+/// Lines in a row that are always logged: what goes wrong with a cable or with a peer shows in them.
 const BURST: u32 = 20;
 
 /// One more line in this time.
