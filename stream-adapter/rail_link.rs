@@ -32,8 +32,9 @@ use crate::transport::rail::tx::FrameStatus;
 /// # Locking
 ///
 /// `writer` is held while writing, and while calling the client for something to write; by the transmitting thread also
-/// while it waits for room in the stream. It is taken with no other lock held, by others than that thread and the
-/// supervisor only if it is free.
+/// while it waits for room in the stream. No spinlock is held when it is taken. Who wants to send directly only tries it, and
+/// may hold the writer of another rail then. [`RailLink::carries`] waits for it, like that thread and the supervisor, and so
+/// with no writer held.
 #[pin_data]
 pub(super) struct Link<C: RailClient> {
     #[pin]

@@ -2,10 +2,10 @@
 
 //! Other hosts while this one sleeps.
 //!
-//! The host behind a cable that was pulled during sleep, or that sleeps on, is removed early in resume. Linux 7.2 and 7.3 then resume that host's device (`tb_xdomain_resume()`), which has a handshake begin in
-//! 100 ms, and free it (`tb_complete()`): the handshake's timer goes off in freed memory. So hosts are held while this one
-//! sleeps, and those that have gone meanwhile are stopped before they are let go of. Where the core has done
-//! so itself, there is nothing left to stop.
+//! The host behind a cable that was pulled during sleep, or that sleeps on, is removed early in resume. Linux 7.2 and 7.3
+//! then resume that host's device (`tb_xdomain_resume()`), which has a handshake begin in 100 ms, and free it
+//! (`tb_complete()`): the handshake's timer goes off in freed memory. So hosts are held while this one sleeps, and those that
+//! have gone meanwhile are stopped before they are released. Where the core has done so itself, there is nothing left to stop.
 
 use core::ptr::NonNull;
 

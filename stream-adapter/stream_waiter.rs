@@ -39,7 +39,7 @@ const ARRIVED: u32 = bindings::stream_shim_epollin | bindings::stream_shim_epoll
 /// What it is woken with for a frame that was sent.
 const SENT: u32 = bindings::stream_shim_epollout | bindings::stream_shim_epollwrnorm;
 
-/// Whatever else is told is news.
+/// Any other event counts as a change.
 const FRAMES: u32 = ARRIVED | SENT;
 
 /// Most wait queues of one stream that are listened to: one for each direction, and some to spare.
