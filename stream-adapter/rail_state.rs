@@ -305,7 +305,7 @@ impl<C: RailClient> Shared<C> {
     pub(super) fn take_log_line(&self) -> Option<LeftOut> {
         let allowance = self.inner.lock().log_limit.ask(clock::now());
         match allowance {
-            Allowance::Tell { left_out } => Some(LeftOut(left_out)),
+            Allowance::Log { left_out } => Some(LeftOut(left_out)),
             Allowance::LeaveOut => None,
         }
     }

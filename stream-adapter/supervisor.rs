@@ -241,7 +241,7 @@ impl<C: RailClient> Supervisor<C> {
             self.logged.fault = None;
         }
         if let Some(fault) = fault {
-            self.tell(fault);
+            self.log_fault(fault);
         }
 
         if !matches!(fault, Some(Fault::Stream(_) | Fault::Write(_))) {
@@ -265,7 +265,7 @@ impl<C: RailClient> Supervisor<C> {
     }
 
     /// Logs why the stream is closed, once for a peer that is not there, time and again.
-    fn tell(&mut self, fault: Fault) {
+    fn log_fault(&mut self, fault: Fault) {
         if self.logged.fault == Some(fault) {
             return;
         }

@@ -15,7 +15,7 @@ const REFILL: Duration = Duration::from_millis(10_000);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Allowance {
     /// It may; so many before it were not.
-    Tell {
+    Log {
         /// Lines that were left out.
         left_out: u32,
     },
@@ -56,7 +56,7 @@ impl LogLimit {
             Some(rest) => {
                 self.lines = rest;
                 let left_out = core::mem::take(&mut self.left_out);
-                Allowance::Tell { left_out }
+                Allowance::Log { left_out }
             }
             None => {
                 self.left_out = self.left_out.saturating_add(1);
@@ -85,7 +85,7 @@ mod tests {
         let mut limit = LogLimit::new();
         for time in 0..1000 {
             let allowance = limit.ask(seconds(10 * time));
-            assert_eq!(allowance, Allowance::Tell { left_out: 0 });
+            assert_eq!(allowance, Allowance::Log { left_out: 0 });
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
         for _ in 0..BURST + 5 {
             limit.ask(seconds(1));
         }
-        assert_eq!(limit.ask(seconds(12)), Allowance::Tell { left_out: 5 });
+        assert_eq!(limit.ask(seconds(12)), Allowance::Log { left_out: 5 });
         assert_eq!(limit.ask(seconds(12)), Allowance::LeaveOut);
         // A burst, and no more, after however long a calm.
         for _ in 0..BURST {

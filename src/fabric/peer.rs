@@ -233,11 +233,11 @@ impl Peer {
 
     /// An acknowledgement of a QP that is gone was lost.
     pub(crate) fn on_lost_final_ack(&self, qpn: Qpn) {
-        self.tell(|final_acks| final_acks.on_lost(qpn));
+        self.change_final_acks(|final_acks| final_acks.on_lost(qpn));
     }
 
     /// Wakes a rail if a last acknowledgement is due after `change`, which says so of the one it is about.
-    fn tell(&self, change: impl FnOnce(&mut FinalAcks) -> AckState) {
+    fn change_final_acks(&self, change: impl FnOnce(&mut FinalAcks) -> AckState) {
         let told = {
             let mut state = self.state.lock();
             match change(&mut state.final_acks) {
@@ -355,7 +355,7 @@ impl Route for Peer {
     fn carry(&self, _hint: TxHint) {}
 
     fn final_ack(&self, final_ack: FinalAck) {
-        self.tell(|final_acks| {
+        self.change_final_acks(|final_acks| {
             final_acks.add(final_ack);
             final_ack.state
         });
