@@ -146,7 +146,7 @@ impl StreamWaiter {
         self.queues[0].load(Relaxed).is_null()
     }
 
-    /// Begins to count what arrives: [`Self::await_arrivals`] will end with the last of `frames` more. To be called before
+    /// Begins to count what arrives: a wait for it ends with the last of `frames` more. To be called before
     /// looking for what has arrived.
     ///
     /// Says whether something else has come, which only a read can tell.
