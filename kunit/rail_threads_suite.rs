@@ -9,11 +9,14 @@ use kernel::str::CString;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 use kernel::task::MAX_SCHEDULE_TIMEOUT;
+use kernel::time::delay::fsleep;
 use kernel::time::msecs_to_jiffies;
+use kernel::time::Delta;
 use kernel::time::Jiffies;
 
 use crate::base::event::Event;
 use crate::base::event::Wake;
+use crate::base::kthread::Kthread;
 use crate::base::page_vec::PageVec;
 use crate::memory_cable::Cable;
 use crate::memory_cable::Damage;
@@ -62,6 +65,12 @@ const QPN: Qpn = Qpn::new(17);
 
 /// A payload that takes one frame of the stream.
 const SHORT_LEN: usize = 2_000;
+
+/// How far apart the segments of an endless stream are.
+const ENDLESS_PACE: Delta = Delta::from_millis(2);
+
+/// How long somebody may wait for a rail that is busy.
+const BUSY_MS: u32 = 5_000;
 
 /// One that takes three.
 const LONG_LEN: usize = 10_000;
@@ -133,6 +142,8 @@ impl Segment {
 struct Post {
     link: Option<Arc<dyn RailLink>>,
     to_send: KVec<Segment>,
+    /// Sent whenever there is nothing else, and not again if it gets lost.
+    endless: Option<Segment>,
     sent: KVec<Segment>,
     lost: KVec<Psn>,
     arrived: KVec<Psn>,
@@ -158,6 +169,7 @@ impl Client {
                 post <- new_mutex!(Post {
                     link: None,
                     to_send: KVec::new(),
+                    endless: None,
                     sent: KVec::new(),
                     lost: KVec::new(),
                     arrived: KVec::new(),
@@ -177,6 +189,15 @@ impl Client {
             link.tx_event().raise();
         }
         Ok(())
+    }
+
+    /// From now on there is always `segment` to send; with `None`, no more.
+    fn send_endlessly(&self, segment: Option<Segment>) {
+        let mut post = self.post.lock();
+        post.endless = segment;
+        if let Some(link) = &post.link {
+            link.tx_event().raise();
+        }
     }
 
     /// Waits until so many segments in all have arrived.
@@ -229,13 +250,20 @@ impl RailClient for Client {
 
     fn next(&self, _rail: RailId, _seq: RailSeq, tx: &mut TxBuffer<'_>) -> Option<Outgoing<()>> {
         let mut post = self.post.lock();
-        let segment = *post.to_send.first()?;
+        let next = post.to_send.first().copied();
+        let segment = next.or(post.endless)?;
         if segment.len > tx.room() as usize {
             return None;
         }
-        post.sent.push(segment, GFP_KERNEL).ok()?;
-        let _ = post.to_send.remove(0);
+        if next.is_some() {
+            post.sent.push(segment, GFP_KERNEL).ok()?;
+            let _ = post.to_send.remove(0);
+        }
         drop(post);
+        if next.is_none() {
+            // As long as a cable takes for it: the window does not get full.
+            fsleep(ENDLESS_PACE);
+        }
         segment.fill(&mut tx.staging()[..segment.len]);
         Some(Outgoing {
             body: segment.body(),
@@ -535,6 +563,29 @@ mod tests {
         assert!(seen.ups.1 > ups);
         assert!(seen.read_errors.1 > 0);
         assert!(seen.has_arrived_once(0..1));
+        Ok(())
+    }
+
+    #[test]
+    fn who_asks_what_a_busy_rail_carries_gets_an_answer() -> Result {
+        let pair = Pair::new()?;
+        let client = &pair.sender.client;
+        let link = client.post.lock().link.clone().ok_or(EINVAL)?;
+        client.send_endlessly(Some(Segment {
+            psn: Psn::new(0),
+            len: SHORT_LEN,
+        }));
+        pair.receiver.client.await_arrivals(50)?;
+        let answered = Arc::pin_init(Event::new(), GFP_KERNEL)?;
+        let raiser = answered.clone();
+        let asker = Kthread::spawn(c"kunit_asker", move || {
+            let _ = link.carries(Qpn::new(99));
+            raiser.raise();
+        })?;
+        let while_busy = answered.wait(msecs_to_jiffies(BUSY_MS));
+        client.send_endlessly(None);
+        drop(asker);
+        assert_eq!(while_busy, Wake::Raised);
         Ok(())
     }
 }

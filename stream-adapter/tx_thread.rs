@@ -8,7 +8,6 @@ use kernel::time::msecs_to_jiffies;
 use kernel::time::Jiffies;
 
 use super::client::RailClient;
-use super::frame_writer::FrameWriter;
 use super::frame_writer::Sent;
 use super::rail_link::Link;
 use super::rail_state::Fault;
@@ -24,6 +23,16 @@ const QUIET_MS: u32 = 1_000;
 
 /// The longest sleep, when nothing at all is due.
 const SLEEP_MS: u32 = 1_000;
+
+/// How far the thread has come.
+enum Progress {
+    /// Something was written, and there may be more.
+    Written,
+    /// There is nothing that may be written.
+    Idle,
+    /// Goodbye was the last frame.
+    Ended,
+}
 
 /// The thread's own state.
 pub(super) struct TxThread<C: RailClient> {
@@ -51,29 +60,35 @@ impl<C: RailClient> TxThread<C> {
         let _ = self.link.tx_event.wait(msecs_to_jiffies(QUIET_MS));
         while !should_stop() {
             Link::check_peer(&self.link);
-            if let Some(writer) = &mut *self.link.writer.lock() {
-                if self.link.inner.lock().state == State::Closing {
-                    return writer.say_goodbye(&self.link);
-                }
-                self.write_all(writer)?;
+            match self.write_next()? {
+                Progress::Written => {}
+                Progress::Idle => self.sleep(),
+                Progress::Ended => break,
             }
-            self.sleep();
         }
         Ok(())
     }
 
-    /// Writes until there is nothing left that may be written.
-    fn write_all(&self, writer: &mut FrameWriter) -> Result {
+    /// Writes the rail's own frames that are due, and one frame of the client's. Whoever waits for the writer gets it afterwards:
+    /// a client that always has something to send must not keep others from it.
+    fn write_next(&self) -> Result<Progress> {
         let link = &self.link;
-        while !should_stop() && link.inner.lock().state != State::Closing {
-            writer.queue_control(link)?;
-            if writer.send_any(link)? == Sent::Nothing
-                && writer.write_queued(link)? == Sent::Nothing
-            {
-                break;
-            }
+        let mut writer = link.writer.lock();
+        let Some(writer) = &mut *writer else {
+            return Ok(Progress::Idle);
+        };
+        if link.inner.lock().state == State::Closing {
+            writer.say_goodbye(link)?;
+            return Ok(Progress::Ended);
         }
-        Ok(())
+        writer.queue_control(link)?;
+        let is_idle =
+            writer.send_any(link)? == Sent::Nothing && writer.write_queued(link)? == Sent::Nothing;
+        Ok(if is_idle {
+            Progress::Idle
+        } else {
+            Progress::Written
+        })
     }
 
     /// Sleeps until the client or the receiving thread has something to do, or something is due by the clock.
