@@ -18,13 +18,17 @@ use super::client::RailLink;
 use super::client::Rate;
 use super::frame_writer::FrameWriter;
 use super::frame_writer::Sent;
+use super::rail_state::Announced;
 use super::rail_state::Fault;
 use super::rail_state::Shared;
 use crate::base::clock;
 use crate::base::event::Event;
+use crate::base::kernel_tables::KernelTables;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::endpoint::HelloEffect;
+use crate::transport::rail::endpoint::RailEndpoint;
+use crate::transport::rail::endpoint::RailFault;
 use crate::transport::rail::tx::FrameStatus;
 
 /// A rail.
@@ -69,23 +73,34 @@ impl<C: RailClient> Link<C> {
         })
     }
 
-    /// Tells the client what the handshake brought.
-    pub(super) fn announce(this: &Arc<Self>, effect: HelloEffect) {
+    /// Has the endpoint take a step of the handshake, and tells the client what that brings.
+    ///
+    /// # Errors
+    ///
+    /// Those of `step`.
+    pub(super) fn shake_hands(
+        this: &Arc<Self>,
+        step: impl FnOnce(&mut RailEndpoint<KernelTables>) -> Result<HelloEffect, RailFault>,
+    ) -> Result<(), RailFault> {
+        let mut announced = this.announced.lock();
+        let effect = step(&mut this.inner.lock().endpoint)?;
         match effect {
             HelloEffect::Nothing => {}
             HelloEffect::Ignored => this.counters.rx_discarded.increment(),
             HelloEffect::Up => {
-                this.announce_down();
-                Self::announce_up(this);
+                this.announce_down(&mut announced);
+                Self::announce_up(this, &mut announced);
             }
-            HelloEffect::Down => this.announce_down(),
+            HelloEffect::Down => this.announce_down(&mut announced),
         }
+        Ok(())
     }
 
-    fn announce_up(this: &Arc<Self>) {
+    fn announce_up(this: &Arc<Self>, announced: &mut Announced) {
         let Some((peer, seed)) = this.come_up() else {
             return;
         };
+        *announced = Announced::Up;
         let known = this.service.as_ref().and_then(Service::rate);
         let rate = known.unwrap_or(Rate::LEAST);
         this.rate.store(rate.0, Relaxed);
@@ -105,14 +120,14 @@ impl<C: RailClient> Link<C> {
         this.client.rail_up(this.id, &peer, router, &link);
     }
 
-    /// Sees whether the peer has restarted without Goodbye. For the transmitting thread, without whose hello the rail
-    /// does not come up again: so it cannot come up while its end is still being told.
+    /// Sees whether the peer has restarted without Goodbye.
     pub(super) fn check_peer(this: &Arc<Self>) {
-        let effect = this.inner.lock().endpoint.judge(clock::now());
-        if effect != HelloEffect::Nothing {
-            Self::announce(this, effect);
-            this.return_lost();
+        if !this.inner.lock().endpoint.is_judgement_due(clock::now()) {
+            return;
         }
+        // A verdict is no fault.
+        let _ = Self::shake_hands(this, |endpoint| Ok(endpoint.judge(clock::now())));
+        this.return_lost();
     }
 }
 

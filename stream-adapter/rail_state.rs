@@ -3,10 +3,12 @@
 //! What the threads of a rail share: where it stands, its endpoint of the rail protocol, and what wakes whom.
 
 use kernel::fmt;
+use kernel::new_mutex;
 use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
+use kernel::sync::Mutex;
 use kernel::sync::SpinLock;
 
 use super::client::Answers;
@@ -108,7 +110,7 @@ impl fmt::Display for Fault {
 
 /// Whether the client believes the rail to be up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Announced {
+pub(super) enum Announced {
     Up,
     Down,
 }
@@ -127,7 +129,6 @@ pub(super) struct Inner {
     /// Until when the transmitting thread sleeps if nobody raises its event.
     pub(super) tx_sleeps_until: Instant,
     pub(super) state: State,
-    announced: Announced,
     fault: Option<Fault>,
     log_limit: LogLimit,
 }
@@ -153,6 +154,10 @@ pub(super) struct Shared<C: RailClient> {
     /// Raised by the transmitting thread when it has said goodbye.
     #[pin]
     pub(super) tx_drained: Event,
+    /// What the client was told last. Held from when the endpoint's session begins or ends until the client has been told of it,
+    /// so that it hears of each in turn, whichever thread finds out.
+    #[pin]
+    pub(super) announced: Mutex<Announced>,
     #[pin]
     pub(super) inner: SpinLock<Inner>,
 }
@@ -176,12 +181,12 @@ impl<C: RailClient> Shared<C> {
             tx_event,
             fault_event <- Event::new(),
             tx_drained <- Event::new(),
+            announced <- new_mutex!(Announced::Down),
             inner <- new_spinlock!(Inner {
                 endpoint,
                 window: Window::Open,
                 tx_sleeps_until: Instant(0),
                 state: State::Detached,
-                announced: Announced::Down,
                 fault: None,
                 log_limit: LogLimit::new(),
             }),
@@ -240,7 +245,6 @@ impl<C: RailClient> Shared<C> {
             return None;
         }
         let up = (inner.endpoint.peer().copied()?, inner.endpoint.seed()?);
-        inner.announced = Announced::Up;
         inner.state = State::Up;
         drop(inner);
         self.counters.ups.increment();
@@ -248,16 +252,16 @@ impl<C: RailClient> Shared<C> {
     }
 
     /// Tells the client that the rail is down, unless it knows.
-    pub(super) fn announce_down(&self) {
+    pub(super) fn announce_down(&self, announced: &mut Announced) {
+        if core::mem::replace(announced, Announced::Down) == Announced::Down {
+            return;
+        }
         let mut inner = self.inner.lock();
-        let was = core::mem::replace(&mut inner.announced, Announced::Down);
-        if was == Announced::Up && inner.state == State::Up {
+        if inner.state == State::Up {
             inner.state = State::Greeting;
         }
         drop(inner);
-        if was == Announced::Up {
-            self.client.rail_down(self.id);
-        }
+        self.client.rail_down(self.id);
     }
 
     /// Hands what was lost back to its owners.

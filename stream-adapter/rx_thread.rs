@@ -185,11 +185,13 @@ impl<C: RailClient> RxThread<C> {
     fn receive_hello(&mut self, start: usize, payload: Range<usize>) -> Result<(), Fault> {
         self.link.counters.rx_control.increment();
         let payload = &self.buffer.bytes()[start..][payload];
-        let mut inner = self.link.inner.lock();
-        let effect = inner.endpoint.on_hello::<KernelHash>(payload, clock::now());
-        self.seed = inner.endpoint.seed();
-        drop(inner);
-        Link::announce(&self.link, effect.map_err(Fault::Rail)?);
+        let seed = &mut self.seed;
+        let shaken = Link::shake_hands(&self.link, |endpoint| {
+            let effect = endpoint.on_hello::<KernelHash>(payload, clock::now());
+            *seed = endpoint.seed();
+            effect
+        });
+        shaken.map_err(Fault::Rail)?;
         self.link.return_lost();
         self.link.tx_event.raise();
         Ok(())

@@ -253,7 +253,7 @@ impl<C: RailClient> Supervisor<C> {
         let writer = link.writer.lock().take();
         drop(writer);
         link.inner.lock().endpoint.close();
-        link.announce_down();
+        link.announce_down(&mut link.announced.lock());
         link.return_lost();
         drop(file);
 

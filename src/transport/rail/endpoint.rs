@@ -328,6 +328,13 @@ impl<S: Storage> RailEndpoint<S> {
         }
     }
 
+    /// Whether [`Self::judge`] has something to judge.
+    pub fn is_judgement_due(&self, now: Instant) -> bool {
+        let open = self.open.as_ref();
+        let deadline = open.and_then(|open| open.session.probe_deadline());
+        deadline.is_some_and(|deadline| now >= deadline)
+    }
+
     /// Begins the handshake anew if the peer has restarted without Goodbye. To be called when
     /// [`Self::deadline`] has come.
     pub fn judge(&mut self, now: Instant) -> HelloEffect {
