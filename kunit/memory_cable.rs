@@ -243,6 +243,8 @@ struct EndState {
     polled: u32,
     /// How often something was written.
     writes: u32,
+    /// By others than who has opened it, as far as their rights go.
+    writes_by_others: u32,
     /// Frames that were written and have not left, if they do not leave at once.
     in_ring: usize,
 }
@@ -320,6 +322,7 @@ impl End {
                 asked: Asked::default(),
                 polled: 0,
                 writes: 0,
+                writes_by_others: 0,
                 in_ring: 0,
             }),
             arrival <- new_condvar!(),
@@ -588,6 +591,11 @@ impl Cable {
         self.end(side).state.lock().writes
     }
 
+    /// How often an end has been written to by other rights than those of who has opened it.
+    pub(crate) fn writes_by_others(&self, side: Side) -> u32 {
+        self.end(side).state.lock().writes_by_others
+    }
+
     /// So many of the frames that were written leave the ring of an end, one by one.
     pub(crate) fn depart(&self, side: Side, frames: usize) {
         let end = self.end(side);
@@ -706,6 +714,13 @@ unsafe extern "C" fn write_iter(
 ) -> isize {
     // SAFETY: The kernel passes what the call is about, and keeps the file open.
     let (opened, waiting) = unsafe { (Opened::of((*kiocb).ki_filp), Waiting::of(kiocb)) };
+    // SAFETY: The file is open, and the current thread has credentials.
+    let is_by_another = unsafe {
+        (*bindings::get_current()).cred.cast::<c_void>() != (*(*kiocb).ki_filp).f_cred.cast()
+    };
+    if is_by_another {
+        opened.cable.end(opened.side).state.lock().writes_by_others += 1;
+    }
     // SAFETY: The kernel passes an iterator over what is to be read from.
     let from = unsafe { IovIterSource::from_raw(iter) };
     as_c(opened.cable.write(opened.side, from, waiting))

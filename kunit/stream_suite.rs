@@ -453,6 +453,27 @@ mod tests {
     }
 
     #[test]
+    fn what_anybody_sends_is_written_by_the_rights_of_who_opened_the_stream() -> Result {
+        let stream = Fixture::new(Manner::SPLIT)?;
+        // SAFETY: Credentials may be copied by any thread, and become its own for good.
+        unsafe {
+            let copy = bindings::prepare_creds();
+            if copy.is_null() {
+                return Err(ENOMEM);
+            }
+            bindings::commit_creds(copy);
+        }
+        let buffer = BounceBuffer::new(FRAME_LEN)?;
+        let mut list = PageVec::new();
+        // SAFETY: The buffer outlives the list, and nothing changes it.
+        unsafe { buffer.push_to(0..FRAME_LEN, &mut list)? };
+        stream.file.try_write(&list)?;
+        assert_eq!(stream.cable.writes(END), 1);
+        assert_eq!(stream.cable.writes_by_others(END), 0);
+        Ok(())
+    }
+
+    #[test]
     fn more_queues_than_are_listened_to_do_no_harm() -> Result {
         let stream = Fixture::new(Manner::with_queues(QUEUES))?;
         for queue in 0..QUEUES {

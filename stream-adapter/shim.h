@@ -18,6 +18,7 @@ static const unsigned int stream_shim_epollerr = (__force unsigned int)EPOLLERR;
 static const unsigned int stream_shim_epollhup = (__force unsigned int)EPOLLHUP;
 static const int stream_shim_rwf_nowait = (__force int)RWF_NOWAIT;
 
+ssize_t stream_shim_try_write(struct file *file, struct iov_iter *from);
 bool stream_shim_is_stream(const struct file *file);
 struct device *stream_shim_find_child(struct device *parent, const char *name);
 ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *page);

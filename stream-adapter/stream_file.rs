@@ -239,12 +239,7 @@ impl StreamFile {
         let mut iter = new_source(from);
         // SAFETY: The file is open for writing, and the iterator's pages are alive.
         let n = check(unsafe {
-            kernel_bindings::vfs_iter_write(
-                self.file.as_ptr(),
-                &mut iter,
-                core::ptr::null_mut(),
-                bindings::stream_shim_rwf_nowait,
-            )
+            bindings::stream_shim_try_write(self.file.as_ptr().cast(), (&raw mut iter).cast())
         })?;
         if n == from.len() {
             Ok(())
