@@ -124,6 +124,8 @@ unsafe extern "C" fn thread_main<F: FnOnce()>(start: *mut c_void) -> c_int {
     // SAFETY: The caller promises it.
     let start = unsafe { &mut *start.cast::<Start<F>>() };
     if let Some(body) = start.body.take() {
+        // SAFETY: This thread ends with its body.
+        unsafe { bindings::base_shim_forbid_io() };
         body();
     }
     0

@@ -2,6 +2,7 @@
 
 #include <linux/build_bug.h>
 #include <linux/dmi.h>
+#include <linux/sched/mm.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
 
@@ -26,6 +27,15 @@ void base_shim_host_name(char *name, size_t size)
 void base_shim_smp_wmb(void)
 {
 	smp_wmb();
+}
+
+/*
+ * From now on no allocation of this thread waits for I/O: a file system may be at the other end of what it moves.
+ * memalloc_noio_save() is inline.
+ */
+void base_shim_forbid_io(void)
+{
+	memalloc_noio_save();
 }
 
 bool base_shim_has_fast_crc32c(void)

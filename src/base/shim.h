@@ -8,6 +8,7 @@
 const char *base_shim_machine_uuid(void);
 void base_shim_host_name(char *name, size_t size);
 void base_shim_smp_wmb(void);
+void base_shim_forbid_io(void);
 bool base_shim_has_fast_crc32c(void);
 unsigned int base_shim_lock_system_sleep(void);
 void base_shim_unlock_system_sleep(unsigned int flags);
