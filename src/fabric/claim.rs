@@ -5,6 +5,9 @@
 //! A host has the GUID and the address that follow from the UUID of its first router. The thunderbolt core knows the
 //! UUID of the router at the other end of a cable from the routers' own protocol, so over the first controller of a
 //! host its name can be checked. Over another controller of its it cannot: then only contradictions are found.
+//!
+//! It is software that answers for a router: the other host's kernel. So this finds what is cabled or configured wrongly, and
+//! keeps programs from speaking for others; a host whose kernel lies can take any name.
 
 use crate::transport::rail::hello::NodeGuid;
 use crate::transport::rail::router_uuid::RouterUuid;
@@ -25,30 +28,10 @@ pub enum Trust {
     Vouched,
     /// It is another name: that of another controller of the same host, if it is true.
     Unvouched,
+    /// It is the name of the router at the other end of the cable, and of another router as well: one of them makes it up.
+    Contested,
     /// It is not known what the cable leads to.
     Unknown,
-}
-
-impl Trust {
-    /// Whether a rail that comes up may say what its host can take. Others to the host may be up already: then only who is
-    /// vouched for may say anything `other` than them.
-    pub fn may_tell(self, other: Agreement) -> bool {
-        match other {
-            Agreement::First | Agreement::Same => true,
-            Agreement::Different => self == Self::Vouched,
-        }
-    }
-}
-
-/// What a rail says of its host, beside the other rails to it that are up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Agreement {
-    /// No other rail to it is up.
-    First,
-    /// The same as the others.
-    Same,
-    /// Something else than the others.
-    Different,
 }
 
 /// The same router calls itself by two names, over two rails.
@@ -72,7 +55,16 @@ impl Claim {
             return Ok(Trust::Unknown);
         };
         if router.node_guid() == self.guid {
-            return Ok(Trust::Vouched);
+            let contests = |other: &Self| {
+                let named_so =
+                    |other: &RouterUuid| other != router && other.node_guid() == self.guid;
+                other.router.as_ref().is_some_and(named_so)
+            };
+            return Ok(if others.into_iter().any(contests) {
+                Trust::Contested
+            } else {
+                Trust::Vouched
+            });
         }
         let contradicts = |other: &Self| other.router == self.router && other.guid != self.guid;
         match others.into_iter().find(|other| contradicts(other)) {
@@ -117,13 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn only_who_is_vouched_for_says_other_things_than_the_other_rails() {
-        for trust in [Trust::Vouched, Trust::Unvouched, Trust::Unknown] {
-            assert!(trust.may_tell(Agreement::First));
-            assert!(trust.may_tell(Agreement::Same));
-            let is_vouched = trust == Trust::Vouched;
-            assert_eq!(trust.may_tell(Agreement::Different), is_vouched);
-        }
+    fn two_routers_of_one_name_are_noticed() {
+        let own = claim(OTHER.node_guid(), Some(OTHER));
+        // The same halves, changed by the same bits.
+        let mut made_up = OTHER;
+        made_up.0[3] ^= 1;
+        made_up.0[11] ^= 1;
+        let other = claim(made_up.node_guid(), Some(made_up));
+        assert_eq!(own.guid, other.guid);
+        assert_eq!(other.check([&own]), Ok(Trust::Contested));
+        assert_eq!(own.check([&own]), Ok(Trust::Vouched));
     }
 
     #[test]

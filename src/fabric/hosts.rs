@@ -150,14 +150,14 @@ impl Hosts {
         peers.iter().for_each(|peer| peer.on_lost_final_ack(qpn));
     }
 
-    /// How far a peer is to be believed that says who it is; not at all if there is no answer.
+    /// Whether a peer is believed that says who it is. What speaks against it is logged.
     pub(super) fn believe(
         &self,
         rail: RailId,
         claim: &Claim,
         identity: &Identity,
         link: &dyn RailLink,
-    ) -> Option<Trust> {
+    ) -> bool {
         let host = MacAddress(identity.mac);
         let name = link.name();
         if !self.may_be_peer(host) || host != address_of(claim.guid) {
@@ -169,7 +169,7 @@ impl Hosts {
                     host.0
                 );
             }
-            return None;
+            return false;
         }
         let checked = {
             let mut rails = self.rails.lock();
@@ -191,6 +191,16 @@ impl Hosts {
                     );
                 }
             }
+            Ok(Trust::Contested) => {
+                if let Some(left_out) = link.take_log_line() {
+                    pr_warn!(
+                        "rail {name}: {} says it is host {:016x}, and so does a host at another cable; one of them is not: see \
+                         what is at the other ends of the cables{left_out}\n",
+                        identity.name(),
+                        claim.guid.0
+                    );
+                }
+            }
             Ok(Trust::Vouched | Trust::Unknown) => {}
             Err(Contradiction { other }) => {
                 if let Some(left_out) = link.take_log_line() {
@@ -204,6 +214,6 @@ impl Hosts {
                 }
             }
         }
-        checked.ok()
+        checked.is_ok()
     }
 }

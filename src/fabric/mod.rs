@@ -192,9 +192,9 @@ impl RailClient for Fabric {
             guid: identity.node_guid,
             router,
         };
-        let Some(standing) = self.hosts.believe(rail, &claim, identity, &**link) else {
+        if !self.hosts.believe(rail, &claim, identity, &**link) {
             return;
-        };
+        }
         let host = MacAddress(identity.mac);
         let (peer, handle) = match self.hosts.peer(host, &NewPeer::Rail) {
             Ok(peer) => peer,
@@ -210,7 +210,7 @@ impl RailClient for Fabric {
                 return;
             }
         };
-        if peer.rail_up(rail, link, identity.limits, standing).is_err() {
+        if peer.rail_up(rail, link, identity.limits).is_err() {
             if let Some(left_out) = link.take_log_line() {
                 pr_err!(
                     "rail {}: {} says other limits than over another cable; the rail stays unused until it is \

@@ -17,8 +17,6 @@ use kernel::time::Delta;
 
 use crate::base::clock;
 use crate::base::event::Event;
-use crate::fabric::claim::Agreement;
-use crate::fabric::claim::Trust;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
@@ -132,25 +130,12 @@ impl Peer {
         &self.net_peer
     }
 
-    /// A rail to the host has come up. With other rails up, only who is vouched for may change what the host can
-    /// take; fails with `EEXIST` for others.
-    pub(crate) fn rail_up(
-        &self,
-        rail: RailId,
-        link: &Arc<dyn RailLink>,
-        limits: Limits,
-        trust: Trust,
-    ) -> Result {
+    /// A rail to the host has come up. With other rails up, what the host can take stays; fails with `EEXIST` if this one
+    /// says something else.
+    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>, limits: Limits) -> Result {
         let old = {
             let mut state = self.state.lock();
-            let agreement = if state.scheduler.up().is_empty() {
-                Agreement::First
-            } else if state.limits == Some(limits) {
-                Agreement::Same
-            } else {
-                Agreement::Different
-            };
-            if !trust.may_tell(agreement) {
+            if !state.scheduler.up().is_empty() && state.limits != Some(limits) {
                 return Err(EEXIST);
             }
             state.limits = Some(limits);
