@@ -75,7 +75,7 @@ pub fn address(host: &str) -> String {
     format!("10.55.0.{}", letter.saturating_sub(b'a') + 1)
 }
 
-/// A script that has the helper do `actions`, with one stream for each cable, for the first `count` stream services that are no rails yet, for all at the same
+/// A script that has the helper do `actions` for the first `count` stream services that are no rails yet, for all at the same
 /// time, as systemd does.
 fn helped(count: usize, actions: &[&str]) -> String {
     let commands: Vec<String> = actions
@@ -84,7 +84,7 @@ fn helped(count: usize, actions: &[&str]) -> String {
         .collect();
     let commands = commands.join(" && ");
     format!(
-        "export USB4_ROCE_PATIENCE={PATIENCE} USB4_ROCE_STREAMS=1
+        "export USB4_ROCE_PATIENCE={PATIENCE}
         number=0 helpers=
         for key in /sys/bus/thunderbolt/devices/*/key; do
           {{ read -r kind < $key; }} 2> /dev/null && [ \"$kind\" = stream ] || continue

@@ -25,9 +25,6 @@ const LIMIT: Duration = Duration::from_secs(360);
 /// The helper where it is installed.
 const HELPER: &str = "/usr/libexec/usb4-roce-setup";
 
-/// Has the helper make one stream of each cable.
-const ONE_STREAM: &str = "USB4_ROCE_STREAMS=1";
-
 /// What is installed, in the share.
 pub const INSTALLED: &str = "installed";
 
@@ -71,7 +68,7 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
 /// On both hosts at once, twice: what is there already stays.
 fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
     for _ in 0..2 {
-        let start = format!("{ONE_STREAM} {HELPER} start");
+        let start = format!("{HELPER} start");
         let jobs = [
             stage.start("a", &start, LIMIT)?,
             stage.start("b", &start, LIMIT)?,
@@ -90,7 +87,7 @@ fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
         );
         stage.shell(host, &script, LIMIT)?;
     }
-    let announce = format!("{ONE_STREAM} {HELPER} announce");
+    let announce = format!("{HELPER} announce");
     let said = stage.shell("a", &announce, LIMIT)?;
     let is_up = |line: &str| line.ends_with(": up, streams: 1");
     ensure!(said.lines().all(is_up), "{said}");

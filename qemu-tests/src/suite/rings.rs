@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several streams of one cable, each with rings of the controllers of its own: as many as there are rings for, and as the cable is
-//! good for.
+//! Several streams of one cable, each with rings of the controllers of its own: as many as the cable is good for.
 
 use std::time::Duration;
 
 use anyhow::ensure;
-use anyhow::Context;
 use anyhow::Result;
 use usb4_cable::topology::LinkSpeed;
 
@@ -15,10 +13,7 @@ use super::Outcome;
 use super::Suite;
 use super::Test;
 use crate::hosts::fabric::Fabric;
-use crate::hosts::stage::Job;
-use crate::hosts::stage::Ready;
 use crate::hosts::stage::Stage;
-use crate::hosts::streams;
 use crate::roce;
 use crate::roce::traffic;
 use crate::roce::traffic::Traffic;
@@ -34,9 +29,6 @@ const HOSTS: [&str; 2] = ["a", "b"];
 
 /// Streams that a cable of 40 Gb/s is good for.
 const STREAMS: usize = 4;
-
-/// Streams that a controller of the lab has rings for: each takes two MSI-X vectors of 16, and so do the control rings.
-const STREAMS_OF_CONTROLLER: usize = 7;
 
 /// The suite, with a cable of 40 Gb/s.
 pub fn suite() -> Suite {
@@ -54,14 +46,6 @@ pub fn suite() -> Suite {
         tests: vec![
             test("as-many-streams-as-the-cable-is-good-for", good_cable),
             test("rails-of-one-cable-fail-together", unplugged),
-            test(
-                "as-many-streams-as-this-controller-has-rings-for",
-                few_rings_on_a,
-            ),
-            test(
-                "as-many-streams-as-the-other-controller-has-rings-for",
-                few_rings_on_b,
-            ),
         ],
     }
 }
@@ -73,7 +57,7 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
 
 /// Has the helper of each host make rails of all the streams that it can.
 fn start(stage: &Stage<'_>) -> Result<()> {
-    let start = format!("{HELPER} start && {HELPER} announce");
+    let start = format!("export USB4_ROCE_STREAMS=auto && {HELPER} start && {HELPER} announce");
     stage.instance().on_each(|host| {
         let address = roce::address(host);
         let configure = format!(
@@ -154,55 +138,4 @@ fn unplugged(stage: &Stage<'_>) -> Result<Outcome> {
     check_rails(stage, STREAMS)?;
     stop(stage)?;
     Ok(Outcome::Passed)
-}
-
-/// Opens streams on `host`, so that its controller has rings for `left` more.
-fn take_rings(stage: &Stage<'_>, host: &str, left: usize) -> Result<Job> {
-    let count = STREAMS_OF_CONTROLLER - left;
-    for number in 0..count {
-        streams::make(stage.instance(), &format!("taken{number}"))?;
-    }
-    let ready = "/tmp/taken";
-    let script = format!(
-        "rm -f {ready}
-        descriptor=10
-        for index in /sys/kernel/config/thunderbolt/stream/*/taken*/index; do
-          read -r number < $index
-          eval \"exec $descriptor<>/dev/tbstream$number\" || exit
-          descriptor=$((descriptor + 1))
-        done
-        touch {ready}
-        exec sleep 1000"
-    );
-    let script = format!("exec bash -c '{script}'");
-    stage.serve(host, &script, Ready::File(ready), LIMIT)
-}
-
-/// As many streams as both controllers have rings for, if that of `host` has them for two.
-fn few_rings(stage: &Stage<'_>, host: &str) -> Result<Outcome> {
-    const LEFT: usize = 2;
-    let job = take_rings(stage, host, LEFT).context("take the rings")?;
-    // The driver tells of the one that it cannot open.
-    stage.allow_line(host, "the stream gets no ring or no path");
-    start(stage)?;
-    check_rails(stage, LEFT)?;
-    traffic::verify(stage, "a", "b", LIMIT)?;
-    stop(stage)?;
-    stage.kill(&job)?;
-    for each in HOSTS {
-        stage.shell(
-            each,
-            "rmdir /sys/kernel/config/thunderbolt/stream/*/taken*",
-            LIMIT,
-        )?;
-    }
-    Ok(Outcome::Passed)
-}
-
-fn few_rings_on_a(stage: &Stage<'_>) -> Result<Outcome> {
-    few_rings(stage, "a")
-}
-
-fn few_rings_on_b(stage: &Stage<'_>) -> Result<Outcome> {
-    few_rings(stage, "b")
 }
