@@ -8,6 +8,8 @@ use crate::arrow::Arrow;
 use crate::circle::Circle;
 use crate::source::ModulePath;
 use crate::source::Sources;
+use crate::target;
+use crate::target::Target;
 
 /// The floors, from below. Parts on one floor do not know each other.
 const FLOORS: [&[&str]; 5] = [
@@ -39,10 +41,22 @@ const EXCEPTIONS: [Exception; 2] = [
     },
 ];
 
-/// A part that could be taken out: it imports only these besides itself.
-const ALONE: [(&str, &[&str]); 2] = [
+/// A part that could be taken out: it imports only these besides itself. What a neighbour may import stands alone as
+/// well, so that nothing else of its part comes along.
+const ALONE: [(&str, &[&str]); 4] = [
     ("verbs::rdma", &["verbs::bindings", "base"]),
+    ("verbs::bindings", &[]),
     ("verbs::abi", &["transport"]),
+    ("stream_adapter::client", &["base", "transport"]),
+];
+
+/// What the transport refers to outside of this crate: the language's core, and tools that are told something.
+const KNOWN_TO_TRANSPORT: [&str; 4] = ["core", "clippy", "rustdoc", "rustfmt"];
+
+/// Types whose names look like those of crates.
+const PRIMITIVES: [&str; 17] = [
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16",
+    "u32", "u64", "u128", "usize",
 ];
 
 /// Files that may form a circle.
@@ -133,19 +147,30 @@ pub fn outward(arrows: &BTreeSet<Arrow>) -> Vec<String> {
     found
 }
 
-/// Complains of a transport that refers to the kernel.
+/// Whether a path that begins with `name`, which nothing in this crate has, leads to a crate that the transport does
+/// not know.
+fn is_foreign_to_transport(name: &str) -> bool {
+    let is_crate = name.starts_with(|first: char| first.is_ascii_lowercase());
+    is_crate && !KNOWN_TO_TRANSPORT.contains(&name) && !PRIMITIVES.contains(&name)
+}
+
+/// Complains of a transport that refers to the kernel, or to any other crate.
 pub fn impure(sources: &Sources) -> Vec<String> {
-    let transport = sources
-        .0
-        .iter()
-        .filter(|(module, _)| is_in(module, "transport"));
-    transport
-        .filter(|(_, source)| {
-            let mut firsts = source.references.iter().filter_map(|one| one.path.first());
-            firsts.any(|first| first == "kernel")
-        })
-        .map(|(_, source)| format!("{} refers to the kernel", source.file))
-        .collect()
+    let mut found = BTreeSet::new();
+    for (module, source) in &sources.0 {
+        if !is_in(module, "transport") {
+            continue;
+        }
+        let references = source.references.iter();
+        let targets = references.flat_map(|path| target::all(sources, module, path));
+        found.extend(targets.filter_map(|target| match target {
+            Target::Outside(name) if is_foreign_to_transport(&name) => {
+                Some(format!("{} refers to {name}", source.file))
+            }
+            _ => None,
+        }));
+    }
+    found.into_iter().collect()
 }
 
 fn is_allowed(circle: &Circle, allowed: &AllowedCircle) -> bool {
