@@ -2,7 +2,8 @@
 
 //! Who may import whom in the kernel module: arrows between its parts point down, and no files form a circle.
 //!
-//! Read from the sources' `use` lines and from the paths in their code, so it says what is, not what was meant.
+//! Read from the sources' `use` lines and from the paths in their code, so it says what is, not what was meant. What
+//! cannot be read so, since it names nothing or its names come from elsewhere, is refused but for a list with reasons.
 
 mod arrow;
 mod circle;
@@ -48,6 +49,11 @@ fn the_transport_knows_no_kernel() {
 }
 
 #[test]
+fn all_that_is_referred_to_is_named() {
+    assert_none(rules::opaque(&CHECKOUT));
+}
+
+#[test]
 fn files_form_no_circles() {
     assert_none(rules::circular(&circles(&CHECKOUT)));
 }
@@ -55,7 +61,7 @@ fn files_form_no_circles() {
 #[test]
 fn exceptions_are_needed() {
     let arrows = arrow::all(&CHECKOUT);
-    assert_none(rules::stale(&arrows, &circles(&CHECKOUT)));
+    assert_none(rules::stale(&CHECKOUT, &arrows, &circles(&CHECKOUT)));
 }
 
 /// What each rule says of sources that break it.
@@ -137,6 +143,7 @@ mod planted {
         let mut found = rules::upward(&arrows);
         found.extend(rules::outward(&arrows));
         found.extend(rules::impure(&sources));
+        found.extend(rules::opaque(&sources));
         found.extend(rules::circular(&circles(&sources)));
         found
     }
@@ -298,9 +305,65 @@ mod planted {
     }
 
     #[test]
+    fn another_name_for_the_crate_is_refused() {
+        assert_found_in_base("extern crate self as me; use me::verbs::qp::QueuePair;");
+        assert_found_in_base("m! { extern crate self as me; }");
+    }
+
+    #[test]
+    fn macros_of_the_module_are_refused() {
+        assert_found_in_base(
+            "macro_rules! m { ($a:ident, $b:ident) => { crate::$a::$b::f() } } m!(verbs, qp);",
+        );
+        assert_found_in_base("#[macro_use] mod inner;");
+        assert_found_in_base("#[cfg_attr(all(), macro_use)] mod inner;");
+        assert_found_in_base("n! { macro_rules! m { () => {} } }");
+    }
+
+    #[test]
+    fn names_put_together_by_macros_are_refused() {
+        assert_found_in_base("fn g() { kernel::macros::paste!(crate::[<ver bs>]::qp::f()) }");
+        assert_found_in_base("use kernel::macros::paste as p;");
+        assert_found_in_base("fn g() { m!(concat_idents!(a, b)) }");
+    }
+
+    #[test]
+    fn files_from_elsewhere_are_refused() {
+        assert_found_in_base("#[path = \"../../verbs/qp.rs\"] mod qp;");
+        assert_found_in_base("#[cfg_attr(all(), path = \"../../verbs/qp.rs\")] mod qp;");
+        assert_found_in_base("m! { #[path = \"../../verbs/qp.rs\"] mod qp; }");
+        assert_found_in_base("include!(\"../../verbs/qp.rs\");");
+        assert_found_in_base("fn g() { m!(core::include!(\"../../verbs/qp.rs\")) }");
+        assert_found_in_base("use core::include as embed; embed!(\"../../verbs/qp.rs\");");
+    }
+
+    #[test]
+    fn globs_are_refused() {
+        assert_found_in_base("use super::*;");
+        assert_found_in_base("fn g() { use super::*; }");
+        assert_found_in_base("pub use client::*;");
+        assert_found_in_base("m! { use super::*; }");
+        assert_found_in_base("use kernel::{sync::*, prelude::*};");
+        assert!(complaints(&[("src/base/clock.rs", "use kernel::prelude::*;")]).is_empty());
+    }
+
+    #[test]
+    fn calls_by_way_of_the_linker_are_refused() {
+        assert_found_in_base("extern \"C\" { fn f(); }");
+        assert_found_in_base("unsafe extern \"C\" { fn f(); }");
+        assert_found_in_base("m! { extern \"C\" { fn f(); } }");
+        assert_found_in_base("#[no_mangle] pub fn f() {}");
+        assert_found_in_base("#[unsafe(no_mangle)] pub fn f() {}");
+        assert_found_in_base("#[unsafe(export_name = \"f\")] pub fn g() {}");
+        let callback = "unsafe extern \"C\" fn called() {}";
+        assert!(complaints(&[("src/base/clock.rs", callback)]).is_empty());
+    }
+
+    #[test]
     fn a_transport_that_knows_the_kernel_is_found() {
         for text in [
             "use kernel::prelude::*;",
+            "extern crate kernel as k;",
             "use kernel as k;",
             "use ::kernel::sync::Arc;",
             "fn f() { pin_init::pin_init!(A {}) }",

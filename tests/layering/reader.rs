@@ -18,6 +18,21 @@ use crate::source::Sources;
 use crate::source::WrittenPath;
 use crate::source::CRATES;
 
+/// The one glob that tells what it imports: everybody knows the kernel's prelude.
+const PRELUDE: [&str; 2] = ["kernel", "prelude"];
+
+/// Macros that bring in text from elsewhere, make macros of the module's own, or put names together.
+pub const OPAQUE_MACROS: [&str; 4] = ["include", "macro_rules", "paste", "concat_idents"];
+
+/// Attributes by which a file is elsewhere, or macros and functions are known without being imported.
+const OPAQUE_ATTRIBUTES: [&str; 5] = [
+    "path",
+    "macro_use",
+    "macro_export",
+    "no_mangle",
+    "export_name",
+];
+
 /// Attributes whose arguments name nothing in the code.
 const ABOUT_LINTS: [&str; 5] = ["allow", "expect", "warn", "deny", "forbid"];
 
@@ -62,6 +77,11 @@ impl Reader {
         self.here().references.push(path);
     }
 
+    /// Notes something that may refer to what it does not name.
+    pub fn add_opaque(&mut self, text: String) {
+        self.here().opaque.push(text);
+    }
+
     /// Reads what is inside of the module `name`.
     pub fn read_inside(&mut self, name: &syn::Ident, read: impl FnOnce(&mut Self)) {
         self.module.push(name.unraw().to_string());
@@ -96,10 +116,19 @@ impl Reader {
             let path = path.clone();
             self.here().names.push(Name { name, path });
         }
+        let is_of_a_crate = path.len() > 1 && !is_within_crate(&path);
+        if let Some(name) = path.last().filter(|_| is_of_a_crate) {
+            if OPAQUE_MACROS.contains(&name.as_str()) {
+                self.add_opaque(format!("use {}", path.join("::")));
+            }
+        }
         self.add_reference(path);
     }
 
     fn add_glob(&mut self, path: &[String]) {
+        if path != PRELUDE {
+            self.add_opaque(format!("use {}::*", path.join("::")));
+        }
         self.here().globs.push(path.to_vec());
         self.add_reference(path.to_vec());
     }
@@ -119,6 +148,13 @@ impl Reader {
 
 fn longer(path: &[String], ident: &syn::Ident) -> WrittenPath {
     [path, &[ident.unraw().to_string()]].concat()
+}
+
+fn is_within_crate(path: &[String]) -> bool {
+    matches!(
+        path.first().map(String::as_str),
+        Some("crate" | "self" | "super")
+    )
 }
 
 fn written(path: &syn::Path) -> WrittenPath {
@@ -150,6 +186,21 @@ fn name_of(item: &syn::Item) -> Option<&syn::Ident> {
         syn::Item::Union(item) => &item.ident,
         _ => return None,
     })
+}
+
+/// An attribute as written, as far as it is short.
+fn attribute_text(meta: &syn::Meta, name: &str) -> String {
+    match meta {
+        syn::Meta::NameValue(syn::MetaNameValue {
+            value:
+                syn::Expr::Lit(syn::ExprLit {
+                    lit: syn::Lit::Str(value),
+                    ..
+                }),
+            ..
+        }) => format!("#[{name} = {:?}]", value.value()),
+        _ => format!("#[{name}]"),
+    }
 }
 
 /// The paths in a type.
@@ -212,6 +263,16 @@ impl Visit<'_> for Reader {
         visit::visit_item_type(self, item);
     }
 
+    fn visit_item_extern_crate(&mut self, item: &syn::ItemExternCrate) {
+        self.add_opaque(format!("extern crate {}", item.ident));
+        visit::visit_item_extern_crate(self, item);
+    }
+
+    fn visit_item_foreign_mod(&mut self, item: &syn::ItemForeignMod) {
+        self.add_opaque("a block of extern functions".to_owned());
+        visit::visit_item_foreign_mod(self, item);
+    }
+
     fn visit_visibility(&mut self, _visibility: &syn::Visibility) {
         // `pub(super)` offers something, and refers to nothing.
     }
@@ -219,6 +280,11 @@ impl Visit<'_> for Reader {
     fn visit_meta(&mut self, meta: &syn::Meta) {
         let path = meta.path();
         let is_one_of = |names: &[&str]| names.iter().any(|name| path.is_ident(name));
+        for name in OPAQUE_ATTRIBUTES {
+            if path.is_ident(name) {
+                self.add_opaque(attribute_text(meta, name));
+            }
+        }
         match meta {
             syn::Meta::List(_) if is_one_of(&ABOUT_LINTS) => {}
             // A condition, and then attributes.
@@ -235,6 +301,14 @@ impl Visit<'_> for Reader {
             self.add_reference(names);
         }
         visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, item: &syn::Macro) {
+        let name = item.path.segments.last().map(|last| last.ident.unraw());
+        if let Some(name) = name.filter(|name| OPAQUE_MACROS.iter().any(|one| name == one)) {
+            self.add_opaque(format!("{name}!({})", item.tokens));
+        }
+        visit::visit_macro(self, item);
     }
 
     fn visit_token_stream(&mut self, tokens: &proc_macro2::TokenStream) {

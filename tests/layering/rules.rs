@@ -59,6 +59,50 @@ const PRIMITIVES: [&str; 17] = [
     "u32", "u64", "u128", "usize",
 ];
 
+/// What may stand in a file although it may refer to something without naming it.
+struct AllowedOpaque {
+    file: &'static str,
+    text: &'static str,
+    reason: &'static str,
+}
+
+/// All of these.
+const OPAQUE: [AllowedOpaque; 6] = [
+    AllowedOpaque {
+        file: "src/usb4_roce_main.rs",
+        text: "#[path = \"../stream-adapter/mod.rs\"]",
+        reason: "a layer with a folder of its own, which is read as that",
+    },
+    AllowedOpaque {
+        file: "src/usb4_roce_main.rs",
+        text: "#[path = \"../verbs/mod.rs\"]",
+        reason: "a layer with a folder of its own, which is read as that",
+    },
+    AllowedOpaque {
+        file: "src/base/bindings.rs",
+        text: BINDINGS,
+        reason: "made by bindgen from C headers",
+    },
+    AllowedOpaque {
+        file: "stream-adapter/bindings.rs",
+        text: BINDINGS,
+        reason: "made by bindgen from C headers",
+    },
+    AllowedOpaque {
+        file: "verbs/bindings.rs",
+        text: BINDINGS,
+        reason: "made by bindgen from C headers",
+    },
+    AllowedOpaque {
+        file: "src/lifecycle/configfs.rs",
+        text: "use crate::*",
+        reason: "`configfs_attrs!` of Linux 7.2 refers to the root's `THIS_MODULE`",
+    },
+];
+
+/// What brings in a layer's bindings.
+const BINDINGS: &str = "include!(\"bindings_generated.rs\")";
+
 /// Files that may form a circle.
 struct AllowedCircle {
     /// What the path of each of them begins with.
@@ -173,6 +217,25 @@ pub fn impure(sources: &Sources) -> Vec<String> {
     found.into_iter().collect()
 }
 
+/// Complains of what may refer to something without naming it.
+pub fn opaque(sources: &Sources) -> Vec<String> {
+    let is_allowed = |file: &str, text: &str| {
+        OPAQUE
+            .iter()
+            .any(|one| one.file == file && one.text == text)
+    };
+    let mut found = Vec::new();
+    for source in sources.0.values() {
+        let texts = source.opaque.iter();
+        let refused = texts.filter(|text| !is_allowed(&source.file, text));
+        found.extend(refused.map(|text| {
+            let file = &source.file;
+            format!("{file}: what `{text}` refers to cannot be read from it")
+        }));
+    }
+    found
+}
+
 fn is_allowed(circle: &Circle, allowed: &AllowedCircle) -> bool {
     circle.iter().all(|file| file.starts_with(allowed.within))
 }
@@ -188,7 +251,7 @@ pub fn circular(circles: &[Circle]) -> Vec<String> {
 }
 
 /// Complains of exceptions that nothing needs any more.
-pub fn stale(arrows: &BTreeSet<Arrow>, circles: &[Circle]) -> Vec<String> {
+pub fn stale(sources: &Sources, arrows: &BTreeSet<Arrow>, circles: &[Circle]) -> Vec<String> {
     let arrows = EXCEPTIONS
         .iter()
         .filter(|one| !arrows.iter().any(|arrow| excuses(one, arrow)))
@@ -204,5 +267,16 @@ pub fn stale(arrows: &BTreeSet<Arrow>, circles: &[Circle]) -> Vec<String> {
         .map(|AllowedCircle { within, reason }| {
             format!("no circle is left in {within}, for which there was a reason: {reason}")
         });
-    arrows.chain(circles).collect()
+    let stands = |one: &AllowedOpaque| {
+        let mut sources = sources.0.values().filter(|source| source.file == one.file);
+        sources.any(|source| source.opaque.iter().any(|text| text == one.text))
+    };
+    let opaque =
+        OPAQUE
+            .iter()
+            .filter(|one| !stands(one))
+            .map(|AllowedOpaque { file, text, reason }| {
+                format!("no `{text}` is left in {file}, for which there was a reason: {reason}")
+            });
+    arrows.chain(circles).chain(opaque).collect()
 }

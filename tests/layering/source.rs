@@ -57,6 +57,8 @@ pub struct Source {
     pub names: Vec<Name>,
     /// What is imported whole.
     pub globs: Vec<WrittenPath>,
+    /// What stands there that may refer to something without naming it.
+    pub opaque: Vec<String>,
 }
 
 impl Source {
@@ -68,6 +70,7 @@ impl Source {
             items: BTreeSet::new(),
             names: Vec::new(),
             globs: Vec::new(),
+            opaque: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use syn::ext::IdentExt;
 use syn::visit::Visit;
 
 use crate::reader::Reader;
+use crate::reader::OPAQUE_MACROS;
 use crate::source::CRATES;
 
 /// Tokens between the names of a path.
@@ -29,6 +30,7 @@ impl Reader {
     fn read_some(&mut self, before: &[TokenTree], tokens: &[TokenTree]) -> usize {
         use TokenTree::Group;
         use TokenTree::Ident;
+        use TokenTree::Literal;
         match tokens {
             [Ident(word), ..] if word == "use" => self.read_use(tokens),
             [Ident(word), Ident(name), Group(inside), ..]
@@ -36,6 +38,16 @@ impl Reader {
             {
                 self.read_inside(name, |reader| reader.read_tokens(inside.stream()));
                 tokens[..3].len()
+            }
+            [Ident(word), Ident(other), ..] if word == "extern" && other == "crate" => {
+                self.add_opaque("extern crate".to_owned());
+                1
+            }
+            [Ident(word), Literal(_), Group(_), ..] | [Ident(word), Group(_), ..]
+                if word == "extern" =>
+            {
+                self.add_opaque("a block of extern functions".to_owned());
+                1
             }
             [hash, Group(inside), ..]
                 if is_punct(hash, '#') && inside.delimiter() == Delimiter::Bracket =>
@@ -105,6 +117,10 @@ impl Reader {
             rest = &rest[COLONS..];
         }
         let read = tokens.len() - rest.len();
+        let name = path.last().filter(|_| is_call_of_macro(rest));
+        if let Some(name) = name.filter(|name| OPAQUE_MACROS.contains(&name.as_str())) {
+            self.add_opaque(format!("{name}!"));
+        }
         if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
             path.pop();
         }
@@ -113,6 +129,11 @@ impl Reader {
         }
         read
     }
+}
+
+/// Whether `tokens` are what makes the name in front of them that of a macro: `m!(...)`, `macro_rules! m {...}`.
+fn is_call_of_macro(tokens: &[TokenTree]) -> bool {
+    matches!(tokens, [mark, TokenTree::Ident(_) | TokenTree::Group(_), ..] if is_punct(mark, '!'))
 }
 
 fn is_punct(token: &TokenTree, mark: char) -> bool {
