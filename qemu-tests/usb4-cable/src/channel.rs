@@ -138,6 +138,11 @@ impl Channel {
         let mut progress = Progress::Idle;
         let mut available = from.tx_available(ring);
         for _ in 0..BATCH {
+            if from.take_accesses().max(to.take_accesses()) == Progress::Moved {
+                // The rings may be others now.
+                progress = Progress::Moved;
+                available = 0;
+            }
             if available == 0 {
                 available = from.tx_available(ring);
                 if available == 0 {
@@ -145,7 +150,7 @@ impl Channel {
                 }
             }
             available -= 1;
-            match self.injector.admit(now) {
+            match self.injector.admit(hop, now) {
                 Admission::Open => (),
                 Admission::Wait => return progress.max(Progress::Waiting),
                 Admission::Stalled => break,
@@ -181,7 +186,7 @@ impl Channel {
             };
             let latency = self.injector.latency();
             let len = frame.payload.len();
-            match self.injector.decide(len) {
+            match self.injector.decide(hop, len) {
                 Fate::Lost => self.counters.lost += 1,
                 Fate::Arrives { damage, signal } => {
                     let arrival = Arrival {
@@ -218,6 +223,7 @@ impl Channel {
         let mut in_flight = std::mem::take(&mut self.in_flight);
         for (hop, frames) in &mut in_flight {
             while let Some(frame) = frames.front() {
+                progress = progress.max(to.take_accesses());
                 if frame.due > now {
                     progress = progress.max(Progress::Waiting);
                     break;
