@@ -70,9 +70,8 @@ enum Action {
         /// For which kernel
         #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
         kernel: KernelChoice,
-        /// Where the module's sources are [default: the checkout the lab was built from]
-        #[arg(long, value_name = "DIR")]
-        source: Option<PathBuf>,
+        #[command(flatten)]
+        source: Source,
     },
     /// Check the formatting of the kernel module, and that it builds with clippy and without a warning
     Lint {
@@ -102,6 +101,22 @@ enum Action {
     Down(Name),
     #[command(hide = true)]
     Within { spec: String },
+}
+
+/// What the kernel module is built from.
+#[derive(Args)]
+struct Source {
+    /// Where the module's sources are [default: the checkout the lab was built from]
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+}
+
+impl Source {
+    /// The directory, if one was named.
+    fn directory(&self) -> Result<Option<PathBuf>> {
+        let directory = self.source.as_ref().map(std::path::absolute).transpose();
+        directory.context("the module's sources")
+    }
 }
 
 #[derive(Args)]
@@ -190,6 +205,8 @@ struct Bench {
     /// Where to put the results [default: a directory of the cache]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Args)]
@@ -332,8 +349,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Module { kernel, source } => {
-                let source = source.map(std::path::absolute).transpose();
-                let workbench = workbench(source.context("the module's sources")?)?;
+                let workbench = workbench(source.directory()?)?;
                 let modules = workbench.modules(kernel.into())?;
                 println!("{}", modules.file(module::NAME)?.display());
                 Ok(ExitCode::SUCCESS)
@@ -352,7 +368,10 @@ impl Cli {
                 demo::run(&workbench(None)?)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Bench(bench) => bench.run(&workbench(None)?),
+            Action::Bench(bench) => {
+                let workbench = workbench(bench.source.directory()?)?;
+                bench.run(&workbench)
+            }
             Action::Shell(shell) => shell.run(&workbench(None)?),
             Action::Test(test) => test.run(&workbench(None)?),
             Action::Exec(exec) => exec.run(&cache),
@@ -545,5 +564,17 @@ impl Cable {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
     }
 }
