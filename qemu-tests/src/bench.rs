@@ -21,18 +21,22 @@ mod bars;
 mod capped;
 mod cost;
 mod figure;
+mod instrument;
 mod meter;
 mod perftest;
 mod plan;
 mod plot;
 mod report;
+mod speed;
+mod spread;
 mod target;
 mod testbed;
+mod turn;
 mod uncapped;
 
 use figure::Figures;
 pub use plan::Extent;
-use plan::Plan;
+pub use plan::Plan;
 use testbed::Testbed;
 
 /// CPUs of each host. With more of them, the emulated hosts and the cable take the cores from each other on a small
@@ -43,10 +47,10 @@ const CPUS: u32 = 1;
 const RAILS: u8 = 4;
 
 /// Runs it; the results are written to `output`.
-pub fn run(workbench: &Workbench, extent: Extent, output: &Path) -> Result<()> {
+pub fn run(workbench: &Workbench, plan: &Plan, output: &Path) -> Result<()> {
     fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
     let mut figures = Figures::default();
-    let measured = measure(workbench, &Plan::new(extent), output, &mut figures);
+    let measured = measure(workbench, plan, output, &mut figures);
     // What was measured before a failure is worth having.
     report::write(&figures, output)?;
     plot::draw(&figures, output)?;

@@ -23,6 +23,7 @@ use super::testbed::verbs_device;
 use super::testbed::Testbed;
 use super::testbed::CLIENT;
 use super::testbed::SERVER;
+use super::turn::in_turn;
 use crate::building::progress::Step;
 use crate::roce::programs::VerbsProgram;
 
@@ -52,14 +53,15 @@ pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Res
         // Under KVM. The report will say that nothing was measured.
         return Ok(());
     }
-    for repeat in 1..=plan.repeats {
-        for transport in Transport::ALL {
+    for repeat in 0..plan.repeats {
+        for &transport in in_turn(&Transport::ALL, repeat) {
             let name = transport.name();
             let step = Step::begin(&format!(
-                "instructions of {name}, {repeat} of {}",
+                "instructions of {name}, {} of {}",
+                repeat + 1,
                 plan.repeats
             ));
-            for &bytes in &plan.cost {
+            for &bytes in in_turn(&plan.cost, repeat) {
                 let many = (BYTES / bytes).clamp(LEAST, MOST);
                 let short = instructions(testbed, transport, bytes, FEW)?;
                 let long = instructions(testbed, transport, bytes, FEW + many)?;

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::spread::Spread;
+
 /// What moves the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,9 +138,10 @@ pub struct Figure<'a> {
     /// What was measured.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The median of the samples.
-    pub median: f64,
-    /// The repeats.
+    /// What the samples say.
+    #[serde(flatten)]
+    pub spread: Spread,
+    /// The repeats, in order.
     pub samples: &'a [f64],
 }
 
@@ -148,42 +151,39 @@ impl Figures {
         self.samples.entry(subject).or_default().push(value);
     }
 
-    /// The median of what was measured of `subject`, if anything was.
-    pub fn median(&self, subject: Subject) -> Option<f64> {
-        self.samples.get(&subject).map(|samples| median(samples))
+    /// The measurements of `subject`, one of each repeat.
+    pub fn samples(&self, subject: Subject) -> &[f64] {
+        self.samples.get(&subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was measured of `subject`, if anything was.
+    pub fn spread(&self, subject: Subject) -> Option<Spread> {
+        Spread::of(self.samples(subject))
+    }
+
+    /// `relation` of what was measured of two subjects in the same repeat, if both were in any: between repeats the machine may
+    /// become faster or slower, which is then in both.
+    pub fn compare(
+        &self,
+        ours: Subject,
+        theirs: Subject,
+        relation: impl Fn(f64, f64) -> f64,
+    ) -> Option<Spread> {
+        let pairs = self.samples(ours).iter().zip(self.samples(theirs));
+        let related: Vec<f64> = pairs
+            .map(|(ours, theirs)| relation(*ours, *theirs))
+            .collect();
+        Spread::of(&related)
     }
 
     /// Everything.
     pub fn all(&self) -> impl Iterator<Item = Figure<'_>> {
-        self.samples.iter().map(|(subject, samples)| Figure {
-            subject: *subject,
-            median: median(samples),
-            samples,
+        self.samples.iter().filter_map(|(subject, samples)| {
+            Some(Figure {
+                subject: *subject,
+                spread: Spread::of(samples)?,
+                samples,
+            })
         })
-    }
-}
-
-/// The median; of an even number of samples, the mean of the two in the middle.
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
-        (Some(low), Some(high)) if sorted.len() % 2 == 0 => (low + high) / 2.0,
-        (_, Some(high)) => *high,
-        _ => f64::NAN,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_of_the_sorted_samples() {
-        assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
-        assert_eq!(median(&[9.0, 1.0]), 5.0);
-        assert_eq!(median(&[7.0]), 7.0);
-        assert!(median(&[]).is_nan());
     }
 }

@@ -17,6 +17,7 @@ use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
+use super::spread::Spread;
 use super::target;
 use super::target::size;
 use super::target::Goal;
@@ -35,8 +36,8 @@ pub fn write(figures: &Figures, directory: &Path) -> Result<()> {
                 "target": target.what,
                 "at_least": least,
                 "at_most": most,
-                "value": target.value,
-                "met": target.value.map(|value| target.goal.met(value)),
+                "found": target.found,
+                "reached": target.found.map(|found| target.goal.met(found.median)),
             })
         })
         .collect();
@@ -57,7 +58,9 @@ pub fn tables(figures: &Figures) -> String {
             "Thousands of instructions per message, both hosts",
         ),
     ];
-    let mut text = format!("Two hosts, CPUs of each: {CPUS}\n\n");
+    let mut text = format!(
+        "Two hosts, CPUs of each: {CPUS}. Medians of the repeats, and the range they lie in\n\n"
+    );
     for (metric, title) in titles {
         text += &format!("{title}\n{}\n\n", by_size(figures, metric));
     }
@@ -106,8 +109,8 @@ fn by_size(figures: &Figures, metric: Metric) -> Table {
                 bytes,
                 qps,
             };
-            let value = figures.median(subject);
-            value.map_or_else(String::new, |value| cell(metric, value))
+            let found = figures.spread(subject);
+            found.map_or_else(String::new, |found| cell(metric, found))
         });
         table.add_row(std::iter::once(name).chain(cells));
     }
@@ -132,7 +135,7 @@ fn by_cables(figures: &Figures) -> Table {
         table.add_row([
             cables.name().to_owned(),
             way(transport, verb, 1),
-            format!("{:.1}", figure.median * 100.0),
+            cell(Metric::Goodput, figure.spread),
         ]);
     }
     table
@@ -150,13 +153,24 @@ pub fn way(transport: Transport, verb: Verb, qps: u32) -> String {
     name
 }
 
-fn cell(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::Bandwidth => format!("{:.2}", value / 1e6),
-        Metric::Goodput => format!("{:.1}", value * 100.0),
-        Metric::Latency => format!("{value:.0}"),
-        Metric::Instructions => format!("{:.1}", value / 1e3),
+fn cell(metric: Metric, found: Spread) -> String {
+    let (factor, decimals) = match metric {
+        Metric::Bandwidth => (1e-6, 2),
+        Metric::Goodput => (100.0, 1),
+        Metric::Latency => (1.0, 0),
+        Metric::Instructions => (1e-3, 1),
+    };
+    ranged(found.scaled(factor), decimals)
+}
+
+/// The median, and the range about it if there is one.
+pub fn ranged(found: Spread, decimals: usize) -> String {
+    let number = |value: f64| format!("{value:.decimals$}");
+    let Spread { min, median, max } = found;
+    if number(min) == number(max) {
+        return number(median);
     }
+    format!("{} ({}..{})", number(median), number(min), number(max))
 }
 
 fn targets(figures: &Figures) -> Table {
@@ -168,12 +182,17 @@ fn targets(figures: &Figures) -> Table {
             Goal::AtLeast(least) => format!(">= {least:.2}"),
             Goal::AtMost(most) => format!("<= {most:.2}"),
         };
-        let (value, verdict) = match target.value {
-            Some(value) if target.goal.met(value) => (format!("{value:.2}"), "met"),
-            Some(value) => (format!("{value:.2}"), "NOT MET"),
+        let (found, verdict) = match target.found {
             None => ("not measured".to_owned(), ""),
+            Some(found) => {
+                let verdict = match target.goal.met(found.median) {
+                    true => "reached",
+                    false => "NOT REACHED",
+                };
+                (ranged(found, 2), verdict)
+            }
         };
-        table.add_row([target.what, goal, value, verdict.to_owned()]);
+        table.add_row([target.what, goal, found, verdict.to_owned()]);
     }
     table
 }
@@ -183,10 +202,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_show_medians_and_verdicts() {
+    fn tables_show_medians_ranges_and_verdicts() {
         let mut figures = Figures::default();
         for (transport, verb, value) in [
             (Transport::Roce, Verb::Write, 42e6),
+            (Transport::Roce, Verb::Write, 41e6),
+            (Transport::Roce, Verb::Write, 48e6),
             (Transport::Stream, Verb::Bytes, 100e6),
         ] {
             let subject = Subject {
@@ -200,8 +221,15 @@ mod tests {
             figures.add(subject, value);
         }
         let text = tables(&figures);
-        assert!(text.contains("42.00"), "{text}");
-        assert!(text.contains("NOT MET"), "{text}");
+        assert!(text.contains("42.00 (41.00..48.00)"), "{text}");
+        assert!(text.contains("NOT REACHED"), "{text}");
         assert!(text.contains("not measured"), "{text}");
+    }
+
+    #[test]
+    fn a_range_that_rounds_to_one_number_is_one() {
+        let found = Spread::of(&[0.9991, 0.9993, 0.9994]).unwrap();
+        assert_eq!(ranged(found, 2), "1.00");
+        assert_eq!(ranged(found, 4), "0.9993 (0.9991..0.9994)");
     }
 }

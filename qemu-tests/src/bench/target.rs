@@ -9,6 +9,7 @@ use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
+use super::spread::Spread;
 
 /// Which side of the goal is the good one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,15 +30,15 @@ impl Goal {
     }
 }
 
-/// A goal and what was reached.
+/// A goal and what was found.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// What it is about.
     pub what: String,
     /// The goal.
     pub goal: Goal,
-    /// What was reached; none if it was not measured.
-    pub value: Option<f64>,
+    /// What was found; none if it was not measured. Of a comparison, that of each repeat's.
+    pub found: Option<Spread>,
 }
 
 const KIB: u64 = 1 << 10;
@@ -62,7 +63,7 @@ pub fn all(figures: &Figures) -> Vec<Target> {
                 cables.name()
             ),
             goal: Goal::AtLeast(least),
-            value: figures.median(Subject {
+            found: figures.spread(Subject {
                 metric: Metric::Goodput,
                 cables,
                 transport: Transport::Roce,
@@ -77,14 +78,14 @@ pub fn all(figures: &Figures) -> Vec<Target> {
             Transport::Stream | Transport::Tcp => Verb::Bytes,
             Transport::Roce | Transport::Rxe => Verb::Write,
         };
-        figures.median(Subject {
+        Subject {
             metric,
             cables: Cables::One,
             transport,
             verb,
             bytes,
             qps: 1,
-        })
+        }
     };
     let mut ratio = |what: &str, goal, metric, bytes, other: Transport| {
         let ours = of(metric, Transport::Roce, bytes);
@@ -93,7 +94,7 @@ pub fn all(figures: &Figures) -> Vec<Target> {
         targets.push(Target {
             what: format!("{size} WRITE {what}, of {}'s", other.name()),
             goal,
-            value: ours.zip(theirs).map(|(ours, theirs)| ours / theirs),
+            found: figures.compare(ours, theirs, |ours, theirs| ours / theirs),
         });
     };
     let bandwidth = "bandwidth";
@@ -155,15 +156,18 @@ mod tests {
     fn what_was_not_measured_has_no_value() {
         let targets = all(&Figures::default());
         assert!(!targets.is_empty());
-        assert!(targets.iter().all(|target| target.value.is_none()));
+        assert!(targets.iter().all(|target| target.found.is_none()));
     }
 
     #[test]
-    fn values_are_ratios_of_medians() {
+    fn what_is_compared_is_of_the_same_repeat() {
         let mut figures = Figures::default();
+        // The machine becomes ten times as fast.
         for (transport, verb, value) in [
             (Transport::Roce, Verb::Write, 90.0),
             (Transport::Stream, Verb::Bytes, 100.0),
+            (Transport::Roce, Verb::Write, 800.0),
+            (Transport::Stream, Verb::Bytes, 1000.0),
         ] {
             let subject = Subject {
                 metric: Metric::Bandwidth,
@@ -175,8 +179,9 @@ mod tests {
             };
             figures.add(subject, value);
         }
-        let values: Vec<f64> = all(&figures).iter().filter_map(|t| t.value).collect();
-        assert_eq!(values, [0.9]);
+        let found: Vec<_> = all(&figures).iter().filter_map(|t| t.found).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].min, found[0].max), (0.8, 0.9));
     }
 
     #[test]

@@ -199,9 +199,12 @@ struct Test {
 
 #[derive(Args)]
 struct Bench {
-    /// Only what the targets need
+    /// Only what the targets need, and fewer repeats
     #[arg(long)]
     quick: bool,
+    /// How often each is measured [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: Option<u32>,
     /// Where to put the results [default: a directory of the cache]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -405,14 +408,15 @@ impl Bench {
             true => bench::Extent::Quick,
             false => bench::Extent::Full,
         };
+        let plan = bench::Plan::new(extent, self.repeats);
         match self.output {
             Some(output) => {
                 let output = std::path::absolute(output).context("the output directory")?;
-                bench::run(workbench, extent, &output)?;
+                bench::run(workbench, &plan, &output)?;
             }
             None => {
                 let directory = RunDirectory::new(workbench.cache())?;
-                bench::run(workbench, extent, directory.path())?;
+                bench::run(workbench, &plan, directory.path())?;
             }
         }
         Ok(ExitCode::SUCCESS)
