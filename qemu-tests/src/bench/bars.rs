@@ -61,7 +61,7 @@ pub fn draw(figures: &Figures, path: &Path) -> Result<()> {
         .filter(|figure| figure.subject.metric == Metric::Goodput)
         .map(|figure| {
             let subject = figure.subject;
-            let way = way(subject.transport, subject.verb, subject.qps);
+            let way = way(subject.transport, subject.verb, subject.flows);
             let percent = figure.spread.scaled(100.0);
             let found = ranged(percent, 1);
             Bar {
@@ -130,12 +130,8 @@ mod tests {
         draw(&figures, &path).unwrap();
         assert!(!path.exists());
         let subject = Subject {
-            metric: Metric::Goodput,
             cables: Cables::TwoToOne,
-            transport: Transport::Roce,
-            verb: Verb::Write,
-            bytes: 1 << 20,
-            qps: 1,
+            ..Subject::new(Metric::Goodput, Transport::Roce, Verb::Write, 1 << 20)
         };
         for value in [0.987, 0.981, 0.989] {
             figures.add(subject, value);

@@ -81,14 +81,7 @@ fn faults(cables: Cables, total: f64) -> Vec<Faults> {
 /// What all cables together get.
 fn total(figures: &Figures) -> f64 {
     let uncapped = Verb::RDMA.map(|verb| {
-        let subject = Subject {
-            metric: Metric::Bandwidth,
-            cables: Cables::One,
-            transport: Transport::Roce,
-            verb,
-            bytes: BYTES,
-            qps: 1,
-        };
+        let subject = Subject::new(Metric::Bandwidth, Transport::Roce, verb, BYTES);
         figures
             .spread(subject)
             .map_or(UNKNOWN, |found| found.median)
@@ -135,12 +128,8 @@ fn one(
     figures: &mut Figures,
 ) -> Result<()> {
     let subject = |transport, verb| Subject {
-        metric: Metric::Goodput,
         cables,
-        transport,
-        verb,
-        bytes: BYTES,
-        qps: 1,
+        ..Subject::new(Metric::Goodput, transport, verb, BYTES)
     };
     let goal = plan.capped_goal.as_secs_f64();
     let count = ((goal * total / BYTES as f64) as u64).max(LEAST);
@@ -148,8 +137,11 @@ fn one(
         for &verb in in_turn(cables.verbs(), repeat) {
             let (transport, found) = match verb {
                 Verb::Bytes => {
-                    let found = meter::bulk(testbed, Transport::Stream, BYTES)?;
-                    (Transport::Stream, found)
+                    let bandwidth = Subject {
+                        metric: Metric::Bandwidth,
+                        ..subject(Transport::Stream, verb)
+                    };
+                    (Transport::Stream, meter::measure(testbed, &bandwidth)?)
                 }
                 _ => {
                     let bandwidth = Subject {

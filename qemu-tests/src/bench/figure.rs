@@ -20,11 +20,19 @@ pub enum Transport {
     Rxe,
     /// TCP over thunderbolt_net.
     Tcp,
+    /// TCP over usb4_roce's interface.
+    RoceTcp,
 }
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Stream, Self::Roce, Self::Rxe, Self::Tcp];
+    pub const ALL: [Self; 5] = [
+        Self::Stream,
+        Self::Roce,
+        Self::Rxe,
+        Self::Tcp,
+        Self::RoceTcp,
+    ];
 
     /// Its name for people.
     pub fn name(self) -> &'static str {
@@ -32,7 +40,16 @@ impl Transport {
             Self::Stream => "raw stream",
             Self::Roce => "usb4_roce",
             Self::Rxe => "rxe",
-            Self::Tcp => "TCP",
+            Self::Tcp => "TCP over thunderbolt_net",
+            Self::RoceTcp => "TCP over usb4r0",
+        }
+    }
+
+    /// What a message moves by at the least.
+    pub fn plainest(self) -> Verb {
+        match self {
+            Self::Roce | Self::Rxe => Verb::Write,
+            Self::Stream | Self::Tcp | Self::RoceTcp => Verb::Bytes,
         }
     }
 }
@@ -101,12 +118,24 @@ impl Cables {
 pub enum Metric {
     /// Payload bytes per second.
     Bandwidth,
+    /// The same in each direction, while messages move in both.
+    Duplex,
     /// Payload bytes per second as a share of what the cables' caps let through.
     Goodput,
+    /// Bytes per second that an all-reduce in NCCL's pattern moves in each direction.
+    AllReduce,
+    /// Messages per second, of which sixteen are under way on each QP.
+    Rate,
     /// Microseconds: one way, for a READ the round trip; the median of a measurement.
     Latency,
     /// Instructions that both hosts together execute for a message.
     Instructions,
+    /// CPU time of both hosts together in seconds, for 4 KiB of payload.
+    Cpu,
+    /// Share of a CPU that a host takes while nothing is to be done, with usb4_roce loaded and its rails up.
+    Idle,
+    /// The same without the module.
+    IdleBare,
 }
 
 /// What was measured.
@@ -122,8 +151,27 @@ pub struct Subject {
     pub verb: Verb,
     /// Bytes of a message.
     pub bytes: u64,
-    /// Number of QPs.
-    pub qps: u32,
+    /// Number of QPs, or of connections, at once.
+    pub flows: u32,
+}
+
+impl Subject {
+    /// Messages over one cable, on one QP or connection.
+    pub fn new(metric: Metric, transport: Transport, verb: Verb, bytes: u64) -> Self {
+        Self {
+            metric,
+            cables: Cables::One,
+            transport,
+            verb,
+            bytes,
+            flows: 1,
+        }
+    }
+
+    /// What is measured of usb4_roce without any messages.
+    pub fn idle(metric: Metric) -> Self {
+        Self::new(metric, Transport::Roce, Verb::Write, 0)
+    }
 }
 
 /// All measurements of a run.

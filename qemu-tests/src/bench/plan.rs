@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use super::figure::Cables;
 use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
@@ -40,39 +39,17 @@ pub struct Plan {
     pub goal: Duration,
     /// How long one measurement over capped cables should take.
     pub capped_goal: Duration,
-}
-
-/// Message sizes, in bytes, and numbers of QPs.
-struct Sizes {
-    bandwidth: &'static [u64],
-    latency: &'static [u64],
-    qps: &'static [u32],
-}
-
-impl Sizes {
-    fn new(extent: Extent) -> Self {
-        match extent {
-            Extent::Quick => Self {
-                bandwidth: &[64, 64 * KIB, MIB],
-                latency: &[64],
-                qps: &[1],
-            },
-            Extent::Full => Self {
-                bandwidth: &[64, KIB, 4 * KIB, 16 * KIB, 64 * KIB, MIB, 4 * MIB],
-                latency: &[64, 4 * KIB],
-                qps: &[1, 4],
-            },
-        }
-    }
+    /// How long hosts that have nothing to do are looked at.
+    pub idle: Duration,
 }
 
 impl Plan {
     /// The plan of this extent. Each is measured `repeats` times, if that is given.
     pub fn new(extent: Extent, repeats: Option<u32>) -> Self {
         Self {
-            subjects: subjects(&Sizes::new(extent)),
+            subjects: subjects(extent),
             cost: match extent {
-                Extent::Quick => vec![64, 64 * KIB, MIB],
+                Extent::Quick => Vec::new(),
                 Extent::Full => vec![64, 4 * KIB, 64 * KIB, MIB],
             },
             repeats: repeats.unwrap_or(match extent {
@@ -81,37 +58,125 @@ impl Plan {
             }),
             goal: Duration::from_secs(1),
             capped_goal: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
         }
     }
 }
 
-fn subjects(sizes: &Sizes) -> Vec<Subject> {
+/// A way of moving messages: what by, how, and on how many QPs or connections.
+type Way = (Transport, Verb, u32);
+
+/// What the targets are about.
+const LATENCY: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+];
+const BANDWIDTH: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+    (Transport::Roce, Verb::Read, 1),
+];
+const TCP: &[Way] = &[
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+    (Transport::Tcp, Verb::Bytes, 4),
+    (Transport::RoceTcp, Verb::Bytes, 4),
+];
+const RATE: &[Way] = &[
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+    (Transport::Roce, Verb::Write, 4),
+    (Transport::Rxe, Verb::Write, 4),
+];
+const DUPLEX: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+];
+const CPU: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+];
+const ALL_REDUCE: &[Way] = &[(Transport::Roce, Verb::Write, 1)];
+
+/// What is measured besides if there is time.
+const MORE_LATENCY: &[Way] = &[
+    (Transport::Roce, Verb::Read, 1),
+    (Transport::Rxe, Verb::Read, 1),
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+];
+const MORE_BANDWIDTH: &[Way] = &[
+    (Transport::Rxe, Verb::Read, 1),
+    (Transport::Roce, Verb::Write, 4),
+    (Transport::Rxe, Verb::Write, 4),
+];
+const MORE_RATE: &[Way] = &[
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+    (Transport::Roce, Verb::Send, 4),
+    (Transport::Rxe, Verb::Send, 4),
+];
+const MORE_DUPLEX: &[Way] = &[
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Roce, Verb::Read, 1),
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+];
+
+const MORE_CPU: &[Way] = &[
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+    (Transport::Roce, Verb::Read, 1),
+    (Transport::Rxe, Verb::Read, 1),
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+];
+
+/// Bytes of the tensor that is summed.
+pub const TENSOR: u64 = 64 * MIB;
+
+fn subjects(extent: Extent) -> Vec<Subject> {
     let mut all = Vec::new();
-    let mut add = |metric, bytes, qps: &[u32]| {
-        for transport in Transport::ALL {
-            let (verbs, qps): (&[Verb], _) = match transport {
-                Transport::Stream | Transport::Tcp => (&[Verb::Bytes], &[1][..]),
-                Transport::Roce | Transport::Rxe => (&Verb::RDMA, qps),
-            };
-            for &verb in verbs {
-                for &qps in qps {
-                    all.push(Subject {
-                        metric,
-                        cables: Cables::One,
-                        transport,
-                        verb,
-                        bytes,
-                        qps,
-                    });
-                }
-            }
-        }
+    let mut add = |metric, bytes, ways: &[Way]| {
+        let subjects = ways.iter().map(|&(transport, verb, flows)| Subject {
+            flows,
+            ..Subject::new(metric, transport, verb, bytes)
+        });
+        all.extend(subjects);
     };
-    for &bytes in sizes.latency {
-        add(Metric::Latency, bytes, &[1]);
+    add(Metric::Latency, 64, LATENCY);
+    add(Metric::Rate, 64, RATE);
+    for bytes in [64 * KIB, MIB] {
+        add(Metric::Bandwidth, bytes, BANDWIDTH);
+        add(Metric::Cpu, bytes, CPU);
     }
-    for &bytes in sizes.bandwidth {
-        add(Metric::Bandwidth, bytes, sizes.qps);
+    add(Metric::Bandwidth, MIB, TCP);
+    add(Metric::Duplex, MIB, DUPLEX);
+    add(Metric::AllReduce, TENSOR, ALL_REDUCE);
+    if extent == Extent::Full {
+        add(Metric::Latency, 64, MORE_LATENCY);
+        add(Metric::Latency, 4 * KIB, LATENCY);
+        add(Metric::Latency, 4 * KIB, MORE_LATENCY);
+        add(Metric::Rate, 64, MORE_RATE);
+        for bytes in [64 * KIB, MIB] {
+            add(Metric::Bandwidth, bytes, MORE_BANDWIDTH);
+            add(Metric::Cpu, bytes, MORE_CPU);
+        }
+        add(Metric::Bandwidth, 64 * KIB, TCP);
+        for bytes in [64, 4 * KIB, 4 * MIB] {
+            add(Metric::Bandwidth, bytes, BANDWIDTH);
+            add(Metric::Bandwidth, bytes, MORE_BANDWIDTH);
+            add(Metric::Bandwidth, bytes, TCP);
+        }
+        add(Metric::Duplex, MIB, MORE_DUPLEX);
     }
     all
 }
@@ -129,6 +194,13 @@ mod tests {
             let different: BTreeSet<_> = subjects.iter().collect();
             assert_eq!(different.len(), subjects.len());
         }
+    }
+
+    #[test]
+    fn what_is_quick_is_a_part_of_everything() {
+        let quick = Plan::new(Extent::Quick, None).subjects;
+        let full = Plan::new(Extent::Full, None).subjects;
+        assert!(quick.iter().all(|subject| full.contains(subject)));
     }
 
     #[test]

@@ -56,6 +56,12 @@ pub fn draw(figures: &Figures, directory: &Path) -> Result<()> {
         (Metric::Bandwidth, "bandwidth.svg", "MB/s", 1e-6),
         (Metric::Latency, "latency.svg", "us", 1.0),
         (
+            Metric::Cpu,
+            "cpu.svg",
+            "us of both hosts' CPUs for 4 KiB",
+            1e6,
+        ),
+        (
             Metric::Instructions,
             "instructions.svg",
             "thousands of instructions per message, both hosts",
@@ -84,7 +90,7 @@ fn lines(figures: &Figures, metric: Metric, scale: f64) -> Vec<Line> {
         if !drawn || figure.spread.min <= 0.0 {
             continue;
         }
-        let name = way(subject.transport, subject.verb, subject.qps);
+        let name = way(subject.transport, subject.verb, subject.flows);
         let point = (subject.bytes as f64, figure.spread.scaled(scale));
         match lines.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push(point),
@@ -154,7 +160,6 @@ fn picture(path: &Path, unit: &str, lines: &[Line]) -> Result<(), Box<dyn std::e
 
 #[cfg(test)]
 mod tests {
-    use super::super::figure::Cables;
     use super::super::figure::Subject;
     use super::super::figure::Transport;
     use super::*;
@@ -163,14 +168,7 @@ mod tests {
     fn a_picture_names_its_lines() {
         let mut figures = Figures::default();
         for (bytes, value) in [(64, 1e6), (4096, 5e6), (4096, 6e6)] {
-            let subject = Subject {
-                metric: Metric::Bandwidth,
-                cables: Cables::One,
-                transport: Transport::Roce,
-                verb: Verb::Write,
-                bytes,
-                qps: 1,
-            };
+            let subject = Subject::new(Metric::Bandwidth, Transport::Roce, Verb::Write, bytes);
             figures.add(subject, value);
         }
         let directory = tempfile::tempdir().unwrap();

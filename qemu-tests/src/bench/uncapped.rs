@@ -16,9 +16,9 @@ use crate::building::progress::Step;
 
 /// Measures all that is planned, in turn, as often as planned.
 pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
-    let step = Step::begin("find out how fast usb4_roce and rxe are");
+    let step = Step::begin("find out how fast everything is, roughly");
     let mut speeds = Vec::new();
-    for transport in [Transport::Roce, Transport::Rxe] {
+    for transport in Transport::ALL {
         speeds.push((transport, Speed::of(testbed, transport)?));
     }
     step.done();

@@ -409,14 +409,15 @@ impl Bench {
             false => bench::Extent::Full,
         };
         let plan = bench::Plan::new(extent, self.repeats);
+        let lane = bench::Lane::Qemu;
         match self.output {
             Some(output) => {
                 let output = std::path::absolute(output).context("the output directory")?;
-                bench::run(workbench, &plan, &output)?;
+                bench::run(workbench, lane, &plan, &output)?;
             }
             None => {
                 let directory = RunDirectory::new(workbench.cache())?;
-                bench::run(workbench, &plan, directory.path())?;
+                bench::run(workbench, lane, &plan, directory.path())?;
             }
         }
         Ok(ExitCode::SUCCESS)
