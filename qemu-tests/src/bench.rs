@@ -26,6 +26,7 @@ mod meter;
 mod perftest;
 mod plan;
 mod plot;
+mod profile;
 mod report;
 mod speed;
 mod spread;
@@ -38,6 +39,8 @@ use figure::Figures;
 pub use lane::Lane;
 pub use plan::Extent;
 pub use plan::Plan;
+pub use profile::Flow;
+pub use profile::Job;
 use testbed::Testbed;
 
 /// Cables where bandwidth is measured. All but the first are used only where several rails are measured.
@@ -47,13 +50,12 @@ const RAILS: u8 = 4;
 pub fn run(workbench: &Workbench, lane: Lane, plan: &Plan, output: &Path) -> Result<()> {
     fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
     let mut figures = Figures::default();
-    let run = Run {
+    let place = Place {
         workbench,
         lane,
-        plan,
         output,
     };
-    let measured = run.measure(&mut figures);
+    let measured = place.measure(plan, &mut figures);
     // What was measured before a failure is worth having.
     report::write(&figures, lane, output)?;
     plot::draw(&figures, output)?;
@@ -63,30 +65,47 @@ pub fn run(workbench: &Workbench, lane: Lane, plan: &Plan, output: &Path) -> Res
     measured
 }
 
-/// A run.
-struct Run<'a> {
+/// Looks at where the time goes on hosts of `lane`, while something moves; what was found is written to `output`.
+pub fn profile(workbench: &Workbench, lane: Lane, job: &Job, output: &Path) -> Result<()> {
+    fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
+    let place = Place {
+        workbench,
+        lane,
+        output,
+    };
+    place.in_lab("profile", 1, Counting::Off, |stage| {
+        profile::run(&bring_up(stage)?, job, output)
+    })?;
+    println!(
+        "the flame graph and all samples are in {}",
+        output.display()
+    );
+    Ok(())
+}
+
+/// Where something is measured.
+struct Place<'a> {
     workbench: &'a Workbench,
     lane: Lane,
-    plan: &'a Plan,
     output: &'a Path,
 }
 
-impl Run<'_> {
-    fn measure(&self, figures: &mut Figures) -> Result<()> {
+impl Place<'_> {
+    fn measure(&self, plan: &Plan, figures: &mut Figures) -> Result<()> {
         self.in_lab("speed", RAILS, Counting::Off, |stage| {
             let testbed = bring_up(stage)?;
-            uncapped::measure(&testbed, self.plan, figures)?;
-            capped::measure(&testbed, self.plan, figures)
+            uncapped::measure(&testbed, plan, figures)?;
+            capped::measure(&testbed, plan, figures)
         })?;
         self.in_lab("idle", 1, Counting::Off, |stage| {
-            idle::measure(stage, self.plan, figures)
+            idle::measure(stage, plan, figures)
         })?;
         // Counting takes a lab of its own, and hosts that can be counted.
-        if self.plan.cost.is_empty() || self.lane.counting() == Counting::Off {
+        if plan.cost.is_empty() || self.lane.counting() == Counting::Off {
             return Ok(());
         }
         self.in_lab("cost", 1, Counting::On, |stage| {
-            cost::measure(&bring_up(stage)?, self.plan, figures)
+            cost::measure(&bring_up(stage)?, plan, figures)
         })
     }
 

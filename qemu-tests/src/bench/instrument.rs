@@ -19,7 +19,7 @@ use super::testbed::Testbed;
 use crate::roce::all_reduce;
 
 /// Round trips of a latency measurement.
-const ROUNDS: u64 = 300;
+const ROUNDS: u64 = 1000;
 
 /// Bytes of payload to which CPU time relates.
 const PAGE: f64 = 4096.0;

@@ -20,6 +20,11 @@ struct Process {
     ended: u64,
 }
 
+/// The processes `root` and all that it has started, directly or not, as far as they still run.
+pub fn tree(root: i32) -> Result<Vec<i32>> {
+    Ok(descendants(root, &processes()?))
+}
+
 /// CPU time that the process `root` and all that it has started, directly or not, have used so far: those that have ended count too.
 ///
 /// A kernel that is a process has its processes in processes of their own.

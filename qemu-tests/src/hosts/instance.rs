@@ -391,6 +391,14 @@ impl Instance {
         Ok(output.text())
     }
 
+    /// The processes that are its hosts, by name, and that which is its cables: of each, the one that has started the others.
+    pub fn processes(&self) -> Vec<(String, i32)> {
+        let hosts = self.hosts().clone().into_iter();
+        let hosts = hosts.map(|host| (host.name, host.qemu.pid()));
+        let cable = ("cable".to_owned(), self.state.cable.pid());
+        hosts.chain([cable]).collect()
+    }
+
     /// CPU time of the machine that the lab runs on which all hosts have used so far.
     pub fn cpu_time(&self) -> Result<Duration> {
         let hosts = self.hosts().clone();
