@@ -4,6 +4,7 @@
 
 pub mod accelerator;
 pub mod agent;
+pub mod cpu_time;
 pub mod daemon;
 pub mod extent;
 pub mod fabric;

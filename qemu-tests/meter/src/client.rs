@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::io::Write;
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::order::Order;
 use crate::order::Pattern;
 use crate::order::ORDER;
+use crate::payload;
 use crate::wire::Coalescing;
 use crate::wire::Wire;
 
@@ -43,7 +45,9 @@ pub struct Task {
 struct Figure {
     pattern: Pattern,
     bytes: u32,
+    /// Messages on each connection, of a duplex transfer in each direction.
     count: u64,
+    connections: usize,
     /// Of the whole.
     seconds: f64,
     /// Half the median round trip, of a ping-pong.
@@ -51,33 +55,36 @@ struct Figure {
     one_way_us: Option<f64>,
 }
 
-/// Measures each task `repeats` times, in turn, and prints the figures. Each moves `count` messages, if that is given,
-/// else as many as take about [`GOAL`].
-pub fn run(mut wire: Wire, tasks: &[Task], repeats: u32, count: Option<u64>) -> Result<()> {
+/// Measures each task `repeats` times, in turn, over all `wires` at once, and prints the figures. On each, `count` messages move, if
+/// that is given, else as many as take about [`GOAL`].
+pub fn run(wires: &[Wire], tasks: &[Task], repeats: u32, count: Option<u64>) -> Result<()> {
     let mut counts = Vec::new();
     for task in tasks {
         counts.push(match count {
             Some(count) => count,
-            None => calibrate(&mut wire, task)?,
+            None => calibrate(wires, task)?,
         });
     }
     for _ in 0..repeats {
         for (task, count) in tasks.iter().zip(&counts) {
-            let figure = measure(&mut wire, task, *count)?;
+            let figure = measure(wires, task, *count)?;
             println!("{}", serde_json::to_string(&figure)?);
         }
     }
-    Order::End.send(&mut wire)?;
-    // Until the other end has read everything, closing a stream device would lose it.
-    wire.read_exact(&mut [0; ORDER])
-        .context("wait for the other end")
+    for mut wire in wires {
+        Order::End.send(&mut wire)?;
+        // Until the other end has read everything, closing a stream device would lose it.
+        wire.read_exact(&mut [0; ORDER])
+            .context("wait for the other end")?;
+    }
+    Ok(())
 }
 
 /// How many messages take about [`GOAL`].
-fn calibrate(wire: &mut Wire, task: &Task) -> Result<u64> {
+fn calibrate(wires: &[Wire], task: &Task) -> Result<u64> {
     let mut count = FIRST;
     loop {
-        let seconds = measure(wire, task, count)?.seconds;
+        let seconds = measure(wires, task, count)?.seconds;
         let wanted = scaled(count, seconds, GOAL);
         if seconds >= TELLING.as_secs_f64() || wanted <= count {
             return Ok(wanted.max(1));
@@ -93,49 +100,68 @@ fn scaled(count: u64, seconds: f64, goal: Duration) -> u64 {
     (wanted as u64).clamp(1, MOST)
 }
 
-fn measure(wire: &mut Wire, task: &Task, count: u64) -> Result<Figure> {
+fn measure(wires: &[Wire], task: &Task, count: u64) -> Result<Figure> {
+    let began = Instant::now();
+    let mut times = thread::scope(|scope| -> Result<Vec<Duration>> {
+        let moving: Vec<_> = wires
+            .iter()
+            .map(|wire| scope.spawn(move || move_messages(wire, task, count)))
+            .collect();
+        let mut times = Vec::new();
+        for one in moving {
+            match one.join() {
+                Ok(moved) => times.extend(moved?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(times)
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    let half = (!times.is_empty()).then(|| median(&mut times).as_secs_f64() / 2.0);
+    Ok(Figure {
+        pattern: task.pattern,
+        bytes: task.bytes,
+        count,
+        connections: wires.len(),
+        seconds,
+        one_way_us: half.map(|seconds| seconds * 1e6),
+    })
+}
+
+/// Moves `count` messages, to the last byte's arrival. Gives the times of round trips, if there are any.
+fn move_messages(mut wire: &Wire, task: &Task, count: u64) -> Result<Vec<Duration>> {
     let Task { pattern, bytes } = *task;
-    let mut message = vec![0; bytes as usize];
+    let mut times = Vec::new();
     wire.coalesce(Coalescing::Off)?;
     Order::Move {
         pattern,
         bytes,
         count,
     }
-    .send(wire)?;
-    let (seconds, one_way_us) = match pattern {
-        Pattern::Bulk => {
-            wire.coalesce(Coalescing::On)?;
-            let began = Instant::now();
-            for _ in 0..count {
-                wire.write_all(&message).context("send a message")?;
-            }
-            // What was held back goes out now.
-            wire.coalesce(Coalescing::Off)?;
-            wire.read_exact(&mut [0; ORDER])
-                .context("wait for the confirmation")?;
-            (began.elapsed().as_secs_f64(), None)
-        }
+    .send(&mut wire)?;
+    match pattern {
         Pattern::PingPong => {
-            let mut times = Vec::new();
-            let began = Instant::now();
+            let mut message = vec![0; bytes as usize];
             for _ in 0..count {
                 let sent = Instant::now();
                 wire.write_all(&message).context("send a message")?;
                 wire.read_exact(&mut message).context("get it back")?;
                 times.push(sent.elapsed());
             }
-            let half = median(&mut times).as_secs_f64() / 2.0;
-            (began.elapsed().as_secs_f64(), Some(half * 1e6))
         }
-    };
-    Ok(Figure {
-        pattern,
-        bytes,
-        count,
-        seconds,
-        one_way_us,
-    })
+        Pattern::Bulk | Pattern::Duplex => {
+            wire.coalesce(Coalescing::On)?;
+            match pattern {
+                Pattern::Duplex => payload::exchange(wire, bytes, count)?,
+                _ => payload::send(wire, bytes, count)?,
+            }
+            // What was held back goes out now.
+            wire.coalesce(Coalescing::Off)?;
+            wire.read_exact(&mut [0; ORDER])
+                .context("wait for the confirmation")?;
+        }
+    }
+    Ok(times)
 }
 
 fn median(times: &mut [Duration]) -> Duration {

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 
 mod client;
 mod order;
+mod payload;
 mod server;
 mod wire;
 
@@ -37,6 +38,8 @@ enum Role {
     Serve {
         #[command(flatten)]
         place: Place,
+        #[command(flatten)]
+        connections: Connections,
         /// Make this file once the other end may begin
         #[arg(long, value_name = "FILE")]
         ready: PathBuf,
@@ -45,13 +48,15 @@ enum Role {
     Measure {
         #[command(flatten)]
         place: Place,
-        /// What to measure, each as PATTERN:BYTES, where PATTERN is `bulk` or `ping-pong`
+        #[command(flatten)]
+        connections: Connections,
+        /// What to measure, each as PATTERN:BYTES, where PATTERN is `bulk`, `ping-pong` or `duplex`
         #[arg(required = true, value_parser = task)]
         tasks: Vec<Task>,
         /// How often each is measured
         #[arg(long, default_value_t = 1)]
         repeats: u32,
-        /// How many messages [default: as many as take a fair time]
+        /// How many messages on each connection [default: as many as take a fair time]
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..=client::MOST))]
         count: Option<u64>,
     },
@@ -69,6 +74,14 @@ struct Place {
     tcp: Option<String>,
 }
 
+/// How many connections there are to it.
+#[derive(Args)]
+struct Connections {
+    /// Number of TCP connections, all in use at once
+    #[arg(long, default_value_t = 1, conflicts_with = "stream", value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+}
+
 fn task(text: &str) -> Result<Task, String> {
     let (pattern, bytes) = text.split_once(':').ok_or("expected PATTERN:BYTES")?;
     let bytes: u32 = bytes.parse().map_err(|error| format!("{error}"))?;
@@ -83,29 +96,42 @@ fn task(text: &str) -> Result<Task, String> {
 
 fn run(role: Role) -> Result<()> {
     match role {
-        Role::Serve { place, ready } => {
+        Role::Serve {
+            place,
+            connections,
+            ready,
+        } => {
             let ready = || std::fs::write(&ready, []).context("say that the server is ready");
-            let wire = match (place.stream, place.tcp) {
+            let wires = match (place.stream, place.tcp) {
                 (Some(device), _) => {
                     let wire = Wire::stream(&device)?;
                     ready()?;
-                    wire
+                    vec![wire]
                 }
-                (None, address) => Wire::accept(&address.unwrap_or_default(), ready)?,
+                (None, address) => {
+                    let address = address.unwrap_or_default();
+                    Wire::accept(&address, connections.connections, ready)?
+                }
             };
-            server::run(wire)
+            server::run(&wires)
         }
         Role::Measure {
             place,
+            connections,
             tasks,
             repeats,
             count,
         } => {
-            let wire = match (place.stream, place.tcp) {
-                (Some(device), _) => Wire::stream(&device)?,
-                (None, address) => Wire::connect(&address.unwrap_or_default())?,
+            let wires = match (place.stream, place.tcp) {
+                (Some(device), _) => vec![Wire::stream(&device)?],
+                (None, address) => {
+                    let address = address.unwrap_or_default();
+                    let connect = |_| Wire::connect(&address);
+                    let wires: Result<_> = (0..connections.connections).map(connect).collect();
+                    wires?
+                }
             };
-            client::run(wire, &tasks, repeats, count)
+            client::run(&wires, &tasks, repeats, count)
         }
     }
 }

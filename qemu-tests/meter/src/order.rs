@@ -15,7 +15,7 @@ use serde::Serialize;
 /// Largest message in bytes: what both ends have memory for.
 pub const MOST_BYTES: u32 = 16 << 20;
 
-/// Bytes of an encoded order, and of the confirmation that ends a bulk transfer.
+/// Bytes of an encoded order, and of the confirmation that ends a transfer.
 pub const ORDER: usize = 64;
 
 /// Begins each order, so that ends that are out of step notice.
@@ -32,6 +32,8 @@ pub enum Pattern {
     Bulk,
     /// The serving end sends each message back.
     PingPong,
+    /// Both ends send as many messages at the same time; the serving end confirms when it has all.
+    Duplex,
 }
 
 /// An order.
@@ -55,6 +57,7 @@ impl Pattern {
         match self {
             Pattern::Bulk => 1,
             Pattern::PingPong => 2,
+            Pattern::Duplex => 3,
         }
     }
 }
@@ -95,7 +98,7 @@ impl Order {
             return Ok(Order::End);
         }
         ensure!(bytes <= MOST_BYTES, "a message of {bytes} bytes is too big");
-        let all = [Pattern::Bulk, Pattern::PingPong];
+        let all = [Pattern::Bulk, Pattern::PingPong, Pattern::Duplex];
         let pattern = all.into_iter().find(|pattern| pattern.number() == number);
         Ok(Order::Move {
             pattern: pattern.with_context(|| format!("there is no pattern {number}"))?,
@@ -122,7 +125,12 @@ mod tests {
             bytes: 4096,
             count: 1 << 40,
         };
-        for order in [order, Order::End] {
+        let duplex = Order::Move {
+            pattern: Pattern::Duplex,
+            bytes: 1,
+            count: 2,
+        };
+        for order in [order, duplex, Order::End] {
             let mut wire = Vec::new();
             order.send(&mut wire).unwrap();
             assert_eq!(wire.len(), ORDER);

@@ -4,40 +4,56 @@
 
 use std::io::Read;
 use std::io::Write;
+use std::thread;
 
-use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
 use crate::order::Order;
 use crate::order::Pattern;
 use crate::order::ORDER;
+use crate::payload;
 use crate::wire::Coalescing;
 use crate::wire::Wire;
 
-/// Bytes read at once.
-const CHUNK: usize = 1 << 20;
+/// Serves all other ends, each until it is done.
+pub fn run(wires: &[Wire]) -> Result<()> {
+    thread::scope(|scope| {
+        let serving: Vec<_> = wires
+            .iter()
+            .map(|wire| scope.spawn(move || serve(wire)))
+            .collect();
+        let ended = serving.into_iter().map(|one| match one.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        // Waits for all.
+        ended.fold(Ok(()), Result::and)
+    })
+}
 
-/// Serves until the other end is done.
-pub fn run(mut wire: Wire) -> Result<()> {
+fn serve(mut wire: &Wire) -> Result<()> {
     // Confirmations must not wait for more.
     wire.coalesce(Coalescing::Off)?;
     loop {
-        match Order::receive(&mut wire)? {
+        let (pattern, bytes, count) = match Order::receive(&mut wire)? {
             Order::End => return wire.write_all(&[0; ORDER]).context("say goodbye"),
             Order::Move {
-                pattern: Pattern::Bulk,
+                pattern,
                 bytes,
                 count,
-            } => {
-                drain(&mut wire, u64::from(bytes) * count)?;
+            } => (pattern, bytes, count),
+        };
+        match pattern {
+            Pattern::Bulk => {
+                payload::drain(wire, bytes, count)?;
                 wire.write_all(&[0; ORDER]).context("confirm")?;
             }
-            Order::Move {
-                pattern: Pattern::PingPong,
-                bytes,
-                count,
-            } => {
+            Pattern::Duplex => {
+                payload::exchange(wire, bytes, count)?;
+                wire.write_all(&[0; ORDER]).context("confirm")?;
+            }
+            Pattern::PingPong => {
                 let mut message = vec![0; bytes as usize];
                 for _ in 0..count {
                     wire.read_exact(&mut message).context("receive a message")?;
@@ -45,30 +61,5 @@ pub fn run(mut wire: Wire) -> Result<()> {
                 }
             }
         }
-    }
-}
-
-fn drain(wire: &mut impl Read, mut left: u64) -> Result<()> {
-    let mut buffer = vec![0; CHUNK];
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        let read = wire.read(&mut buffer[..most]).context("receive")?;
-        ensure!(read > 0, "the other end closed the stream");
-        left -= read as u64;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exactly_what_is_asked_for_is_drained() {
-        let data = vec![0; 3 * CHUNK];
-        let mut rest = data.as_slice();
-        drain(&mut rest, 2 * CHUNK as u64 + 5).unwrap();
-        assert_eq!(rest.len(), CHUNK - 5);
-        assert!(drain(&mut rest, CHUNK as u64).is_err());
     }
 }

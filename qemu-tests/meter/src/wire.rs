@@ -43,13 +43,20 @@ impl Wire {
         Ok(Self::Stream(file))
     }
 
-    /// Waits for a connection at `address`; calls `ready` once one can be made.
-    pub fn accept(address: &str, ready: impl FnOnce() -> Result<()>) -> Result<Self> {
+    /// Waits for `count` connections at `address`; calls `ready` once they can be made.
+    pub fn accept(
+        address: &str,
+        count: u32,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<Self>> {
         let listener =
             TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
         ready()?;
-        let (stream, _) = listener.accept().context("accept a connection")?;
-        Ok(Self::Tcp(stream))
+        let accept = |_| {
+            let (stream, _) = listener.accept().context("accept a connection")?;
+            Ok(Self::Tcp(stream))
+        };
+        (0..count).map(accept).collect()
     }
 
     /// Connects to `address`.
@@ -70,20 +77,21 @@ impl Wire {
     }
 }
 
-impl Read for Wire {
+/// Both directions are independent, so that one thread can read while another one writes.
+impl Read for &Wire {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
-            Self::Stream(file) => file.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
+            Wire::Stream(file) => (&*file).read(buffer),
+            Wire::Tcp(stream) => (&*stream).read(buffer),
         }
     }
 }
 
-impl Write for Wire {
+impl Write for &Wire {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
         match self {
-            Self::Stream(file) => file.write(buffer),
-            Self::Tcp(stream) => stream.write(buffer),
+            Wire::Stream(file) => (&*file).write(buffer),
+            Wire::Tcp(stream) => (&*stream).write(buffer),
         }
     }
 

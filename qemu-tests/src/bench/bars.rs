@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Goodput as a picture: a bar for each way of moving messages over each kind of capped cables.
+//! Goodput as a picture: a bar for each way of moving messages over each kind of capped cables, up to the median, and a line for the
+//! range of the repeats.
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use anyhow::Context;
 use anyhow::Result;
 use plotters::prelude::ChartBuilder;
 use plotters::prelude::Color;
+use plotters::prelude::ErrorBar;
 use plotters::prelude::IntoDrawingArea;
 use plotters::prelude::IntoFont;
 use plotters::prelude::Palette;
@@ -16,15 +18,21 @@ use plotters::prelude::Palette99;
 use plotters::prelude::Rectangle;
 use plotters::prelude::SVGBackend;
 use plotters::prelude::Text;
+use plotters::prelude::BLACK;
 use plotters::prelude::WHITE;
 
 use super::figure::Figures;
 use super::figure::Metric;
+use super::report::ranged;
 use super::report::way;
+use super::spread::Spread;
 
 /// Width of the picture, and height of a bar with the space around it, in pixels.
 const WIDTH: u32 = 960;
 const BAR: u32 = 40;
+
+/// Pixels of the ends of the line that shows a range.
+const WHISKER: u32 = 8;
 
 /// Pixels of the axis, of the space around the picture, and of letters.
 const AXIS: u32 = 60;
@@ -43,7 +51,7 @@ const TEXT: (f64, f64) = (1.0, 0.65);
 /// A bar.
 struct Bar {
     name: String,
-    percent: f64,
+    percent: Spread,
 }
 
 /// Draws the picture, if there is goodput.
@@ -53,10 +61,11 @@ pub fn draw(figures: &Figures, path: &Path) -> Result<()> {
         .filter(|figure| figure.subject.metric == Metric::Goodput)
         .map(|figure| {
             let subject = figure.subject;
-            let way = way(subject.transport, subject.verb, subject.qps);
-            let percent = figure.median * 100.0;
+            let way = way(subject.transport, subject.verb, subject.flows);
+            let percent = figure.spread.scaled(100.0);
+            let found = ranged(percent, 1);
             Bar {
-                name: format!("{way}, {}: {percent:.1} %", subject.cables.name()),
+                name: format!("{way}, {}: {found} %", subject.cables.name()),
                 percent,
             }
         })
@@ -87,9 +96,16 @@ fn picture(path: &Path, bars: &[Bar]) -> Result<(), Box<dyn std::error::Error>> 
         .draw()?;
     for (row, bar) in (0..rows).zip(bars) {
         let bottom = f64::from(row);
-        let corners = [(0.0, bottom + GAP), (bar.percent, bottom + 1.0 - GAP)];
+        let corners = [
+            (0.0, bottom + GAP),
+            (bar.percent.median, bottom + 1.0 - GAP),
+        ];
         let colour = Palette99::pick(0).mix(0.5).filled();
         chart.draw_series([Rectangle::new(corners, colour)])?;
+        let Spread { min, median, max } = bar.percent;
+        let range =
+            ErrorBar::new_horizontal(bottom + 0.5, min, median, max, BLACK.filled(), WHISKER);
+        chart.draw_series([range])?;
         let place = (TEXT.0, bottom + TEXT.1);
         let font = ("sans-serif", LETTERS).into_font();
         chart.draw_series([Text::new(bar.name.clone(), place, font)])?;
@@ -114,16 +130,14 @@ mod tests {
         draw(&figures, &path).unwrap();
         assert!(!path.exists());
         let subject = Subject {
-            metric: Metric::Goodput,
             cables: Cables::TwoToOne,
-            transport: Transport::Roce,
-            verb: Verb::Write,
-            bytes: 1 << 20,
-            qps: 1,
+            ..Subject::new(Metric::Goodput, Transport::Roce, Verb::Write, 1 << 20)
         };
-        figures.add(subject, 0.987);
+        for value in [0.987, 0.981, 0.989] {
+            figures.add(subject, value);
+        }
         draw(&figures, &path).unwrap();
         let picture = std::fs::read_to_string(&path).unwrap();
-        assert!(picture.contains("usb4_roce WRITE, two cables of 2:1: 98.7 %"));
+        assert!(picture.contains("usb4_roce WRITE, two cables of 2:1: 98.7 (98.1..98.9) %"));
     }
 }

@@ -19,6 +19,7 @@ use super::meter;
 use super::perftest;
 use super::plan::Plan;
 use super::testbed::Testbed;
+use super::turn::in_turn;
 use crate::building::progress::Step;
 use crate::roce;
 
@@ -56,10 +57,10 @@ impl Cables {
         }
     }
 
-    /// The verbs which are measured.
+    /// What is measured: verbs of usb4_roce, and with the raw stream what the cable itself lets through.
     fn verbs(self) -> &'static [Verb] {
         match self {
-            Self::OneCapped => &Verb::RDMA,
+            Self::OneCapped => &[Verb::Bytes, Verb::Write, Verb::Read, Verb::Send],
             _ => &[Verb::Write],
         }
     }
@@ -80,15 +81,10 @@ fn faults(cables: Cables, total: f64) -> Vec<Faults> {
 /// What all cables together get.
 fn total(figures: &Figures) -> f64 {
     let uncapped = Verb::RDMA.map(|verb| {
-        let subject = Subject {
-            metric: Metric::Bandwidth,
-            cables: Cables::One,
-            transport: Transport::Roce,
-            verb,
-            bytes: BYTES,
-            qps: 1,
-        };
-        figures.median(subject).unwrap_or(UNKNOWN)
+        let subject = Subject::new(Metric::Bandwidth, Transport::Roce, verb, BYTES);
+        figures
+            .spread(subject)
+            .map_or(UNKNOWN, |found| found.median)
     });
     uncapped.into_iter().fold(f64::INFINITY, f64::min) * SHARE
 }
@@ -132,29 +128,31 @@ fn one(
     figures: &mut Figures,
 ) -> Result<()> {
     let subject = |transport, verb| Subject {
-        metric: Metric::Goodput,
         cables,
-        transport,
-        verb,
-        bytes: BYTES,
-        qps: 1,
+        ..Subject::new(Metric::Goodput, transport, verb, BYTES)
     };
     let goal = plan.capped_goal.as_secs_f64();
     let count = ((goal * total / BYTES as f64) as u64).max(LEAST);
-    for _ in 0..plan.capped_repeats {
-        if cables == Cables::OneCapped {
-            // Tells what the cable itself lets through.
-            let found = meter::bulk(testbed, Transport::Stream, BYTES)?;
-            figures.add(subject(Transport::Stream, Verb::Bytes), found / total);
-        }
-        for &verb in cables.verbs() {
-            let wanted = subject(Transport::Roce, verb);
-            let bandwidth = Subject {
-                metric: Metric::Bandwidth,
-                ..wanted
+    for repeat in 0..plan.repeats {
+        for &verb in in_turn(cables.verbs(), repeat) {
+            let (transport, found) = match verb {
+                Verb::Bytes => {
+                    let bandwidth = Subject {
+                        metric: Metric::Bandwidth,
+                        ..subject(Transport::Stream, verb)
+                    };
+                    (Transport::Stream, meter::measure(testbed, &bandwidth)?)
+                }
+                _ => {
+                    let bandwidth = Subject {
+                        metric: Metric::Bandwidth,
+                        ..subject(Transport::Roce, verb)
+                    };
+                    let found = perftest::measure(testbed, &bandwidth, count)?;
+                    (Transport::Roce, found)
+                }
             };
-            let found = perftest::measure(testbed, &bandwidth, count)?;
-            figures.add(wanted, found / total);
+            figures.add(subject(transport, verb), found / total);
         }
     }
     Ok(())

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::spread::Spread;
+
 /// What moves the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,11 +20,19 @@ pub enum Transport {
     Rxe,
     /// TCP over thunderbolt_net.
     Tcp,
+    /// TCP over usb4_roce's interface.
+    RoceTcp,
 }
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Stream, Self::Roce, Self::Rxe, Self::Tcp];
+    pub const ALL: [Self; 5] = [
+        Self::Stream,
+        Self::Roce,
+        Self::Rxe,
+        Self::Tcp,
+        Self::RoceTcp,
+    ];
 
     /// Its name for people.
     pub fn name(self) -> &'static str {
@@ -30,7 +40,16 @@ impl Transport {
             Self::Stream => "raw stream",
             Self::Roce => "usb4_roce",
             Self::Rxe => "rxe",
-            Self::Tcp => "TCP",
+            Self::Tcp => "TCP over thunderbolt_net",
+            Self::RoceTcp => "TCP over usb4r0",
+        }
+    }
+
+    /// What a message moves by at the least.
+    pub fn plainest(self) -> Verb {
+        match self {
+            Self::Roce | Self::Rxe => Verb::Write,
+            Self::Stream | Self::Tcp | Self::RoceTcp => Verb::Bytes,
         }
     }
 }
@@ -99,12 +118,24 @@ impl Cables {
 pub enum Metric {
     /// Payload bytes per second.
     Bandwidth,
+    /// The same in each direction, while messages move in both.
+    Duplex,
     /// Payload bytes per second as a share of what the cables' caps let through.
     Goodput,
+    /// Bytes per second that an all-reduce in NCCL's pattern moves in each direction.
+    AllReduce,
+    /// Messages per second, of which sixteen are under way on each QP.
+    Rate,
     /// Microseconds: one way, for a READ the round trip; the median of a measurement.
     Latency,
     /// Instructions that both hosts together execute for a message.
     Instructions,
+    /// CPU time of both hosts together in seconds, for 4 KiB of payload.
+    Cpu,
+    /// Share of a CPU that a host takes while nothing is to be done, with usb4_roce loaded and its rails up.
+    Idle,
+    /// The same without the module.
+    IdleBare,
 }
 
 /// What was measured.
@@ -120,8 +151,27 @@ pub struct Subject {
     pub verb: Verb,
     /// Bytes of a message.
     pub bytes: u64,
-    /// Number of QPs.
-    pub qps: u32,
+    /// Number of QPs, or of connections, at once.
+    pub flows: u32,
+}
+
+impl Subject {
+    /// Messages over one cable, on one QP or connection.
+    pub fn new(metric: Metric, transport: Transport, verb: Verb, bytes: u64) -> Self {
+        Self {
+            metric,
+            cables: Cables::One,
+            transport,
+            verb,
+            bytes,
+            flows: 1,
+        }
+    }
+
+    /// What is measured of usb4_roce without any messages.
+    pub fn idle(metric: Metric) -> Self {
+        Self::new(metric, Transport::Roce, Verb::Write, 0)
+    }
 }
 
 /// All measurements of a run.
@@ -136,9 +186,10 @@ pub struct Figure<'a> {
     /// What was measured.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The median of the samples.
-    pub median: f64,
-    /// The repeats.
+    /// What the samples say.
+    #[serde(flatten)]
+    pub spread: Spread,
+    /// The repeats, in order.
     pub samples: &'a [f64],
 }
 
@@ -148,42 +199,39 @@ impl Figures {
         self.samples.entry(subject).or_default().push(value);
     }
 
-    /// The median of what was measured of `subject`, if anything was.
-    pub fn median(&self, subject: Subject) -> Option<f64> {
-        self.samples.get(&subject).map(|samples| median(samples))
+    /// The measurements of `subject`, one of each repeat.
+    pub fn samples(&self, subject: Subject) -> &[f64] {
+        self.samples.get(&subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was measured of `subject`, if anything was.
+    pub fn spread(&self, subject: Subject) -> Option<Spread> {
+        Spread::of(self.samples(subject))
+    }
+
+    /// `relation` of what was measured of two subjects in the same repeat, if both were in any: between repeats the machine may
+    /// become faster or slower, which is then in both.
+    pub fn compare(
+        &self,
+        ours: Subject,
+        theirs: Subject,
+        relation: impl Fn(f64, f64) -> f64,
+    ) -> Option<Spread> {
+        let pairs = self.samples(ours).iter().zip(self.samples(theirs));
+        let related: Vec<f64> = pairs
+            .map(|(ours, theirs)| relation(*ours, *theirs))
+            .collect();
+        Spread::of(&related)
     }
 
     /// Everything.
     pub fn all(&self) -> impl Iterator<Item = Figure<'_>> {
-        self.samples.iter().map(|(subject, samples)| Figure {
-            subject: *subject,
-            median: median(samples),
-            samples,
+        self.samples.iter().filter_map(|(subject, samples)| {
+            Some(Figure {
+                subject: *subject,
+                spread: Spread::of(samples)?,
+                samples,
+            })
         })
-    }
-}
-
-/// The median; of an even number of samples, the mean of the two in the middle.
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
-        (Some(low), Some(high)) if sorted.len() % 2 == 0 => (low + high) / 2.0,
-        (_, Some(high)) => *high,
-        _ => f64::NAN,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_of_the_sorted_samples() {
-        assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
-        assert_eq!(median(&[9.0, 1.0]), 5.0);
-        assert_eq!(median(&[7.0]), 7.0);
-        assert!(median(&[]).is_nan());
     }
 }

@@ -6,17 +6,14 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::figure::Cables;
-use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
-use super::figure::Verb;
-use super::plan::Plan;
 use super::testbed::address;
 use super::testbed::raw_device;
 use super::testbed::Testbed;
@@ -36,73 +33,54 @@ const PORT: u16 = 7100;
 struct Line {
     bytes: u64,
     count: u64,
+    connections: u64,
     seconds: f64,
     one_way_us: Option<f64>,
 }
 
 impl Line {
-    /// What was measured, and the number.
-    fn figure(&self) -> (Metric, f64) {
+    /// The number: of a ping-pong microseconds, else bytes per second.
+    fn value(&self) -> f64 {
         match self.one_way_us {
-            Some(time) => (Metric::Latency, time),
-            None => {
-                let bytes = (self.bytes * self.count) as f64;
-                (Metric::Bandwidth, bytes / self.seconds)
-            }
+            Some(time) => time,
+            None => (self.bytes * self.count * self.connections) as f64 / self.seconds,
         }
     }
 }
 
-/// Measures everything in `plan` once over `transport`.
-pub fn measure(
-    testbed: &Testbed<'_>,
-    transport: Transport,
-    plan: &Plan,
-    figures: &mut Figures,
-) -> Result<()> {
-    let bulk = plan.bandwidth.iter().map(|bytes| format!("bulk:{bytes}"));
-    let ping_pong = plan
-        .latency
-        .iter()
-        .map(|bytes| format!("ping-pong:{bytes}"));
-    let tasks = bulk.chain(ping_pong).collect::<Vec<_>>().join(" ");
-    for line in run(testbed, transport, &tasks)? {
-        let (metric, value) = line.figure();
-        let subject = Subject {
-            metric,
-            cables: Cables::One,
-            transport,
-            verb: Verb::Bytes,
-            bytes: line.bytes,
-            qps: 1,
-        };
-        figures.add(subject, value);
-    }
-    Ok(())
-}
-
-/// Measures the bandwidth of messages of `bytes` once, in bytes per second.
-pub fn bulk(testbed: &Testbed<'_>, transport: Transport, bytes: u64) -> Result<f64> {
-    let lines = run(testbed, transport, &format!("bulk:{bytes}"))?;
+/// Measures `subject` once.
+pub fn measure(testbed: &Testbed<'_>, subject: &Subject) -> Result<f64> {
+    let pattern = match subject.metric {
+        Metric::Bandwidth => "bulk",
+        Metric::Duplex => "duplex",
+        Metric::Latency => "ping-pong",
+        metric => bail!("the meter does not measure {metric:?}"),
+    };
+    let task = format!("{pattern}:{}", subject.bytes);
+    let lines = run(testbed, subject.transport, subject.flows, &task)?;
     let line = lines.first().context("the meter measured nothing")?;
-    Ok(line.figure().1)
+    Ok(line.value())
 }
 
-/// Moves `count` messages of `bytes` one way.
-pub fn move_messages(
-    testbed: &Testbed<'_>,
-    transport: Transport,
-    bytes: u64,
-    count: u64,
-) -> Result<()> {
-    run(testbed, transport, &format!("--count {count} bulk:{bytes}")).map(drop)
+/// Moves `count` messages of `subject` one way, on each connection.
+pub fn move_messages(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<()> {
+    let task = format!("--count {count} bulk:{}", subject.bytes);
+    run(testbed, subject.transport, subject.flows, &task).map(drop)
 }
 
 /// Runs it with these arguments of the measuring end.
-fn run(testbed: &Testbed<'_>, transport: Transport, tasks: &str) -> Result<Vec<Line>> {
+fn run(
+    testbed: &Testbed<'_>,
+    transport: Transport,
+    connections: u32,
+    tasks: &str,
+) -> Result<Vec<Line>> {
     let place = match transport {
         Transport::Stream => format!("--stream {}", raw_device()),
-        _ => format!("--tcp {}:{PORT}", address(transport, SERVER)),
+        _ => {
+            let address = address(transport, SERVER);
+            format!("--tcp {address}:{PORT} --connections {connections}")
+        }
     };
     // A file that an earlier server made says nothing of this one.
     static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -125,12 +103,11 @@ mod tests {
 
     #[test]
     fn bulk_is_bandwidth_and_ping_pong_latency() {
-        let bulk = r#"{"pattern":"bulk","bytes":64,"count":1000,"seconds":0.5}"#;
+        let bulk = r#"{"pattern":"bulk","bytes":64,"count":1000,"connections":2,"seconds":0.5}"#;
         let bulk: Line = serde_json::from_str(bulk).unwrap();
-        assert_eq!(bulk.figure(), (Metric::Bandwidth, 128_000.0));
-        let ping =
-            r#"{"pattern":"ping-pong","bytes":64,"count":9,"seconds":1.0,"one_way_us":77.5}"#;
+        assert_eq!(bulk.value(), 256_000.0);
+        let ping = r#"{"pattern":"ping-pong","bytes":64,"count":9,"connections":1,"seconds":1.0,"one_way_us":77.5}"#;
         let ping: Line = serde_json::from_str(ping).unwrap();
-        assert_eq!(ping.figure(), (Metric::Latency, 77.5));
+        assert_eq!(ping.value(), 77.5);
     }
 }

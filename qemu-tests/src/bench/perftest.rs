@@ -33,6 +33,9 @@ const MIB: f64 = (1 << 20) as f64;
 /// bandwidth is the more precise one.
 const LARGE: u64 = 8 << 10;
 
+/// Messages under way on each QP where their rate is measured.
+const IN_FLIGHT: u32 = 16;
+
 /// perftest's report.
 #[derive(Deserialize)]
 struct Report {
@@ -42,16 +45,7 @@ struct Report {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Results {
-    Bandwidth {
-        #[serde(rename = "MsgSize")]
-        bytes: u64,
-        /// MiB/s.
-        #[serde(rename = "BW_average")]
-        average: f64,
-        /// Millions of messages per second.
-        #[serde(rename = "MsgRate")]
-        rate: f64,
-    },
+    Moved(Moved),
     Latency {
         /// Microseconds.
         #[serde(rename = "t_typical")]
@@ -59,29 +53,68 @@ enum Results {
     },
 }
 
-/// Bytes per second or microseconds, from perftest's report.
-fn parse(text: &str) -> Result<f64> {
+#[derive(Deserialize)]
+struct Moved {
+    #[serde(rename = "MsgSize")]
+    bytes: u64,
+    /// MiB/s.
+    #[serde(rename = "BW_average")]
+    average: f64,
+    /// Millions of messages per second.
+    #[serde(rename = "MsgRate")]
+    rate: f64,
+}
+
+impl Moved {
+    /// Messages per second.
+    fn rate(&self) -> f64 {
+        self.rate * 1e6
+    }
+
+    /// Bytes per second.
+    fn bandwidth(&self) -> f64 {
+        match self.bytes {
+            bytes if bytes >= LARGE => self.average * MIB,
+            bytes => self.rate() * bytes as f64,
+        }
+    }
+}
+
+/// What perftest's report says of `metric`, in its unit.
+fn parse(metric: Metric, text: &str) -> Result<f64> {
     let report: Report =
         serde_json::from_str(text).with_context(|| format!("perftest's report:\n{text}"))?;
-    Ok(match report.results {
-        Results::Bandwidth { bytes, average, .. } if bytes >= LARGE => average * MIB,
-        Results::Bandwidth { bytes, rate, .. } => rate * 1e6 * bytes as f64,
-        Results::Latency { typical } => typical,
+    Ok(match (metric, report.results) {
+        (Metric::Latency, Results::Latency { typical }) => typical,
+        (Metric::Rate, Results::Moved(moved)) => moved.rate(),
+        (Metric::Bandwidth, Results::Moved(moved)) => moved.bandwidth(),
+        // perftest gives the sum of both directions.
+        (Metric::Duplex, Results::Moved(moved)) => moved.bandwidth() / 2.0,
+        _ => bail!("perftest does not report {metric:?}:\n{text}"),
     })
 }
 
 fn program(metric: Metric, verb: Verb) -> Result<&'static str> {
     Ok(match (metric, verb) {
-        (Metric::Bandwidth, Verb::Write) => "ib_write_bw",
-        (Metric::Bandwidth, Verb::Read) => "ib_read_bw",
-        (Metric::Bandwidth, Verb::Send) => "ib_send_bw",
+        (Metric::Bandwidth | Metric::Duplex | Metric::Rate, Verb::Write) => "ib_write_bw",
+        (Metric::Bandwidth | Metric::Duplex | Metric::Rate, Verb::Read) => "ib_read_bw",
+        (Metric::Bandwidth | Metric::Duplex | Metric::Rate, Verb::Send) => "ib_send_bw",
         (Metric::Latency, Verb::Write) => "ib_write_lat",
         (Metric::Latency, Verb::Read) => "ib_read_lat",
         (Metric::Latency, Verb::Send) => "ib_send_lat",
-        (Metric::Goodput | Metric::Instructions, _) | (_, Verb::Bytes) => {
-            bail!("perftest does not measure {metric:?} of {verb:?}")
-        }
+        _ => bail!("perftest does not measure {metric:?} of {verb:?}"),
     })
+}
+
+/// What its programs are told beside the size and the number of messages.
+fn options(metric: Metric, flows: u32) -> String {
+    match metric {
+        Metric::Duplex => format!("-q {flows} -b"),
+        // Each request has its completion: else a new one is posted only when the last of many before it has completed.
+        Metric::Rate => format!("-q {flows} -t {IN_FLIGHT} -Q 1"),
+        Metric::Bandwidth => format!("-q {flows}"),
+        _ => String::new(),
+    }
 }
 
 /// Measures `subject` with `count` messages on each QP.
@@ -91,18 +124,15 @@ pub fn measure(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<f
         transport,
         verb,
         bytes,
-        qps,
+        flows,
         ..
     } = *subject;
     let program = program(metric, verb)?;
     let device = verbs_device(transport).context("perftest needs a verbs device")?;
-    let qps = match metric {
-        Metric::Bandwidth => format!("-q {qps}"),
-        _ => String::new(),
-    };
+    let options = options(metric, flows);
     let command = |host| -> Result<String> {
         let gid = testbed.gid(transport, host)?.to_string();
-        let program = format!("{program} -s {bytes} -n {count} {qps}");
+        let program = format!("{program} -s {bytes} -n {count} {options}");
         Ok(perftest_command(&program, device, &gid, PORT))
     };
     let program = VerbsProgram {
@@ -116,7 +146,7 @@ pub fn measure(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<f
         ),
         port: PORT,
     };
-    parse(&program.run(testbed.stage(), CLIENT, LIMIT)?)
+    parse(metric, &program.run(testbed.stage(), CLIENT, LIMIT)?)
 }
 
 #[cfg(test)]
@@ -144,26 +174,41 @@ mod tests {
 
     #[test]
     fn large_messages_have_their_bandwidth_from_the_bandwidth() {
-        assert_eq!(parse(&bandwidth(1 << 20)).unwrap(), 2.5 * MIB);
+        let found = parse(Metric::Bandwidth, &bandwidth(1 << 20)).unwrap();
+        assert_eq!(found, 2.5 * MIB);
     }
 
     #[test]
     fn small_messages_have_their_bandwidth_from_the_rate() {
-        let found = parse(&bandwidth(64)).unwrap();
+        let found = parse(Metric::Bandwidth, &bandwidth(64)).unwrap();
         assert!((found - 12345.0 * 64.0).abs() < 1e-3, "{found}");
+    }
+
+    #[test]
+    fn the_rate_is_in_messages() {
+        let found = parse(Metric::Rate, &bandwidth(64)).unwrap();
+        assert!((found - 12345.0).abs() < 1e-3, "{found}");
+    }
+
+    #[test]
+    fn of_both_directions_it_is_the_half() {
+        let found = parse(Metric::Duplex, &bandwidth(1 << 20)).unwrap();
+        assert_eq!(found, 1.25 * MIB);
+        assert!(options(Metric::Duplex, 1).contains("-b"));
     }
 
     #[test]
     fn latency_is_the_typical_one() {
         let text = r#"{"test_info": {}, "results": {"MsgSize": 64, "n_iterations": 300, "t_min": 1.5,
             "t_max": 9.0, "t_typical": 2.25, "t_avg": 2.5, "t_stdev": 0.5, "percentile_99": 8.0, "percentile_99.9": 9.0}}"#;
-        assert_eq!(parse(text).unwrap(), 2.25);
+        assert_eq!(parse(Metric::Latency, text).unwrap(), 2.25);
+        assert!(parse(Metric::Bandwidth, text).is_err());
     }
 
     #[test]
     fn anything_else_is_an_error() {
         for text in ["", "{}", "Couldn't connect", r#"{"results": {"t_max": 1}}"#] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse(Metric::Latency, text).is_err(), "{text}");
         }
     }
 }

@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+use super::figure::Metric;
+use super::figure::Subject;
+use super::figure::Transport;
+use super::figure::Verb;
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -13,53 +18,195 @@ pub enum Extent {
     Full,
 }
 
+/// How often each is measured, where nothing else is asked for: enough for a median that one odd repeat does not move.
+const REPEATS: u32 = 5;
+
+/// The same where it has to be quick.
+const QUICK_REPEATS: u32 = 3;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// What is measured, and how often.
 pub struct Plan {
-    /// Message sizes for bandwidth, in bytes.
-    pub bandwidth: Vec<u64>,
-    /// Message sizes for latency.
-    pub latency: Vec<u64>,
-    /// Message sizes for instructions.
+    /// What is measured over one cable as fast as the emulation. What is compared is measured one after the other.
+    pub subjects: Vec<Subject>,
+    /// Message sizes for instructions, in bytes.
     pub cost: Vec<u64>,
-    /// Numbers of QPs.
-    pub qps: Vec<u32>,
     /// How often each is measured.
     pub repeats: u32,
     /// How long one measurement should take.
     pub goal: Duration,
-    /// How often each is measured over capped cables.
-    pub capped_repeats: u32,
     /// How long one measurement over capped cables should take.
     pub capped_goal: Duration,
+    /// How long hosts that have nothing to do are looked at.
+    pub idle: Duration,
 }
 
 impl Plan {
-    /// The plan of this extent.
-    pub fn new(extent: Extent) -> Self {
-        match extent {
-            Extent::Quick => Self {
-                bandwidth: vec![64, 64 * KIB, MIB],
-                latency: vec![64],
-                cost: vec![64, 64 * KIB, MIB],
-                qps: vec![1],
-                repeats: 3,
-                goal: Duration::from_secs(1),
-                capped_repeats: 1,
-                capped_goal: Duration::from_secs(5),
+    /// The plan of this extent. Each is measured `repeats` times, if that is given.
+    pub fn new(extent: Extent, repeats: Option<u32>) -> Self {
+        Self {
+            subjects: subjects(extent),
+            cost: match extent {
+                Extent::Quick => Vec::new(),
+                Extent::Full => vec![64, 4 * KIB, 64 * KIB, MIB],
             },
-            Extent::Full => Self {
-                bandwidth: vec![64, KIB, 4 * KIB, 16 * KIB, 64 * KIB, MIB, 4 * MIB],
-                latency: vec![64, 4 * KIB],
-                cost: vec![64, 4 * KIB, 64 * KIB, MIB],
-                qps: vec![1, 4],
-                repeats: 2,
-                goal: Duration::from_secs(1),
-                capped_repeats: 2,
-                capped_goal: Duration::from_secs(5),
-            },
+            repeats: repeats.unwrap_or(match extent {
+                Extent::Quick => QUICK_REPEATS,
+                Extent::Full => REPEATS,
+            }),
+            goal: Duration::from_secs(1),
+            capped_goal: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
         }
+    }
+}
+
+/// A way of moving messages: what by, how, and on how many QPs or connections.
+type Way = (Transport, Verb, u32);
+
+/// What the targets are about.
+const LATENCY: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+];
+const BANDWIDTH: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+    (Transport::Roce, Verb::Read, 1),
+];
+const TCP: &[Way] = &[
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+    (Transport::Tcp, Verb::Bytes, 4),
+    (Transport::RoceTcp, Verb::Bytes, 4),
+];
+const RATE: &[Way] = &[
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+    (Transport::Roce, Verb::Write, 4),
+    (Transport::Rxe, Verb::Write, 4),
+];
+const DUPLEX: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+];
+const CPU: &[Way] = &[
+    (Transport::Stream, Verb::Bytes, 1),
+    (Transport::Roce, Verb::Write, 1),
+    (Transport::Rxe, Verb::Write, 1),
+];
+const ALL_REDUCE: &[Way] = &[(Transport::Roce, Verb::Write, 1)];
+
+/// What is measured besides if there is time.
+const MORE_LATENCY: &[Way] = &[
+    (Transport::Roce, Verb::Read, 1),
+    (Transport::Rxe, Verb::Read, 1),
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+];
+const MORE_BANDWIDTH: &[Way] = &[
+    (Transport::Rxe, Verb::Read, 1),
+    (Transport::Roce, Verb::Write, 4),
+    (Transport::Rxe, Verb::Write, 4),
+];
+const MORE_RATE: &[Way] = &[
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+    (Transport::Roce, Verb::Send, 4),
+    (Transport::Rxe, Verb::Send, 4),
+];
+const MORE_DUPLEX: &[Way] = &[
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Roce, Verb::Read, 1),
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+];
+
+const MORE_CPU: &[Way] = &[
+    (Transport::Roce, Verb::Send, 1),
+    (Transport::Rxe, Verb::Send, 1),
+    (Transport::Roce, Verb::Read, 1),
+    (Transport::Rxe, Verb::Read, 1),
+    (Transport::Tcp, Verb::Bytes, 1),
+    (Transport::RoceTcp, Verb::Bytes, 1),
+];
+
+/// Bytes of the tensor that is summed.
+pub const TENSOR: u64 = 64 * MIB;
+
+fn subjects(extent: Extent) -> Vec<Subject> {
+    let mut all = Vec::new();
+    let mut add = |metric, bytes, ways: &[Way]| {
+        let subjects = ways.iter().map(|&(transport, verb, flows)| Subject {
+            flows,
+            ..Subject::new(metric, transport, verb, bytes)
+        });
+        all.extend(subjects);
+    };
+    add(Metric::Latency, 64, LATENCY);
+    add(Metric::Rate, 64, RATE);
+    for bytes in [64 * KIB, MIB] {
+        add(Metric::Bandwidth, bytes, BANDWIDTH);
+        add(Metric::Cpu, bytes, CPU);
+    }
+    add(Metric::Bandwidth, MIB, TCP);
+    add(Metric::Duplex, MIB, DUPLEX);
+    add(Metric::AllReduce, TENSOR, ALL_REDUCE);
+    if extent == Extent::Full {
+        add(Metric::Latency, 64, MORE_LATENCY);
+        add(Metric::Latency, 4 * KIB, LATENCY);
+        add(Metric::Latency, 4 * KIB, MORE_LATENCY);
+        add(Metric::Rate, 64, MORE_RATE);
+        for bytes in [64 * KIB, MIB] {
+            add(Metric::Bandwidth, bytes, MORE_BANDWIDTH);
+            add(Metric::Cpu, bytes, MORE_CPU);
+        }
+        add(Metric::Bandwidth, 64 * KIB, TCP);
+        for bytes in [64, 4 * KIB, 4 * MIB] {
+            add(Metric::Bandwidth, bytes, BANDWIDTH);
+            add(Metric::Bandwidth, bytes, MORE_BANDWIDTH);
+            add(Metric::Bandwidth, bytes, TCP);
+        }
+        add(Metric::Duplex, MIB, MORE_DUPLEX);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_planned_twice() {
+        for extent in [Extent::Quick, Extent::Full] {
+            let subjects = Plan::new(extent, None).subjects;
+            let different: BTreeSet<_> = subjects.iter().collect();
+            assert_eq!(different.len(), subjects.len());
+        }
+    }
+
+    #[test]
+    fn what_is_quick_is_a_part_of_everything() {
+        let quick = Plan::new(Extent::Quick, None).subjects;
+        let full = Plan::new(Extent::Full, None).subjects;
+        assert!(quick.iter().all(|subject| full.contains(subject)));
+    }
+
+    #[test]
+    fn the_number_of_repeats_can_be_chosen() {
+        assert_eq!(Plan::new(Extent::Quick, None).repeats, QUICK_REPEATS);
+        assert_eq!(Plan::new(Extent::Full, None).repeats, REPEATS);
+        assert_eq!(Plan::new(Extent::Quick, Some(7)).repeats, 7);
     }
 }

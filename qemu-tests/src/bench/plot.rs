@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The results as pictures: a line for each way of moving messages, over the size of the messages.
+//! The results as pictures: a line for each way of moving messages, through the medians, over the size of the messages; bars show
+//! the range of the repeats.
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use anyhow::Result;
 use plotters::prelude::ChartBuilder;
 use plotters::prelude::Circle;
 use plotters::prelude::Color;
+use plotters::prelude::ErrorBar;
 use plotters::prelude::IntoDrawingArea;
 use plotters::prelude::IntoLogRange;
 use plotters::prelude::LineSeries;
@@ -24,6 +26,7 @@ use super::figure::Figures;
 use super::figure::Metric;
 use super::figure::Verb;
 use super::report::way;
+use super::spread::Spread;
 use super::target::size;
 
 /// Width and height of a picture in pixels.
@@ -43,8 +46,8 @@ const SPACE: f64 = 1.5;
 /// A line of a picture.
 struct Line {
     name: String,
-    /// Bytes of a message, and the median.
-    points: Vec<(f64, f64)>,
+    /// Bytes of a message, and what was found.
+    points: Vec<(f64, Spread)>,
 }
 
 /// Draws all pictures into `directory`.
@@ -52,6 +55,12 @@ pub fn draw(figures: &Figures, directory: &Path) -> Result<()> {
     let pictures = [
         (Metric::Bandwidth, "bandwidth.svg", "MB/s", 1e-6),
         (Metric::Latency, "latency.svg", "us", 1.0),
+        (
+            Metric::Cpu,
+            "cpu.svg",
+            "us of both hosts' CPUs for 4 KiB",
+            1e6,
+        ),
         (
             Metric::Instructions,
             "instructions.svg",
@@ -78,11 +87,11 @@ fn lines(figures: &Figures, metric: Metric, scale: f64) -> Vec<Line> {
         let subject = figure.subject;
         let drawn = subject.metric == metric && matches!(subject.verb, Verb::Bytes | Verb::Write);
         // A logarithmic axis has no place for what is not positive.
-        if !drawn || figure.median <= 0.0 {
+        if !drawn || figure.spread.min <= 0.0 {
             continue;
         }
-        let name = way(subject.transport, subject.verb, subject.qps);
-        let point = (subject.bytes as f64, figure.median * scale);
+        let name = way(subject.transport, subject.verb, subject.flows);
+        let point = (subject.bytes as f64, figure.spread.scaled(scale));
         match lines.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push(point),
             None => lines.push(Line {
@@ -105,6 +114,11 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     least / SPACE..most * SPACE
 }
 
+fn medians(line: &Line) -> impl Iterator<Item = (f64, f64)> + '_ {
+    let points = line.points.iter();
+    points.map(|(bytes, found)| (*bytes, found.median))
+}
+
 fn picture(path: &Path, unit: &str, lines: &[Line]) -> Result<(), Box<dyn std::error::Error>> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let area = SVGBackend::new(path, PICTURE).into_drawing_area();
@@ -115,7 +129,7 @@ fn picture(path: &Path, unit: &str, lines: &[Line]) -> Result<(), Box<dyn std::e
         .y_label_area_size(LABELS)
         .build_cartesian_2d(
             range(points().map(|point| point.0)).log_scale(),
-            range(points().map(|point| point.1)).log_scale(),
+            range(points().flat_map(|(_, found)| [found.min, found.max])).log_scale(),
         )?;
     chart
         .configure_mesh()
@@ -126,11 +140,14 @@ fn picture(path: &Path, unit: &str, lines: &[Line]) -> Result<(), Box<dyn std::e
     for (number, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(number).to_rgba();
         chart
-            .draw_series(LineSeries::new(line.points.iter().copied(), colour))?
+            .draw_series(LineSeries::new(medians(line), colour))?
             .label(line.name.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + LEGEND, y)], colour));
-        let dots = line.points.iter();
-        chart.draw_series(dots.map(|point| Circle::new(*point, POINT, colour.filled())))?;
+        chart.draw_series(medians(line).map(|point| Circle::new(point, POINT, colour.filled())))?;
+        chart.draw_series(line.points.iter().map(|(bytes, found)| {
+            let Spread { min, median, max } = *found;
+            ErrorBar::new_vertical(*bytes, min, median, max, colour.filled(), 2 * POINT)
+        }))?;
     }
     chart
         .configure_series_labels()
@@ -143,7 +160,6 @@ fn picture(path: &Path, unit: &str, lines: &[Line]) -> Result<(), Box<dyn std::e
 
 #[cfg(test)]
 mod tests {
-    use super::super::figure::Cables;
     use super::super::figure::Subject;
     use super::super::figure::Transport;
     use super::*;
@@ -151,15 +167,8 @@ mod tests {
     #[test]
     fn a_picture_names_its_lines() {
         let mut figures = Figures::default();
-        for (bytes, value) in [(64, 1e6), (4096, 5e6)] {
-            let subject = Subject {
-                metric: Metric::Bandwidth,
-                cables: Cables::One,
-                transport: Transport::Roce,
-                verb: Verb::Write,
-                bytes,
-                qps: 1,
-            };
+        for (bytes, value) in [(64, 1e6), (4096, 5e6), (4096, 6e6)] {
+            let subject = Subject::new(Metric::Bandwidth, Transport::Roce, Verb::Write, bytes);
             figures.add(subject, value);
         }
         let directory = tempfile::tempdir().unwrap();

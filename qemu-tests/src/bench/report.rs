@@ -17,14 +17,16 @@ use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
+use super::lane::Lane;
+use super::spread::Spread;
 use super::target;
 use super::target::size;
+use super::target::Form;
 use super::target::Goal;
-use super::CPUS;
 
 /// Writes all measurements as JSON into `directory`.
-pub fn write(figures: &Figures, directory: &Path) -> Result<()> {
-    let targets: Vec<_> = target::all(figures)
+pub fn write(figures: &Figures, lane: Lane, directory: &Path) -> Result<()> {
+    let targets: Vec<_> = target::all(figures, lane.cpus())
         .iter()
         .map(|target| {
             let (least, most) = match target.goal {
@@ -35,37 +37,65 @@ pub fn write(figures: &Figures, directory: &Path) -> Result<()> {
                 "target": target.what,
                 "at_least": least,
                 "at_most": most,
-                "value": target.value,
-                "met": target.value.map(|value| target.goal.met(value)),
+                "found": target.found,
+                "verdict": target.verdict().name(),
             })
         })
         .collect();
     let figures: Vec<_> = figures.all().collect();
-    let report = json!({ "cpus": CPUS, "figures": figures, "targets": targets });
+    let report = json!({
+        "hosts": lane.name(),
+        "cpus": lane.cpus(),
+        "figures": figures,
+        "targets": targets,
+    });
     let text = serde_json::to_string_pretty(&report).context("encode the results")?;
     let path = directory.join("results.json");
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// All tables.
-pub fn tables(figures: &Figures) -> String {
+pub fn tables(figures: &Figures, lane: Lane) -> String {
     let titles = [
-        (Metric::Bandwidth, "Bandwidth in MB/s"),
         (Metric::Latency, "Latency in us: one way, READ: round trip"),
+        (
+            Metric::Rate,
+            "Thousands of messages per second, 16 in flight on each QP",
+        ),
+        (Metric::Bandwidth, "Bandwidth in MB/s"),
+        (
+            Metric::Duplex,
+            "Bandwidth in MB/s each way, in both at once",
+        ),
+        (Metric::AllReduce, "All-reduce, MB/s each way"),
+        (
+            Metric::Cpu,
+            "CPU time of both hosts in us, for 4 KiB of payload",
+        ),
         (
             Metric::Instructions,
             "Thousands of instructions per message, both hosts",
         ),
     ];
-    let mut text = format!("Two hosts, CPUs of each: {CPUS}\n\n");
+    let mut text = format!(
+        "Two hosts ({}), CPUs of each: {}. Medians of the repeats, and the range they lie in\n\n",
+        lane.name(),
+        lane.cpus()
+    );
     for (metric, title) in titles {
-        text += &format!("{title}\n{}\n\n", by_size(figures, metric));
+        if figures.all().any(|figure| figure.subject.metric == metric) {
+            text += &format!("{title}\n{}\n\n", by_size(figures, metric));
+        }
     }
+    text += &format!(
+        "CPU of a host with nothing to do, in %\n{}\n\n",
+        idle(figures)
+    );
     text += &format!(
         "1 MiB messages, payload in % of what the cables let through\n{}\n\n",
         by_cables(figures)
     );
-    text + &format!("Targets\n{}", targets(figures))
+    text + &format!("Targets\n{}", targets(figures, lane))
 }
 
 /// A table of one metric: a row for each way of moving messages, a column for each size.
@@ -82,11 +112,11 @@ fn by_size(figures: &Figures, metric: Metric) -> Table {
         .map(|figure| {
             let Subject {
                 transport,
-                qps,
+                flows,
                 verb,
                 ..
             } = figure.subject;
-            (transport, qps, verb)
+            (transport, flows, verb)
         })
         .collect();
     rows.sort_unstable();
@@ -95,8 +125,8 @@ fn by_size(figures: &Figures, metric: Metric) -> Table {
     table.load_preset(UTF8_BORDERS_ONLY);
     let heads = sizes.iter().map(|bytes| size(*bytes));
     table.set_header(std::iter::once(String::new()).chain(heads));
-    for (transport, qps, verb) in rows {
-        let name = way(transport, verb, qps);
+    for (transport, flows, verb) in rows {
+        let name = way(transport, verb, flows);
         let cells = sizes.iter().map(|&bytes| {
             let subject = Subject {
                 metric,
@@ -104,12 +134,28 @@ fn by_size(figures: &Figures, metric: Metric) -> Table {
                 transport,
                 verb,
                 bytes,
-                qps,
+                flows,
             };
-            let value = figures.median(subject);
-            value.map_or_else(String::new, |value| cell(metric, value))
+            let found = figures.spread(subject);
+            found.map_or_else(String::new, |found| cell(metric, found))
         });
         table.add_row(std::iter::once(name).chain(cells));
+    }
+    table
+}
+
+/// A row for hosts with usb4_roce, and one for hosts without.
+fn idle(figures: &Figures) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    let rows = [
+        (Metric::Idle, "usb4_roce, its rails up"),
+        (Metric::IdleBare, "not loaded"),
+    ];
+    for (metric, name) in rows {
+        if let Some(found) = figures.spread(Subject::idle(metric)) {
+            table.add_row([name.to_owned(), cell(metric, found)]);
+        }
     }
     table
 }
@@ -132,48 +178,77 @@ fn by_cables(figures: &Figures) -> Table {
         table.add_row([
             cables.name().to_owned(),
             way(transport, verb, 1),
-            format!("{:.1}", figure.median * 100.0),
+            cell(Metric::Goodput, figure.spread),
         ]);
     }
     table
 }
 
 /// A way of moving messages, for people.
-pub fn way(transport: Transport, verb: Verb, qps: u32) -> String {
+pub fn way(transport: Transport, verb: Verb, flows: u32) -> String {
     let mut name = transport.name().to_owned();
     if verb != Verb::Bytes {
         name = format!("{name} {}", verb.name());
     }
-    if qps > 1 {
-        name = format!("{name}, {qps} QPs");
+    match (flows, verb) {
+        (1, _) => {}
+        (_, Verb::Bytes) => name = format!("{name}, {flows} connections"),
+        _ => name = format!("{name}, {flows} QPs"),
     }
     name
 }
 
-fn cell(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::Bandwidth => format!("{:.2}", value / 1e6),
-        Metric::Goodput => format!("{:.1}", value * 100.0),
-        Metric::Latency => format!("{value:.0}"),
-        Metric::Instructions => format!("{:.1}", value / 1e3),
-    }
+fn cell(metric: Metric, found: Spread) -> String {
+    let (factor, decimals) = match metric {
+        Metric::Bandwidth | Metric::Duplex | Metric::AllReduce => (1e-6, 1),
+        Metric::Rate => (1e-3, 2),
+        Metric::Cpu => (1e6, 2),
+        Metric::Goodput => (100.0, 1),
+        Metric::Idle | Metric::IdleBare => (100.0, 2),
+        Metric::Latency => (1.0, 0),
+        Metric::Instructions => (1e-3, 1),
+    };
+    ranged(found.scaled(factor), decimals)
 }
 
-fn targets(figures: &Figures) -> Table {
+/// The median, and the range about it if there is one.
+pub fn ranged(found: Spread, decimals: usize) -> String {
+    let number = |value: f64| format!("{value:.decimals$}");
+    let Spread { min, median, max } = found;
+    if number(min) == number(max) {
+        return number(median);
+    }
+    format!("{} ({}..{})", number(median), number(min), number(max))
+}
+
+fn targets(figures: &Figures, lane: Lane) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
     table.set_header(["", "target", "measured", ""]);
-    for target in target::all(figures) {
-        let goal = match target.goal {
-            Goal::AtLeast(least) => format!(">= {least:.2}"),
-            Goal::AtMost(most) => format!("<= {most:.2}"),
+    for target in target::all(figures, lane.cpus()) {
+        let (sign, goal) = match target.goal {
+            Goal::AtLeast(least) => (">=", least),
+            Goal::AtMost(most) => ("<=", most),
         };
-        let (value, verdict) = match target.value {
-            Some(value) if target.goal.met(value) => (format!("{value:.2}"), "met"),
-            Some(value) => (format!("{value:.2}"), "NOT MET"),
-            None => ("not measured".to_owned(), ""),
+        let (goal, found) = match target.form {
+            // An eighth has three decimals.
+            Form::Times => (
+                format!("{goal}"),
+                target.found.map(|found| ranged(found, 3)),
+            ),
+            Form::Percent => (
+                format!("{:.2} %", goal * 100.0),
+                target
+                    .found
+                    .map(|found| format!("{} %", ranged(found.scaled(100.0), 2))),
+            ),
         };
-        table.add_row([target.what, goal, value, verdict.to_owned()]);
+        table.add_row([
+            target.what.clone(),
+            format!("{sign} {goal}"),
+            found.unwrap_or_default(),
+            target.verdict().name().to_owned(),
+        ]);
     }
     table
 }
@@ -183,25 +258,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_show_medians_and_verdicts() {
+    fn tables_show_medians_ranges_and_verdicts() {
         let mut figures = Figures::default();
         for (transport, verb, value) in [
             (Transport::Roce, Verb::Write, 42e6),
+            (Transport::Roce, Verb::Write, 41e6),
+            (Transport::Roce, Verb::Write, 48e6),
             (Transport::Stream, Verb::Bytes, 100e6),
         ] {
-            let subject = Subject {
-                metric: Metric::Bandwidth,
-                cables: Cables::One,
-                transport,
-                verb,
-                bytes: 1 << 20,
-                qps: 1,
-            };
+            let subject = Subject::new(Metric::Bandwidth, transport, verb, 1 << 20);
             figures.add(subject, value);
         }
-        let text = tables(&figures);
-        assert!(text.contains("42.00"), "{text}");
-        assert!(text.contains("NOT MET"), "{text}");
+        let text = tables(&figures, Lane::Qemu);
+        assert!(text.contains("42.0 (41.0..48.0)"), "{text}");
+        assert!(text.contains("NOT REACHED"), "{text}");
         assert!(text.contains("not measured"), "{text}");
+    }
+
+    #[test]
+    fn a_range_that_rounds_to_one_number_is_one() {
+        let found = Spread::of(&[0.9991, 0.9993, 0.9994]).unwrap();
+        assert_eq!(ranged(found, 2), "1.00");
+        assert_eq!(ranged(found, 4), "0.9993 (0.9991..0.9994)");
     }
 }

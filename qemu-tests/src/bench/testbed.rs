@@ -149,7 +149,7 @@ pub fn verbs_device(transport: Transport) -> Option<&'static str> {
     match transport {
         Transport::Roce => Some(roce::DEVICE),
         Transport::Rxe => Some(RXE),
-        Transport::Stream | Transport::Tcp => None,
+        Transport::Stream | Transport::Tcp | Transport::RoceTcp => None,
     }
 }
 
@@ -157,7 +157,7 @@ pub fn verbs_device(transport: Transport) -> Option<&'static str> {
 pub fn address(transport: Transport, host: &str) -> String {
     let ours = roce::address(host);
     match transport {
-        Transport::Roce => ours,
+        Transport::Roce | Transport::RoceTcp => ours,
         // The same number in another network.
         _ => ours.replacen("10.55.0.", "10.56.0.", 1),
     }

@@ -1,166 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bandwidth and latency over one cable that is as fast as the emulation.
+//! What is measured over one cable that is as fast as the emulation.
 
-use std::time::Duration;
-
+use anyhow::Context;
 use anyhow::Result;
 
-use super::figure::Cables;
 use super::figure::Figures;
-use super::figure::Metric;
-use super::figure::Subject;
 use super::figure::Transport;
-use super::figure::Verb;
-use super::meter;
-use super::perftest;
+use super::instrument::Instrument;
 use super::plan::Plan;
+use super::speed::Speed;
 use super::testbed::Testbed;
+use super::turn::in_turn;
 use crate::building::progress::Step;
 
-/// Message sizes by which a device's speed is found out.
-const SMALL: u64 = 64;
-const LARGE: u64 = 1 << 20;
-
-/// Bytes of each size that are moved for that, and bounds of the number of messages.
-const TRIAL: u64 = 16 << 20;
-const TRIAL_MOST: u64 = 300;
-
-/// Bounds of the number of messages of a measurement.
-const LEAST: u64 = 10;
-const MOST: u64 = 20_000;
-
-/// Round trips of a latency measurement.
-const ROUNDS: u64 = 300;
-
-/// How long messages take, as a function of their size.
-#[derive(Clone, Copy, Debug)]
-pub struct Speed {
-    /// Seconds of a message.
-    message: f64,
-    /// Seconds of a byte.
-    byte: f64,
-}
-
-impl Speed {
-    /// From bandwidths, in bytes per second, with messages of [`SMALL`] and [`LARGE`] bytes.
-    fn new(small: f64, large: f64) -> Self {
-        let message = SMALL as f64 / small;
-        Self {
-            message,
-            byte: (LARGE as f64 / large - message).max(0.0) / LARGE as f64,
-        }
-    }
-
-    /// How many messages of `bytes` take about `goal`.
-    pub fn count(&self, bytes: u64, goal: Duration) -> u64 {
-        let seconds = self.message + self.byte * bytes as f64;
-        // Saturates.
-        ((goal.as_secs_f64() / seconds) as u64).clamp(LEAST, MOST)
-    }
-
-    /// Measures a verbs device.
-    pub fn of(testbed: &Testbed<'_>, transport: Transport) -> Result<Self> {
-        let bandwidth = |bytes| {
-            let subject = Subject {
-                metric: Metric::Bandwidth,
-                cables: Cables::One,
-                transport,
-                verb: Verb::Write,
-                bytes,
-                qps: 1,
-            };
-            let count = (TRIAL / bytes).clamp(LEAST, TRIAL_MOST);
-            perftest::measure(testbed, &subject, count)
-        };
-        Ok(Self::new(bandwidth(SMALL)?, bandwidth(LARGE)?))
-    }
-}
-
-/// Measures all transports, in turn, as often as planned.
+/// Measures all that is planned, in turn, as often as planned.
 pub fn measure(testbed: &Testbed<'_>, plan: &Plan, figures: &mut Figures) -> Result<()> {
-    let step = Step::begin("find out how fast usb4_roce and rxe are");
+    let step = Step::begin("find out how fast everything is, roughly");
     let mut speeds = Vec::new();
-    for transport in [Transport::Roce, Transport::Rxe] {
+    for transport in Transport::ALL {
         speeds.push((transport, Speed::of(testbed, transport)?));
     }
     step.done();
-    for repeat in 1..=plan.repeats {
-        for transport in Transport::ALL {
-            let name = transport.name();
-            let step = Step::begin(&format!(
-                "bandwidth and latency of {name}, {repeat} of {}",
-                plan.repeats
-            ));
-            match speeds.iter().find(|(device, _)| *device == transport) {
-                Some((_, speed)) => device(testbed, transport, *speed, plan, figures)?,
-                None => meter::measure(testbed, transport, plan, figures)?,
-            }
-            step.done();
-        }
-    }
-    Ok(())
-}
-
-fn device(
-    testbed: &Testbed<'_>,
-    transport: Transport,
-    speed: Speed,
-    plan: &Plan,
-    figures: &mut Figures,
-) -> Result<()> {
-    let mut measure = |subject: Subject, count| -> Result<()> {
-        let value = perftest::measure(testbed, &subject, count)?;
-        figures.add(subject, value);
-        Ok(())
+    let instrument = Instrument {
+        testbed,
+        speeds,
+        goal: plan.goal,
     };
-    for verb in Verb::RDMA {
-        let subject = |metric, bytes, qps| Subject {
-            metric,
-            cables: Cables::One,
-            transport,
-            verb,
-            bytes,
-            qps,
-        };
-        for &bytes in &plan.latency {
-            measure(subject(Metric::Latency, bytes, 1), ROUNDS)?;
+    for repeat in 0..plan.repeats {
+        let step = Step::begin(&format!(
+            "measure over one cable, {} of {}",
+            repeat + 1,
+            plan.repeats
+        ));
+        for subject in in_turn(&plan.subjects, repeat) {
+            let value = instrument
+                .measure(subject)
+                .with_context(|| format!("measure {subject:?}"))?;
+            figures.add(*subject, value);
         }
-        for &qps in &plan.qps {
-            for &bytes in &plan.bandwidth {
-                let count = speed.count(bytes, plan.goal) / u64::from(qps);
-                measure(subject(Metric::Bandwidth, bytes, qps), count.max(LEAST))?;
-            }
-        }
+        step.done();
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_fill_the_time() {
-        let second = Duration::from_secs(1);
-        // A message takes 1 ms, a mebibyte 1 s.
-        let speed = Speed {
-            message: 1e-3,
-            byte: 1.0 / LARGE as f64,
-        };
-        assert_eq!(speed.count(SMALL, second), 942);
-        assert_eq!(speed.count(LARGE, second), LEAST);
-        assert_eq!(speed.count(LARGE, second * 100), 99);
-        assert_eq!(speed.count(SMALL, second * 1000), MOST);
-    }
-
-    #[test]
-    fn speed_comes_from_two_sizes() {
-        // 1 ms a message, 1 MiB/s.
-        let speed = Speed::new(64_000.0, LARGE as f64);
-        assert!((speed.message - 1e-3).abs() < 1e-12);
-        assert!((speed.byte * LARGE as f64 - 0.999).abs() < 1e-9);
-        // What is measured wrongly stays harmless.
-        assert_eq!(Speed::new(1.0, f64::INFINITY).byte, 0.0);
-    }
 }

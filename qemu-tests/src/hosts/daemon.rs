@@ -57,6 +57,11 @@ impl Daemon {
         Ok(Self { pid, started })
     }
 
+    /// Its id.
+    pub fn pid(self) -> i32 {
+        self.pid
+    }
+
     /// Whether it still runs.
     pub fn alive(self) -> bool {
         running_since(self.pid) == Some(self.started)

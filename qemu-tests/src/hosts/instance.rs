@@ -35,6 +35,7 @@ use crate::hosts::accelerator::Accelerator;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
 use crate::hosts::agent::Output;
+use crate::hosts::cpu_time;
 use crate::hosts::daemon::Daemon;
 use crate::hosts::fabric::cables_between;
 use crate::hosts::fabric::cables_of;
@@ -388,6 +389,23 @@ impl Instance {
             );
         }
         Ok(output.text())
+    }
+
+    /// The processes that are its hosts, by name, and that which is its cables: of each, the one that has started the others.
+    pub fn processes(&self) -> Vec<(String, i32)> {
+        let hosts = self.hosts().clone().into_iter();
+        let hosts = hosts.map(|host| (host.name, host.qemu.pid()));
+        let cable = ("cable".to_owned(), self.state.cable.pid());
+        hosts.chain([cable]).collect()
+    }
+
+    /// CPU time of the machine that the lab runs on which all hosts have used so far.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let hosts = self.hosts().clone();
+        hosts
+            .iter()
+            .map(|host| cpu_time::of_tree(host.qemu.pid()))
+            .sum()
     }
 
     /// The instructions which all hosts have executed so far, if they are counted.

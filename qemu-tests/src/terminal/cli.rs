@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,6 +44,12 @@ use crate::terminal::shell;
 /// The part of a file's mode that is not its type.
 const PERMISSION_BITS: u32 = 0o7777;
 
+/// What hosts are measured.
+const LANE: bench::Lane = bench::Lane::Qemu;
+
+/// Bytes of a message that is profiled, where nothing else is asked for.
+const PROFILED_BYTES: u64 = 1 << 20;
+
 /// Debian hosts with unmodified thunderbolt drivers, joined by software USB4 cables.
 #[derive(Parser)]
 #[command(name = "lab", version)]
@@ -70,9 +77,8 @@ enum Action {
         /// For which kernel
         #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
         kernel: KernelChoice,
-        /// Where the module's sources are [default: the checkout the lab was built from]
-        #[arg(long, value_name = "DIR")]
-        source: Option<PathBuf>,
+        #[command(flatten)]
+        source: Source,
     },
     /// Check the formatting of the kernel module, and that it builds with clippy and without a warning
     Lint {
@@ -88,6 +94,8 @@ enum Action {
     Demo,
     /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net
     Bench(Bench),
+    /// See by perf where the time goes while messages move
+    Profile(Profile),
     /// A prompt on a host of two cabled hosts; run it again in another terminal for the other host
     Shell(Shell),
     /// Run a command on a host of a running lab
@@ -102,6 +110,22 @@ enum Action {
     Down(Name),
     #[command(hide = true)]
     Within { spec: String },
+}
+
+/// What the kernel module is built from.
+#[derive(Args)]
+struct Source {
+    /// Where the module's sources are [default: the checkout the lab was built from]
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+}
+
+impl Source {
+    /// The directory, if one was named.
+    fn directory(&self) -> Result<Option<PathBuf>> {
+        let directory = self.source.as_ref().map(std::path::absolute).transpose();
+        directory.context("the module's sources")
+    }
 }
 
 #[derive(Args)]
@@ -184,12 +208,35 @@ struct Test {
 
 #[derive(Args)]
 struct Bench {
-    /// Only what the targets need
+    /// Only what the targets need, and fewer repeats
     #[arg(long)]
     quick: bool,
+    /// How often each is measured [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: Option<u32>,
     /// Where to put the results [default: a directory of the cache]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Args)]
+struct Profile {
+    /// What moves
+    #[arg(value_enum, default_value_t = bench::Flow::Write)]
+    flow: bench::Flow,
+    /// Bytes of a message
+    #[arg(long, default_value_t = PROFILED_BYTES, value_parser = clap::value_parser!(u64).range(1..))]
+    bytes: u64,
+    /// About how long it moves
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Where to put the results [default: a directory of the cache]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Args)]
@@ -333,8 +380,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Module { kernel, source } => {
-                let source = source.map(std::path::absolute).transpose();
-                let workbench = workbench(source.context("the module's sources")?)?;
+                let workbench = workbench(source.directory()?)?;
                 let modules = workbench.modules(kernel.into())?;
                 println!("{}", modules.file(module::NAME)?.display());
                 Ok(ExitCode::SUCCESS)
@@ -353,7 +399,14 @@ impl Cli {
                 demo::run(&workbench(None)?)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Bench(bench) => bench.run(&workbench(None)?),
+            Action::Bench(bench) => {
+                let workbench = workbench(bench.source.directory()?)?;
+                bench.run(&workbench)
+            }
+            Action::Profile(profile) => {
+                let workbench = workbench(profile.source.directory()?)?;
+                profile.run(&workbench)
+            }
             Action::Shell(shell) => shell.run(&workbench(None)?),
             Action::Test(test) => test.run(&workbench(None)?),
             Action::Exec(exec) => exec.run(&cache),
@@ -387,18 +440,43 @@ impl Bench {
             true => bench::Extent::Quick,
             false => bench::Extent::Full,
         };
-        match self.output {
-            Some(output) => {
-                let output = std::path::absolute(output).context("the output directory")?;
-                bench::run(workbench, extent, &output)?;
-            }
-            None => {
-                let directory = RunDirectory::new(workbench.cache())?;
-                bench::run(workbench, extent, directory.path())?;
-            }
-        }
-        Ok(ExitCode::SUCCESS)
+        let plan = bench::Plan::new(extent, self.repeats);
+        with_output(workbench, self.output, |output| {
+            bench::run(workbench, LANE, &plan, output)
+        })
     }
+}
+
+impl Profile {
+    fn run(self, workbench: &Workbench) -> Result<ExitCode> {
+        let job = bench::Job {
+            flow: self.flow,
+            bytes: self.bytes,
+            time: Duration::from_secs(self.seconds),
+        };
+        with_output(workbench, self.output, |output| {
+            bench::profile(workbench, LANE, &job, output)
+        })
+    }
+}
+
+/// Does `work`, which puts its results into the directory `output`, or else into one of the cache.
+fn with_output(
+    workbench: &Workbench,
+    output: Option<PathBuf>,
+    work: impl FnOnce(&Path) -> Result<()>,
+) -> Result<ExitCode> {
+    match output {
+        Some(output) => {
+            let output = std::path::absolute(output).context("the output directory")?;
+            work(&output)?;
+        }
+        None => {
+            let directory = RunDirectory::new(workbench.cache())?;
+            work(directory.path())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Shell {
@@ -546,5 +624,17 @@ impl Cable {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
     }
 }
