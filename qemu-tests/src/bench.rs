@@ -59,7 +59,7 @@ pub fn run(workbench: &Workbench, lane: Lane, plan: &Plan, output: &Path) -> Res
     // What was measured before a failure is worth having.
     report::write(&figures, lane, output)?;
     plot::draw(&figures, output)?;
-    bars::draw(&figures, &output.join("goodput.svg"))?;
+    bars::draw(&figures, output)?;
     println!("{}", report::tables(&figures, lane));
     println!("results are in {}", output.display());
     measured
