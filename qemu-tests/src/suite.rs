@@ -196,6 +196,7 @@ mod tests {
             let least = match suite.lab.kernel {
                 Kernel::Stock => 2,
                 Kernel::Debug => 4,
+                Kernel::Native => 1,
             };
             assert!(suite.lab.cpus >= least, "{}", suite.name);
         }

@@ -31,7 +31,6 @@ use crate::building::progress::Step;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
 use crate::building::workbench::Workbench;
-use crate::hosts::accelerator::Accelerator;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
 use crate::hosts::agent::Output;
@@ -47,6 +46,8 @@ use crate::hosts::host::COUNTER;
 use crate::hosts::host::INITRAMFS;
 use crate::hosts::host::KERNEL;
 use crate::hosts::instructions::Instructions;
+use crate::hosts::placement::Placement;
+use crate::hosts::platform::Platform;
 use crate::hosts::qmp;
 use crate::hosts::shape::Counting;
 use crate::hosts::shape::Shape;
@@ -174,7 +175,14 @@ impl Instance {
         fs::create_dir_all(&share).with_context(|| format!("create {}", share.display()))?;
 
         let cable = &workbench.tools()?.cable;
-        let cable = start_cable(&directory, cable, &topology, shape.lifetime)?;
+        let placement = Placement::of(shape.kernel.machine())?;
+        let cable = start_cable(
+            &directory,
+            cable,
+            &topology,
+            shape.lifetime,
+            &placement.cable,
+        )?;
         let mut instance = Instance {
             directory,
             state: State {
@@ -184,7 +192,7 @@ impl Instance {
                 link_modules: None,
             },
         };
-        match instance.boot(workbench, shape) {
+        match instance.boot(workbench, shape, &placement) {
             Ok(()) => Ok(instance),
             Err(error) => {
                 instance.kill();
@@ -193,21 +201,25 @@ impl Instance {
         }
     }
 
-    fn boot(&mut self, workbench: &Workbench, shape: &Shape<'_>) -> Result<()> {
+    fn boot(
+        &mut self,
+        workbench: &Workbench,
+        shape: &Shape<'_>,
+        placement: &Placement,
+    ) -> Result<()> {
         await_cable(&self.directory, self.state.cable)?;
         let root = &workbench.root()?.path;
         let kernel = &workbench.tree(shape.kernel)?.boot;
         copy(&kernel.image, &self.directory.join(KERNEL))?;
         let initramfs = self.directory.join(INITRAMFS);
-        kernel.write_initramfs(&workbench.tools()?.agent, &initramfs)?;
+        kernel.write_initramfs(
+            shape.kernel.machine(),
+            &workbench.tools()?.agent,
+            &initramfs,
+        )?;
         self.state.link_modules = share_modules(root, kernel, &self.share())?;
-        let accelerator = Accelerator::probe(root)?;
-        let counting = match accelerator {
-            Accelerator::Tcg => shape.counting,
-            // Only the translator knows what it executes.
-            Accelerator::Kvm => Counting::Off,
-        };
-        if counting == Counting::On {
+        let platform = Platform::of(shape, root)?;
+        if platform.counts() {
             copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
         for host in &self.state.topology.hosts {
@@ -221,8 +233,8 @@ impl Instance {
                     .filter(|nhi| nhi.host == host.name)
                     .map(|nhi| nhi.socket(Path::new("")).display().to_string())
                     .collect(),
-                accelerator,
-                counting,
+                platform,
+                processors: &placement.hosts,
             };
             self.hosts().push(plan.start()?);
             self.write_state()?;
@@ -268,7 +280,7 @@ impl Instance {
 
     /// Takes the power from the host `name`.
     pub fn crash(&self, name: &str) -> Result<()> {
-        self.host(name)?.qemu.kill();
+        self.host(name)?.machine.kill();
         Ok(())
     }
 
@@ -325,7 +337,7 @@ impl Instance {
         })?;
         let alive = state.cable.alive() || {
             let hosts = state.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.iter().any(|host| host.qemu.alive())
+            hosts.iter().any(|host| host.machine.alive())
         };
         Ok(alive.then_some(Instance { directory, state }))
     }
@@ -456,7 +468,7 @@ impl Instance {
     }
 
     fn end_host(&self, host: &Host) -> Result<Ending> {
-        if host.qemu.alive() {
+        if host.machine.alive() {
             // What a module that cannot be unloaded leads to is the business of the log scan.
             let unload = ["sh", "-c", UNLOAD_DRIVERS];
             if let Err(error) = self.run(&host.name, &unload, LINK_LIMIT) {
@@ -490,7 +502,7 @@ impl Instance {
     /// Kills everything at once.
     pub fn kill(&self) {
         for host in self.hosts().iter() {
-            host.qemu.kill();
+            host.machine.kill();
         }
         if !self.state.cable.terminate(CABLE_END) {
             self.state.cable.kill();
@@ -550,6 +562,7 @@ fn start_cable(
     cable: &Path,
     topology: &Topology,
     lifetime: Lifetime,
+    processors: &[usize],
 ) -> Result<Daemon> {
     let file = directory.join("topology.json");
     let text = serde_json::to_string_pretty(topology).context("encode the topology")?;
@@ -567,6 +580,7 @@ fn start_cable(
     let program = Program {
         view: None,
         lifetime,
+        processors: processors.to_vec(),
         argv: vec![
             word(cable),
             "--topology".to_owned(),

@@ -31,6 +31,7 @@ use crate::building::within::Program;
 use crate::building::workbench::Workbench;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
+use crate::hosts::attendant::Attendant;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::instance::Instance;
@@ -102,6 +103,8 @@ enum Action {
     Down(Name),
     #[command(hide = true)]
     Within { spec: String },
+    #[command(hide = true)]
+    Attend { spec: String },
 }
 
 #[derive(Args)]
@@ -140,6 +143,8 @@ enum KernelChoice {
     Stock,
     /// The lab's own, with KUnit and the kernel's checkers
     Debug,
+    /// The lab's own, which is a process: hosts at the speed of the machine
+    Native,
 }
 
 impl From<KernelChoice> for Kernel {
@@ -147,6 +152,7 @@ impl From<KernelChoice> for Kernel {
         match choice {
             KernelChoice::Stock => Kernel::Stock,
             KernelChoice::Debug => Kernel::Debug,
+            KernelChoice::Native => Kernel::Native,
         }
     }
 }
@@ -320,6 +326,13 @@ impl Cli {
                 let program: Program =
                     serde_json::from_str(&spec).context("read the program to run")?;
                 match program.exec()? {}
+            }
+            Action::Attend { spec } => {
+                let attendant: Attendant =
+                    serde_json::from_str(&spec).context("read the kernel to run")?;
+                let ended = attendant.run()?;
+                println!("the kernel ended: {ended}");
+                Ok(ExitCode::SUCCESS)
             }
             Action::Provision { debug } => {
                 let workbench = workbench(None)?;

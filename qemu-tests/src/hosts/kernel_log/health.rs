@@ -29,7 +29,7 @@ const TEST: u64 = 1 << 18;
 fn taints(kernel: Kernel) -> &'static [u64] {
     match kernel {
         Kernel::Stock => &[0, OUT_OF_TREE | UNSIGNED],
-        Kernel::Debug => &[0, OUT_OF_TREE, OUT_OF_TREE | TEST],
+        Kernel::Debug | Kernel::Native => &[0, OUT_OF_TREE, OUT_OF_TREE | TEST],
     }
 }
 
