@@ -51,6 +51,7 @@ use crate::hosts::platform::Platform;
 use crate::hosts::qmp;
 use crate::hosts::shape::Counting;
 use crate::hosts::shape::Shape;
+use crate::hosts::user_mode;
 
 /// How long the cable may take to make its sockets.
 const CABLE_LIMIT: Duration = Duration::from_secs(10);
@@ -111,8 +112,8 @@ struct State {
     topology: Topology,
     hosts: Mutex<Vec<Host>>,
     cable: Daemon,
-    /// Makes the kernel's modules known to a guest whose root lacks them.
-    link_modules: Option<String>,
+    /// Tells a guest of what its root and its kernel lack: the kernel's modules, what the processor is.
+    introduction: Vec<String>,
 }
 
 /// A running lab.
@@ -138,6 +139,7 @@ impl Instance {
     /// Starts a lab from what is on the workbench, boots its hosts and waits for the links.
     pub fn up(workbench: &Workbench, shape: &Shape<'_>) -> Result<Self> {
         let topology = shape.fabric.topology()?;
+        shape.check()?;
         workbench.tree(shape.kernel)?;
         workbench.tools()?;
         if shape.counting == Counting::On {
@@ -189,7 +191,7 @@ impl Instance {
                 topology,
                 hosts: Mutex::default(),
                 cable,
-                link_modules: None,
+                introduction: Vec::new(),
             },
         };
         match instance.boot(workbench, shape, &placement) {
@@ -217,8 +219,11 @@ impl Instance {
             &workbench.tools()?.agent,
             &initramfs,
         )?;
-        self.state.link_modules = share_modules(root, kernel, &self.share())?;
+        self.state.introduction = Vec::from_iter(share_modules(root, kernel, &self.share())?);
         let platform = Platform::of(shape, root)?;
+        if platform == Platform::UserMode {
+            self.state.introduction.push(user_mode::tell_processor()?);
+        }
         if platform.counts() {
             copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
@@ -264,9 +269,9 @@ impl Instance {
     }
 
     fn load_drivers(&self, name: &str) -> Result<()> {
-        if let Some(link) = &self.state.link_modules {
-            self.shell(name, link, LINK_LIMIT)
-                .context("link the kernel's modules")?;
+        for script in &self.state.introduction {
+            self.shell(name, script, LINK_LIMIT)
+                .context("tell a host of its modules and processor")?;
         }
         self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
             .context("load the thunderbolt drivers")?;

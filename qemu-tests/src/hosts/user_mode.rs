@@ -2,9 +2,12 @@
 
 //! A host whose kernel is a process: User-Mode Linux.
 
+use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use anyhow::Context;
+use anyhow::Result;
 use lab_agent::protocol::Machine;
 use lab_agent::protocol::HOST_PARAMETER;
 use lab_agent::protocol::MACHINE_PARAMETER;
@@ -25,6 +28,9 @@ use crate::hosts::host::share;
 use crate::hosts::host::Plan;
 use crate::hosts::host::INITRAMFS;
 use crate::hosts::host::KERNEL;
+
+/// What processors there are.
+const PROCESSORS: &str = "/proc/cpuinfo";
 
 /// The directory of an instance, as the kernel sees it outside.
 const RUN: &str = "/lab/run";
@@ -101,4 +107,32 @@ fn command_line(plan: &Plan<'_>) -> Vec<String> {
         ));
     }
     words
+}
+
+/// A script which has a guest know the processor it runs on. Its kernel says nothing of the clock's rate, which programs look
+/// for that count the clock's ticks.
+pub fn tell_processor() -> Result<String> {
+    let text = fs::read_to_string(PROCESSORS).with_context(|| format!("read {PROCESSORS}"))?;
+    let copy = "/run/cpuinfo";
+    let first = first_processor(&text);
+    Ok(format!(
+        "cat > {copy} <<'end'\n{first}end\nmount --bind {copy} {PROCESSORS}"
+    ))
+}
+
+/// What is said of the first processor.
+fn first_processor(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_has_one_processor() {
+        let text = "processor\t: 0\ncpu MHz\t: 1\n\nprocessor\t: 1\n";
+        assert_eq!(first_processor(text), "processor\t: 0\ncpu MHz\t: 1\n");
+    }
 }

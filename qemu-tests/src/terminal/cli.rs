@@ -2,6 +2,7 @@
 
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -36,8 +37,11 @@ use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::instance::Instance;
 use crate::hosts::shape;
+use crate::run::is_wanted;
 use crate::run::Run;
 use crate::suite;
+use crate::suite::native::Need;
+use crate::suite::Suite;
 use crate::terminal::demo;
 use crate::terminal::shell;
 
@@ -65,6 +69,9 @@ enum Action {
         /// The debug kernel too
         #[arg(long)]
         debug: bool,
+        /// The native kernel too
+        #[arg(long)]
+        native: bool,
     },
     /// Build the kernel module for the hosts' kernel and print where it is
     Module {
@@ -86,7 +93,11 @@ enum Action {
     /// Run the tests
     Test(Test),
     /// Sum 64 MiB of numbers on two hosts through usb4_roce, and check every sum
-    Demo,
+    Demo {
+        /// On native hosts
+        #[arg(long)]
+        native: bool,
+    },
     /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net
     Bench(Bench),
     /// A prompt on a host of two cabled hosts; run it again in another terminal for the other host
@@ -129,12 +140,15 @@ struct Shape {
     /// The hosts' kernel
     #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
     kernel: KernelChoice,
+    /// Short for --kernel native
+    #[arg(long, conflicts_with = "kernel")]
+    native: bool,
     /// Memory of each host in MiB
     #[arg(long, default_value_t = shape::MEMORY_MIB, value_name = "MIB")]
     memory: u32,
-    /// CPUs of each host
-    #[arg(long, default_value_t = shape::CPUS)]
-    cpus: u32,
+    /// CPUs of each host [default: 2; a native host has one]
+    #[arg(long)]
+    cpus: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -186,6 +200,9 @@ struct Test {
     /// sleep, hostile processes and peers, and allocations that fail
     #[arg(long)]
     long: bool,
+    /// On native hosts, without the tests that need more than such hosts have
+    #[arg(long)]
+    native: bool,
 }
 
 #[derive(Args)]
@@ -278,11 +295,15 @@ enum CableAction {
 impl Shape {
     /// Starts a lab of this shape, which stays up when the command ends.
     fn up(&self, workbench: &Workbench, name: &str) -> Result<Instance> {
+        let kernel = match self.native {
+            true => Kernel::Native,
+            false => self.kernel.into(),
+        };
         let shape = shape::Shape {
             fabric: self.fabric(),
-            kernel: self.kernel.into(),
+            kernel,
             memory_mib: self.memory,
-            cpus: self.cpus,
+            cpus: self.cpus.unwrap_or(shape::cpus(kernel)),
             lifetime: Lifetime::Detached,
             ..shape::Shape::pair(name)
         };
@@ -334,11 +355,13 @@ impl Cli {
                 println!("the kernel ended: {ended}");
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Provision { debug } => {
+            Action::Provision { debug, native } => {
                 let workbench = workbench(None)?;
                 workbench.tree(Kernel::Stock)?;
-                if debug {
-                    workbench.tree(Kernel::Debug)?;
+                for (wanted, kernel) in [(debug, Kernel::Debug), (native, Kernel::Native)] {
+                    if wanted {
+                        workbench.tree(kernel)?;
+                    }
                 }
                 workbench.tools()?;
                 workbench.clients()?;
@@ -361,8 +384,12 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Up(up) => up.run(&workbench(None)?),
-            Action::Demo => {
-                demo::run(&workbench(None)?)?;
+            Action::Demo { native } => {
+                let kernel = match native {
+                    true => Kernel::Native,
+                    false => Kernel::Stock,
+                };
+                demo::run(&workbench(None)?, kernel)?;
                 Ok(ExitCode::SUCCESS)
             }
             Action::Bench(bench) => bench.run(&workbench(None)?),
@@ -433,12 +460,23 @@ impl Shell {
 }
 
 impl Test {
+    /// The suites, and how many of the tests that are asked for are left out, by what they need.
+    fn suites(&self, extent: Extent) -> (Vec<Suite>, BTreeMap<Need, usize>) {
+        let suites = suite::all(extent);
+        if !self.native {
+            return (suites, BTreeMap::new());
+        }
+        let lane = suite::native::lane(suites);
+        let left_out = lane.count_left_out(|name| is_wanted(name, &self.filters));
+        (lane.suites, left_out)
+    }
+
     fn run(self, workbench: &Workbench) -> Result<ExitCode> {
         let extent = match self.long {
             true => Extent::Long,
             false => Extent::Short,
         };
-        let suites = suite::all(extent);
+        let (suites, left_out) = self.suites(extent);
         if self.list {
             for suite in &suites {
                 for test in &suite.tests {
@@ -450,6 +488,9 @@ impl Test {
         let run = Run::new(workbench, extent)?;
         println!("logs: {}", run.directory().display());
         let tally = run.suites(&suites, &self.filters)?;
+        for (need, count) in left_out {
+            println!("left out: {count} tests that need {need}");
+        }
         println!("{tally}");
         Ok(match tally.failed {
             0 => ExitCode::SUCCESS,
