@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use anyhow::bail;
 use anyhow::Result;
 use usb4_cable::topology::Cable;
+use usb4_cable::topology::FrontEndKind;
 use usb4_cable::topology::Host;
 use usb4_cable::topology::LinkSpeed;
 use usb4_cable::topology::PortRef;
@@ -78,6 +79,7 @@ impl Fabric {
             name,
             nhis: None,
             uid: None,
+            front_end: FrontEndKind::default(),
         });
         let topology = Topology {
             hosts: hosts.collect(),

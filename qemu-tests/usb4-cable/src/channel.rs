@@ -138,6 +138,11 @@ impl Channel {
         let mut progress = Progress::Idle;
         let mut available = from.tx_available(ring);
         for _ in 0..BATCH {
+            if from.take_accesses().max(to.take_accesses()) == Progress::Moved {
+                // The rings may be others now.
+                progress = Progress::Moved;
+                available = 0;
+            }
             if available == 0 {
                 available = from.tx_available(ring);
                 if available == 0 {
@@ -218,6 +223,7 @@ impl Channel {
         let mut in_flight = std::mem::take(&mut self.in_flight);
         for (hop, frames) in &mut in_flight {
             while let Some(frame) = frames.front() {
+                progress = progress.max(to.take_accesses());
                 if frame.due > now {
                     progress = progress.max(Progress::Waiting);
                     break;

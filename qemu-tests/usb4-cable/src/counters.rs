@@ -38,7 +38,7 @@ pub struct DirectionCounters {
 pub struct NhiCounters {
     /// Interrupts raised.
     pub interrupts: u64,
-    /// Register accesses that needed a round trip from the guest.
+    /// Register accesses that the front end passed on, posted writes included.
     pub traps: u64,
     /// Control packets received from the host.
     pub control_packets: u64,

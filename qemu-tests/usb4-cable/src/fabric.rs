@@ -5,6 +5,9 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use crate::attachment::Doorbells;
+use crate::attachment::Kick;
+use crate::attachment::Readiness;
 use crate::cable::Cable;
 use crate::cable::CableIndex;
 use crate::cable::End;
@@ -170,9 +173,14 @@ impl Fabric {
 
     /// Does all there is to do now.
     pub fn step(&mut self, now: Instant) -> Progress {
-        let mut progress = self.take_control_packets(now);
+        let mut progress = self.take_accesses();
+        progress = progress.max(self.take_control_packets(now));
         progress = progress.max(self.forward_frames(now));
         progress = progress.max(self.deliver_due_frames(now));
+        if progress == Progress::Moved {
+            // Register accesses come between frames, resets among them.
+            self.update_links();
+        }
         for station in &mut self.stations {
             for (port, number) in station.ports.iter_mut().zip(PortNumber::all()) {
                 if let Some(event) = port.events.poll(number, now) {
@@ -187,6 +195,34 @@ impl Fabric {
             if station.nhi.is_interrupt_waiting() {
                 progress = progress.max(Progress::Waiting);
             }
+        }
+        progress
+    }
+
+    /// How the guests say that there is something to do.
+    pub fn doorbells(&self) -> impl Iterator<Item = Doorbells> + '_ {
+        self.nhis().filter_map(|(_, nhi)| nhi.doorbells())
+    }
+
+    /// Asks all guests that queue register accesses for a kick at the next one. Adds to `kicks` what becomes readable
+    /// then.
+    pub fn await_kicks(&mut self, kicks: &mut Vec<Kick>) -> Readiness {
+        for station in &mut self.stations {
+            if station.nhi.await_kick(kicks) == Readiness::Ready {
+                return Readiness::Ready;
+            }
+        }
+        Readiness::Quiet
+    }
+
+    fn take_accesses(&mut self) -> Progress {
+        let stations = self.stations.iter_mut();
+        let progress = stations
+            .map(|station| station.nhi.take_accesses())
+            .max()
+            .unwrap_or(Progress::Idle);
+        if progress == Progress::Moved {
+            self.update_links();
         }
         progress
     }

@@ -8,6 +8,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use vm_memory::MmapRegion;
 
+use crate::attachment::Attachment;
+use crate::attachment::Doorbells;
 use crate::cable::NhiIndex;
 use crate::control_packet::ConfigAddress;
 use crate::control_packet::ControlPacket;
@@ -60,6 +62,12 @@ impl InterruptSink for Interrupts {
     fn raise(&mut self, vector: Vector) -> Raised {
         self.0.lock().push(vector);
         Raised::Sent
+    }
+}
+
+impl Attachment for Interrupts {
+    fn doorbells(&self) -> Doorbells {
+        Doorbells::Memory
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 pub use vm_memory::GuestAddress;
 use vm_memory::MmapRegion;
@@ -54,7 +55,7 @@ pub enum DmaError {
 
 struct Region {
     start: u64,
-    memory: MmapRegion,
+    memory: Arc<MmapRegion>,
     access: Access,
 }
 
@@ -80,9 +81,10 @@ impl GuestMemory {
     pub fn map(
         &mut self,
         start: GuestAddress,
-        memory: MmapRegion,
+        memory: impl Into<Arc<MmapRegion>>,
         access: Access,
     ) -> Result<(), DmaError> {
+        let memory = memory.into();
         let len = memory.size();
         let end = start.0.checked_add(len as u64).ok_or(DmaError::NoMemory {
             address: start.0,

@@ -6,6 +6,7 @@
 //! `thunderbolt` driver takes for real ones; cables join their ports, and the hosts meet as
 //! XDomains, as two machines with a USB4 cable between them do.
 
+mod attachment;
 mod cable;
 mod channel;
 mod connection;
@@ -18,17 +19,21 @@ mod fabric;
 mod fake_guest;
 pub mod fault;
 mod frame;
+mod front_end;
 mod guest_memory;
 mod hotplug;
 mod ids;
 mod link;
+mod msix;
 mod nhi;
+mod pci_config;
 mod poller;
 mod router;
 mod run;
 mod status;
 pub mod topology;
 mod vfio;
+mod vhost;
 mod xdomain;
 
 pub use run::run;

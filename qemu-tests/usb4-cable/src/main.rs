@@ -15,10 +15,10 @@ use usb4_cable::topology::Topology;
 
 /// Software USB4 cables between virtual machines.
 ///
-/// Makes a vfio-user socket DIR/HOST-nhiN.sock for every USB4 controller of every host, to be
-/// used by QEMU's vfio-user-pci device, and DIR/control.sock, which takes requests as lines of
-/// JSON: {"op": "status"}, {"op": "unplug", "cable": "c0"}, and so on. Prints "ready" when all
-/// sockets are there, and runs until SIGTERM or SIGINT.
+/// Makes a socket DIR/HOST-nhiN.sock for every USB4 controller of every host, to be used by QEMU's
+/// vfio-user-pci device or by User-Mode Linux, as the topology says, and DIR/control.sock, which
+/// takes requests as lines of JSON: {"op": "status"}, {"op": "unplug", "cable": "c0"}, and so on.
+/// Prints "ready" when all sockets are there, and runs until SIGTERM or SIGINT.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -36,6 +36,8 @@ struct Arguments {
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
         .filter_module("vfio_user", log::LevelFilter::Warn)
+        // It would log every bad descriptor of a guest; the front end logs the first.
+        .filter_module("virtio_queue", log::LevelFilter::Off)
         .init();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,

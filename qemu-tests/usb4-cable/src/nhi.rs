@@ -2,8 +2,8 @@
 
 //! The USB4 host interface of one host: registers, rings and interrupts.
 //!
-//! This knows nothing of how a guest reaches it: a front end maps memory, passes register accesses
-//! on and takes interrupts ([`InterruptSink`]).
+//! This knows nothing of how a guest reaches it: a front end maps memory, and attaches what passes register accesses
+//! on and takes interrupts ([`Attachment`]).
 
 mod interrupt;
 pub mod register;
@@ -13,7 +13,6 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use interrupt::InterruptLatch;
-use interrupt::NoGuest;
 use interrupt::Source;
 use register::RegisterFile;
 use ring::Ring;
@@ -26,6 +25,11 @@ pub use ring::Completion;
 pub use ring::RingFault;
 pub use ring::TxFrame;
 
+use crate::attachment::Attachment;
+use crate::attachment::Doorbells;
+use crate::attachment::Kick;
+use crate::attachment::Readiness;
+use crate::channel::Progress;
 use crate::connection::Connection;
 use crate::control_packet::ControlPacket;
 use crate::counters::NhiCounters;
@@ -57,10 +61,9 @@ pub enum Receiver {
 /// An NHI and the router behind it.
 pub struct Nhi {
     name: NhiRef,
-    connection: Connection,
     registers: RegisterFile,
     memory: GuestMemory,
-    sink: Box<dyn InterruptSink>,
+    attachment: Option<Box<dyn Attachment>>,
     interrupts: InterruptLatch,
     tx: [Ring; RINGS],
     rx: [Ring; RINGS],
@@ -80,10 +83,9 @@ impl Nhi {
     pub fn new(name: NhiRef, uid: u64) -> std::io::Result<Self> {
         let nhi = Self {
             name,
-            connection: Connection::Closed,
             registers: RegisterFile::new()?,
             memory: GuestMemory::default(),
-            sink: Box::new(NoGuest),
+            attachment: None,
             interrupts: InterruptLatch::new(),
             tx: Default::default(),
             rx: Default::default(),
@@ -102,7 +104,10 @@ impl Nhi {
 
     /// Whether a guest is attached.
     pub fn connection(&self) -> Connection {
-        self.connection
+        match self.attachment {
+            Some(_) => Connection::Open,
+            None => Connection::Closed,
+        }
     }
 
     /// Its counters.
@@ -120,20 +125,44 @@ impl Nhi {
         &mut self.memory
     }
 
-    /// A guest appears; its interrupts go to `sink`.
-    pub fn attach(&mut self, sink: Box<dyn InterruptSink>) {
+    /// A guest appears, joined to the NHI by `attachment`.
+    pub fn attach(&mut self, attachment: Box<dyn Attachment>) {
         self.reset();
         self.memory.clear();
-        self.sink = sink;
-        self.connection = Connection::Open;
+        self.attachment = Some(attachment);
     }
 
     /// The guest is gone.
     pub fn detach(&mut self) {
         self.reset();
         self.memory.clear();
-        self.sink = Box::new(NoGuest);
-        self.connection = Connection::Closed;
+        self.attachment = None;
+    }
+
+    /// How the guest, if there is one, says that there is something to do.
+    pub fn doorbells(&self) -> Option<Doorbells> {
+        Some(self.attachment.as_ref()?.doorbells())
+    }
+
+    /// Does the register accesses that the guest has queued.
+    ///
+    /// Guests that queue them do not wait for writes to take effect: a driver that has stopped a ring frees its buffers
+    /// at once. So this comes before every frame.
+    pub fn take_accesses(&mut self) -> Progress {
+        let Some(mut attachment) = self.attachment.take() else {
+            return Progress::Idle;
+        };
+        let progress = attachment.take_accesses(self);
+        self.attachment = Some(attachment);
+        progress
+    }
+
+    /// Asks for a kick at the guest's next register access, if it queues them. Adds to `kicks` what becomes readable then.
+    pub fn await_kick(&mut self, kicks: &mut Vec<Kick>) -> Readiness {
+        match &mut self.attachment {
+            Some(attachment) => attachment.await_kick(kicks),
+            None => Readiness::Quiet,
+        }
     }
 
     /// Back to the state after power-on, router included.
@@ -432,6 +461,7 @@ impl Nhi {
     pub fn deliver_control(&mut self) {
         let ring = RingNumber::CONTROL;
         while !self.outbox.is_empty() {
+            self.take_accesses();
             let Receiver::Ready(_) = self.rx_available(ring) else {
                 return;
             };
@@ -457,9 +487,22 @@ impl Nhi {
 
     /// Raises the interrupts that are due.
     pub fn fire_interrupts(&mut self, now: Instant) {
+        let Some(attachment) = &mut self.attachment else {
+            return;
+        };
         self.counters.interrupts += self
             .interrupts
-            .fire(&self.registers, self.sink.as_mut(), now);
+            .fire(&self.registers, attachment.as_mut(), now);
+        attachment.send_interrupts();
+    }
+
+    /// Raises vectors, a bit each, past the rings.
+    #[cfg(test)]
+    pub(crate) fn raise_for_test(&mut self, vectors: u32) {
+        let attachment = self.attachment.as_mut().unwrap();
+        for vector in (0..VECTORS as u8).filter(|vector| vectors >> vector & 1 != 0) {
+            attachment.raise(Vector(vector));
+        }
     }
 
     /// Whether an interrupt waits for its moderation interval to pass.

@@ -1,30 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The thread that moves everything: doorbells are plain memory, so it has to look.
+//! The thread that moves everything: most doorbells are plain memory, so it has to look; others are queued, with a kick if
+//! it asks for one.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use parking_lot::MutexGuard;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
 
+use crate::attachment::Doorbells;
+use crate::attachment::Kick;
+use crate::attachment::Readiness;
 use crate::channel::Progress;
 use crate::fabric::Fabric;
 
-/// How long to look again at once after something has moved.
-const SPIN: Duration = Duration::from_micros(20);
+/// How often and how soon to look again.
+#[derive(Debug, PartialEq, Eq)]
+struct Pace {
+    /// How long to sleep after so much idle time, the longest time first. After less than the last, it looks again at
+    /// once.
+    naps: &'static [(Duration, Duration)],
+    /// How long to sleep when something is due soon.
+    short_nap: Duration,
+    /// By how much the kernel may prolong a nap; by its default if nothing is given.
+    slack: Option<NonZeroU64>,
+}
 
-/// How long to sleep after so much idle time: the longer nothing moves, the lazier.
-const NAPS: [(Duration, Duration); 3] = [
-    (Duration::from_secs(1), Duration::from_millis(1)),
-    (Duration::from_millis(20), Duration::from_micros(200)),
-    (SPIN, Duration::from_micros(50)),
-];
+/// For guests with doorbells in memory: the longer nothing moves, the lazier.
+const LOOKING: Pace = Pace {
+    naps: &[
+        (Duration::from_secs(1), Duration::from_millis(1)),
+        (Duration::from_millis(20), Duration::from_micros(200)),
+        (Duration::from_micros(20), Duration::from_micros(50)),
+    ],
+    short_nap: Duration::from_micros(50),
+    slack: None,
+};
+
+/// For guests that queue: they run at the speed of the machine, so that a nap costs more than what it saves, and each kick
+/// costs them a system call. Naps end by a kick; a limit is for what comes without, such as a guest just attached.
+const KICKED: Pace = Pace {
+    naps: &[(KICKED_SPIN, Duration::from_millis(2))],
+    short_nap: Duration::from_micros(10),
+    slack: NonZeroU64::new(1),
+};
+const KICKED_SPIN: Duration = Duration::from_millis(2);
+
+/// For guests of both kinds.
+const MIXED: Pace = Pace {
+    naps: &[
+        (Duration::from_secs(1), Duration::from_millis(1)),
+        (Duration::from_millis(20), Duration::from_micros(200)),
+        (KICKED_SPIN, Duration::from_micros(50)),
+    ],
+    ..KICKED
+};
 
 /// Moves everything, for ever.
 pub fn run(fabric: &Arc<Mutex<Fabric>>) -> ! {
     let mut moved = Instant::now();
+    let mut pace = &LOOKING;
+    let mut kicks = Vec::new();
     let mut guard = fabric.lock();
     loop {
         let now = Instant::now();
@@ -32,24 +74,79 @@ pub fn run(fabric: &Arc<Mutex<Fabric>>) -> ! {
         if progress == Progress::Moved {
             moved = now;
         }
-        match nap(progress, now - moved) {
+        let Some(nap) = pace.nap(progress, now - moved) else {
             // Hands the lock over to whoever waits for it, such as a trapped register access.
-            None => MutexGuard::bump(&mut guard),
-            Some(nap) => MutexGuard::unlocked(&mut guard, || std::thread::sleep(nap)),
+            MutexGuard::bump(&mut guard);
+            continue;
+        };
+        pace = keep_pace(pace, Pace::for_guests(guard.doorbells()));
+        kicks.clear();
+        if guard.await_kicks(&mut kicks) == Readiness::Quiet {
+            MutexGuard::unlocked(&mut guard, || sleep(&kicks, nap));
         }
     }
 }
 
-/// How long to sleep when nothing has moved for `idle`.
-fn nap(progress: Progress, idle: Duration) -> Option<Duration> {
-    let (_, shortest) = NAPS[NAPS.len() - 1];
-    let nap = NAPS
+/// Changes the pace.
+fn keep_pace(old: &'static Pace, new: &'static Pace) -> &'static Pace {
+    if new.slack != old.slack {
+        if let Err(error) = rustix::thread::set_current_timer_slack(new.slack) {
+            log::warn!("naps are longer than they should be: {error}");
+        }
+    }
+    new
+}
+
+/// Sleeps until a kick, or for so long.
+fn sleep(kicks: &[Kick], nap: Duration) {
+    let mut files: Vec<_> = kicks
         .iter()
-        .find(|(after, _)| idle >= *after)
-        .map(|(_, nap)| *nap);
-    match progress {
-        Progress::Waiting => nap.map(|_| shortest),
-        Progress::Idle | Progress::Moved => nap,
+        .map(|kick| PollFd::new(kick, PollFlags::IN))
+        .collect();
+    let timeout = Timespec {
+        tv_sec: nap.as_secs() as _,
+        tv_nsec: nap.subsec_nanos().into(),
+    };
+    if rustix::event::poll(&mut files, Some(&timeout)).is_err() {
+        // Interrupted by a signal.
+        return;
+    }
+    for (file, kick) in files.iter().zip(kicks) {
+        if file.revents().contains(PollFlags::IN) {
+            // How many kicks there were does not matter.
+            let _ = rustix::io::read(kick, &mut [0; size_of::<u64>()]);
+        }
+    }
+}
+
+impl Pace {
+    /// The pace for guests with such doorbells.
+    fn for_guests(doorbells: impl Iterator<Item = Doorbells>) -> &'static Self {
+        let (mut looking, mut kicked) = (false, false);
+        for doorbells in doorbells {
+            match doorbells {
+                Doorbells::Memory => looking = true,
+                Doorbells::Queue => kicked = true,
+            }
+        }
+        match (looking, kicked) {
+            (_, false) => &LOOKING,
+            (false, true) => &KICKED,
+            (true, true) => &MIXED,
+        }
+    }
+
+    /// How long to sleep when nothing has moved for `idle`.
+    fn nap(&self, progress: Progress, idle: Duration) -> Option<Duration> {
+        let nap = self
+            .naps
+            .iter()
+            .find(|(after, _)| idle >= *after)
+            .map(|(_, nap)| *nap);
+        match progress {
+            Progress::Waiting => nap.map(|_| self.short_nap),
+            Progress::Idle | Progress::Moved => nap,
+        }
     }
 }
 
@@ -57,9 +154,11 @@ fn nap(progress: Progress, idle: Duration) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    const MICROSECOND: Duration = Duration::from_micros(1);
+
     #[test]
     fn lazier_with_time() {
-        let idle = |micros| nap(Progress::Idle, Duration::from_micros(micros));
+        let idle = |micros| LOOKING.nap(Progress::Idle, micros * MICROSECOND);
         assert_eq!(idle(0), None);
         assert_eq!(idle(30), Some(Duration::from_micros(50)));
         assert_eq!(idle(30_000), Some(Duration::from_micros(200)));
@@ -68,7 +167,34 @@ mod tests {
 
     #[test]
     fn not_lazy_while_something_is_due() {
-        let waiting = nap(Progress::Waiting, Duration::from_secs(3));
-        assert_eq!(waiting, Some(Duration::from_micros(50)));
+        let waiting = |pace: &Pace| pace.nap(Progress::Waiting, Duration::from_secs(3));
+        assert_eq!(waiting(&LOOKING), Some(Duration::from_micros(50)));
+        assert_eq!(waiting(&KICKED), Some(Duration::from_micros(10)));
+    }
+
+    #[test]
+    fn the_pace_suits_all_guests() {
+        let pace = |doorbells: &[Doorbells]| Pace::for_guests(doorbells.iter().copied());
+        let (memory, queue) = (Doorbells::Memory, Doorbells::Queue);
+        assert_eq!(pace(&[]), &LOOKING);
+        assert_eq!(pace(&[memory, memory]), &LOOKING);
+        assert_eq!(pace(&[queue, queue]), &KICKED);
+        let mixed = pace(&[memory, queue]);
+        assert_eq!(mixed.nap(Progress::Idle, 1000 * MICROSECOND), None);
+        let nap = mixed.nap(Progress::Idle, 3000 * MICROSECOND);
+        assert_eq!(nap, Some(Duration::from_micros(50)), "it has to look");
+    }
+
+    #[test]
+    fn a_kick_ends_a_nap() {
+        use std::io::Write;
+        let file = rustix::event::eventfd(0, rustix::event::EventfdFlags::NONBLOCK).unwrap();
+        let kick = Kick::new(file.into());
+        (&*kick).write_all(&1u64.to_ne_bytes()).unwrap();
+        let start = Instant::now();
+        sleep(std::slice::from_ref(&kick), Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(60));
+        let again = rustix::io::read(&kick, &mut [0; 8]);
+        assert_eq!(again, Err(rustix::io::Errno::AGAIN), "it has been read");
     }
 }

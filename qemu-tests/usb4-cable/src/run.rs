@@ -2,6 +2,7 @@
 
 //! Runs a topology: sockets, threads.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -10,13 +11,11 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::cable::NhiIndex;
 use crate::control_server::ControlServer;
 use crate::fabric::Fabric;
 use crate::poller;
 use crate::topology::control_socket;
 use crate::topology::Topology;
-use crate::vfio::Listener;
 
 /// Why a topology cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -56,17 +55,19 @@ impl Drop for Running {
 /// All sockets take connections once this returns.
 pub fn run(topology: &Topology, dir: &Path) -> Result<Running, RunError> {
     let fabric = Fabric::new(topology, Instant::now()).map_err(RunError::Setup)?;
+    let hosts = topology.hosts.iter();
+    let kinds: HashMap<_, _> = hosts.map(|host| (&host.name, host.front_end)).collect();
     let nhis: Vec<_> = fabric
         .nhis()
-        .map(|(index, nhi)| (index, nhi.name().socket(dir)))
+        .map(|(index, nhi)| (index, kinds[&nhi.name().host], nhi.name().socket(dir)))
         .collect();
     let fabric = Arc::new(Mutex::new(fabric));
     let mut running = Running {
         sockets: Vec::new(),
     };
-    for (index, path) in nhis {
-        let listener = running.bind(path, |path| listen(path, &fabric, index))?;
-        spawn("vfio-user", move || listener.run())?;
+    for (index, kind, path) in nhis {
+        let front_end = running.bind(path, |path| kind.bind(path, Arc::clone(&fabric), index))?;
+        spawn("front-end", move || front_end.run())?;
     }
     let control = running.bind(control_socket(dir), |path| {
         ControlServer::bind(path, Arc::clone(&fabric))
@@ -74,10 +75,6 @@ pub fn run(topology: &Topology, dir: &Path) -> Result<Running, RunError> {
     spawn("control", move || control.run())?;
     spawn("poller", move || -> io::Result<()> { poller::run(&fabric) })?;
     Ok(running)
-}
-
-fn listen(path: &Path, fabric: &Arc<Mutex<Fabric>>, nhi: NhiIndex) -> io::Result<Listener> {
-    Listener::bind(path, Arc::clone(fabric), nhi)
 }
 
 impl Running {

@@ -48,6 +48,20 @@ pub struct Host {
     /// up from it. Derived from the name if absent. The driver makes the XDomain's UUID from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u64>,
+    /// How its guest reaches its NHIs.
+    #[serde(default)]
+    pub front_end: FrontEndKind,
+}
+
+/// How a guest reaches its NHIs: what is spoken over their sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrontEndKind {
+    /// vfio-user, for QEMU's `vfio-user-pci` device.
+    #[default]
+    VfioUser,
+    /// vhost-user with the PCI protocol of User-Mode Linux (`linux/virtio_pcidev.h`).
+    VhostUser,
 }
 
 /// A cable between two ports.
@@ -102,7 +116,7 @@ pub struct NhiRef {
 }
 
 impl NhiRef {
-    /// The NHI's vfio-user socket below the directory `dir` given to the `usb4-cable` program.
+    /// The NHI's socket below the directory `dir` given to the `usb4-cable` program.
     pub fn socket(&self, dir: &Path) -> PathBuf {
         dir.join(format!("{}-nhi{}.sock", self.host, self.nhi))
     }
@@ -318,6 +332,15 @@ mod tests {
             topology.cables[0].a.nhi().socket(Path::new("/run/x")),
             Path::new("/run/x/h0-nhi1.sock")
         );
+    }
+
+    #[test]
+    fn front_ends() {
+        let hosts = r#"{"name": "a"}, {"name": "b", "front_end": "vhost-user"}"#;
+        let topology = parse(hosts, "").unwrap();
+        let kinds: Vec<_> = topology.hosts.iter().map(|host| host.front_end).collect();
+        assert_eq!(kinds, [FrontEndKind::VfioUser, FrontEndKind::VhostUser]);
+        assert!(parse(r#"{"name": "a", "front_end": "vhost"}"#, "").is_err());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 mod backend;
 mod eventfd;
-mod pci_config;
 mod region;
 mod server;
 

@@ -26,19 +26,12 @@ pub trait InterruptSink: Send {
 /// Whether an interrupt reached the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raised {
-    /// It did.
+    /// It did, or will as soon as the guest has room for it.
     Sent,
+    /// The vector's last interrupt still waits; one stands for both.
+    Merged,
     /// The guest has not set the vector up.
     Unwired,
-}
-
-/// An interrupt sink without a guest.
-pub struct NoGuest;
-
-impl InterruptSink for NoGuest {
-    fn raise(&mut self, _: Vector) -> Raised {
-        Raised::Unwired
-    }
 }
 
 /// The source of an interrupt: a ring in one direction.

@@ -14,7 +14,6 @@ use vm_memory::FileOffset;
 use vm_memory::MmapRegion;
 
 use super::eventfd::EventFds;
-use super::pci_config::PciConfig;
 use super::region;
 use crate::cable::NhiIndex;
 use crate::connection::Connection;
@@ -22,6 +21,8 @@ use crate::fabric::Fabric;
 use crate::guest_memory::Access;
 use crate::guest_memory::GuestAddress;
 use crate::nhi::Nhi;
+use crate::pci_config::BaseAddresses;
+use crate::pci_config::PciConfig;
 
 /// One connection to an NHI. The guest is attached from its first message until this is dropped.
 pub(super) struct Backend {
@@ -37,7 +38,7 @@ impl Backend {
         Self {
             fabric,
             nhi,
-            config: PciConfig::new(),
+            config: PciConfig::new(BaseAddresses::OfMonitor),
             eventfds: EventFds::default(),
             connection: Connection::Closed,
         }
@@ -47,8 +48,8 @@ impl Backend {
         let mut fabric = self.fabric.lock();
         if self.connection == Connection::Closed {
             self.connection = Connection::Open;
-            let sink = Box::new(self.eventfds.clone());
-            fabric.with_nhi(self.nhi, |nhi| nhi.attach(sink));
+            let attachment = Box::new(self.eventfds.clone());
+            fabric.with_nhi(self.nhi, |nhi| nhi.attach(attachment));
         }
         fabric.with_nhi(self.nhi, work)
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::attachment::Attachment;
+use crate::attachment::Doorbells;
 use crate::nhi::InterruptSink;
 use crate::nhi::Raised;
 use crate::nhi::Vector;
@@ -73,6 +75,13 @@ impl InterruptSink for EventFds {
             },
             None => Raised::Unwired,
         }
+    }
+}
+
+/// Register accesses come over the socket, and are done by the thread that serves it.
+impl Attachment for EventFds {
+    fn doorbells(&self) -> Doorbells {
+        Doorbells::Memory
     }
 }
 

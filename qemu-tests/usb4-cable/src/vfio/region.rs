@@ -20,10 +20,12 @@ use vfio_user::IrqInfo;
 use vfio_user::ServerRegion;
 use vfio_user::SparseArea;
 
-use super::pci_config::CONFIG_SIZE;
-use super::pci_config::MSIX_BAR;
+use crate::msix::MSIX_BAR_SIZE;
 use crate::nhi::register;
 use crate::nhi::VECTORS;
+use crate::pci_config::CONFIG_SIZE;
+use crate::pci_config::MSIX_BAR;
+use crate::pci_config::REGISTER_BAR;
 
 /// Region of the registers.
 pub(super) const REGISTERS: u32 = VFIO_PCI_BAR0_REGION_INDEX;
@@ -32,9 +34,7 @@ pub(super) const CONFIG: u32 = VFIO_PCI_CONFIG_REGION_INDEX;
 /// Interrupt index of MSI-X.
 pub(super) const MSIX: u32 = VFIO_PCI_MSIX_IRQ_INDEX;
 
-/// Bytes of the BAR with the MSI-X table.
-const MSIX_BAR_SIZE: u64 = 0x1000;
-
+const _: () = assert!(REGISTER_BAR == VFIO_PCI_BAR0_REGION_INDEX);
 const _: () = assert!(MSIX_BAR == VFIO_PCI_BAR2_REGION_INDEX);
 
 /// All regions; `registers` is the memory file of the register file.
@@ -50,7 +50,7 @@ pub(super) fn regions(registers: RawFd) -> Vec<ServerRegion> {
                     VFIO_REGION_INFO_FLAG_MMAP,
                 )
             },
-            MSIX_BAR => region(index, MSIX_BAR_SIZE, 0),
+            MSIX_BAR => region(index, MSIX_BAR_SIZE as u64, 0),
             CONFIG => region(index, CONFIG_SIZE as u64, 0),
             _ => ServerRegion {
                 region_info: vfio_region_info {

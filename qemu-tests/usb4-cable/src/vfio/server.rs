@@ -16,6 +16,7 @@ use super::backend::Backend;
 use super::region;
 use crate::cable::NhiIndex;
 use crate::fabric::Fabric;
+use crate::front_end::FrontEnd;
 
 /// A socket on which an NHI waits for its guest.
 pub struct Listener {
@@ -44,11 +45,10 @@ impl Listener {
             name: path.display().to_string(),
         })
     }
+}
 
-    /// Serves one guest after the other, until listening fails.
-    ///
-    /// The guest's end, by shutdown or crash, resets the NHI; its peers see the cable unplugged.
-    pub fn run(&self) -> io::Result<()> {
+impl FrontEnd for Listener {
+    fn run(&self) -> io::Result<()> {
         loop {
             // A server serves one connection; a guest that comes early waits in the backlog.
             let listener = OwnedFd::from(self.listener.try_clone()?);
