@@ -138,7 +138,7 @@ fn state_file(directory: &Path) -> PathBuf {
 impl Instance {
     /// Starts a lab from what is on the workbench, boots its hosts and waits for the links.
     pub fn up(workbench: &Workbench, shape: &Shape<'_>) -> Result<Self> {
-        let topology = shape.fabric.topology()?;
+        let topology = shape.fabric.topology(shape.kernel.machine())?;
         shape.check()?;
         workbench.tree(shape.kernel)?;
         workbench.tools()?;
