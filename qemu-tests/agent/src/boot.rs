@@ -41,6 +41,14 @@ const SERVER: &str = "/run/lab-agent";
 /// File systems which a small kernel may lack.
 const OPTIONAL: [&str; 1] = ["tracefs"];
 
+/// Whether the kernel has the file system `kind`.
+fn is_known(kind: &str) -> Result<bool> {
+    let list = fs::read_to_string("/proc/filesystems").context("list file systems")?;
+    Ok(list
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(kind)))
+}
+
 fn attach(source: &str, target: &str, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("create {target}"))?;
     mount(Some(source), target, Some(kind), flags, Some(options))
@@ -103,10 +111,8 @@ fn mount_root(machine: Machine) -> Result<()> {
         ("tracefs", "/sys/kernel/tracing", ""),
     ] {
         let target = format!("{NEW_ROOT}{directory}");
-        match attach(kind, &target, kind, none, options) {
-            Err(error)
-                if OPTIONAL.contains(&kind) && error.downcast_ref() == Some(&Errno::ENODEV) => {}
-            attached => attached?,
+        if !OPTIONAL.contains(&kind) || is_known(kind)? {
+            attach(kind, &target, kind, none, options)?;
         }
     }
     let share = machine::share(machine);

@@ -5,6 +5,7 @@
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use anyhow::Result;
 use lab_agent::protocol::line_name;
 use lab_agent::protocol::port_name;
 use lab_agent::protocol::Machine;
+use lab_agent::protocol::LISTENING;
 use lab_agent::protocol::MACHINE_PARAMETER;
 use lab_agent::protocol::ROOT_OUTSIDE;
 use lab_agent::protocol::ROOT_TAG;
@@ -87,7 +89,7 @@ pub fn open_port(machine: Machine, index: usize) -> Result<File> {
         Machine::Qemu => find_port(index)?,
         Machine::UserMode => PathBuf::from("/dev").join(line_name(index)),
     };
-    let port = OpenOptions::new()
+    let mut port = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(nix::libc::O_NOCTTY)
@@ -97,6 +99,8 @@ pub fn open_port(machine: Machine, index: usize) -> Result<File> {
         let mut mode = tcgetattr(&port).context("read the mode of a serial line")?;
         cfmakeraw(&mut mode);
         tcsetattr(&port, SetArg::TCSANOW, &mode).context("set the mode of a serial line")?;
+        port.write_all(&[LISTENING])
+            .context("write to a serial line")?;
     }
     Ok(port)
 }

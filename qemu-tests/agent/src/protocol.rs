@@ -31,6 +31,9 @@ pub fn line_name(index: usize) -> String {
     format!("ttyS{index}")
 }
 
+/// What the agent says first on such a line, when it listens. The guest may not notice what was written to the line before.
+pub const LISTENING: u8 = b'\n';
+
 /// Where the share of files between the lab and the guest is mounted inside the guest.
 pub const SHARE: &str = "/lab/share";
 

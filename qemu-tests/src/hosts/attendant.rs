@@ -27,6 +27,7 @@ use anyhow::Context;
 use anyhow::Result;
 use lab_agent::protocol::send;
 use lab_agent::protocol::Request;
+use lab_agent::protocol::LISTENING;
 use rustix::io::fcntl_setfd;
 use rustix::io::FdFlags;
 use serde::Deserialize;
@@ -131,14 +132,26 @@ fn bind(path: &Path) -> Result<UnixListener> {
 
 /// Carries bytes between the `line` and whoever connects to `listener`, one after the other, in threads of its own.
 fn serve(listener: UnixListener, line: UnixStream) -> Result<()> {
-    let client = Client::default();
-    let (from_kernel, to) = (
-        line.try_clone().context("duplicate a line")?,
-        client.clone(),
-    );
+    let from_kernel = line.try_clone().context("duplicate a line")?;
     // A line that breaks has ended with its kernel.
+    thread::spawn(move || carry(&listener, line, from_kernel));
+    Ok(())
+}
+
+fn carry(listener: &UnixListener, line: UnixStream, mut from_kernel: UnixStream) -> Result<()> {
+    await_listener(&mut from_kernel)?;
+    let client = Client::default();
+    let to = client.clone();
     thread::spawn(move || carry_out(from_kernel, &to));
-    thread::spawn(move || carry_in(&listener, line, &client));
+    carry_in(listener, line, &client)
+}
+
+/// Waits until the agent listens at the other end of `line`.
+fn await_listener(line: &mut UnixStream) -> io::Result<()> {
+    let mut said = [0];
+    while said != [LISTENING] {
+        line.read_exact(&mut said)?;
+    }
     Ok(())
 }
 
@@ -186,8 +199,9 @@ mod tests {
     fn clients_come_and_go() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("line");
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
         serve(bind(&path).unwrap(), ours).unwrap();
+        theirs.write_all(&[LISTENING]).unwrap();
         let mut guest = BufReader::new(theirs);
         let mut line = || {
             let mut line = String::new();
@@ -212,6 +226,8 @@ mod tests {
         serve(bind(&path).unwrap(), ours).unwrap();
         let mut client = UnixStream::connect(&path).unwrap();
         client.write_all(b"?").unwrap();
+        // Nobody listened, so it was kept.
+        guest.write_all(&[LISTENING]).unwrap();
         guest.read_exact(&mut [0]).unwrap();
         guest.write_all(b"answer").unwrap();
         let mut answer = [0; 6];

@@ -141,7 +141,7 @@ mod tests {
         assert!(Fabric { hosts: 9, ..pair }.topology(Machine::Qemu).is_err());
         assert!(Fabric { rails: 9, ..pair }.topology(Machine::Qemu).is_err());
         assert!(Fabric { hosts: 1, ..pair }
-            .topology()
+            .topology(Machine::Qemu)
             .unwrap()
             .cables
             .is_empty());
