@@ -4,6 +4,7 @@
 
 pub mod accelerator;
 pub mod agent;
+pub mod attendant;
 pub mod cpu_time;
 pub mod daemon;
 pub mod extent;
@@ -12,9 +13,13 @@ pub mod host;
 pub mod instance;
 pub mod instructions;
 pub mod kernel_log;
+pub mod placement;
+pub mod platform;
+pub mod qemu;
 pub mod qmp;
 pub mod session;
 pub mod shape;
 pub mod sleep;
 pub mod stage;
 pub mod streams;
+pub mod user_mode;

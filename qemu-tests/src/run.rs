@@ -57,6 +57,11 @@ pub struct Run<'a> {
     labs: u32,
 }
 
+/// Whether the test with the name `suite/name` is one that `filters` are for.
+pub fn is_wanted(name: &str, filters: &[String]) -> bool {
+    filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+}
+
 /// A lab under test.
 struct UnderTest {
     instance: Instance,
@@ -110,10 +115,8 @@ impl<'a> Run<'a> {
     pub fn suites(mut self, suites: &[Suite], filters: &[String]) -> Result<Tally> {
         let mut chosen = Vec::new();
         for suite in suites {
-            let wanted = |test: &&Test| {
-                let name = format!("{}/{}", suite.name, test.name);
-                filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
-            };
+            let wanted =
+                |test: &&Test| is_wanted(&format!("{}/{}", suite.name, test.name), filters);
             let tests: Vec<&Test> = suite.tests.iter().filter(wanted).collect();
             if !tests.is_empty() {
                 chosen.push((suite, tests));

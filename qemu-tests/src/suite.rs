@@ -13,6 +13,7 @@ use crate::hosts::fabric::Fabric;
 use crate::hosts::shape::CPUS;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use native::Need;
 
 pub mod crash;
 pub mod debug;
@@ -21,6 +22,7 @@ pub mod hostile;
 pub mod kunit;
 pub mod life;
 pub mod mesh;
+pub mod native;
 pub mod network;
 pub mod packaging;
 pub mod peer;
@@ -49,6 +51,8 @@ pub struct Test {
     pub limit: Duration,
     /// Does it.
     pub run: fn(&Stage<'_>) -> Result<Outcome>,
+    /// What it needs beyond what any host has.
+    pub needs: Option<Need>,
 }
 
 impl Test {
@@ -58,7 +62,20 @@ impl Test {
         limit: Duration,
         run: fn(&Stage<'_>) -> Result<Outcome>,
     ) -> Self {
-        Self { name, limit, run }
+        Self {
+            name,
+            limit,
+            run,
+            needs: None,
+        }
+    }
+
+    /// The same test, which needs `need`.
+    pub fn needing(self, need: Need) -> Self {
+        Self {
+            needs: Some(need),
+            ..self
+        }
     }
 }
 
@@ -196,6 +213,7 @@ mod tests {
             let least = match suite.lab.kernel {
                 Kernel::Stock => 2,
                 Kernel::Debug => 4,
+                Kernel::Native => 1,
             };
             assert!(suite.lab.cpus >= least, "{}", suite.name);
         }

@@ -53,3 +53,13 @@ void base_shim_unlock_system_sleep(unsigned int flags)
 {
 	unlock_system_sleep(flags);
 }
+
+int base_shim_register_pm_notifier(struct notifier_block *block)
+{
+	return register_pm_notifier(block);
+}
+
+int base_shim_unregister_pm_notifier(struct notifier_block *block)
+{
+	return unregister_pm_notifier(block);
+}

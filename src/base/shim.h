@@ -3,6 +3,7 @@
 #ifndef _USB4_ROCE_BASE_SHIM_H
 #define _USB4_ROCE_BASE_SHIM_H
 
+#include <linux/notifier.h>
 #include <linux/types.h>
 
 const char *base_shim_machine_uuid(void);
@@ -12,5 +13,7 @@ void base_shim_forbid_io(void);
 bool base_shim_has_fast_crc32c(void);
 unsigned int base_shim_lock_system_sleep(void);
 void base_shim_unlock_system_sleep(unsigned int flags);
+int base_shim_register_pm_notifier(struct notifier_block *block);
+int base_shim_unregister_pm_notifier(struct notifier_block *block);
 
 #endif

@@ -41,7 +41,7 @@ unsafe impl Chain for SleepChain {
         // from the caller.
         unsafe {
             let flags = bindings::base_shim_lock_system_sleep();
-            let result = bindings::register_pm_notifier(block);
+            let result = bindings::base_shim_register_pm_notifier(block);
             bindings::base_shim_unlock_system_sleep(flags);
             result
         }
@@ -49,7 +49,7 @@ unsafe impl Chain for SleepChain {
 
     unsafe fn unregister(block: *mut bindings::notifier_block) {
         // SAFETY: As required from the caller.
-        unsafe { bindings::unregister_pm_notifier(block) };
+        unsafe { bindings::base_shim_unregister_pm_notifier(block) };
     }
 
     unsafe fn event(action: c_ulong, _data: *mut c_void) -> Option<Sleep> {

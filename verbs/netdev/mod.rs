@@ -206,7 +206,7 @@ impl Netdev {
                 // SAFETY: The device is registered, the socket buffer still ours.
                 unsafe {
                     bindings::verbs_shim_netdev_count_tx(self.device.as_ptr(), len as u32);
-                    bindings::consume_skb(skb.as_ptr());
+                    bindings::verbs_shim_skb_consume(skb.as_ptr());
                 }
                 return Some(len);
             }

@@ -11,11 +11,10 @@ use std::process::Command;
 use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
+use lab_agent::protocol::Machine;
 use lab_agent::protocol::HOST_PARAMETER;
 use lab_agent::protocol::MODULE_LIST;
-use lab_agent::protocol::ROOT_TAG;
 use lab_agent::protocol::SHARE;
-use lab_agent::protocol::SHARE_TAG;
 use nix::errno::Errno;
 use nix::kmod::finit_module;
 use nix::kmod::ModuleInitFlags;
@@ -28,17 +27,27 @@ use nix::unistd::chdir;
 use nix::unistd::chroot;
 use nix::unistd::sethostname;
 
+use crate::machine;
+
 /// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel unpacks the module.
 const COMPRESSED: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
 
 /// The root while the initramfs is still `/`.
 const NEW_ROOT: &str = "/root";
 
-/// Options of both 9p mounts, without the cache mode.
-const NINE_P: &str = "trans=virtio,version=9p2000.L,msize=262144";
-
 /// Where the agent lives once the initramfs is gone from sight.
 const SERVER: &str = "/run/lab-agent";
+
+/// File systems which a small kernel may lack.
+const OPTIONAL: [&str; 1] = ["tracefs"];
+
+/// Whether the kernel has the file system `kind`.
+fn is_known(kind: &str) -> Result<bool> {
+    let list = fs::read_to_string("/proc/filesystems").context("list file systems")?;
+    Ok(list
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(kind)))
+}
 
 fn attach(source: &str, target: &str, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("create {target}"))?;
@@ -63,7 +72,7 @@ fn load_modules() -> Result<()> {
 }
 
 /// Value of `parameter` on the kernel command line.
-fn kernel_parameter(parameter: &str) -> Result<String> {
+pub fn kernel_parameter(parameter: &str) -> Result<String> {
     let line = fs::read_to_string("/proc/cmdline").context("read the kernel command line")?;
     match line
         .split_whitespace()
@@ -75,16 +84,11 @@ fn kernel_parameter(parameter: &str) -> Result<String> {
 }
 
 /// Mounts the shared root, read only, under a writable layer in memory.
-fn mount_root() -> Result<()> {
+fn mount_root(machine: Machine) -> Result<()> {
     let none = MsFlags::empty();
-    // Nobody changes the root while guests run from it, so they may cache it without limit.
-    attach(
-        ROOT_TAG,
-        "/lower",
-        "9p",
-        MsFlags::MS_RDONLY,
-        &format!("{NINE_P},cache=loose"),
-    )?;
+    let root = machine::root(machine);
+    let read_only = MsFlags::MS_RDONLY;
+    attach(root.source, "/lower", root.kind, read_only, &root.options)?;
     attach("tmpfs", "/layer", "tmpfs", none, "")?;
     fs::create_dir_all("/layer/upper").context("create the writable layer")?;
     fs::create_dir_all("/layer/work").context("create the writable layer")?;
@@ -107,16 +111,13 @@ fn mount_root() -> Result<()> {
         ("tracefs", "/sys/kernel/tracing", ""),
     ] {
         let target = format!("{NEW_ROOT}{directory}");
-        attach(kind, &target, kind, none, options)?;
+        if !OPTIONAL.contains(&kind) || is_known(kind)? {
+            attach(kind, &target, kind, none, options)?;
+        }
     }
-    // The lab changes the share while guests run.
-    attach(
-        SHARE_TAG,
-        &format!("{NEW_ROOT}{SHARE}"),
-        "9p",
-        none,
-        &format!("{NINE_P},cache=none"),
-    )
+    let share = machine::share(machine);
+    let target = format!("{NEW_ROOT}{SHARE}");
+    attach(share.source, &target, share.kind, none, &share.options)
 }
 
 fn enter_root() -> Result<()> {
@@ -139,7 +140,7 @@ pub fn run() -> Result<()> {
     load_modules()?;
     let host = kernel_parameter(HOST_PARAMETER)?;
     sethostname(&host).context("set the host name")?;
-    mount_root()?;
+    mount_root(machine::of_command_line()?)?;
     enter_root()?;
     fs::write("/etc/hostname", format!("{host}\n")).context("write /etc/hostname")?;
     let server = Command::new(SERVER)

@@ -9,6 +9,7 @@ use anyhow::Result;
 
 mod boot;
 mod job;
+mod machine;
 mod process;
 mod server;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The agent protocol: one JSON object per line over a virtio-serial port.
+//! The agent protocol: one JSON object per line over a virtio-serial port, or a serial line.
 //!
 //! The lab opens a session with [`Request::Hello`] and a fresh number. Every reply carries the number
 //! of the session it belongs to, so what a killed client left in the port's buffers is recognised and
@@ -26,6 +26,14 @@ pub fn port_name(index: usize) -> String {
     format!("lab.{index}")
 }
 
+/// Serial line that is agent port `index` on [`Machine::UserMode`].
+pub fn line_name(index: usize) -> String {
+    format!("ttyS{index}")
+}
+
+/// What the agent says first on such a line, when it listens. The guest may not notice what was written to the line before.
+pub const LISTENING: u8 = b'\n';
+
 /// Where the share of files between the lab and the guest is mounted inside the guest.
 pub const SHARE: &str = "/lab/share";
 
@@ -35,8 +43,43 @@ pub const ROOT_TAG: &str = "lab-root";
 /// Mount tag of the share at [`SHARE`].
 pub const SHARE_TAG: &str = "lab-share";
 
+/// The guest's read-only root on [`Machine::UserMode`], as the guest's kernel sees it outside.
+pub const ROOT_OUTSIDE: &str = "/lab/guest";
+
+/// The share at [`SHARE`] there.
+pub const SHARE_OUTSIDE: &str = "/lab/share";
+
 /// Kernel command line parameter which names the guest.
 pub const HOST_PARAMETER: &str = "lab.host";
+
+/// Kernel command line parameter which names what runs the guest, as [`Machine::name`] does.
+pub const MACHINE_PARAMETER: &str = "lab.machine";
+
+/// What runs a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// QEMU.
+    Qemu,
+    /// Nothing: its kernel is a process.
+    UserMode,
+}
+
+impl Machine {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::UserMode => "um",
+        }
+    }
+
+    /// The one with that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Qemu, Self::UserMode]
+            .into_iter()
+            .find(|machine| machine.name() == name)
+    }
+}
 
 /// File in the initramfs listing the modules to load, one path per line, dependencies first.
 pub const MODULE_LIST: &str = "/modules.list";
@@ -111,6 +154,8 @@ pub enum Request {
         /// Where to begin.
         offset: u64,
     },
+    /// Ends the session, for a line that cannot tell that the lab is gone. There is no answer.
+    Goodbye,
     /// Ends every process and powers the guest off. There is no answer.
     PowerOff,
 }
@@ -298,7 +343,16 @@ mod tests {
             offset: 1 << 40,
             data: (0..=255).collect(),
         });
+        round_trip(Request::Goodbye);
         round_trip(Request::PowerOff);
+    }
+
+    #[test]
+    fn machines_are_found_by_their_names() {
+        for machine in [Machine::Qemu, Machine::UserMode] {
+            assert_eq!(Machine::named(machine.name()), Some(machine));
+        }
+        assert_eq!(Machine::named(""), None);
     }
 
     #[test]

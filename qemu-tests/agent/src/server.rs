@@ -8,7 +8,6 @@ use std::fs::OpenOptions;
 use std::io::BufReader;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -24,6 +23,7 @@ use lab_agent::protocol;
 use lab_agent::protocol::Channel;
 use lab_agent::protocol::Command;
 use lab_agent::protocol::Event;
+use lab_agent::protocol::Machine;
 use lab_agent::protocol::Received;
 use lab_agent::protocol::Receiver;
 use lab_agent::protocol::Reply;
@@ -37,6 +37,7 @@ use nix::unistd::Pid;
 
 use crate::boot;
 use crate::job::Jobs;
+use crate::machine;
 use crate::process::Group;
 use crate::process::Process;
 use crate::process::Sink;
@@ -52,9 +53,6 @@ const ABSENT: u32 = 10;
 
 /// Time between SIGTERM and SIGKILL at power-off.
 const TERMINATE: Duration = Duration::from_millis(300);
-
-/// Where virtio-serial ports show their names.
-const PORT_CLASS: &str = "/sys/class/virtio-ports";
 
 /// The sending half of a port.
 struct Outbox {
@@ -189,6 +187,8 @@ impl Connection {
             Request::Get { path, offset } => Some(Event::Content(
                 get(&path, offset).with_context(|| format!("read {path}"))?,
             )),
+            // The session is over already.
+            Request::Goodbye => None,
             Request::PowerOff => power_off(),
         })
     }
@@ -225,26 +225,8 @@ fn power_off() -> ! {
     match boot::give_up() {}
 }
 
-/// The device node of the agent port `index`.
-fn find_port(index: usize) -> Result<PathBuf> {
-    let name = protocol::port_name(index);
-    for entry in fs::read_dir(PORT_CLASS).with_context(|| format!("list {PORT_CLASS}"))? {
-        let entry = entry.context("list the virtio ports")?;
-        let found = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-        if found.trim() == name {
-            return Ok(PathBuf::from("/dev").join(entry.file_name()));
-        }
-    }
-    bail!("no virtio-serial port is named {name}")
-}
-
-fn serve_port(index: usize, jobs: &Arc<Jobs>) -> Result<()> {
-    let path = find_port(index)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("open {}", path.display()))?;
+fn serve_port(machine: Machine, index: usize, jobs: &Arc<Jobs>) -> Result<()> {
+    let file = machine::open_port(machine, index)?;
     let port = Port(Arc::new(Mutex::new(Outbox {
         port: file.try_clone().context("duplicate the port")?,
         session: None,
@@ -267,15 +249,22 @@ fn serve_port(index: usize, jobs: &Arc<Jobs>) -> Result<()> {
             }
         };
         absent = 0;
-        if let Request::Hello(session) = request {
-            end(connection.take());
-            port.open(Some(session));
-            connection = Some(Connection {
-                port: port.clone(),
-                session,
-                jobs: jobs.clone(),
-                foreground: Arc::default(),
-            });
+        match request {
+            Request::Hello(session) => {
+                end(connection.take());
+                port.open(Some(session));
+                connection = Some(Connection {
+                    port: port.clone(),
+                    session,
+                    jobs: jobs.clone(),
+                    foreground: Arc::default(),
+                });
+            }
+            Request::Goodbye => {
+                end(connection.take());
+                port.open(None);
+            }
+            _ => {}
         }
         let Some(connection) = &connection else {
             continue;
@@ -304,11 +293,12 @@ pub fn run() -> Result<()> {
     if !up.success() {
         bail!("ip link set lo up: {up}");
     }
+    let machine = machine::of_command_line()?;
     let jobs = Arc::new(Jobs::default());
     let ports: Vec<_> = (0..PORTS)
         .map(|index| {
             let jobs = jobs.clone();
-            thread::spawn(move || serve_port(index, &jobs))
+            thread::spawn(move || serve_port(machine, index, &jobs))
         })
         .collect();
     for port in ports {

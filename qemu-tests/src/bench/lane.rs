@@ -5,12 +5,15 @@
 use crate::building::kernel_tree::Kernel;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::fabric::Fabric;
+use crate::hosts::shape::cpus;
 use crate::hosts::shape::Counting;
 use crate::hosts::shape::Shape;
 
 /// A kind of hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
+    /// Kernels that are processes: they run at the speed of the machine.
+    Native,
     /// QEMU's guests with the distribution's kernel.
     Qemu,
 }
@@ -19,6 +22,7 @@ impl Lane {
     /// Its name for people.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Native => "native hosts",
             Self::Qemu => "QEMU's guests",
         }
     }
@@ -26,6 +30,7 @@ impl Lane {
     /// The hosts' kernel.
     pub fn kernel(self) -> Kernel {
         match self {
+            Self::Native => Kernel::Native,
             Self::Qemu => Kernel::Stock,
         }
     }
@@ -33,6 +38,7 @@ impl Lane {
     /// CPUs of each host.
     pub fn cpus(self) -> u32 {
         match self {
+            Self::Native => cpus(Kernel::Native),
             // With more of them, the emulated hosts and the cable take the cores from each other on a small machine, and figures
             // say more of that than of what is compared.
             Self::Qemu => 1,
@@ -42,6 +48,7 @@ impl Lane {
     /// Whether instructions can be counted.
     pub fn counting(self) -> Counting {
         match self {
+            Self::Native => Counting::Off,
             Self::Qemu => Counting::On,
         }
     }

@@ -13,10 +13,22 @@ use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
 use cpio::newc;
+use lab_agent::protocol::Machine;
 use lab_agent::protocol::MODULE_LIST;
 
 /// What the agent needs to reach the root and the share.
-const NEEDED: [&str; 3] = ["9pnet_virtio", "9p", "overlay"];
+const QEMU_NEEDS: [&str; 3] = ["9pnet_virtio", "9p", "overlay"];
+
+/// The same in User-Mode Linux.
+const USER_MODE_NEEDS: [&str; 2] = ["hostfs", "overlay"];
+
+/// What the agent needs on `machine` to reach the root and the share.
+fn needed(machine: Machine) -> &'static [&'static str] {
+    match machine {
+        Machine::Qemu => &QEMU_NEEDS,
+        Machine::UserMode => &USER_MODE_NEEDS,
+    }
+}
 
 /// A bootable kernel.
 #[derive(Clone, Debug)]
@@ -52,14 +64,18 @@ impl BootKernel {
         name.to_string_lossy().into_owned()
     }
 
-    /// Writes the initramfs to `path`: the agent as `/init`, and the modules it needs.
-    pub fn write_initramfs(&self, agent: &Path, path: &Path) -> Result<()> {
+    /// Writes the initramfs for `machine` to `path`: the agent as `/init`, and the modules it needs.
+    pub fn write_initramfs(&self, machine: Machine, agent: &Path, path: &Path) -> Result<()> {
         let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
         let text = |name: &str| {
             let path = self.modules.join(name);
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         };
-        let modules = load_order(&text("modules.dep")?, &text("modules.builtin")?, &NEEDED)?;
+        let modules = load_order(
+            &text("modules.dep")?,
+            &text("modules.builtin")?,
+            needed(machine),
+        )?;
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         let mut archive = Archive { file, inode: 0 };
         archive.directory("dev")?;
@@ -182,7 +198,8 @@ mod tests {
 
     #[test]
     fn dependencies_come_first_and_once() {
-        let order = load_order(DEPENDENCIES, "kernel/fs/overlayfs/overlay.ko\n", &NEEDED).unwrap();
+        let builtin = "kernel/fs/overlayfs/overlay.ko\n";
+        let order = load_order(DEPENDENCIES, builtin, needed(Machine::Qemu)).unwrap();
         assert_eq!(
             order,
             [
@@ -196,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_missing_module_is_named() {
-        let error = load_order(DEPENDENCIES, "", &NEEDED).unwrap_err();
+        let error = load_order(DEPENDENCIES, "", needed(Machine::Qemu)).unwrap_err();
         assert!(error.to_string().contains("overlay"));
     }
 
@@ -222,7 +239,8 @@ mod tests {
             modules,
         };
         let path = directory.path().join("initramfs");
-        kernel.write_initramfs(&agent, &path).unwrap();
+        let machine = Machine::Qemu;
+        kernel.write_initramfs(machine, &agent, &path).unwrap();
 
         let mut input = File::open(&path).unwrap();
         let mut names = Vec::new();

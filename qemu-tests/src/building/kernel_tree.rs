@@ -10,6 +10,7 @@ use std::thread::available_parallelism;
 
 use anyhow::Context;
 use anyhow::Result;
+use lab_agent::protocol::Machine;
 
 use crate::building::boot_kernel::BootKernel;
 use crate::building::cache::Cache;
@@ -24,6 +25,21 @@ const RECIPE: &str = "1";
 /// Configuration of the debug kernel, merged over the smallest one.
 const DEBUG_CONFIG: &str = include_str!("../../kernels/debug-7.2.config");
 
+/// Configuration of the native kernel, merged over the smallest one.
+const NATIVE_CONFIG: &str = include_str!("../../kernels/native-7.3.config");
+
+/// What the native kernel needs of User-Mode Linux that Linux does not have yet, in this order.
+const NATIVE_PATCHES: [&str; 8] = [
+    include_str!("../../kernels/um/0001-virtio-pcidev-commands-with-interrupts-off.patch"),
+    include_str!("../../kernels/um/0002-virtio-pcidev-sender-reclaims.patch"),
+    include_str!("../../kernels/um/0003-virtio-pcidev-more-posted-writes.patch"),
+    include_str!("../../kernels/um/0004-virtio-pcidev-more-interrupt-messages.patch"),
+    include_str!("../../kernels/um/0005-virt-pci-vectors-for-all-devices.patch"),
+    include_str!("../../kernels/um/0006-interrupts-preempt-user-mode.patch"),
+    include_str!("../../kernels/um/0007-idle-does-not-sleep-over-interrupts.patch"),
+    include_str!("../../kernels/um/0008-console-options-are-not-lines.patch"),
+];
+
 /// Disk space of a tree, in bytes.
 const SPACE: u64 = 4 << 30;
 
@@ -34,6 +50,18 @@ pub enum Kernel {
     Stock,
     /// Built here from Debian's sources, with KUnit and the kernel's checkers.
     Debug,
+    /// Built here from Debian's sources, to run as a process (`ARCH=um`).
+    Native,
+}
+
+impl Kernel {
+    /// What runs it.
+    pub fn machine(self) -> Machine {
+        match self {
+            Self::Stock | Self::Debug => Machine::Qemu,
+            Self::Native => Machine::UserMode,
+        }
+    }
 }
 
 impl fmt::Display for Kernel {
@@ -41,6 +69,7 @@ impl fmt::Display for Kernel {
         f.write_str(match self {
             Self::Stock => "stock",
             Self::Debug => "debug",
+            Self::Native => "native",
         })
     }
 }
@@ -94,6 +123,23 @@ cp /lab/kbuild/arch/x86/boot/bzImage /lab/tree/vmlinuz || exit
 find /lab/kbuild -name '*.o' -not -path '*/scripts/*' -not -path '*/tools/*' -not -path '*/rust/*' -delete
 rm -f /lab/kbuild/vmlinux* /lab/tree/lib/modules/*/build";
 
+/// Builds the native kernel.
+const BUILD_NATIVE: &str = "\
+jobs=$1
+kbuild() { make -C /lab/linux O=/lab/kbuild ARCH=um -j$jobs \"$@\"; }
+# They have no context: they fit where they belong, or not at all.
+patch --directory=/lab/tree/source --strip=1 --fuzz=0 < /lab/tree/native.patch || exit
+kbuild tinyconfig || exit
+/lab/linux/scripts/kconfig/merge_config.sh -m -O /lab/kbuild /lab/kbuild/.config /lab/tree/native.config || exit
+kbuild olddefconfig || exit
+for option in RUST KUNIT PREEMPT HOSTFS OVERLAY_FS UML_PCI_OVER_VIRTIO XXHASH; do
+  grep -qx CONFIG_$option=y /lab/kbuild/.config || { echo \"the configuration lost CONFIG_$option\" >&2; exit 1; }
+done
+kbuild vmlinux modules && kbuild INSTALL_MOD_PATH=/lab/tree modules_install || exit
+cp /lab/kbuild/vmlinux /lab/tree/vmlinux || exit
+find /lab/kbuild -name '*.o' -not -path '*/scripts/*' -not -path '*/tools/*' -not -path '*/rust/*' -delete
+rm -f /lab/kbuild/vmlinux* /lab/kbuild/linux /lab/tree/lib/modules/*/build";
+
 /// The number of compilers to run at once.
 pub fn jobs() -> String {
     available_parallelism().map_or(1, usize::from).to_string()
@@ -105,6 +151,7 @@ impl KernelTree {
         match kernel {
             Kernel::Stock => Self::stock(cache, root),
             Kernel::Debug => Self::debug(cache, root),
+            Kernel::Native => Self::native(cache, root),
         }
     }
 
@@ -146,6 +193,31 @@ impl KernelTree {
             key,
             path,
             make_variables: ["LLVM=1", "KUNIT=1"].map(str::to_owned).to_vec(),
+            boot,
+        })
+    }
+
+    fn native(cache: &Cache, root: &Root) -> Result<Self> {
+        let patches = NATIVE_PATCHES.concat();
+        let inputs = [RECIPE, UNPACK, BUILD_NATIVE, NATIVE_CONFIG, &patches];
+        let key = Key::new("native", &[&inputs[..], &[root.key.as_str()]].concat());
+        let what = "build the native kernel";
+        let path = cache.entry(&key, what, SPACE, |directory| {
+            let log = directory.with_extension("log");
+            let argv = ["sh", "-ec", UNPACK, "sh", "linux-source-7.3"];
+            run(root, directory, &argv, &log)?;
+            for (name, text) in [("native.config", NATIVE_CONFIG), ("native.patch", &patches)] {
+                let file = directory.join(name);
+                fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+            }
+            let argv = ["sh", "-c", BUILD_NATIVE, "sh", &jobs()];
+            run(root, directory, &argv, &log)
+        })?;
+        let boot = BootKernel::new(path.join("vmlinux"), &path.join("lib/modules"))?;
+        Ok(Self {
+            key,
+            path,
+            make_variables: ["ARCH=um", "KUNIT=1"].map(str::to_owned).to_vec(),
             boot,
         })
     }
@@ -213,5 +285,21 @@ mod tests {
             "CONFIG_A=y\nCONFIG_CC_VERSION_TEXT=\"x86_64-linux-gnu-gcc-14 (Debian 14.2.0) 14\"\n";
         assert_eq!(compiler_in(config), Some("x86_64-linux-gnu-gcc-14"));
         assert_eq!(compiler_in("CONFIG_A=y\n"), None);
+    }
+
+    #[test]
+    fn patches_change_user_mode_linux_only_and_say_why() {
+        for patch in NATIVE_PATCHES {
+            assert!(patch.starts_with("Subject: [PATCH "), "{patch}");
+            let (message, changes) = patch.split_once("\n---\n").unwrap();
+            assert!(message.lines().count() > 2, "{message}");
+            for line in changes.lines() {
+                // Nothing of the kernel's code but what changes.
+                assert!(!line.starts_with(' '), "{line:?}");
+                if let Some(file) = line.strip_prefix("+++ b/") {
+                    assert!(file.starts_with("arch/um/"), "{file}");
+                }
+            }
+        }
     }
 }

@@ -89,6 +89,7 @@ impl Root {
                 directory: PathBuf::from(directory),
             }),
             lifetime: Lifetime::WithTheLab,
+            processors: Vec::new(),
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         };
         let mut command = program.command()?;

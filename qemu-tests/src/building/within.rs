@@ -21,12 +21,13 @@ use rustix::mount::mount_remount;
 use rustix::mount::MountFlags;
 use rustix::mount::MountPropagationFlags;
 use rustix::process::Signal;
+use rustix::thread::CpuSet;
 use rustix::thread::UnshareFlags;
 use serde::Deserialize;
 use serde::Serialize;
 
 /// The lab's own executable, even if another one lies in its place by now.
-const SELF: &str = "/proc/self/exe";
+pub const SELF: &str = "/proc/self/exe";
 
 /// Directory of the root which belongs to the lab: empty in the root itself, in a namespace it holds the binds.
 pub const LAB: &str = "/lab";
@@ -82,6 +83,22 @@ pub enum Lifetime {
     Detached,
 }
 
+impl Lifetime {
+    /// Has the calling process live so.
+    pub fn begin(self) -> Result<()> {
+        match self {
+            Self::WithTheLab => {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                    .context("tie the program to the lab")?;
+            }
+            Self::Detached => {
+                rustix::process::setsid().context("start a session")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A program to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Program {
@@ -89,6 +106,8 @@ pub struct Program {
     pub view: Option<View>,
     /// When it ends.
     pub lifetime: Lifetime,
+    /// The processors it may run on. None: those that the lab may.
+    pub processors: Vec<usize>,
     /// Program and arguments.
     pub argv: Vec<String>,
 }
@@ -105,14 +124,13 @@ impl Program {
 
     /// Becomes the program. Returns only if that fails.
     pub fn exec(&self) -> Result<std::convert::Infallible> {
-        match self.lifetime {
-            Lifetime::WithTheLab => {
-                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-                    .context("tie the program to the lab")?;
+        self.lifetime.begin()?;
+        if !self.processors.is_empty() {
+            let mut set = CpuSet::new();
+            for processor in &self.processors {
+                set.set(*processor);
             }
-            Lifetime::Detached => {
-                rustix::process::setsid().context("start a session")?;
-            }
+            rustix::thread::sched_setaffinity(None, &set).context("choose processors")?;
         }
         let (program, arguments) = self.argv.split_first().context("the program is empty")?;
         let mut command = Command::new(program);

@@ -32,8 +32,10 @@ pub struct Workbench {
     counter: OnceCell<PathBuf>,
     stock: OnceCell<KernelTree>,
     debug: OnceCell<KernelTree>,
+    native: OnceCell<KernelTree>,
     stock_modules: OnceCell<Modules>,
     debug_modules: OnceCell<Modules>,
+    native_modules: OnceCell<Modules>,
 }
 
 /// The value in `cell`, made by `make` the first time.
@@ -63,8 +65,10 @@ impl Workbench {
             counter: OnceCell::new(),
             stock: OnceCell::new(),
             debug: OnceCell::new(),
+            native: OnceCell::new(),
             stock_modules: OnceCell::new(),
             debug_modules: OnceCell::new(),
+            native_modules: OnceCell::new(),
         })
     }
 
@@ -119,6 +123,7 @@ impl Workbench {
         let cell = match kernel {
             Kernel::Stock => &self.stock,
             Kernel::Debug => &self.debug,
+            Kernel::Native => &self.native,
         };
         once(cell, || KernelTree::provide(&self.cache, root, kernel))
     }
@@ -129,6 +134,7 @@ impl Workbench {
         let cell = match kernel {
             Kernel::Stock => &self.stock_modules,
             Kernel::Debug => &self.debug_modules,
+            Kernel::Native => &self.native_modules,
         };
         once(cell, || {
             let step = Step::begin("build the kernel module");

@@ -72,8 +72,8 @@ impl Threads {
     pub fn of(kernel: Kernel) -> Self {
         match kernel {
             Kernel::Stock => Self::One,
-            // It has none.
-            Kernel::Debug => Self::Several,
+            // They have none.
+            Kernel::Debug | Kernel::Native => Self::Several,
         }
     }
 
@@ -133,6 +133,7 @@ fn runs_firmware(root: &Path) -> Result<bool> {
             directory: "/".into(),
         }),
         lifetime: Lifetime::WithTheLab,
+        processors: Vec::new(),
         argv,
     };
     let mut child = program

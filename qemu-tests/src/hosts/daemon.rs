@@ -5,6 +5,7 @@
 use std::fs;
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -37,11 +38,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `program`, with its output in the file `log`.
     pub fn start(program: &Program, log: &Path) -> Result<Self> {
+        let name = program.argv.first().map_or("", String::as_str);
+        Self::spawn(&mut program.command()?, name, log)
+    }
+
+    /// Runs `command`, called `name`, with its output in the file `log`.
+    pub fn spawn(command: &mut Command, name: &str, log: &Path) -> Result<Self> {
         let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let errors = output.try_clone().context("duplicate the log")?;
-        let name = program.argv.first().map_or("", String::as_str);
-        let child = program
-            .command()?
+        let child = command
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)

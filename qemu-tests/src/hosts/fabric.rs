@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use anyhow::bail;
 use anyhow::Result;
+use lab_agent::protocol::Machine;
 use usb4_cable::topology::Cable;
 use usb4_cable::topology::FrontEndKind;
 use usb4_cable::topology::Host;
@@ -39,7 +40,8 @@ impl Fabric {
     };
 
     /// The cables, named `c0`, `c1` and so on: all between `a` and `b`, then between `a` and `c`, then `b` and `c`.
-    pub fn topology(&self) -> Result<Topology> {
+    /// Guests on `machine` reach their NHIs by what that speaks.
+    pub fn topology(&self, machine: Machine) -> Result<Topology> {
         if self.hosts == 0 || self.hosts > MOST_HOSTS {
             bail!("a lab has 1 to {MOST_HOSTS} hosts, not {}", self.hosts);
         }
@@ -75,11 +77,15 @@ impl Fabric {
                 }
             }
         }
+        let front_end = match machine {
+            Machine::Qemu => FrontEndKind::VfioUser,
+            Machine::UserMode => FrontEndKind::VhostUser,
+        };
         let hosts = names.into_iter().map(|name| Host {
             name,
             nhis: None,
             uid: None,
-            front_end: FrontEndKind::default(),
+            front_end,
         });
         let topology = Topology {
             hosts: hosts.collect(),
@@ -120,7 +126,7 @@ mod tests {
             rails: 2,
             speed: LinkSpeed::Gbps40,
         };
-        let topology = fabric.topology().unwrap();
+        let topology = fabric.topology(Machine::Qemu).unwrap();
         assert_eq!(topology.cables.len(), 6);
         for host in ["a", "b", "c"] {
             assert_eq!(cables_of(&topology, host), 4);
@@ -131,11 +137,11 @@ mod tests {
     #[test]
     fn impossible_fabrics_are_refused() {
         let pair = Fabric::PAIR;
-        assert!(Fabric { hosts: 0, ..pair }.topology().is_err());
-        assert!(Fabric { hosts: 9, ..pair }.topology().is_err());
-        assert!(Fabric { rails: 9, ..pair }.topology().is_err());
+        assert!(Fabric { hosts: 0, ..pair }.topology(Machine::Qemu).is_err());
+        assert!(Fabric { hosts: 9, ..pair }.topology(Machine::Qemu).is_err());
+        assert!(Fabric { rails: 9, ..pair }.topology(Machine::Qemu).is_err());
         assert!(Fabric { hosts: 1, ..pair }
-            .topology()
+            .topology(Machine::Qemu)
             .unwrap()
             .cables
             .is_empty());

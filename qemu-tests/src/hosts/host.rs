@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A host of the lab: a QEMU guest with NHIs.
+//! A host of the lab: a guest with NHIs.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -8,27 +8,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
-use lab_agent::protocol::port_name;
-use lab_agent::protocol::HOST_PARAMETER;
-use lab_agent::protocol::PORTS;
-use lab_agent::protocol::ROOT_TAG;
-use lab_agent::protocol::SHARE_TAG;
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::building::within::Access;
-use crate::building::within::Bind;
 use crate::building::within::Program;
-use crate::building::within::View;
-use crate::hosts::accelerator::Accelerator;
-use crate::hosts::accelerator::Threads;
-use crate::hosts::agent;
 use crate::hosts::agent::Agent;
+use crate::hosts::attendant::Attendant;
 use crate::hosts::daemon::Daemon;
-use crate::hosts::instructions;
-use crate::hosts::qmp;
-use crate::hosts::shape::Counting;
+use crate::hosts::platform::Platform;
+use crate::hosts::qemu;
 use crate::hosts::shape::Shape;
+use crate::hosts::user_mode;
 
 /// Longest boot. Under TCG on a busy machine it takes tens of seconds.
 pub const BOOT_LIMIT: Duration = Duration::from_secs(600);
@@ -38,9 +28,6 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long an agent of a running host may take to greet.
 const GREETING_LIMIT: Duration = Duration::from_secs(240);
-
-/// The directory of an instance, as QEMU sees it.
-const RUN: &str = "/lab/run";
 
 /// The kernel's image in the directory of an instance.
 pub const KERNEL: &str = "vmlinuz";
@@ -66,12 +53,12 @@ pub struct Plan<'a> {
     pub root: &'a Path,
     /// Directory of the instance: kernel, sockets, logs.
     pub directory: &'a Path,
-    /// The vfio-user sockets of its NHIs, below `directory`.
+    /// The sockets of its NHIs, below `directory`.
     pub nhis: Vec<String>,
-    /// How the guest's instructions are executed.
-    pub accelerator: Accelerator,
-    /// Whether they are counted.
-    pub counting: Counting,
+    /// What runs it.
+    pub platform: Platform,
+    /// The processors it may run on. None: any.
+    pub processors: &'a [usize],
 }
 
 /// A host that was started.
@@ -79,10 +66,19 @@ pub struct Plan<'a> {
 pub struct Host {
     /// Its name.
     pub name: String,
-    /// Its QEMU.
-    pub qemu: Daemon,
-    /// What was run.
-    program: Program,
+    /// What runs it.
+    pub machine: Daemon,
+    /// How that was started.
+    runner: Runner,
+}
+
+/// What is started to run a host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Runner {
+    /// QEMU.
+    Qemu(Program),
+    /// Its kernel, which is a process.
+    UserMode(Attendant),
 }
 
 /// Serial console log of the host `name` below `directory`.
@@ -90,130 +86,36 @@ pub fn console_log(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}-console.log"))
 }
 
-/// The UUID of the machine that is host `name`, as its firmware tells it: as real machines', it is not blank, and no other's in
-/// the lab.
-fn machine_uuid(name: &str) -> String {
-    let letter = name.bytes().next().unwrap_or_default();
-    format!("6c616200-0000-4000-8000-0000000000{letter:02x}")
-}
-
-/// Log of the QEMU of the host `name` below `directory`.
-fn qemu_log(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}-qemu.log"))
+/// Log of what runs the host `name` below `directory`.
+fn machine_log(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}-machine.log"))
 }
 
 impl Plan<'_> {
     /// Starts the host. It has booted when [`Host::agent`] gives an agent.
     pub fn start(&self) -> Result<Host> {
-        let mut arguments = Arguments::default();
-        arguments.add(&["qemu-system-x86_64", "-nodefaults", "-no-user-config"]);
-        arguments.add(&["-display", "none", "-no-reboot"]);
-        self.add_machine(&mut arguments);
-        self.add_ports(&mut arguments);
-        self.add_devices(&mut arguments);
-        let program = Program {
-            view: Some(View {
-                root: self.root.to_owned(),
-                binds: vec![
-                    Bind::new(self.root, "guest", Access::ReadOnly),
-                    Bind::new(self.directory, "run", Access::ReadWrite),
-                    Bind::new(&share(self.directory), "share", Access::ReadWrite),
-                ],
-                directory: PathBuf::from("/"),
-            }),
-            lifetime: self.shape.lifetime,
-            argv: arguments.words,
+        let runner = match self.platform {
+            Platform::Qemu {
+                accelerator,
+                counting,
+            } => Runner::Qemu(qemu::program(self, accelerator, counting)),
+            Platform::UserMode => Runner::UserMode(user_mode::attendant(self)),
         };
         Ok(Host {
             name: self.name.to_owned(),
-            qemu: Daemon::start(&program, &qemu_log(self.directory, self.name))?,
-            program,
+            machine: runner.start(&machine_log(self.directory, self.name))?,
+            runner,
         })
     }
+}
 
-    /// Its processors and memory, the kernel, and random numbers.
-    fn add_machine(&self, arguments: &mut Arguments) {
-        arguments.add(&["-name", self.name]);
-        arguments.add(&["-uuid", &machine_uuid(self.name)]);
-        let threads = Threads::of(self.shape.kernel);
-        let accelerator = self.accelerator.arguments(self.shape.processor, threads);
-        arguments.add(&accelerator.each_ref().map(String::as_str));
-        if self.counting == Counting::On {
-            let socket = instructions::socket(Path::new(RUN), self.name);
-            let plugin = format!("file={RUN}/{COUNTER},socket={}", socket.display());
-            arguments.add(&["-plugin", &plugin]);
-        }
-        arguments.add(&["-M", "q35,memory-backend=memory"]);
-        let memory = self.shape.memory_mib;
-        arguments.add(&["-m", &format!("{memory}M")]);
-        // Shared, so that the cable reaches it.
-        let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
-        arguments.add(&["-object", &backend]);
-        arguments.add(&["-smp", &self.shape.cpus.to_string()]);
-        arguments.add(&["-kernel", &format!("{RUN}/{KERNEL}")]);
-        arguments.add(&["-initrd", &format!("{RUN}/{INITRAMFS}")]);
-        arguments.add(&["-append", &self.command_line()]);
-        arguments.plug("virtio-rng-pci");
-    }
-
-    /// What the lab hears of it, and speaks to it by.
-    fn add_ports(&self, arguments: &mut Arguments) {
-        let console = console_log(Path::new(RUN), self.name);
-        // A host that is started again goes on writing.
-        let console = format!("file,id=console,path={},append=on", console.display());
-        arguments.add(&["-chardev", &console, "-serial", "chardev:console"]);
-        let qmp = qmp::socket(Path::new(RUN), self.name);
-        let qmp = format!("socket,id=qmp,path={},server=on,wait=off", qmp.display());
-        arguments.add(&["-chardev", &qmp, "-mon", "chardev=qmp,mode=control"]);
-        arguments.plug("virtio-serial-pci");
-        for index in 0..PORTS {
-            let socket = agent::socket(Path::new(RUN), self.name, index);
-            let socket = socket.display();
-            let channel = format!("socket,id=agent{index},path={socket},server=on,wait=off");
-            arguments.add(&["-chardev", &channel]);
-            let name = port_name(index);
-            let port = format!("virtserialport,chardev=agent{index},name={name}");
-            arguments.add(&["-device", &port]);
-        }
-    }
-
-    /// Its file systems and NHIs.
-    fn add_devices(&self, arguments: &mut Arguments) {
-        let root = "local,id=root,path=/lab/guest,security_model=passthrough,readonly=on";
-        arguments.add(&["-fsdev", root]);
-        arguments.plug(&format!("virtio-9p-pci,fsdev=root,mount_tag={ROOT_TAG}"));
-        let share = "local,id=share,path=/lab/share,security_model=passthrough";
-        arguments.add(&["-fsdev", share]);
-        arguments.plug(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
-        for nhi in &self.nhis {
-            let device = serde_json::json!({
-                "driver": "vfio-user-pci",
-                "socket": { "type": "unix", "path": format!("{RUN}/{nhi}") },
-            });
-            arguments.add(&["-device", &device.to_string()]);
-        }
-    }
-
-    fn command_line(&self) -> String {
-        let words = [
-            "console=ttyS0".to_owned(),
-            "ignore_loglevel".to_owned(),
-            // With the level of each line.
-            "console_msg_format=syslog".to_owned(),
-            // What happens on the way to sleep and back is said when it happens.
-            "no_console_suspend".to_owned(),
-            // A crashed guest ends at once: QEMU runs with -no-reboot.
-            "panic=-1".to_owned(),
-            // On a busy machine the timer may not tick in time for the check.
-            "no_timer_check".to_owned(),
-            // Else the emulated TSC is declared unstable in mid-run.
-            "tsc=nowatchdog".to_owned(),
-            "mitigations=off".to_owned(),
-            // With lazy preemption and one CPU, a process that polls delays every wake-up to the next tick.
-            "preempt=full".to_owned(),
-            format!("{HOST_PARAMETER}={}", self.name),
-        ];
-        words.join(" ")
+impl Runner {
+    fn start(&self, log: &Path) -> Result<Daemon> {
+        let command = match self {
+            Self::Qemu(program) => program.command(),
+            Self::UserMode(attendant) => attendant.command(),
+        };
+        Daemon::spawn(&mut command?, "the host", log)
     }
 }
 
@@ -221,7 +123,7 @@ impl Host {
     /// Starts it once more, after it has ended. It boots as it did the first time.
     pub fn start_again(&self, directory: &Path) -> Result<Self> {
         Ok(Self {
-            qemu: Daemon::start(&self.program, &qemu_log(directory, &self.name))?,
+            machine: self.runner.start(&machine_log(directory, &self.name))?,
             ..self.clone()
         })
     }
@@ -240,51 +142,20 @@ impl Host {
     }
 
     fn connect(&self, directory: &Path, limit: Duration) -> Result<Agent> {
-        Agent::connect(directory, &self.name, self.qemu, limit)
+        Agent::connect(directory, &self.name, self.machine, limit)
     }
 
     /// Powers the host off; kills it if it does not end by itself.
     pub fn power_off(&self, directory: &Path) -> Result<Ending> {
-        if !self.qemu.alive() {
+        if !self.machine.alive() {
             return Ok(Ending::Already);
         }
         let asked = self.agent(directory).and_then(Agent::power_off);
-        if asked.is_ok() && self.qemu.wait(POWER_OFF_LIMIT) {
+        if asked.is_ok() && self.machine.wait(POWER_OFF_LIMIT) {
             return Ok(Ending::PoweredOff);
         }
-        self.qemu.kill();
+        self.machine.kill();
         Ok(Ending::Killed)
-    }
-}
-
-/// What QEMU is started with.
-#[derive(Default)]
-struct Arguments {
-    words: Vec<String>,
-    /// Slots that virtio devices are plugged into.
-    slots: u32,
-}
-
-impl Arguments {
-    fn add(&mut self, words: &[&str]) {
-        let words = words.iter().map(|word| (*word).to_owned());
-        self.words.extend(words);
-    }
-
-    /// Adds a virtio device, in a slot of its own.
-    ///
-    /// A device keeps its state while the host sleeps only if it is a PCI Express device, which needs a slot, and says
-    /// that leaving D3 does not reset it. Without that the guest's driver resets it on waking, and 9p never recovers from
-    /// that: the host's root would be gone.
-    fn plug(&mut self, device: &str) {
-        self.slots += 1;
-        let number = self.slots;
-        self.add(&[
-            "-device",
-            &format!("pcie-root-port,id=slot{number},chassis={number}"),
-            "-device",
-            &format!("{device},bus=slot{number},x-pcie-pm-no-soft-reset=on"),
-        ]);
     }
 }
 

@@ -31,7 +31,6 @@ use crate::building::progress::Step;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
 use crate::building::workbench::Workbench;
-use crate::hosts::accelerator::Accelerator;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
 use crate::hosts::agent::Output;
@@ -48,9 +47,12 @@ use crate::hosts::host::COUNTER;
 use crate::hosts::host::INITRAMFS;
 use crate::hosts::host::KERNEL;
 use crate::hosts::instructions::Instructions;
+use crate::hosts::placement::Placement;
+use crate::hosts::platform::Platform;
 use crate::hosts::qmp;
 use crate::hosts::shape::Counting;
 use crate::hosts::shape::Shape;
+use crate::hosts::user_mode;
 
 /// How long the cable may take to make its sockets.
 const CABLE_LIMIT: Duration = Duration::from_secs(10);
@@ -111,8 +113,8 @@ struct State {
     topology: Topology,
     hosts: Mutex<Vec<Host>>,
     cable: Daemon,
-    /// Makes the kernel's modules known to a guest whose root lacks them.
-    link_modules: Option<String>,
+    /// Tells a guest of what its root and its kernel lack: the kernel's modules, what the processor is.
+    introduction: Vec<String>,
 }
 
 /// A running lab.
@@ -137,7 +139,8 @@ fn state_file(directory: &Path) -> PathBuf {
 impl Instance {
     /// Starts a lab from what is on the workbench, boots its hosts and waits for the links.
     pub fn up(workbench: &Workbench, shape: &Shape<'_>) -> Result<Self> {
-        let topology = shape.fabric.topology()?;
+        let topology = shape.fabric.topology(shape.kernel.machine())?;
+        shape.check()?;
         workbench.tree(shape.kernel)?;
         workbench.tools()?;
         if shape.counting == Counting::On {
@@ -175,17 +178,24 @@ impl Instance {
         fs::create_dir_all(&share).with_context(|| format!("create {}", share.display()))?;
 
         let cable = &workbench.tools()?.cable;
-        let cable = start_cable(&directory, cable, &topology, shape.lifetime)?;
+        let placement = Placement::of(shape.kernel.machine())?;
+        let cable = start_cable(
+            &directory,
+            cable,
+            &topology,
+            shape.lifetime,
+            &placement.cable,
+        )?;
         let mut instance = Instance {
             directory,
             state: State {
                 topology,
                 hosts: Mutex::default(),
                 cable,
-                link_modules: None,
+                introduction: Vec::new(),
             },
         };
-        match instance.boot(workbench, shape) {
+        match instance.boot(workbench, shape, &placement) {
             Ok(()) => Ok(instance),
             Err(error) => {
                 instance.kill();
@@ -194,21 +204,28 @@ impl Instance {
         }
     }
 
-    fn boot(&mut self, workbench: &Workbench, shape: &Shape<'_>) -> Result<()> {
+    fn boot(
+        &mut self,
+        workbench: &Workbench,
+        shape: &Shape<'_>,
+        placement: &Placement,
+    ) -> Result<()> {
         await_cable(&self.directory, self.state.cable)?;
         let root = &workbench.root()?.path;
         let kernel = &workbench.tree(shape.kernel)?.boot;
         copy(&kernel.image, &self.directory.join(KERNEL))?;
         let initramfs = self.directory.join(INITRAMFS);
-        kernel.write_initramfs(&workbench.tools()?.agent, &initramfs)?;
-        self.state.link_modules = share_modules(root, kernel, &self.share())?;
-        let accelerator = Accelerator::probe(root)?;
-        let counting = match accelerator {
-            Accelerator::Tcg => shape.counting,
-            // Only the translator knows what it executes.
-            Accelerator::Kvm => Counting::Off,
-        };
-        if counting == Counting::On {
+        kernel.write_initramfs(
+            shape.kernel.machine(),
+            &workbench.tools()?.agent,
+            &initramfs,
+        )?;
+        self.state.introduction = Vec::from_iter(share_modules(root, kernel, &self.share())?);
+        let platform = Platform::of(shape, root)?;
+        if platform == Platform::UserMode {
+            self.state.introduction.push(user_mode::tell_processor()?);
+        }
+        if platform.counts() {
             copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
         for host in &self.state.topology.hosts {
@@ -222,8 +239,8 @@ impl Instance {
                     .filter(|nhi| nhi.host == host.name)
                     .map(|nhi| nhi.socket(Path::new("")).display().to_string())
                     .collect(),
-                accelerator,
-                counting,
+                platform,
+                processors: &placement.hosts,
             };
             self.hosts().push(plan.start()?);
             self.write_state()?;
@@ -253,9 +270,9 @@ impl Instance {
     }
 
     fn load_drivers(&self, name: &str) -> Result<()> {
-        if let Some(link) = &self.state.link_modules {
-            self.shell(name, link, LINK_LIMIT)
-                .context("link the kernel's modules")?;
+        for script in &self.state.introduction {
+            self.shell(name, script, LINK_LIMIT)
+                .context("tell a host of its modules and processor")?;
         }
         self.shell(name, LOAD_DRIVERS, LINK_LIMIT)
             .context("load the thunderbolt drivers")?;
@@ -269,7 +286,7 @@ impl Instance {
 
     /// Takes the power from the host `name`.
     pub fn crash(&self, name: &str) -> Result<()> {
-        self.host(name)?.qemu.kill();
+        self.host(name)?.machine.kill();
         Ok(())
     }
 
@@ -326,7 +343,7 @@ impl Instance {
         })?;
         let alive = state.cable.alive() || {
             let hosts = state.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.iter().any(|host| host.qemu.alive())
+            hosts.iter().any(|host| host.machine.alive())
         };
         Ok(alive.then_some(Instance { directory, state }))
     }
@@ -394,7 +411,7 @@ impl Instance {
     /// The processes that are its hosts, by name, and that which is its cables: of each, the one that has started the others.
     pub fn processes(&self) -> Vec<(String, i32)> {
         let hosts = self.hosts().clone().into_iter();
-        let hosts = hosts.map(|host| (host.name, host.qemu.pid()));
+        let hosts = hosts.map(|host| (host.name, host.machine.pid()));
         let cable = ("cable".to_owned(), self.state.cable.pid());
         hosts.chain([cable]).collect()
     }
@@ -404,7 +421,7 @@ impl Instance {
         let hosts = self.hosts().clone();
         hosts
             .iter()
-            .map(|host| cpu_time::of_tree(host.qemu.pid()))
+            .map(|host| cpu_time::of_tree(host.machine.pid()))
             .sum()
     }
 
@@ -474,7 +491,7 @@ impl Instance {
     }
 
     fn end_host(&self, host: &Host) -> Result<Ending> {
-        if host.qemu.alive() {
+        if host.machine.alive() {
             // What a module that cannot be unloaded leads to is the business of the log scan.
             let unload = ["sh", "-c", UNLOAD_DRIVERS];
             if let Err(error) = self.run(&host.name, &unload, LINK_LIMIT) {
@@ -508,7 +525,7 @@ impl Instance {
     /// Kills everything at once.
     pub fn kill(&self) {
         for host in self.hosts().iter() {
-            host.qemu.kill();
+            host.machine.kill();
         }
         if !self.state.cable.terminate(CABLE_END) {
             self.state.cable.kill();
@@ -568,6 +585,7 @@ fn start_cable(
     cable: &Path,
     topology: &Topology,
     lifetime: Lifetime,
+    processors: &[usize],
 ) -> Result<Daemon> {
     let file = directory.join("topology.json");
     let text = serde_json::to_string_pretty(topology).context("encode the topology")?;
@@ -585,6 +603,7 @@ fn start_cable(
     let program = Program {
         view: None,
         lifetime,
+        processors: processors.to_vec(),
         argv: vec![
             word(cable),
             "--topology".to_owned(),

@@ -2,6 +2,9 @@
 
 //! What a lab is like.
 
+use anyhow::bail;
+use anyhow::Result;
+
 use crate::building::kernel_tree::Kernel;
 use crate::building::within::Lifetime;
 use crate::hosts::accelerator::CpuModel;
@@ -12,6 +15,15 @@ pub const MEMORY_MIB: u32 = 1024;
 
 /// CPUs of a host, where nothing else is asked for: with one, nothing ever happens at the same time on a host.
 pub const CPUS: u32 = 2;
+
+/// CPUs of a host with `kernel`, where nothing else is asked for.
+pub const fn cpus(kernel: Kernel) -> u32 {
+    match kernel {
+        Kernel::Stock | Kernel::Debug => CPUS,
+        // It has no more.
+        Kernel::Native => 1,
+    }
+}
 
 /// What a lab is like.
 pub struct Shape<'a> {
@@ -46,6 +58,16 @@ impl<'a> Shape<'a> {
             counting: Counting::Off,
             lifetime: Lifetime::WithTheLab,
         }
+    }
+}
+
+impl Shape<'_> {
+    /// Fails if no host can be like that.
+    pub fn check(&self) -> Result<()> {
+        if self.kernel == Kernel::Native && self.cpus != cpus(Kernel::Native) {
+            bail!("a native host has one CPU, not {}", self.cpus);
+        }
+        Ok(())
     }
 }
 

@@ -142,16 +142,16 @@ pub fn checksum() -> Suite {
             processor: CpuModel::Real,
             ..Lab::MODULE
         },
-        tests: vec![Test {
-            name: "corrupted-frames-with-crc32c",
-            limit: TEST_LIMIT,
-            run: |stage| {
+        tests: vec![Test::new(
+            "corrupted-frames-with-crc32c",
+            TEST_LIMIT,
+            |stage| {
                 for host in stage.instance().names() {
                     stage.shell(&host, "dmesg | grep 'checksums are CRC-32C'", LIMIT)?;
                 }
                 corrupted(stage)
             },
-        }],
+        )],
     }
 }
 

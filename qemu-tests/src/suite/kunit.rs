@@ -13,6 +13,9 @@ use super::Suite;
 use super::Test;
 use crate::hosts::stage::Stage;
 
+/// Its name.
+pub const NAME: &str = "kunit";
+
 /// Time limit.
 const LIMIT: Duration = Duration::from_secs(400);
 
@@ -22,7 +25,7 @@ const FLOOR: usize = 95;
 /// The suite, in the lab of the debug suite: a boot takes longer than everything else.
 pub fn suite() -> Suite {
     Suite {
-        name: "kunit",
+        name: NAME,
         tests: vec![Test::new("all", LIMIT, all)],
         lab: debug::LAB,
     }

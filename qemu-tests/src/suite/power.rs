@@ -10,6 +10,7 @@ use anyhow::Result;
 use usb4_cable::control::LinkState;
 
 use super::debug;
+use super::native::Need;
 use super::Lab;
 use super::Outcome;
 use super::Suite;
@@ -47,7 +48,7 @@ const CABLE: &str = "c0";
 
 /// The suite, in the lab of the life suite.
 pub fn suite() -> Suite {
-    let test = |name, run| Test::new(name, TEST_LIMIT, run);
+    let test = |name, run| Test::new(name, TEST_LIMIT, run).needing(Need::Sleep);
     Suite {
         name: "power",
         tests: vec![

@@ -2,6 +2,7 @@
 
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -32,20 +33,21 @@ use crate::building::within::Program;
 use crate::building::workbench::Workbench;
 use crate::hosts::agent::command;
 use crate::hosts::agent::Agent;
+use crate::hosts::attendant::Attendant;
 use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::instance::Instance;
 use crate::hosts::shape;
+use crate::run::is_wanted;
 use crate::run::Run;
 use crate::suite;
+use crate::suite::native::Need;
+use crate::suite::Suite;
 use crate::terminal::demo;
 use crate::terminal::shell;
 
 /// The part of a file's mode that is not its type.
 const PERMISSION_BITS: u32 = 0o7777;
-
-/// What hosts are measured.
-const LANE: bench::Lane = bench::Lane::Qemu;
 
 /// Bytes of a message that is profiled, where nothing else is asked for.
 const PROFILED_BYTES: u64 = 1 << 20;
@@ -71,6 +73,9 @@ enum Action {
         /// The debug kernel too
         #[arg(long)]
         debug: bool,
+        /// The native kernel too
+        #[arg(long)]
+        native: bool,
     },
     /// Build the kernel module for the hosts' kernel and print where it is
     Module {
@@ -91,7 +96,11 @@ enum Action {
     /// Run the tests
     Test(Test),
     /// Sum 64 MiB of numbers on two hosts through usb4_roce, and check every sum
-    Demo,
+    Demo {
+        /// On native hosts
+        #[arg(long)]
+        native: bool,
+    },
     /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net
     Bench(Bench),
     /// See by perf where the time goes while messages move
@@ -110,6 +119,8 @@ enum Action {
     Down(Name),
     #[command(hide = true)]
     Within { spec: String },
+    #[command(hide = true)]
+    Attend { spec: String },
 }
 
 /// What the kernel module is built from.
@@ -150,12 +161,15 @@ struct Shape {
     /// The hosts' kernel
     #[arg(long, value_enum, default_value_t = KernelChoice::Stock)]
     kernel: KernelChoice,
+    /// Short for --kernel native
+    #[arg(long, conflicts_with = "kernel")]
+    native: bool,
     /// Memory of each host in MiB
     #[arg(long, default_value_t = shape::MEMORY_MIB, value_name = "MIB")]
     memory: u32,
-    /// CPUs of each host
-    #[arg(long, default_value_t = shape::CPUS)]
-    cpus: u32,
+    /// CPUs of each host [default: 2; a native host has one]
+    #[arg(long)]
+    cpus: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -164,6 +178,8 @@ enum KernelChoice {
     Stock,
     /// The lab's own, with KUnit and the kernel's checkers
     Debug,
+    /// The lab's own, which is a process: hosts at the speed of the machine
+    Native,
 }
 
 impl From<KernelChoice> for Kernel {
@@ -171,6 +187,7 @@ impl From<KernelChoice> for Kernel {
         match choice {
             KernelChoice::Stock => Kernel::Stock,
             KernelChoice::Debug => Kernel::Debug,
+            KernelChoice::Native => Kernel::Native,
         }
     }
 }
@@ -204,6 +221,26 @@ struct Test {
     /// sleep, hostile processes and peers, and allocations that fail
     #[arg(long)]
     long: bool,
+    /// On native hosts, without the tests that need more than such hosts have
+    #[arg(long)]
+    native: bool,
+}
+
+/// What hosts are measured.
+#[derive(Args)]
+struct LaneChoice {
+    /// On QEMU's guests with the distribution's kernel, in place of native hosts
+    #[arg(long)]
+    emulated: bool,
+}
+
+impl LaneChoice {
+    const fn lane(&self) -> bench::Lane {
+        match self.emulated {
+            true => bench::Lane::Qemu,
+            false => bench::Lane::Native,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -217,6 +254,8 @@ struct Bench {
     /// Where to put the results [default: a directory of the cache]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    lane: LaneChoice,
     #[command(flatten)]
     source: Source,
 }
@@ -235,6 +274,8 @@ struct Profile {
     /// Where to put the results [default: a directory of the cache]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    lane: LaneChoice,
     #[command(flatten)]
     source: Source,
 }
@@ -320,11 +361,15 @@ enum CableAction {
 impl Shape {
     /// Starts a lab of this shape, which stays up when the command ends.
     fn up(&self, workbench: &Workbench, name: &str) -> Result<Instance> {
+        let kernel = match self.native {
+            true => Kernel::Native,
+            false => self.kernel.into(),
+        };
         let shape = shape::Shape {
             fabric: self.fabric(),
-            kernel: self.kernel.into(),
+            kernel,
             memory_mib: self.memory,
-            cpus: self.cpus,
+            cpus: self.cpus.unwrap_or(shape::cpus(kernel)),
             lifetime: Lifetime::Detached,
             ..shape::Shape::pair(name)
         };
@@ -369,11 +414,20 @@ impl Cli {
                     serde_json::from_str(&spec).context("read the program to run")?;
                 match program.exec()? {}
             }
-            Action::Provision { debug } => {
+            Action::Attend { spec } => {
+                let attendant: Attendant =
+                    serde_json::from_str(&spec).context("read the kernel to run")?;
+                let ended = attendant.run()?;
+                println!("the kernel ended: {ended}");
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Provision { debug, native } => {
                 let workbench = workbench(None)?;
                 workbench.tree(Kernel::Stock)?;
-                if debug {
-                    workbench.tree(Kernel::Debug)?;
+                for (wanted, kernel) in [(debug, Kernel::Debug), (native, Kernel::Native)] {
+                    if wanted {
+                        workbench.tree(kernel)?;
+                    }
                 }
                 workbench.tools()?;
                 workbench.clients()?;
@@ -395,8 +449,12 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Up(up) => up.run(&workbench(None)?),
-            Action::Demo => {
-                demo::run(&workbench(None)?)?;
+            Action::Demo { native } => {
+                let kernel = match native {
+                    true => Kernel::Native,
+                    false => Kernel::Stock,
+                };
+                demo::run(&workbench(None)?, kernel)?;
                 Ok(ExitCode::SUCCESS)
             }
             Action::Bench(bench) => {
@@ -441,8 +499,9 @@ impl Bench {
             false => bench::Extent::Full,
         };
         let plan = bench::Plan::new(extent, self.repeats);
+        let lane = self.lane.lane();
         with_output(workbench, self.output, |output| {
-            bench::run(workbench, LANE, &plan, output)
+            bench::run(workbench, lane, &plan, output)
         })
     }
 }
@@ -454,8 +513,9 @@ impl Profile {
             bytes: self.bytes,
             time: Duration::from_secs(self.seconds),
         };
+        let lane = self.lane.lane();
         with_output(workbench, self.output, |output| {
-            bench::profile(workbench, LANE, &job, output)
+            bench::profile(workbench, lane, &job, output)
         })
     }
 }
@@ -499,12 +559,23 @@ impl Shell {
 }
 
 impl Test {
+    /// The suites, and how many of the tests that are asked for are left out, by what they need.
+    fn suites(&self, extent: Extent) -> (Vec<Suite>, BTreeMap<Need, usize>) {
+        let suites = suite::all(extent);
+        if !self.native {
+            return (suites, BTreeMap::new());
+        }
+        let lane = suite::native::lane(suites);
+        let left_out = lane.count_left_out(|name| is_wanted(name, &self.filters));
+        (lane.suites, left_out)
+    }
+
     fn run(self, workbench: &Workbench) -> Result<ExitCode> {
         let extent = match self.long {
             true => Extent::Long,
             false => Extent::Short,
         };
-        let suites = suite::all(extent);
+        let (suites, left_out) = self.suites(extent);
         if self.list {
             for suite in &suites {
                 for test in &suite.tests {
@@ -516,6 +587,9 @@ impl Test {
         let run = Run::new(workbench, extent)?;
         println!("logs: {}", run.directory().display());
         let tally = run.suites(&suites, &self.filters)?;
+        for (need, count) in left_out {
+            println!("left out: {count} tests that need {need}");
+        }
         println!("{tally}");
         Ok(match tally.failed {
             0 => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 
 use anyhow::bail;
 use anyhow::Result;
+use lab_agent::protocol::Machine;
 use usb4_cable::topology::LinkSpeed;
 
 use super::table::Table;
@@ -13,6 +14,7 @@ use crate::building::run_directory::RunDirectory;
 use crate::building::workbench::Workbench;
 use crate::hosts::instance::Instance;
 use crate::hosts::session::Session;
+use crate::hosts::shape::cpus;
 use crate::hosts::shape::Shape;
 use crate::hosts::stage::Stage;
 use crate::roce;
@@ -25,22 +27,26 @@ const DEMO: &str = "demo";
 /// Size of the tensor: float32 numbers on each host.
 const BYTES: u64 = 64 << 20;
 
-/// Runs it.
-pub fn run(workbench: &Workbench) -> Result<()> {
+/// Runs it on hosts with `kernel`.
+pub fn run(workbench: &Workbench, kernel: Kernel) -> Result<()> {
     let directory = RunDirectory::new(workbench.cache())?;
     let lab = format!("{DEMO}-{}", std::process::id());
     let session = Session {
         name: DEMO,
-        shape: Shape::pair(&lab),
-        files: workbench.subject(Kernel::Stock)?,
+        shape: Shape {
+            kernel,
+            cpus: cpus(kernel),
+            ..Shape::pair(&lab)
+        },
+        files: workbench.subject(kernel)?,
         logs: directory.path(),
     };
-    let table = session.run(workbench, show)?;
+    let table = session.run(workbench, |stage| show(stage, kernel))?;
     println!("{table}");
     Ok(())
 }
 
-fn show(stage: &Stage<'_>) -> Result<Table> {
+fn show(stage: &Stage<'_>, kernel: Kernel) -> Result<Table> {
     let step = Step::begin("load usb4_roce on both hosts and bring the rail up");
     roce::start(stage.instance())?;
     step.done();
@@ -48,12 +54,16 @@ fn show(stage: &Stage<'_>) -> Result<Table> {
     let reports = all_reduce::run(stage, BYTES, "--iterations 1")?;
     step.done();
     match reports.first() {
-        Some(report) => Ok(summary(stage.instance(), report, &reports)),
+        Some(report) => Ok(summary(stage.instance(), kernel, report, &reports)),
         None => bail!("no host reported"),
     }
 }
 
-fn summary(instance: &Instance, first: &Report, all: &[Report]) -> Table {
+fn summary(instance: &Instance, kernel: Kernel, first: &Report, all: &[Report]) -> Table {
+    let hosts = match kernel.machine() {
+        Machine::Qemu => "emulated hosts",
+        Machine::UserMode => "native hosts",
+    };
     let topology = instance.topology();
     let speed = match topology.cables.first().map(|cable| cable.speed) {
         Some(LinkSpeed::Gbps20) => "20 Gb/s",
@@ -77,10 +87,7 @@ fn summary(instance: &Instance, first: &Report, all: &[Report]) -> Table {
     );
     table.row(
         "bandwidth",
-        &format!(
-            "{:.2} Gb/s each way on the cable (emulated hosts)",
-            first.bus_gbps
-        ),
+        &format!("{:.2} Gb/s each way on the cable ({hosts})", first.bus_gbps),
     );
     if let Some(latency) = first.latency_write_imm {
         table.row(

@@ -30,6 +30,8 @@ fn taints(kernel: Kernel) -> &'static [u64] {
     match kernel {
         Kernel::Stock => &[0, OUT_OF_TREE | UNSIGNED],
         Kernel::Debug => &[0, OUT_OF_TREE, OUT_OF_TREE | TEST],
+        // Tests of its own are run when it boots.
+        Kernel::Native => &[TEST, OUT_OF_TREE | TEST],
     }
 }
 

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The suites on native hosts: everything but what needs more than such a host has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::kunit;
+use super::Lab;
+use super::Subject;
+use super::Suite;
+use crate::building::kernel_tree::Kernel;
+use crate::hosts::accelerator::CpuModel;
+use crate::hosts::shape::cpus;
+
+/// What a test needs that native hosts do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A power button, and devices that keep their state while the host sleeps.
+    Sleep,
+    /// The kernel's checkers, or several CPUs at the same moment.
+    Checkers,
+    /// The distribution's kernel, for which the package is.
+    StockKernel,
+    /// The instructions of a processor which is chosen.
+    Processor,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sleep => "a host that can sleep",
+            Self::Checkers => "the debug kernel's checkers",
+            Self::StockKernel => "the distribution's kernel",
+            Self::Processor => "a processor that is chosen",
+        })
+    }
+}
+
+/// Suites on native hosts, and what is not among them.
+pub struct Lane {
+    /// The suites.
+    pub suites: Vec<Suite>,
+    /// Names of the tests that were left out, and what they need.
+    pub left_out: Vec<(String, Need)>,
+}
+
+impl Lane {
+    /// How many tests whose name `wanted` wants were left out, by what they need.
+    pub fn count_left_out(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<Need, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, need) in self.left_out.iter().filter(|(name, _)| wanted(name)) {
+            *counts.entry(*need).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// `suites` on native hosts.
+pub fn lane(suites: Vec<Suite>) -> Lane {
+    let mut lane = Lane {
+        suites: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for suite in suites {
+        let Suite { name, lab, tests } = suite;
+        let lab_needs = need_of(name, &lab);
+        let mut kept = Vec::new();
+        for test in tests {
+            match lab_needs.or(test.needs) {
+                Some(need) => lane.left_out.push((format!("{name}/{}", test.name), need)),
+                None => kept.push(test),
+            }
+        }
+        if !kept.is_empty() {
+            lane.suites.push(Suite {
+                name,
+                lab: native(lab),
+                tests: kept,
+            });
+        }
+    }
+    lane
+}
+
+/// What the lab of the suite `name` has that native hosts lack.
+fn need_of(name: &str, lab: &Lab) -> Option<Need> {
+    match lab {
+        // The native kernel has KUnit too.
+        _ if name == kunit::NAME => None,
+        Lab {
+            kernel: Kernel::Debug,
+            ..
+        } => Some(Need::Checkers),
+        Lab {
+            subject: Subject::Package,
+            ..
+        } => Some(Need::StockKernel),
+        Lab {
+            processor: CpuModel::Real,
+            ..
+        } => Some(Need::Processor),
+        _ => None,
+    }
+}
+
+fn native(lab: Lab) -> Lab {
+    Lab {
+        kernel: Kernel::Native,
+        cpus: cpus(Kernel::Native),
+        ..lab
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::extent::Extent;
+    use crate::suite::all;
+
+    fn names(suites: &[Suite]) -> Vec<String> {
+        let names = suites.iter().flat_map(|suite| {
+            let tests = suite.tests.iter();
+            tests.map(|test| format!("{}/{}", suite.name, test.name))
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn nothing_is_lost() {
+        for extent in [Extent::Short, Extent::Long] {
+            let lane = lane(all(extent));
+            let mut found = names(&lane.suites);
+            found.extend(lane.left_out.into_iter().map(|(name, _)| name));
+            let mut expected = names(&all(extent));
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn suites_without_needs_are_whole() {
+        let lane = lane(all(Extent::Short));
+        let native = names(&lane.suites);
+        for suite in all(Extent::Short) {
+            if ["verbs", "verbs-four-rails", "faults", "kunit"].contains(&suite.name) {
+                for test in suite.tests {
+                    assert!(native.contains(&format!("{}/{}", suite.name, test.name)));
+                }
+            }
+        }
+        assert!(lane
+            .suites
+            .iter()
+            .all(|suite| suite.lab.kernel == Kernel::Native && suite.lab.cpus == 1));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_by_its_reason() {
+        let lane = lane(all(Extent::Short));
+        let counts = lane.count_left_out(|name| name.starts_with("power/"));
+        let power = all(Extent::Short)
+            .into_iter()
+            .find(|suite| suite.name == "power");
+        let expected = BTreeMap::from([(Need::Sleep, power.unwrap().tests.len())]);
+        assert_eq!(counts, expected);
+    }
+}
