@@ -496,6 +496,26 @@ impl Cable {
         self.end(side).give(outcome)
     }
 
+    /// Sends a frame to an end, as if the other one had written it.
+    pub(crate) fn send(&self, side: Side, frame: &[u8]) -> Result {
+        let mut copy = KVec::new();
+        copy.extend_from_slice(frame, GFP_KERNEL)?;
+        self.end(side).arrive(copy)
+    }
+
+    /// Takes what has arrived first at an end, which nobody has begun to read. Waits for it, and fails with `ETIMEDOUT` if that takes
+    /// longer than `limit`.
+    pub(crate) fn take(&self, side: Side, limit: Jiffies) -> Result<Outcome> {
+        self.await_state(side, |state| !state.outcomes.is_empty(), limit)?;
+        let taken = self.end(side).state.lock().outcomes.remove(0);
+        taken.map_err(|_| ETIMEDOUT)
+    }
+
+    /// Whether there is anything to be taken.
+    pub(crate) fn has_more(&self, side: Side) -> bool {
+        !self.end(side).state.lock().outcomes.is_empty()
+    }
+
     /// Wakes one of the wait queues of an end.
     pub(crate) fn wake(&self, side: Side, queue: usize, events: Events) {
         self.end(side).wake(queue, events);

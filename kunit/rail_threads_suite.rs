@@ -22,6 +22,7 @@ use crate::memory_cable::Cable;
 use crate::memory_cable::Damage;
 use crate::memory_cable::Manner;
 use crate::memory_cable::Side;
+use crate::scripted_peer::ScriptedPeer;
 use crate::stream_adapter::client::Answers;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
@@ -50,9 +51,11 @@ use crate::transport::ids::RailSeq;
 use crate::transport::ids::Rkey;
 use crate::transport::ids::Rsn;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Challenge;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::NodeGuid;
+use crate::transport::rail::hello::ReaderSync;
 use crate::transport::rail::hello::NODE_NAME_LEN;
 use crate::transport::rail::router_uuid::RouterUuid;
 use crate::transport::rail::InFlight;
@@ -139,8 +142,21 @@ impl Segment {
     }
 }
 
+/// What a rail's client is being told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// That the rail is down.
+    Down,
+}
+
 struct Post {
     link: Option<Arc<dyn RailLink>>,
+    /// How long it takes to tell that a rail is down.
+    down_takes: Delta,
+    told: Told,
+    /// How often it was told of a beginning while it was being told of an end.
+    mixed_up: u32,
     to_send: KVec<Segment>,
     /// Sent whenever there is nothing else, and not again if it gets lost.
     endless: Option<Segment>,
@@ -168,6 +184,9 @@ impl Client {
             pin_init!(Self {
                 post <- new_mutex!(Post {
                     link: None,
+                    down_takes: Delta::ZERO,
+                    told: Told::Nothing,
+                    mixed_up: 0,
                     to_send: KVec::new(),
                     endless: None,
                     sent: KVec::new(),
@@ -219,14 +238,25 @@ impl RailClient for Client {
         _router: Option<RouterUuid>,
         link: &Arc<dyn RailLink>,
     ) {
-        self.post.lock().link = Some(link.clone());
+        let mut post = self.post.lock();
+        post.link = Some(link.clone());
+        if post.told == Told::Down {
+            post.mixed_up += 1;
+        }
+        drop(post);
         self.up.raise();
     }
 
     fn rail_down(&self, _rail: RailId) {
-        let link = self.post.lock().link.take();
+        let mut post = self.post.lock();
+        let link = post.link.take();
+        let takes = post.down_takes;
+        post.told = Told::Down;
+        drop(post);
         drop(link);
         self.down.raise();
+        fsleep(takes);
+        self.post.lock().told = Told::Nothing;
     }
 
     fn note_answers(&self, _rail: RailId, _answers: Answers) {}
@@ -301,6 +331,20 @@ impl RailClient for Client {
     fn send_due(&self, _rail: RailId) {}
 }
 
+fn identity(number: u8) -> Identity {
+    Identity {
+        node_guid: NodeGuid(number.into()),
+        mac: [2, 0, 0, 0, 0, number],
+        features: Features::FAST_CRC32C,
+        limits: Limits {
+            max_payload: MAX_PAYLOAD,
+            window: 256,
+            max_rd_atomic: 16,
+        },
+        name: [0; NODE_NAME_LEN],
+    }
+}
+
 /// A host: a rail and its client.
 struct Host {
     // Before the rest, so that its threads are stopped first.
@@ -311,17 +355,6 @@ struct Host {
 impl Host {
     fn start(cable: &Arc<Cable>, side: Side, number: u8) -> Result<Self> {
         let client = Client::new()?;
-        let identity = Identity {
-            node_guid: NodeGuid(number.into()),
-            mac: [2, 0, 0, 0, 0, number],
-            features: Features::FAST_CRC32C,
-            limits: Limits {
-                max_payload: MAX_PAYLOAD,
-                window: 256,
-                max_rd_atomic: 16,
-            },
-            name: [0; NODE_NAME_LEN],
-        };
         let source = CableEnd {
             cable: cable.clone(),
             side,
@@ -331,7 +364,7 @@ impl Host {
             CString::try_from(c_str!("kunit"))?,
             source,
             None,
-            identity,
+            identity(number),
             Arc::pin_init(Quiescer::new(Quiescer::PATIENCE_MS), GFP_KERNEL)?,
             client.clone(),
         )?;
@@ -586,6 +619,47 @@ mod tests {
         client.send_endlessly(None);
         drop(asker);
         assert_eq!(while_busy, Wake::Raised);
+        Ok(())
+    }
+
+    /// A hello of the peer.
+    const fn challenge(session: u64, nonce: u32) -> Challenge {
+        Challenge { session, nonce }
+    }
+
+    #[test]
+    fn a_beginning_is_told_after_the_end_before_it() -> Result {
+        // The host answers who has the larger number.
+        const FIRST: u64 = u64::MAX;
+        const SECOND: u64 = u64::MAX - 1;
+        const DOWN_TAKES: Delta = Delta::from_millis(500);
+        let cable = Cable::new(Manner::SPLIT)?;
+        let peer = ScriptedPeer::new(&cable, Side::Left, RECEIVER, identity(1))?;
+        let host = Host::start(&cable, RECEIVER, 2)?;
+        host.client.post.lock().down_takes = DOWN_TAKES;
+
+        let theirs = peer.hear()?.own;
+        peer.say(challenge(FIRST, 1), theirs, ReaderSync::Unproven)?;
+        let theirs = peer.hear()?.own;
+        peer.say(challenge(FIRST, 2), theirs, ReaderSync::InSync)?;
+        await_raised(&host.client.up)?;
+        let theirs = peer.hear()?.own;
+
+        // It seems to have restarted. The transmitting thread, which asks it and gets no answer, tells so.
+        peer.say(
+            challenge(SECOND, 1),
+            Challenge::default(),
+            ReaderSync::Unproven,
+        )?;
+        await_raised(&host.client.down)?;
+        // That thread is busy, and nothing new was said: this is an answer to the newest hello, and the receiving thread's to tell.
+        peer.say(challenge(FIRST, 3), theirs, ReaderSync::InSync)?;
+        await_raised(&host.client.up)?;
+
+        let (client, ups) = (host.client.clone(), host.ups());
+        drop(host);
+        assert_eq!(ups, 2);
+        assert_eq!(client.post.lock().mixed_up, 0);
         Ok(())
     }
 }

@@ -48,15 +48,15 @@ struct Fixture {
 
 impl Fixture {
     fn new(manner: Manner) -> Result<Self> {
-        Self::with_patience(manner, FOR_EVER)
-    }
-
-    fn with_patience(manner: Manner, idle: Jiffies) -> Result<Self> {
-        let cable = Cable::new(manner)?;
         let patience = Patience {
-            idle,
+            idle: FOR_EVER,
             under_way: FOR_EVER,
         };
+        Self::with_patience(manner, patience)
+    }
+
+    fn with_patience(manner: Manner, patience: Patience) -> Result<Self> {
+        let cable = Cable::new(manner)?;
         let file = StreamFile::new(Cable::open(&cable, END)?, patience)?;
         Ok(Self {
             file: Arc::new(file, GFP_KERNEL)?,
@@ -79,11 +79,15 @@ impl Fixture {
         self.file.read(&mut [0; ROOM], Wanted::Anything, || ())
     }
 
+    /// Reads once: the first read takes for granted that there may be something, and sleeps in the stream's read if there is not.
+    fn begin(&self) -> Result {
+        self.give_bytes(&[0])?;
+        self.read().map(|_| ())
+    }
+
     /// A reader that does not sleep in the stream's read, and is about to sleep.
     fn listener(&self) -> Result<Listener> {
-        // The first read takes for granted that there may be something.
-        self.give_bytes(&[0])?;
-        self.read()?;
+        self.begin()?;
         let listener = Listener::start(&self.file, Wanted::Anything)?;
         listener.await_sleep()?;
         Ok(listener)
@@ -307,7 +311,11 @@ mod tests {
 
     #[test]
     fn what_nobody_announces_is_found_when_patience_is_over() -> Result {
-        let stream = Fixture::with_patience(Manner::SPLIT, msecs_to_jiffies(SHORT_MS))?;
+        let patience = Patience {
+            idle: msecs_to_jiffies(SHORT_MS),
+            under_way: FOR_EVER,
+        };
+        let stream = Fixture::with_patience(Manner::SPLIT, patience)?;
         let listener = stream.listener()?;
         stream.give_bytes(b"news")?;
         assert!(listener.end()? == Ok(Read::Bytes(4)));
@@ -335,9 +343,7 @@ mod tests {
     #[test]
     fn what_has_come_is_read_without_being_asked_for_first() -> Result {
         let stream = Fixture::new(Manner::SPLIT)?;
-        // The first read takes for granted that there may be something.
-        stream.give_bytes(&[0])?;
-        stream.read()?;
+        stream.begin()?;
         stream.give_bytes(b"news")?;
         let polled = stream.cable.polled(END);
         assert!(stream.read() == Ok(Read::Bytes(4)));
@@ -349,8 +355,7 @@ mod tests {
     /// then of that one.
     fn check_rest(count: usize) -> Result {
         let stream = Fixture::new(Manner::SPLIT)?;
-        stream.give_bytes(&[0])?;
-        stream.read()?;
+        stream.begin()?;
         let polled = stream.cable.polled(END);
         let listener = Listener::start(&stream.file, Wanted::Rest(count * FRAME_LEN))?;
         // It has looked once before it sleeps.
@@ -380,8 +385,7 @@ mod tests {
     #[test]
     fn an_end_is_heard_by_a_reader_of_the_rest() -> Result {
         let stream = Fixture::new(Manner::SPLIT)?;
-        stream.give_bytes(&[0])?;
-        stream.read()?;
+        stream.begin()?;
         let listener = Listener::start(&stream.file, Wanted::Rest(8 * FRAME_LEN))?;
         stream.give(Outcome::End)?;
         stream.cable.wake(END, 1, Events::HANG_UP);
@@ -391,20 +395,12 @@ mod tests {
 
     #[test]
     fn a_rest_that_was_lost_is_not_waited_for() -> Result {
-        let cable = Cable::new(Manner::SPLIT)?;
         let patience = Patience {
             idle: FOR_EVER,
             under_way: msecs_to_jiffies(SHORT_MS),
         };
-        let stream = Fixture {
-            file: Arc::new(
-                StreamFile::new(Cable::open(&cable, END)?, patience)?,
-                GFP_KERNEL,
-            )?,
-            cable,
-        };
-        stream.give_bytes(&[0])?;
-        stream.read()?;
+        let stream = Fixture::with_patience(Manner::SPLIT, patience)?;
+        stream.begin()?;
         let listener = Listener::start(&stream.file, Wanted::Rest(8 * FRAME_LEN))?;
         // What it has got is answered when there is no more to come.
         listener.await_sleep()?;

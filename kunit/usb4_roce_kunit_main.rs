@@ -35,6 +35,7 @@ mod quiescer_suite;
 mod rail_suite;
 mod rail_threads_suite;
 mod revocable_suite;
+mod scripted_peer;
 mod stream_suite;
 
 module! {

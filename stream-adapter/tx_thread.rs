@@ -59,10 +59,14 @@ impl<C: RailClient> TxThread<C> {
         // The receiving thread raises the event when it has got a hello, the supervisor when it closes.
         let _ = self.link.tx_event.wait(msecs_to_jiffies(QUIET_MS));
         while !should_stop() {
-            Link::check_peer(&self.link);
             match self.write_next()? {
                 Progress::Written => {}
-                Progress::Idle => self.sleep(),
+                Progress::Idle => {
+                    self.sleep();
+                    // A peer that has restarted acknowledges nothing: the window gets full and leads here, whatever there is to
+                    // send.
+                    Link::check_peer(&self.link);
+                }
                 Progress::Ended => break,
             }
         }
