@@ -287,7 +287,8 @@ enum CableAction {
     Faults {
         /// The cable
         cable: String,
-        /// The faults as JSON, such as {"latency_us": 100}; {} is a perfect cable
+        /// The faults as JSON, such as {"latency_us": 100} or, in bytes per second of the link and of each ring,
+        /// {"rate": 5000000000, "ring_rate": 1250000000}; {} is a perfect cable
         faults: String,
     },
 }

@@ -150,7 +150,7 @@ impl Channel {
                 }
             }
             available -= 1;
-            match self.injector.admit(now) {
+            match self.injector.admit(hop, now) {
                 Admission::Open => (),
                 Admission::Wait => return progress.max(Progress::Waiting),
                 Admission::Stalled => break,
@@ -186,7 +186,7 @@ impl Channel {
             };
             let latency = self.injector.latency();
             let len = frame.payload.len();
-            match self.injector.decide(len) {
+            match self.injector.decide(hop, len) {
                 Fate::Lost => self.counters.lost += 1,
                 Fate::Arrives { damage, signal } => {
                     let arrival = Arrival {

@@ -27,6 +27,10 @@ use crate::nhi::InterruptSink;
 use crate::nhi::Nhi;
 use crate::nhi::Raised;
 use crate::nhi::Vector;
+use crate::vhost::fake_driver::FakeDriver;
+use crate::vhost::fake_driver::MMIO_READ;
+use crate::vhost::fake_driver::MMIO_WRITE;
+use crate::vhost::fake_driver::REGISTERS;
 
 pub(crate) const ENABLE: u32 = 1 << 31;
 pub(crate) const RAW: u32 = 1 << 30;
@@ -90,6 +94,8 @@ pub(crate) struct Received {
 /// The driver's view of one NHI.
 pub(crate) struct FakeGuest {
     nhi: NhiIndex,
+    /// The way to the registers, if the guest queues its accesses.
+    pub(crate) driver: Option<FakeDriver>,
     pub(crate) interrupts: Interrupts,
     /// Next descriptor to post, and to look at, of transmit and receive rings.
     posted: [[u16; 32]; 2],
@@ -99,22 +105,35 @@ pub(crate) struct FakeGuest {
 impl FakeGuest {
     /// Attaches to an NHI with some memory and starts the control channel.
     pub(crate) fn attach(fabric: &mut Fabric, nhi: NhiIndex) -> Self {
-        let mut guest = Self {
-            nhi,
-            interrupts: Interrupts::default(),
-            posted: [[0; 32]; 2],
-            seen: [[0; 32]; 2],
-        };
+        let mut guest = Self::new(nhi, None);
         let memory = MmapRegion::new(MEMORY_SIZE).unwrap();
-        let sink = Box::new(guest.interrupts.clone());
+        let attachment = Box::new(guest.interrupts.clone());
         fabric.with_nhi(nhi, |nhi| {
-            nhi.attach(sink);
+            nhi.attach(attachment);
             nhi.memory_mut()
                 .map(GuestAddress(MEMORY), memory, Access::ReadWrite)
                 .unwrap();
         });
         guest.start_control(fabric);
         guest
+    }
+
+    /// The guest of an NHI to which `driver` is connected.
+    pub(crate) fn queueing(fabric: &mut Fabric, nhi: NhiIndex, mut driver: FakeDriver) -> Self {
+        driver.enable_msix();
+        let mut guest = Self::new(nhi, Some(driver));
+        guest.start_control(fabric);
+        guest
+    }
+
+    fn new(nhi: NhiIndex, driver: Option<FakeDriver>) -> Self {
+        Self {
+            nhi,
+            driver,
+            interrupts: Interrupts::default(),
+            posted: [[0; 32]; 2],
+            seen: [[0; 32]; 2],
+        }
     }
 
     /// Starts the control channel.
@@ -128,10 +147,29 @@ impl FakeGuest {
         fabric.with_nhi(self.nhi, work)
     }
 
-    fn write(&self, fabric: &mut Fabric, offset: usize, value: u32) {
-        self.with(fabric, |nhi| {
-            nhi.write_register(offset as u64, &value.to_le_bytes());
-        });
+    fn write(&mut self, fabric: &mut Fabric, offset: usize, value: u32) {
+        let (offset, value) = (offset as u64, value.to_le_bytes());
+        match &mut self.driver {
+            Some(driver) => driver.post_write(MMIO_WRITE, REGISTERS, offset, &value),
+            None => self.with(fabric, |nhi| nhi.write_register(offset, &value)),
+        }
+    }
+
+    /// Writes a register of a page that guests map who can: the NHI is not told.
+    fn store(&mut self, fabric: &mut Fabric, offset: usize, value: u32) {
+        match self.driver {
+            Some(_) => self.write(fabric, offset, value),
+            None => self.with(fabric, |nhi| nhi.registers().store(offset, value)),
+        }
+    }
+
+    fn load(&mut self, fabric: &mut Fabric, offset: usize) -> u32 {
+        let Some(driver) = &mut self.driver else {
+            return self.with(fabric, |nhi| nhi.registers().load(offset));
+        };
+        let slot = driver.post_read(MMIO_READ, REGISTERS, offset as u64, 4);
+        fabric.with_nhi(self.nhi, Nhi::take_accesses);
+        u32::from_le_bytes(driver.answer(slot).unwrap().try_into().unwrap())
     }
 
     /// As the driver's `tb_ring_start()`: interrupt on, all marks accepted.
@@ -163,10 +201,8 @@ impl FakeGuest {
         }
         self.write(fabric, options, flags | ENABLE);
         let mask = register::INTERRUPT_MASK + 4 * side as usize;
-        self.with(fabric, |nhi| {
-            let registers = nhi.registers();
-            registers.store(mask, registers.load(mask) | 1 << ring);
-        });
+        let others = self.load(fabric, mask);
+        self.store(fabric, mask, others | 1 << ring);
     }
 
     /// As `tb_ring_stop()`.
@@ -226,12 +262,9 @@ impl FakeGuest {
     }
 
     /// Writes the index register of a ring.
-    pub(crate) fn set_index(&self, fabric: &mut Fabric, side: Side, ring: u8, index: u32) {
+    pub(crate) fn set_index(&mut self, fabric: &mut Fabric, side: Side, ring: u8, index: u32) {
         let (base, _) = registers(side, ring.into());
-        // A page the guest has mapped: the NHI is not told.
-        self.with(fabric, |nhi| {
-            nhi.registers().store(base + register::RING_INDEX, index);
-        });
+        self.store(fabric, base + register::RING_INDEX, index);
     }
 
     /// The frames completed since the last call.

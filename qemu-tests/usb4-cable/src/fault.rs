@@ -25,6 +25,10 @@ pub struct Faults {
     /// Rate cap in bytes of frame payload per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<NonZeroU64>,
+    /// Rate cap of each path, and so of the transmit ring that feeds it, in bytes of frame payload per second. It stands
+    /// for what one ring of a controller moves at most, as [`rate`](Self::rate) stands for the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring_rate: Option<NonZeroU64>,
     /// Added delay in microseconds. The sender's descriptor completes when the frame enters the
     /// cable, as in hardware.
     pub latency_us: u32,

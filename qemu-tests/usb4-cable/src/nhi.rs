@@ -496,6 +496,12 @@ impl Nhi {
         attachment.send_interrupts();
     }
 
+    /// Joins the guest to the NHI by something else, and nothing more.
+    #[cfg(test)]
+    pub(crate) fn replace_attachment(&mut self, attachment: Box<dyn Attachment>) {
+        self.attachment = Some(attachment);
+    }
+
     /// Raises vectors, a bit each, past the rings.
     #[cfg(test)]
     pub(crate) fn raise_for_test(&mut self, vectors: u32) {

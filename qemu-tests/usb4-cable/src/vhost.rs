@@ -7,7 +7,7 @@
 //! memory that the guest has shared for both. The thread of the socket sets the queues up; the poller works on them.
 
 #[cfg(test)]
-mod fake_driver;
+pub(crate) mod fake_driver;
 mod function;
 mod listener;
 mod memory;

@@ -4,6 +4,7 @@
 
 use std::io::BufRead;
 use std::io::BufReader;
+use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Child;
@@ -109,6 +110,8 @@ fn cables_are_plugged_and_faulty_as_told() {
     assert_eq!(client.cable("c0").unwrap().plug, Plug::Plugged);
     let faults = Faults {
         latency_us: 7,
+        rate: NonZeroU64::new(5_000_000_000),
+        ring_rate: NonZeroU64::new(1_250_000_000),
         ..Faults::default()
     };
     client.set_faults("c0", &faults).unwrap();

@@ -55,6 +55,7 @@ pub enum Answer {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+    use std::num::NonZeroU64;
 
     use super::*;
     use crate::fault::Flow;
@@ -68,13 +69,14 @@ mod tests {
             Request::Unplug { cable: "c0".into() }
         );
         let set = r#"{"op": "set-faults", "cable": "c0", "direction": "a-to-b",
-            "faults": {"lose_one_in": 10, "flow": "stalled"}}"#;
+            "faults": {"ring_rate": 1250, "lose_one_in": 10, "flow": "stalled"}}"#;
         assert_eq!(
             parse(set).unwrap(),
             Request::SetFaults {
                 cable: "c0".into(),
                 direction: Some(Direction::AToB),
                 faults: Faults {
+                    ring_rate: NonZeroU64::new(1250),
                     lose_one_in: NonZeroU32::new(10),
                     flow: Flow::Stalled,
                     ..Faults::default()

@@ -2,6 +2,7 @@
 
 //! What happens to each frame of a faulty direction of a cable.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Instant;
 use super::Faults;
 use super::Flow;
 use crate::frame::Signal;
+use crate::ids::HopId;
 
 /// A rate cap lets this much of its rate pass at once. Well above the time a busy machine takes
 /// to run the forwarding thread again, so that the average is the cap.
@@ -50,7 +52,9 @@ pub type Damage = Vec<(usize, u8)>;
 pub struct Injector {
     faults: Faults,
     random: fastrand::Rng,
-    bucket: Option<TokenBucket>,
+    link: Option<TokenBucket>,
+    /// Empty without a rate cap for each path; otherwise of those that have had a frame to send.
+    paths: HashMap<HopId, TokenBucket>,
 }
 
 impl Injector {
@@ -58,7 +62,8 @@ impl Injector {
     pub fn new(faults: Faults, now: Instant) -> Self {
         Self {
             random: fastrand::Rng::with_seed(faults.seed),
-            bucket: faults.rate.map(|rate| TokenBucket::new(rate, now)),
+            link: faults.rate.map(|rate| TokenBucket::new(rate, now)),
+            paths: HashMap::new(),
             faults,
         }
     }
@@ -73,25 +78,26 @@ impl Injector {
         Duration::from_micros(u64::from(self.faults.latency_us))
     }
 
-    /// Whether a frame may enter the cable now.
-    pub fn admit(&mut self, now: Instant) -> Admission {
+    /// Whether a frame of the path `hop` may enter the cable now.
+    pub fn admit(&mut self, hop: HopId, now: Instant) -> Admission {
         if self.faults.flow == Flow::Stalled {
             return Admission::Stalled;
         }
-        let open = self
-            .bucket
-            .as_mut()
-            .is_none_or(|bucket| bucket.is_open(now));
-        if open {
+        let path = self.faults.ring_rate.map(|rate| {
+            let path = self.paths.entry(hop);
+            path.or_insert_with(|| TokenBucket::new(rate, now))
+        });
+        let mut buckets = path.into_iter().chain(&mut self.link);
+        if buckets.all(|bucket| bucket.is_open(now)) {
             Admission::Open
         } else {
             Admission::Wait
         }
     }
 
-    /// Decides on the next frame, of `len` bytes, which enters the cable.
-    pub fn decide(&mut self, len: usize) -> Fate {
-        if let Some(bucket) = &mut self.bucket {
+    /// Decides on the next frame, of `len` bytes, which enters the cable by the path `hop`.
+    pub fn decide(&mut self, hop: HopId, len: usize) -> Fate {
+        for bucket in self.paths.get_mut(&hop).into_iter().chain(&mut self.link) {
             bucket.take(len);
         }
         if self.hits(self.faults.lose_one_in) {
@@ -160,10 +166,11 @@ mod tests {
     use super::*;
 
     const FRAME: usize = 4096;
+    const HOP: HopId = HopId(8);
 
     fn fates(faults: &Faults, frames: usize) -> Vec<Fate> {
         let mut injector = Injector::new(faults.clone(), Instant::now());
-        (0..frames).map(|_| injector.decide(FRAME)).collect()
+        (0..frames).map(|_| injector.decide(HOP, FRAME)).collect()
     }
 
     fn some_of_each() -> Faults {
@@ -224,7 +231,7 @@ mod tests {
         };
         let mut injector = Injector::new(faults, Instant::now());
         for len in 1..100 {
-            let Fate::Arrives { damage, .. } = injector.decide(len) else {
+            let Fate::Arrives { damage, .. } = injector.decide(HOP, len) else {
                 panic!("lost");
             };
             assert!(!damage.is_empty());
@@ -232,33 +239,74 @@ mod tests {
         }
     }
 
-    /// Bytes that pass within `duration` when the cable is looked at every `step`.
-    fn passed(rate: u64, duration: Duration, step: Duration) -> u64 {
+    /// Bytes that pass by each of so many paths within `duration` when the cable is looked at every `step`.
+    fn passed(faults: Faults, paths: u16, duration: Duration, step: Duration) -> Vec<u64> {
         let start = Instant::now();
-        let faults = Faults {
-            rate: NonZeroU64::new(rate),
-            ..Faults::default()
-        };
         let mut injector = Injector::new(faults, start);
-        let (mut now, mut bytes) = (start, 0);
+        let mut bytes = vec![0; paths.into()];
+        let mut now = start;
         while now - start < duration {
-            while injector.admit(now) == Admission::Open {
-                injector.decide(FRAME);
-                bytes += FRAME as u64;
+            for (hop, bytes) in (0..).map(HopId).zip(&mut bytes) {
+                while injector.admit(hop, now) == Admission::Open {
+                    injector.decide(hop, FRAME);
+                    *bytes += FRAME as u64;
+                }
             }
             now += step;
         }
         bytes
     }
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn assert_close(bytes: u64, rate: u64) {
+        let slack = rate / 100 + FRAME as u64;
+        assert!(bytes.abs_diff(rate) <= slack, "{bytes} at {rate}");
+    }
+
     #[test]
     fn the_rate_is_exact() {
         for (rate, step) in [(1_250_000_000, 50), (125_000_000, 3000), (100_000, 1000)] {
-            let second = Duration::from_secs(1);
-            let bytes = passed(rate, second, Duration::from_micros(step));
-            let slack = rate / 100 + FRAME as u64;
-            assert!(bytes.abs_diff(rate) <= slack, "{bytes} at {rate}");
+            let faults = Faults {
+                rate: NonZeroU64::new(rate),
+                ..Faults::default()
+            };
+            let bytes = passed(faults, 1, SECOND, Duration::from_micros(step));
+            assert_close(bytes[0], rate);
         }
+    }
+
+    /// Bytes that pass by each of so many paths in a second: a link, and rings of a quarter of its rate.
+    fn passed_by_quarters(link: u64, paths: u16) -> Vec<u64> {
+        let faults = Faults {
+            rate: NonZeroU64::new(link),
+            ring_rate: NonZeroU64::new(link / 4),
+            ..Faults::default()
+        };
+        passed(faults, paths, SECOND, Duration::from_micros(100))
+    }
+
+    #[test]
+    fn four_rings_of_a_quarter_of_the_link_get_the_link() {
+        let link = 1_000_000_000;
+        let bytes = passed_by_quarters(link, 4);
+        assert_close(bytes.iter().sum(), link);
+        for one in bytes {
+            assert_close(one, link / 4);
+        }
+    }
+
+    #[test]
+    fn a_ring_alone_gets_its_own_rate() {
+        let link = 1_000_000_000;
+        assert_close(passed_by_quarters(link, 1)[0], link / 4);
+    }
+
+    #[test]
+    fn more_rings_than_the_link_carries_get_the_link() {
+        let link = 1_000_000_000;
+        let bytes = passed_by_quarters(link, 8);
+        assert_close(bytes.iter().sum(), link);
     }
 
     #[test]
@@ -268,6 +316,7 @@ mod tests {
             flow: Flow::Stalled,
             ..Faults::default()
         };
-        assert_eq!(Injector::new(faults, now).admit(now), Admission::Stalled);
+        let admission = Injector::new(faults, now).admit(HOP, now);
+        assert_eq!(admission, Admission::Stalled);
     }
 }

@@ -58,8 +58,8 @@ const SLOTS_OF: [u64; 2] = [0x4_0000, 0x6_0000];
 const INTERRUPT_BUFFERS: u16 = 10;
 const INTERRUPT_SIZE: u32 = 20;
 
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
+pub(crate) const NEXT: u16 = 1;
+pub(crate) const WRITE: u16 = 2;
 
 /// The driver's side of a virtqueue.
 pub(crate) struct FakeQueue {
@@ -68,8 +68,10 @@ pub(crate) struct FakeQueue {
     slots: u64,
     added: u16,
     seen: u16,
-    pub(crate) kick: EventFd,
-    pub(crate) call: EventFd,
+    kick: EventFd,
+    /// How often the device was kicked.
+    pub(crate) kicks: u32,
+    call: EventFd,
     free: Vec<u16>,
 }
 
@@ -83,6 +85,7 @@ impl FakeQueue {
             added: 0,
             seen: 0,
             kick: event(),
+            kicks: 0,
             call: event(),
             free: (0..SLOTS).collect(),
         }
@@ -109,6 +112,7 @@ impl FakeQueue {
         let event = self.used_field(4 + 8 * u64::from(QUEUE_SIZE));
         if event == old {
             self.kick.write(1).unwrap();
+            self.kicks += 1;
         }
     }
 
@@ -148,6 +152,12 @@ impl FakeQueue {
     /// Whether the guest has been called since the last time.
     pub(crate) fn called(&self) -> bool {
         self.call.read().is_ok()
+    }
+
+    /// Takes all chains given back for granted, and every slot with them.
+    pub(crate) fn forget_used(&mut self) {
+        while self.used().is_some() {}
+        self.free = (0..SLOTS).collect();
     }
 
     fn slot(&self, slot: u16) -> u64 {
@@ -249,6 +259,16 @@ impl FakeDriver {
         self.frontend.set_vring_enable(index, true)
     }
 
+    /// New queues, in the memory of the old ones.
+    pub(crate) fn forget_queues(&mut self) {
+        for base in QUEUES {
+            let zeros = vec![0; (SLOTS_OF[0] - QUEUES[1]) as usize];
+            self.memory.write_slice(&zeros, GuestAddress(base)).unwrap();
+        }
+        self.commands = FakeQueue::new(self.memory.clone(), 0);
+        self.interrupts = FakeQueue::new(self.memory.clone(), 1);
+    }
+
     fn post_interrupt_buffers(&mut self) {
         for _ in 0..INTERRUPT_BUFFERS {
             self.post_interrupt_buffer(INTERRUPT_SIZE);
@@ -301,8 +321,9 @@ impl FakeDriver {
 
     /// Posts a message with a buffer of `answer_len` bytes for the answer. Returns its slot.
     pub(crate) fn post(&mut self, message: &[u8], answer_len: u32) -> u16 {
+        self.is_quiet();
         let queue = &mut self.commands;
-        let slot = queue.free.pop().unwrap();
+        let slot = queue.free.pop().expect("a device that takes commands");
         let (head, address) = (DESCRIPTORS * slot, queue.slot(slot));
         let slice = GuestAddress(address);
         self.memory.write_slice(message, slice).unwrap();

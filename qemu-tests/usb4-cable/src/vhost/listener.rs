@@ -42,6 +42,7 @@ impl FrontEnd for Listener {
             let (stream, _) = self.listener.accept()?;
             let session = Session::new(Arc::clone(&self.fabric), self.nhi)?;
             let mut handler = BackendReqHandler::from_stream(stream, Arc::new(session));
+            // A guest that asks for what cannot be is told so, and disconnected.
             let error = loop {
                 match handler.handle_request() {
                     Ok(()) | Err(Error::SocketRetry(_)) => (),

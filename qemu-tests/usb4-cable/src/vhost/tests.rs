@@ -3,6 +3,9 @@
 //! NHIs on vhost-user sockets, with guests that do what User-Mode Linux does.
 
 mod function;
+mod hostile;
+mod pair;
+mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Faulty cables.
 
 use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::*;
@@ -10,6 +11,32 @@ use crate::fake_guest::COMPLETED;
 use crate::fake_guest::CRC_ERROR;
 use crate::fake_guest::E2E;
 use crate::fault::Flow;
+
+#[test]
+fn a_ring_at_its_rate_does_not_hold_others() {
+    let mut pair = Pair::connected(E2E);
+    let other = TX + 1;
+    pair.a.start(&mut pair.fabric, Side::Tx, other, E2E);
+    pair.a.path_out(&mut pair.fabric, other, PORT_0, HOP + 1);
+    pair.b.path_in(&mut pair.fabric, PORT_1, HOP + 1, RX);
+    pair.post_rx(4);
+    // Slow enough for one frame a ring, which leaves a debt.
+    pair.set_faults(Faults {
+        ring_rate: NonZeroU64::new(1),
+        ..Faults::default()
+    });
+    for ring in [TX, TX, other] {
+        pair.a.post_tx(&mut pair.fabric, ring, b"frame", PDF);
+    }
+    let start = Instant::now();
+    pair.fabric.step(start);
+    let progress = pair.fabric.step(start + Duration::from_secs(1));
+    assert_eq!(progress, Progress::Moved);
+    let progress = pair.fabric.step(start + Duration::from_secs(2));
+    assert_eq!(progress, Progress::Waiting);
+    assert_eq!(pair.a.sent(&mut pair.fabric, TX), 1);
+    assert_eq!(pair.a.sent(&mut pair.fabric, other), 1);
+}
 
 #[test]
 fn lost_frames() {

@@ -5,11 +5,16 @@
 use std::time::Duration;
 
 use super::*;
+use crate::attachment::Attachment;
 use crate::fake_guest::COMPLETED;
 use crate::fake_guest::E2E;
 use crate::fake_guest::OVERRUN;
 use crate::fake_guest::PATH_SPACE;
 use crate::fake_guest::RING_SIZE;
+use crate::nhi::register;
+use crate::nhi::InterruptSink;
+use crate::nhi::Raised;
+use crate::nhi::Vector;
 
 #[test]
 fn frames_arrive_whole_and_in_order() {
@@ -273,4 +278,58 @@ fn interrupts_are_moderated() {
     assert_eq!(pair.fabric.step(now), Progress::Waiting);
     pair.fabric.step(now + Duration::from_millis(17));
     assert_eq!(pair.b.interrupts.take(), [6]);
+}
+
+/// A guest that queues the stop of its receive ring while frames move.
+struct StopsAfter {
+    /// How often the NHI looks before it finds the stop.
+    looks: u32,
+}
+
+impl InterruptSink for StopsAfter {
+    fn raise(&mut self, _: Vector) -> Raised {
+        Raised::Sent
+    }
+}
+
+impl Attachment for StopsAfter {
+    fn doorbells(&self) -> Doorbells {
+        Doorbells::Queue
+    }
+
+    fn take_accesses(&mut self, nhi: &mut Nhi) -> Progress {
+        let Some(looks) = self.looks.checked_sub(1) else {
+            return Progress::Idle;
+        };
+        self.looks = looks;
+        if looks > 0 {
+            return Progress::Idle;
+        }
+        let options = register::RX_OPTIONS_BASE + usize::from(RX) * register::OPTIONS_STRIDE;
+        nhi.write_register(options as u64, &[0; 4]);
+        Progress::Moved
+    }
+}
+
+#[test]
+fn nothing_is_written_to_a_ring_once_its_stop_is_queued() {
+    // Before each frame that enters the cable, and before each that leaves it late.
+    for (latency_us, looks) in [(0, 5), (1, 25)] {
+        let mut pair = Pair::connected(E2E);
+        pair.set_faults(Faults {
+            latency_us,
+            ..Faults::default()
+        });
+        pair.post_rx(RING_SIZE - 1);
+        for _ in 1..RING_SIZE {
+            pair.a.post_tx(&mut pair.fabric, TX, b"frame", PDF);
+        }
+        pair.b.with(&mut pair.fabric, |nhi| {
+            nhi.replace_attachment(Box::new(StopsAfter { looks }));
+        });
+        pair.step();
+        pair.fabric.step(Instant::now() + Duration::from_millis(1));
+        let received = pair.received().len();
+        assert!((1..10).contains(&received), "{received}");
+    }
 }
