@@ -29,7 +29,7 @@ const DEBUG_CONFIG: &str = include_str!("../../kernels/debug-7.2.config");
 const NATIVE_CONFIG: &str = include_str!("../../kernels/native-7.3.config");
 
 /// What the native kernel needs of User-Mode Linux that Linux does not have yet, in this order.
-const NATIVE_PATCHES: [&str; 9] = [
+const NATIVE_PATCHES: [&str; 10] = [
     include_str!("../../kernels/um/0001-virtio-pcidev-commands-with-interrupts-off.patch"),
     include_str!("../../kernels/um/0002-virtio-pcidev-sender-reclaims.patch"),
     include_str!("../../kernels/um/0003-virtio-pcidev-more-posted-writes.patch"),
@@ -39,6 +39,7 @@ const NATIVE_PATCHES: [&str; 9] = [
     include_str!("../../kernels/um/0007-idle-does-not-sleep-over-interrupts.patch"),
     include_str!("../../kernels/um/0008-console-options-are-not-lines.patch"),
     include_str!("../../kernels/um/0009-rust-modules-without-got.patch"),
+    include_str!("../../kernels/um/0010-throttled-lines-come-back.patch"),
 ];
 
 /// Disk space of a tree, in bytes.

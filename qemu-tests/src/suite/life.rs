@@ -10,6 +10,7 @@ use anyhow::Result;
 use usb4_cable::control::Direction;
 use usb4_cable::control::LinkState;
 
+use super::native::Need;
 use super::Lab;
 use super::Outcome;
 use super::Suite;
@@ -47,7 +48,7 @@ pub fn suite() -> Suite {
             test("killed-process-leaves-nothing", killed_process),
             test("unplugged-with-queue-pairs-open", unplugged),
             test("drivers-stay-while-in-use", drivers_stay),
-            test("another-driver-unbound", another_driver_unbound),
+            test("another-driver-unbound", another_driver_unbound).needing(Need::OtherFunctions),
             test("streams-without-interrupts", without_interrupts),
             test("stream-removed-with-queue-pairs-open", stream_removed),
             test("service-unbound-with-queue-pairs-open", service_unbound),
@@ -57,7 +58,8 @@ pub fn suite() -> Suite {
             test(
                 "controller-removed-with-queue-pairs-open",
                 controller_removed,
-            ),
+            )
+            .needing(Need::Firmware),
         ],
     }
 }
@@ -113,7 +115,7 @@ fn bad_configuration(stage: &Stage<'_>) -> Result<Outcome> {
     stage.shell("a", &stopped, LIMIT)?;
     // Another misc device by the name of a stream is only found out by opening it; this one does nothing then.
     let disguised = format!(
-        "minor=$(awk '$2 == \"cpu_dma_latency\" {{ print $1 }}' /proc/misc)
+        "minor=$(awk '$2 == \"cpu_dma_latency\" || $2 == \"hw_random\" {{ print $1; exit }}' /proc/misc)
         mknod /tmp/tbstream0 c 10 $minor && echo /tmp/tbstream0 > {RAIL}/stream || exit
         until grep -q ^failed {RAIL}/state; do sleep 0.1; done
         rmdir {RAIL} && rm /tmp/tbstream0"

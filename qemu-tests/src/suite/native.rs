@@ -24,6 +24,10 @@ pub enum Need {
     StockKernel,
     /// The instructions of a processor which is chosen.
     Processor,
+    /// A firmware that names the machine.
+    Firmware,
+    /// PCI functions beside the NHIs.
+    OtherFunctions,
 }
 
 impl fmt::Display for Need {
@@ -33,6 +37,8 @@ impl fmt::Display for Need {
             Self::Checkers => "the debug kernel's checkers",
             Self::StockKernel => "the distribution's kernel",
             Self::Processor => "a processor that is chosen",
+            Self::Firmware => "a firmware that names the machine",
+            Self::OtherFunctions => "PCI functions of other kinds",
         })
     }
 }
