@@ -8,6 +8,7 @@ use crate::base::checksum::KernelHash;
 use crate::base::kernel_tables::KernelTables;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
+use crate::transport::frame::PacketState;
 use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::limits::Limits;
@@ -92,7 +93,7 @@ mod tests {
     fn datagram(from: &mut End) -> Result<Header> {
         let seed = from.seed().ok_or(EAGAIN)?;
         let checksum = seed.checksum::<KernelHash>(&[]);
-        from.stamp(Body::Datagram, 0, checksum, InFlight::Datagram, NOW)
+        from.stamp(Body::Datagram(PacketState::Finished), 0, checksum, InFlight::Datagram, NOW)
             .ok_or(EAGAIN)
     }
 
