@@ -10,6 +10,11 @@ void base_shim_host_name(char *name, size_t size);
 void base_shim_smp_wmb(void);
 void base_shim_forbid_io(void);
 bool base_shim_has_fast_crc32c(void);
+void *base_shim_block_alloc(size_t size);
+void *base_shim_block_valloc(size_t size);
+bool base_shim_block_is_lendable(const void *block);
+bool base_shim_block_is_lent(const void *block);
+void base_shim_block_put(void *block);
 unsigned int base_shim_lock_system_sleep(void);
 void base_shim_unlock_system_sleep(unsigned int flags);
 
