@@ -588,7 +588,7 @@ impl Test {
         println!("logs: {}", run.directory().display());
         let tally = run.suites(&suites, &self.filters)?;
         for (need, count) in left_out {
-            println!("left out: {count} tests that need {need}");
+            println!("left out, {count}: tests that need {need}");
         }
         println!("{tally}");
         Ok(match tally.failed {
