@@ -6,19 +6,15 @@ use kernel::prelude::*;
 
 use crate::base::checksum::KernelHash;
 use crate::base::kernel_tables::KernelTables;
+use crate::identity::identity;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
-use crate::transport::frame::MAX_PAYLOAD;
 use crate::transport::ids::Instant;
-use crate::transport::limits::Limits;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
 use crate::transport::rail::endpoint::HelloEffect;
 use crate::transport::rail::endpoint::RailEndpoint;
-use crate::transport::rail::hello::Features;
-use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::NodeGuid;
-use crate::transport::rail::hello::NODE_NAME_LEN;
 use crate::transport::rail::tx::TxEntry;
 
 type End = RailEndpoint<KernelTables>;
@@ -28,21 +24,10 @@ const TABLE_LEN: usize = 16;
 const BYTE_LIMIT: u32 = 1 << 20;
 
 /// An open end.
-fn end(number: u64) -> Result<End> {
-    let identity = Identity {
-        node_guid: NodeGuid(number),
-        mac: [2, 0, 0, 0, 0, number as u8],
-        features: Features::FAST_CRC32C,
-        limits: Limits {
-            max_payload: MAX_PAYLOAD,
-            window: 256,
-            max_rd_atomic: 16,
-        },
-        name: [0; NODE_NAME_LEN],
-    };
+fn end(number: u8) -> Result<End> {
     let table = KVVec::from_elem(TxEntry::default(), TABLE_LEN, GFP_KERNEL)?;
-    let mut end = End::new(identity, table, BYTE_LIMIT).map_err(|_| EINVAL)?;
-    end.open(0x1111 * number, NOW);
+    let mut end = End::new(identity(number), table, BYTE_LIMIT).map_err(|_| EINVAL)?;
+    end.open(0x1111 * u64::from(number), NOW);
     Ok(end)
 }
 

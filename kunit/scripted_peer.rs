@@ -11,18 +11,14 @@ use crate::memory_cable::Cable;
 use crate::memory_cable::Outcome;
 use crate::memory_cable::Side;
 use crate::stream_adapter::open_file::OpenFile;
-use crate::transport::checksum::Seed;
-use crate::transport::frame::Body;
-use crate::transport::frame::Header;
-use crate::transport::frame::HEADER_LEN;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
+use crate::transport::rail::endpoint::ControlFrame;
 use crate::transport::rail::hello::Challenge;
 use crate::transport::rail::hello::Hello;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::hello::ReaderSync;
-use crate::transport::rail::hello::HELLO_LEN;
 
 /// Longer than a host waits before it speaks, on a slow machine.
 const LONG_MS: u32 = 60_000;
@@ -56,42 +52,42 @@ impl ScriptedPeer {
 
     /// The newest hello of the host: waits for one, and reads all that is there.
     pub(crate) fn hear(&self) -> Result<Hello> {
-        let mut newest = None;
         loop {
-            if let Some(hello) = newest {
-                if !self.cable.has_more(self.side) {
-                    return Ok(hello);
-                }
+            if let Some(hello) = self.read_one()? {
+                return Ok(self.hear_more()?.unwrap_or(hello));
             }
-            match self.cable.take(self.side, msecs_to_jiffies(LONG_MS))? {
-                Outcome::Bytes(bytes) => newest = last_hello(&bytes).or(newest),
-                Outcome::Error(error) => return Err(error),
-                Outcome::End => return Err(EPIPE),
-            }
+        }
+    }
+
+    /// The newest hello among what is there. All is read.
+    pub(crate) fn hear_more(&self) -> Result<Option<Hello>> {
+        let mut newest = None;
+        while self.cable.has_more(self.side) {
+            newest = self.read_one()?.or(newest);
+        }
+        Ok(newest)
+    }
+
+    /// The last hello among what the host wrote at once; waits until it has written something.
+    fn read_one(&self) -> Result<Option<Hello>> {
+        match self.cable.take(self.side, msecs_to_jiffies(LONG_MS))? {
+            Outcome::Bytes(bytes) => Ok(last_hello(&bytes)),
+            Outcome::Error(error) => Err(error),
+            Outcome::End => Err(EPIPE),
         }
     }
 
     /// Says hello as `own`, in answer to the host's hello `echo`.
     pub(crate) fn say(&self, own: Challenge, echo: Challenge, sync: ReaderSync) -> Result {
-        let payload = Hello {
+        let hello = Hello {
             identity: self.identity,
             own,
             echo,
             sync,
             first_seq: RailSeq(0),
-        }
-        .encode();
-        let header = Header {
-            seq: RailSeq(0),
-            ack: RailSeq(0),
-            payload_len: HELLO_LEN as u32,
-            payload_checksum: Seed::HANDSHAKE.checksum::<KernelHash>(&payload),
-            body: Body::Hello,
         };
-        let mut frame = [0; HEADER_LEN + HELLO_LEN];
-        frame[..HEADER_LEN].copy_from_slice(&header.encode::<KernelHash>(Seed::HANDSHAKE));
-        frame[HEADER_LEN..].copy_from_slice(&payload);
-        self.cable.send(self.host, &frame)
+        let frame = ControlFrame::hello::<KernelHash>(&hello);
+        self.cable.send(self.host, frame.bytes())
     }
 }
 

@@ -133,7 +133,8 @@ impl ControlFrame {
         }
     }
 
-    fn hello<C: Checksum>(hello: &Hello) -> Self {
+    /// The frame that says `hello`.
+    pub fn hello<C: Checksum>(hello: &Hello) -> Self {
         let payload = hello.encode();
         let header = Header {
             seq: RailSeq(0),
