@@ -226,15 +226,20 @@ struct Test {
     native: bool,
 }
 
-/// What hosts are measured.
+/// What is measured, and where the results go.
 #[derive(Args)]
-struct LaneChoice {
+struct Measuring {
+    /// Where to put the results [default: a directory of the cache]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
     /// On QEMU's guests with the distribution's kernel, in place of native hosts
     #[arg(long)]
     emulated: bool,
+    #[command(flatten)]
+    source: Source,
 }
 
-impl LaneChoice {
+impl Measuring {
     const fn lane(&self) -> bench::Lane {
         match self.emulated {
             true => bench::Lane::Qemu,
@@ -251,13 +256,8 @@ struct Bench {
     /// How often each is measured [default: 5, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeats: Option<u32>,
-    /// Where to put the results [default: a directory of the cache]
-    #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
     #[command(flatten)]
-    lane: LaneChoice,
-    #[command(flatten)]
-    source: Source,
+    measuring: Measuring,
 }
 
 #[derive(Args)]
@@ -271,13 +271,8 @@ struct Profile {
     /// About how long it moves
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where to put the results [default: a directory of the cache]
-    #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
     #[command(flatten)]
-    lane: LaneChoice,
-    #[command(flatten)]
-    source: Source,
+    measuring: Measuring,
 }
 
 #[derive(Args)]
@@ -458,11 +453,11 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Action::Bench(bench) => {
-                let workbench = workbench(bench.source.directory()?)?;
+                let workbench = workbench(bench.measuring.source.directory()?)?;
                 bench.run(&workbench)
             }
             Action::Profile(profile) => {
-                let workbench = workbench(profile.source.directory()?)?;
+                let workbench = workbench(profile.measuring.source.directory()?)?;
                 profile.run(&workbench)
             }
             Action::Shell(shell) => shell.run(&workbench(None)?),
@@ -499,8 +494,8 @@ impl Bench {
             false => bench::Extent::Full,
         };
         let plan = bench::Plan::new(extent, self.repeats);
-        let lane = self.lane.lane();
-        with_output(workbench, self.output, |output| {
+        let lane = self.measuring.lane();
+        with_output(workbench, self.measuring.output, |output| {
             bench::run(workbench, lane, &plan, output)
         })
     }
@@ -513,8 +508,8 @@ impl Profile {
             bytes: self.bytes,
             time: Duration::from_secs(self.seconds),
         };
-        let lane = self.lane.lane();
-        with_output(workbench, self.output, |output| {
+        let lane = self.measuring.lane();
+        with_output(workbench, self.measuring.output, |output| {
             bench::profile(workbench, lane, &job, output)
         })
     }

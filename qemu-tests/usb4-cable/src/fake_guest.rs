@@ -11,8 +11,10 @@ use vm_memory::MmapRegion;
 use crate::attachment::Attachment;
 use crate::attachment::Doorbells;
 use crate::cable::NhiIndex;
+use crate::control_packet::error_body;
 use crate::control_packet::ConfigAddress;
 use crate::control_packet::ControlPacket;
+use crate::control_packet::ErrorCode;
 use crate::control_packet::PacketKind;
 use crate::control_packet::Route;
 use crate::fabric::Fabric;
@@ -335,6 +337,21 @@ impl FakeGuest {
         self.post_tx(fabric, 0, &packet.encode(), pdf);
         fabric.step(Instant::now());
         self.control_received(fabric)
+    }
+
+    /// Answers hotplug events as the driver does.
+    pub(crate) fn acknowledge(&mut self, fabric: &mut Fabric, events: &[ControlPacket]) {
+        assert!(!events.is_empty());
+        for event in events {
+            assert_eq!(event.kind, PacketKind::Hotplug);
+            let adapter = AdapterNumber(event.body[0] as u8);
+            let answer = ControlPacket {
+                kind: PacketKind::Error,
+                route: Route::HOST,
+                body: vec![error_body(ErrorCode::AckPlugEvent, adapter)],
+            };
+            self.control(fabric, &answer);
+        }
     }
 
     /// The control packets received since the last call; their buffers are posted again.

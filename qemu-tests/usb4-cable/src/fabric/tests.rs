@@ -50,9 +50,9 @@ impl Pair {
         assert_eq!(pair.a.enumerate(&mut pair.fabric), []);
         let events = pair.b.enumerate(&mut pair.fabric);
         pair.fabric.step(Instant::now());
-        acknowledge(&mut pair.b, &mut pair.fabric, &events);
+        pair.b.acknowledge(&mut pair.fabric, &events);
         let events = pair.a.control_received(&mut pair.fabric);
-        acknowledge(&mut pair.a, &mut pair.fabric, &events);
+        pair.a.acknowledge(&mut pair.fabric, &events);
         pair
     }
 
@@ -114,21 +114,6 @@ impl Pair {
 
     fn bad_dma(&self, nhi: usize) -> u64 {
         self.fabric.status().nhis[nhi].counters.bad_dma
-    }
-}
-
-/// Answers hotplug events as the driver does.
-fn acknowledge(guest: &mut FakeGuest, fabric: &mut Fabric, events: &[ControlPacket]) {
-    assert!(!events.is_empty());
-    for event in events {
-        assert_eq!(event.kind, PacketKind::Hotplug);
-        let adapter = AdapterNumber(event.body[0] as u8);
-        let answer = ControlPacket {
-            kind: PacketKind::Error,
-            route: Route::HOST,
-            body: vec![error_body(ErrorCode::AckPlugEvent, adapter)],
-        };
-        guest.control(fabric, &answer);
     }
 }
 

@@ -44,7 +44,7 @@ fn a_host_that_reboots_is_unplugged_and_plugged() {
     assert_eq!(pair.link(), LinkState::Down);
     let events = pair.b.control_received(&mut pair.fabric);
     assert_eq!(bodies(&events), [(PacketKind::Hotplug, 3 | 1 << 31)]);
-    acknowledge(&mut pair.b, &mut pair.fabric, &events);
+    pair.b.acknowledge(&mut pair.fabric, &events);
     pair.a = FakeGuest::attach(&mut pair.fabric, NhiIndex(0));
     pair.a.enumerate(&mut pair.fabric);
     assert_eq!(pair.link(), LinkState::Up);
@@ -69,7 +69,7 @@ fn a_host_that_sleeps_is_unplugged_and_plugged() {
     assert_eq!(pair.link(), LinkState::Down);
     let events = pair.b.control_received(&mut pair.fabric);
     assert_eq!(bodies(&events), [(PacketKind::Hotplug, 3 | 1 << 31)]);
-    acknowledge(&mut pair.b, &mut pair.fabric, &events);
+    pair.b.acknowledge(&mut pair.fabric, &events);
     pair.a.start_control(&mut pair.fabric);
     assert_eq!(pair.link(), LinkState::Up);
     pair.step();
@@ -147,7 +147,7 @@ fn log_outs_are_refused_once_the_host_knows() {
     pair.step();
     let events = pair.a.control_received(&mut pair.fabric);
     assert_eq!(pair.a.control(&mut pair.fabric, &log_out), []);
-    acknowledge(&mut pair.a, &mut pair.fabric, &events);
+    pair.a.acknowledge(&mut pair.fabric, &events);
     let answer = pair.a.control(&mut pair.fabric, &log_out);
     let refused = error_body(ErrorCode::NotConnected, AdapterNumber(1));
     assert_eq!(bodies(&answer), [(PacketKind::Error, refused)]);

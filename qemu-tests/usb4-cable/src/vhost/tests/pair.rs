@@ -3,17 +3,11 @@
 //! Two hosts with a cable, at least one of them on vhost-user.
 
 use super::*;
-use crate::control_packet::error_body;
-use crate::control_packet::ControlPacket;
-use crate::control_packet::ErrorCode;
-use crate::control_packet::PacketKind;
-use crate::control_packet::Route;
 use crate::fake_guest::FakeGuest;
 use crate::fake_guest::Side;
 use crate::fake_guest::COMPLETED;
 use crate::fake_guest::E2E;
 use crate::fake_guest::RING_SIZE;
-use crate::ids::AdapterNumber;
 use crate::ids::PortNumber;
 
 /// The rings used; different at both ends so that a mix-up shows.
@@ -41,28 +35,14 @@ fn attach(bench: &Bench, nhi: usize, reach: Reach) -> FakeGuest {
     }
 }
 
-fn acknowledge(guest: &mut FakeGuest, fabric: &mut Fabric, events: &[ControlPacket]) {
-    assert!(!events.is_empty());
-    for event in events {
-        assert_eq!(event.kind, PacketKind::Hotplug);
-        let adapter = AdapterNumber(event.body[0] as u8);
-        let answer = ControlPacket {
-            kind: PacketKind::Error,
-            route: Route::HOST,
-            body: vec![error_body(ErrorCode::AckPlugEvent, adapter)],
-        };
-        guest.control(fabric, &answer);
-    }
-}
-
 /// Brings the link up, and a path from `a` to `b`.
 fn connect(fabric: &mut Fabric, a: &mut FakeGuest, b: &mut FakeGuest) {
     assert_eq!(a.enumerate(fabric), []);
     let events = b.enumerate(fabric);
     fabric.step(Instant::now());
-    acknowledge(b, fabric, &events);
+    b.acknowledge(fabric, &events);
     let events = a.control_received(fabric);
-    acknowledge(a, fabric, &events);
+    a.acknowledge(fabric, &events);
     a.start(fabric, Side::Tx, TX, E2E);
     b.start(fabric, Side::Rx, RX, E2E);
     a.path_out(fabric, TX, PortNumber(0), HOP);
