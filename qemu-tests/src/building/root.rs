@@ -17,6 +17,7 @@ use crate::building::cache::Key;
 use crate::building::within::Bind;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
+use crate::building::within::Seat;
 use crate::building::within::View;
 
 /// Counts changes of this file that change the root.
@@ -89,7 +90,7 @@ impl Root {
                 directory: PathBuf::from(directory),
             }),
             lifetime: Lifetime::WithTheLab,
-            processors: Vec::new(),
+            seat: Seat::default(),
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         };
         let mut command = program.command()?;

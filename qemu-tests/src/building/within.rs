@@ -99,6 +99,61 @@ impl Lifetime {
     }
 }
 
+/// How soon a program gets a processor that others want as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Urgency {
+    /// By its fair share.
+    #[default]
+    Ordinary,
+    /// At once, before all ordinary programs and those of a lower level, of which 1 is the lowest. So do its threads.
+    RealTime(u8),
+    /// The same, but for its threads and what it starts, which are ordinary.
+    RealTimeAlone(u8),
+}
+
+/// Where a program runs, and how soon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// The processors it may run on. None: those that the lab may.
+    pub processors: Vec<usize>,
+    /// How soon.
+    pub urgency: Urgency,
+}
+
+impl Seat {
+    /// A seat on `processors`.
+    pub fn on(processors: &[usize], urgency: Urgency) -> Self {
+        Self {
+            processors: processors.to_vec(),
+            urgency,
+        }
+    }
+
+    /// What goes before a program's words to have it run so soon.
+    pub fn prefix(&self) -> Vec<String> {
+        let (level, options): (u8, &[&str]) = match self.urgency {
+            Urgency::Ordinary => return Vec::new(),
+            Urgency::RealTime(level) => (level, &["--rr"]),
+            Urgency::RealTimeAlone(level) => (level, &["--reset-on-fork", "--rr"]),
+        };
+        let words = ["chrt"].iter().chain(options);
+        let words = words.map(|word| (*word).to_owned());
+        words.chain([level.to_string()]).collect()
+    }
+
+    /// Has the calling thread, and what it becomes, run on the processors.
+    fn take(&self) -> Result<()> {
+        if self.processors.is_empty() {
+            return Ok(());
+        }
+        let mut set = CpuSet::new();
+        for processor in &self.processors {
+            set.set(*processor);
+        }
+        rustix::thread::sched_setaffinity(None, &set).context("choose processors")
+    }
+}
+
 /// A program to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Program {
@@ -106,8 +161,8 @@ pub struct Program {
     pub view: Option<View>,
     /// When it ends.
     pub lifetime: Lifetime,
-    /// The processors it may run on. None: those that the lab may.
-    pub processors: Vec<usize>,
+    /// Where it runs.
+    pub seat: Seat,
     /// Program and arguments.
     pub argv: Vec<String>,
 }
@@ -125,14 +180,10 @@ impl Program {
     /// Becomes the program. Returns only if that fails.
     pub fn exec(&self) -> Result<std::convert::Infallible> {
         self.lifetime.begin()?;
-        if !self.processors.is_empty() {
-            let mut set = CpuSet::new();
-            for processor in &self.processors {
-                set.set(*processor);
-            }
-            rustix::thread::sched_setaffinity(None, &set).context("choose processors")?;
-        }
-        let (program, arguments) = self.argv.split_first().context("the program is empty")?;
+        self.seat.take()?;
+        let mut words = self.seat.prefix();
+        words.extend_from_slice(&self.argv);
+        let (program, arguments) = words.split_first().context("the program is empty")?;
         let mut command = Command::new(program);
         command.args(arguments);
         if let Some(view) = &self.view {

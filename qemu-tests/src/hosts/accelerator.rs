@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::building::kernel_tree::Kernel;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
+use crate::building::within::Seat;
 use crate::building::within::View;
 
 /// How long the probe guest may take to show that KVM works.
@@ -133,7 +134,7 @@ fn runs_firmware(root: &Path) -> Result<bool> {
             directory: "/".into(),
         }),
         lifetime: Lifetime::WithTheLab,
-        processors: Vec::new(),
+        seat: Seat::default(),
         argv,
     };
     let mut child = program

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::building::within::Program;
+use crate::building::within::Seat;
 use crate::hosts::agent::Agent;
 use crate::hosts::attendant::Attendant;
 use crate::hosts::daemon::Daemon;
@@ -57,8 +58,8 @@ pub struct Plan<'a> {
     pub nhis: Vec<String>,
     /// What runs it.
     pub platform: Platform,
-    /// The processors it may run on. None: any.
-    pub processors: &'a [usize],
+    /// Where it runs.
+    pub seat: Seat,
 }
 
 /// A host that was started.

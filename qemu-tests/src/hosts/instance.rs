@@ -184,7 +184,7 @@ impl Instance {
             cable,
             &topology,
             shape.lifetime,
-            &placement.cable,
+            &placement,
         )?;
         let mut instance = Instance {
             directory,
@@ -228,7 +228,7 @@ impl Instance {
         if platform.counts() {
             copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
-        for host in &self.state.topology.hosts {
+        for (before, host) in self.state.topology.hosts.iter().enumerate() {
             let nhis = self.state.topology.all_nhis().into_iter();
             let plan = Plan {
                 name: &host.name,
@@ -240,7 +240,7 @@ impl Instance {
                     .map(|nhi| nhi.socket(Path::new("")).display().to_string())
                     .collect(),
                 platform,
-                processors: &placement.hosts,
+                seat: placement.host(before),
             };
             self.hosts().push(plan.start()?);
             self.write_state()?;
@@ -585,7 +585,7 @@ fn start_cable(
     cable: &Path,
     topology: &Topology,
     lifetime: Lifetime,
-    processors: &[usize],
+    placement: &Placement,
 ) -> Result<Daemon> {
     let file = directory.join("topology.json");
     let text = serde_json::to_string_pretty(topology).context("encode the topology")?;
@@ -603,13 +603,15 @@ fn start_cable(
     let program = Program {
         view: None,
         lifetime,
-        processors: processors.to_vec(),
+        seat: placement.cable.clone(),
         argv: vec![
             word(cable),
             "--topology".to_owned(),
             word(&file),
             "--dir".to_owned(),
             word(directory),
+            "--spin-us".to_owned(),
+            placement.spin.as_micros().to_string(),
         ],
     };
     Daemon::start(&program, &directory.join("cable.log"))

@@ -59,7 +59,7 @@ pub fn program(plan: &Plan<'_>, accelerator: Accelerator, counting: Counting) ->
             directory: PathBuf::from("/"),
         }),
         lifetime: plan.shape.lifetime,
-        processors: plan.processors.to_vec(),
+        seat: plan.seat.clone(),
         argv: arguments.words,
     }
 }

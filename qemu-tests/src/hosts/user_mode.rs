@@ -64,7 +64,7 @@ pub fn attendant(plan: &Plan<'_>) -> Attendant {
                 directory: PathBuf::from("/"),
             }),
             lifetime: Lifetime::WithTheLab,
-            processors: plan.processors.to_vec(),
+            seat: plan.seat.clone(),
             argv: command_line(plan),
         },
         console: console_log(plan.directory, plan.name),

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use rustix::process::Signal;
@@ -28,6 +29,10 @@ struct Arguments {
     /// Directory for the sockets; must exist.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// How long to look for more after something has moved, before waiting until a guest tells of it; guests that do not tell
+    /// are looked at all the same.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    spin_us: u64,
     /// End when the thread that started this program does, so that nothing is left behind.
     #[arg(long)]
     exit_with_parent: bool,
@@ -59,7 +64,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let topology = Topology::from_file(&arguments.topology)?;
-    let running = usb4_cable::run(&topology, &arguments.dir)?;
+    let running = usb4_cable::run(
+        &topology,
+        &arguments.dir,
+        Duration::from_micros(arguments.spin_us),
+    )?;
     println!("ready");
     signals.forever().next();
     drop(running);

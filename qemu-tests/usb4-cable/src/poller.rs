@@ -23,8 +23,9 @@ use crate::fabric::Fabric;
 /// How often and how soon to look again.
 #[derive(Debug, PartialEq, Eq)]
 struct Pace {
-    /// How long to sleep after so much idle time, the longest time first. After less than the last, it looks again at
-    /// once.
+    /// How long to look again at once when nothing has moved.
+    spin: Duration,
+    /// How long to sleep after so much idle time, the longest time first. The last is for any time.
     naps: &'static [(Duration, Duration)],
     /// How long to sleep when something is due soon.
     short_nap: Duration,
@@ -37,35 +38,39 @@ const LOOKING: Pace = Pace {
     naps: &[
         (Duration::from_secs(1), Duration::from_millis(1)),
         (Duration::from_millis(20), Duration::from_micros(200)),
-        (Duration::from_micros(20), Duration::from_micros(50)),
+        (Duration::ZERO, Duration::from_micros(50)),
     ],
+    spin: Duration::from_micros(20),
     short_nap: Duration::from_micros(50),
     slack: None,
 };
 
+/// A kick ends a nap; this limit is for what comes without, such as a guest just attached.
+const KICKED_NAPS: &[(Duration, Duration)] = &[(Duration::ZERO, Duration::from_millis(2))];
+
 /// For guests that queue: they run at the speed of the machine, so that a nap costs more than what it saves, and each kick
-/// costs them a system call. Naps end by a kick; a limit is for what comes without, such as a guest just attached.
-const KICKED: Pace = Pace {
-    naps: &[(KICKED_SPIN, Duration::from_millis(2))],
-    short_nap: Duration::from_micros(10),
-    slack: NonZeroU64::new(1),
-};
-const KICKED_SPIN: Duration = Duration::from_millis(2);
+/// costs them a system call.
+const fn kicked(spin: Duration) -> Pace {
+    Pace {
+        spin,
+        naps: KICKED_NAPS,
+        short_nap: Duration::from_micros(10),
+        slack: NonZeroU64::new(1),
+    }
+}
 
 /// For guests of both kinds.
-const MIXED: Pace = Pace {
-    naps: &[
-        (Duration::from_secs(1), Duration::from_millis(1)),
-        (Duration::from_millis(20), Duration::from_micros(200)),
-        (KICKED_SPIN, Duration::from_micros(50)),
-    ],
-    ..KICKED
-};
+const fn mixed(spin: Duration) -> Pace {
+    Pace {
+        naps: LOOKING.naps,
+        ..kicked(spin)
+    }
+}
 
-/// Moves everything, for ever.
-pub fn run(fabric: &Arc<Mutex<Fabric>>) -> ! {
+/// Moves everything, for ever. For `spin` after something has moved, guests that kick are looked at all the same.
+pub fn run(fabric: &Arc<Mutex<Fabric>>, spin: Duration) -> ! {
     let mut moved = Instant::now();
-    let mut pace = &LOOKING;
+    let mut pace = LOOKING;
     let mut kicks = Vec::new();
     let mut guard = fabric.lock();
     loop {
@@ -79,7 +84,7 @@ pub fn run(fabric: &Arc<Mutex<Fabric>>) -> ! {
             MutexGuard::bump(&mut guard);
             continue;
         };
-        pace = keep_pace(pace, Pace::for_guests(guard.doorbells()));
+        pace = keep_pace(&pace, Pace::for_guests(guard.doorbells(), spin));
         kicks.clear();
         if guard.await_kicks(&mut kicks) == Readiness::Quiet {
             MutexGuard::unlocked(&mut guard, || sleep(&kicks, nap));
@@ -88,7 +93,7 @@ pub fn run(fabric: &Arc<Mutex<Fabric>>) -> ! {
 }
 
 /// Changes the pace.
-fn keep_pace(old: &'static Pace, new: &'static Pace) -> &'static Pace {
+fn keep_pace(old: &Pace, new: Pace) -> Pace {
     if new.slack != old.slack {
         if let Err(error) = rustix::thread::set_current_timer_slack(new.slack) {
             log::warn!("naps are longer than they should be: {error}");
@@ -121,31 +126,30 @@ fn sleep(kicks: &[Kick], nap: Duration) {
 
 impl Pace {
     /// The pace for guests with such doorbells.
-    fn for_guests(doorbells: impl Iterator<Item = Doorbells>) -> &'static Self {
-        let (mut looking, mut kicked) = (false, false);
+    fn for_guests(doorbells: impl Iterator<Item = Doorbells>, spin: Duration) -> Self {
+        let (mut look, mut kick) = (false, false);
         for doorbells in doorbells {
             match doorbells {
-                Doorbells::Memory => looking = true,
-                Doorbells::Queue => kicked = true,
+                Doorbells::Memory => look = true,
+                Doorbells::Queue => kick = true,
             }
         }
-        match (looking, kicked) {
-            (_, false) => &LOOKING,
-            (false, true) => &KICKED,
-            (true, true) => &MIXED,
+        match (look, kick) {
+            (_, false) => LOOKING,
+            (false, true) => kicked(spin),
+            (true, true) => mixed(spin),
         }
     }
 
     /// How long to sleep when nothing has moved for `idle`.
     fn nap(&self, progress: Progress, idle: Duration) -> Option<Duration> {
-        let nap = self
-            .naps
-            .iter()
-            .find(|(after, _)| idle >= *after)
-            .map(|(_, nap)| *nap);
+        if idle < self.spin {
+            return None;
+        }
+        let nap = self.naps.iter().find(|(after, _)| idle >= *after);
         match progress {
-            Progress::Waiting => nap.map(|_| self.short_nap),
-            Progress::Idle | Progress::Moved => nap,
+            Progress::Waiting => Some(self.short_nap),
+            Progress::Idle | Progress::Moved => nap.map(|(_, nap)| *nap),
         }
     }
 }
@@ -155,6 +159,7 @@ mod tests {
     use super::*;
 
     const MICROSECOND: Duration = Duration::from_micros(1);
+    const SPIN: Duration = Duration::from_millis(2);
 
     #[test]
     fn lazier_with_time() {
@@ -169,19 +174,19 @@ mod tests {
     fn not_lazy_while_something_is_due() {
         let waiting = |pace: &Pace| pace.nap(Progress::Waiting, Duration::from_secs(3));
         assert_eq!(waiting(&LOOKING), Some(Duration::from_micros(50)));
-        assert_eq!(waiting(&KICKED), Some(Duration::from_micros(10)));
+        assert_eq!(waiting(&kicked(SPIN)), Some(Duration::from_micros(10)));
     }
 
     #[test]
     fn the_pace_suits_all_guests() {
-        let pace = |doorbells: &[Doorbells]| Pace::for_guests(doorbells.iter().copied());
+        let pace = |doorbells: &[Doorbells]| Pace::for_guests(doorbells.iter().copied(), SPIN);
         let (memory, queue) = (Doorbells::Memory, Doorbells::Queue);
-        assert_eq!(pace(&[]), &LOOKING);
-        assert_eq!(pace(&[memory, memory]), &LOOKING);
-        assert_eq!(pace(&[queue, queue]), &KICKED);
+        assert_eq!(pace(&[]), LOOKING);
+        assert_eq!(pace(&[memory, memory]), LOOKING);
+        assert_eq!(pace(&[queue, queue]), kicked(SPIN));
         let mixed = pace(&[memory, queue]);
-        assert_eq!(mixed.nap(Progress::Idle, 1000 * MICROSECOND), None);
-        let nap = mixed.nap(Progress::Idle, 3000 * MICROSECOND);
+        assert_eq!(mixed.nap(Progress::Idle, SPIN / 2), None);
+        let nap = mixed.nap(Progress::Idle, SPIN);
         assert_eq!(nap, Some(Duration::from_micros(50)), "it has to look");
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -50,10 +51,11 @@ impl Drop for Running {
 
 /// Runs `topology`, which must have passed its check, with sockets in the directory `dir`: an
 /// NHI's as [`NhiRef::socket`](crate::topology::NhiRef::socket) says, and [`control_socket`].
-/// Sockets left behind by a program that is gone are replaced.
+/// Sockets left behind by a program that is gone are replaced. For `spin` after something has moved, guests that tell of more
+/// are looked at all the same.
 ///
 /// All sockets take connections once this returns.
-pub fn run(topology: &Topology, dir: &Path) -> Result<Running, RunError> {
+pub fn run(topology: &Topology, dir: &Path, spin: Duration) -> Result<Running, RunError> {
     let fabric = Fabric::new(topology, Instant::now()).map_err(RunError::Setup)?;
     let hosts = topology.hosts.iter();
     let kinds: HashMap<_, _> = hosts.map(|host| (&host.name, host.front_end)).collect();
@@ -73,7 +75,7 @@ pub fn run(topology: &Topology, dir: &Path) -> Result<Running, RunError> {
         ControlServer::bind(path, Arc::clone(&fabric))
     })?;
     spawn("control", move || control.run())?;
-    spawn("poller", move || -> io::Result<()> { poller::run(&fabric) })?;
+    spawn("poller", move || -> io::Result<()> { poller::run(&fabric, spin) })?;
     Ok(running)
 }
 

@@ -88,7 +88,7 @@ fn the_poller_works_and_wakes() {
     let bench = Bench::new();
     let mut driver = bench.connect(0);
     let fabric = Arc::clone(&bench.fabric);
-    std::thread::spawn(move || poller::run(&fabric));
+    std::thread::spawn(move || poller::run(&fabric, Duration::from_millis(2)));
     for value in 0..100u32 {
         if value % 10 == 0 {
             // Long enough for it to fall asleep.
