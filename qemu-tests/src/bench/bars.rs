@@ -65,6 +65,12 @@ pub fn draw(figures: &Figures, directory: &Path) -> Result<()> {
             100.0,
         ),
         (
+            Metric::DuplexGoodput,
+            "duplex-goodput.svg",
+            "payload each way, of both at once, in % of what the cables let through",
+            100.0,
+        ),
+        (
             Metric::Rate,
             "rate.svg",
             "thousands of messages per second, 16 in flight on each QP",
