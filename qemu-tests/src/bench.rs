@@ -28,6 +28,7 @@ mod plan;
 mod plot;
 mod profile;
 mod report;
+mod rings;
 mod speed;
 mod spread;
 mod target;
@@ -41,6 +42,7 @@ pub use plan::Extent;
 pub use plan::Plan;
 pub use profile::Flow;
 pub use profile::Job;
+use rings::Layout;
 use testbed::Testbed;
 
 /// Cables where bandwidth is measured. All but the first are used only where several rails are measured.
@@ -97,6 +99,12 @@ impl Place<'_> {
             uncapped::measure(&testbed, plan, figures)?;
             capped::measure(&testbed, plan, figures)
         })?;
+        for layout in Layout::ALL {
+            self.in_lab("rings", layout.count, Counting::Off, |stage| {
+                let testbed = Testbed::set_up_streams(stage, layout.streams)?;
+                rings::measure(&testbed, layout, plan, figures)
+            })?;
+        }
         self.in_lab("idle", 1, Counting::Off, |stage| {
             idle::measure(stage, plan, figures)
         })?;

@@ -112,6 +112,18 @@ pub fn use_rails(instance: &Instance, count: usize) -> Result<()> {
     await_up(instance)
 }
 
+/// Makes rails of so many streams of each stream service of every host, whose module is loaded, and waits until the hosts reach
+/// each other.
+pub fn use_streams(instance: &Instance, streams: u32) -> Result<()> {
+    let count = instance.topology().cables.len();
+    let rails = helped(count, &["start", "announce"]);
+    instance.on_each(|host| {
+        let rails = format!("export USB4_ROCE_STREAMS={streams}\n{rails}");
+        set_up(instance, host, &rails)
+    })?;
+    await_up(instance)
+}
+
 /// Takes the rails of every host away, and unloads the module.
 pub fn stop(instance: &Instance) -> Result<()> {
     instance.on_each(|host| {

@@ -60,6 +60,7 @@ pub fn draw(figures: &Figures, directory: &Path) -> Result<()> {
     let pictures = [
         (
             Metric::Goodput,
+            Metric::DuplexGoodput,
             "goodput.svg",
             "payload in % of what the cables let through",
             100.0,

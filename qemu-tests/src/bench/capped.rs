@@ -24,7 +24,7 @@ use crate::building::progress::Step;
 use crate::roce;
 
 /// Bytes of a message.
-const BYTES: u64 = 1 << 20;
+pub const BYTES: u64 = 1 << 20;
 
 /// All cables together get this share of what the slowest way of moving messages reaches uncapped.
 const SHARE: f64 = 0.25;
@@ -34,9 +34,6 @@ const UNKNOWN: f64 = 10e6;
 
 /// One frame in so many is corrupted.
 const CORRUPT_ONE_IN: NonZeroU32 = NonZeroU32::new(1000).unwrap();
-
-/// Least number of messages of a measurement: beside them, what only the first and last one meet is little.
-const LEAST: u64 = 30;
 
 impl Cables {
     /// Those that are measured, in an order in which rails are only ever added.
@@ -50,7 +47,7 @@ impl Cables {
     /// Relative rates of the cables in use.
     fn weights(self) -> &'static [f64] {
         match self {
-            Self::One => &[],
+            Self::One | Self::FourRings | Self::TwoByTwoRings => &[],
             Self::OneCapped | Self::OneCorrupting => &[1.0],
             Self::TwoToOne => &[2.0, 1.0],
             Self::FourCapped => &[1.0, 1.0, 1.0, 1.0],
@@ -61,7 +58,12 @@ impl Cables {
     fn verbs(self) -> &'static [Verb] {
         match self {
             Self::OneCapped => &[Verb::Bytes, Verb::Write, Verb::Read, Verb::Send],
-            _ => &[Verb::Write],
+            Self::One
+            | Self::OneCorrupting
+            | Self::TwoToOne
+            | Self::FourCapped
+            | Self::FourRings
+            | Self::TwoByTwoRings => &[Verb::Write],
         }
     }
 }
@@ -78,8 +80,8 @@ fn faults(cables: Cables, total: f64) -> Vec<Faults> {
     weights.iter().map(fault).collect()
 }
 
-/// What all cables together get.
-fn total(figures: &Figures) -> f64 {
+/// What all cables together get, in bytes per second.
+pub fn total(figures: &Figures) -> f64 {
     let uncapped = Verb::RDMA.map(|verb| {
         let subject = Subject::new(Metric::Bandwidth, Transport::Roce, verb, BYTES);
         figures
@@ -131,8 +133,7 @@ fn one(
         cables,
         ..Subject::new(Metric::Goodput, transport, verb, BYTES)
     };
-    let goal = plan.capped_goal.as_secs_f64();
-    let count = ((goal * total / BYTES as f64) as u64).max(LEAST);
+    let count = plan.capped_count(total);
     for repeat in 0..plan.repeats {
         for &verb in in_turn(cables.verbs(), repeat) {
             let (transport, found) = match verb {

@@ -97,6 +97,10 @@ pub enum Cables {
     TwoToOne,
     /// Four with the same rate cap.
     FourCapped,
+    /// One with four streams, the ring of each with the same rate cap.
+    FourRings,
+    /// Two with two streams each, the ring of each with the same rate cap.
+    TwoByTwoRings,
 }
 
 impl Cables {
@@ -108,6 +112,8 @@ impl Cables {
             Self::OneCorrupting => "one capped cable, 1 frame in 1000 corrupted",
             Self::TwoToOne => "two cables of 2:1",
             Self::FourCapped => "four equal cables",
+            Self::FourRings => "one cable of four capped rings",
+            Self::TwoByTwoRings => "two cables of two capped rings each",
         }
     }
 }
@@ -122,6 +128,8 @@ pub enum Metric {
     Duplex,
     /// Payload bytes per second as a share of what the cables' caps let through.
     Goodput,
+    /// The same in each direction, while messages move in both.
+    DuplexGoodput,
     /// Bytes per second that an all-reduce in NCCL's pattern moves in each direction.
     AllReduce,
     /// Messages per second, of which sixteen are under way on each QP.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::capped;
 use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
@@ -23,6 +24,9 @@ const REPEATS: u32 = 5;
 
 /// The same where it has to be quick.
 const QUICK_REPEATS: u32 = 3;
+
+/// Least number of messages of a measurement over capped cables: beside them, what only the first and last one meet is little.
+const LEAST_CAPPED: u64 = 30;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -60,6 +64,12 @@ impl Plan {
             capped_goal: Duration::from_secs(5),
             idle: Duration::from_secs(10),
         }
+    }
+
+    /// How many messages of [`capped::BYTES`] a measurement takes where `rate` bytes per second are let through.
+    pub fn capped_count(&self, rate: f64) -> u64 {
+        let count = self.capped_goal.as_secs_f64() * rate / capped::BYTES as f64;
+        (count as u64).max(LEAST_CAPPED)
     }
 }
 

@@ -164,12 +164,17 @@ fn idle(figures: &Figures) -> Table {
 fn by_cables(figures: &Figures) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
-    let goodput = |metric| metric == Metric::Goodput;
-    for figure in figures
-        .all()
-        .filter(|figure| goodput(figure.subject.metric))
-    {
+    let ways = |metric| match metric {
+        Metric::Goodput => Some(""),
+        Metric::DuplexGoodput => Some(", each way of both at once"),
+        _ => None,
+    };
+    for figure in figures.all() {
+        let Some(ways) = ways(figure.subject.metric) else {
+            continue;
+        };
         let Subject {
+            metric,
             transport,
             verb,
             cables,
@@ -177,8 +182,8 @@ fn by_cables(figures: &Figures) -> Table {
         } = figure.subject;
         table.add_row([
             cables.name().to_owned(),
-            way(transport, verb, 1),
-            cell(Metric::Goodput, figure.spread),
+            format!("{}{ways}", way(transport, verb, 1)),
+            cell(metric, figure.spread),
         ]);
     }
     table
@@ -203,7 +208,7 @@ fn cell(metric: Metric, found: Spread) -> String {
         Metric::Bandwidth | Metric::Duplex | Metric::AllReduce => (1e-6, 1),
         Metric::Rate => (1e-3, 2),
         Metric::Cpu => (1e6, 2),
-        Metric::Goodput => (100.0, 1),
+        Metric::Goodput | Metric::DuplexGoodput => (100.0, 1),
         Metric::Idle | Metric::IdleBare => (100.0, 2),
         Metric::Latency => (1.0, 0),
         Metric::Instructions => (1e-3, 1),

@@ -10,6 +10,7 @@ use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
 use super::plan::TENSOR;
+use super::rings::Layout;
 use super::spread::Spread;
 
 /// Which side of the goal is the good one.
@@ -125,6 +126,7 @@ pub fn all(figures: &Figures, cpus: u32) -> Vec<Target> {
     list.all_reduce();
     list.idle();
     list.capped();
+    list.rings();
     list.targets
 }
 
@@ -289,7 +291,34 @@ impl List<'_> {
             });
         }
     }
+
+    fn rings(&mut self) {
+        for layout in Layout::ALL {
+            for (metric, ways, share) in RINGS {
+                let subject = Subject {
+                    cables: layout.cables,
+                    ..Subject::new(metric, Transport::Roce, Verb::Write, MIB)
+                };
+                self.targets.push(Target {
+                    what: format!(
+                        "usb4_roce 1 MiB WRITE payload over {}{ways}, of the cap",
+                        layout.cables.name()
+                    ),
+                    goal: Goal::AtLeast(share),
+                    form: Form::Percent,
+                    found: self.figures.spread(subject),
+                    void: None,
+                });
+            }
+        }
+    }
 }
+
+/// What one QP is to get of cables whose rings are the limit, one way and each way of both at once.
+const RINGS: [(Metric, &str, f64); 2] = [
+    (Metric::Goodput, "", 0.95),
+    (Metric::DuplexGoodput, ", each way of both at once", 0.9),
+];
 
 /// What a metric is of, for people.
 fn quantity(metric: Metric) -> &'static str {
@@ -297,6 +326,7 @@ fn quantity(metric: Metric) -> &'static str {
         Metric::Bandwidth => "bandwidth",
         Metric::Duplex => "bandwidth each way",
         Metric::Goodput => "goodput",
+        Metric::DuplexGoodput => "goodput each way",
         Metric::AllReduce => "all-reduce, bandwidth each way",
         Metric::Rate => "message rate",
         Metric::Latency => "latency",

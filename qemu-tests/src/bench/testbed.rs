@@ -88,17 +88,37 @@ impl<'a> Testbed<'a> {
             roce::load(instance, &host)?;
         }
         roce::use_rails(instance, 1)?;
-        for transport in [Transport::Roce, Transport::Rxe] {
+        testbed.find_gids(&[Transport::Roce, Transport::Rxe])?;
+        Ok(testbed)
+    }
+
+    /// Brings usb4_roce up, with nothing beside it, over so many streams of each cable.
+    pub fn set_up_streams(stage: &'a Stage<'a>, streams: u32) -> Result<Self> {
+        let mut testbed = Self {
+            stage,
+            gids: Vec::new(),
+        };
+        let instance = stage.instance();
+        for host in instance.names() {
+            roce::load(instance, &host)?;
+        }
+        roce::use_streams(instance, streams)?;
+        testbed.find_gids(&[Transport::Roce])?;
+        Ok(testbed)
+    }
+
+    fn find_gids(&mut self, transports: &[Transport]) -> Result<()> {
+        for &transport in transports {
             for host in [SERVER, CLIENT] {
-                let index = find_gid(stage, transport, host)?;
-                testbed.gids.push(Gid {
+                let index = find_gid(self.stage, transport, host)?;
+                self.gids.push(Gid {
                     transport,
                     host,
                     index,
                 });
             }
         }
-        Ok(testbed)
+        Ok(())
     }
 
     /// Index of the RoCE v2 GID with the IPv4 address of `host` on its device for `transport`.

@@ -179,13 +179,7 @@ impl Instance {
 
         let cable = &workbench.tools()?.cable;
         let placement = Placement::of(shape.kernel.machine())?;
-        let cable = start_cable(
-            &directory,
-            cable,
-            &topology,
-            shape.lifetime,
-            &placement,
-        )?;
+        let cable = start_cable(&directory, cable, &topology, shape.lifetime, &placement)?;
         let mut instance = Instance {
             directory,
             state: State {

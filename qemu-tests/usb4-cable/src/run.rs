@@ -75,7 +75,9 @@ pub fn run(topology: &Topology, dir: &Path, spin: Duration) -> Result<Running, R
         ControlServer::bind(path, Arc::clone(&fabric))
     })?;
     spawn("control", move || control.run())?;
-    spawn("poller", move || -> io::Result<()> { poller::run(&fabric, spin) })?;
+    spawn("poller", move || -> io::Result<()> {
+        poller::run(&fabric, spin)
+    })?;
     Ok(running)
 }
 
