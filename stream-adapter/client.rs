@@ -180,6 +180,28 @@ pub trait RailLink: Send + Sync {
     fn take_log_line(&self) -> Option<LeftOut>;
 }
 
+/// Why a client is asked to send what frames have made due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Nothing else has arrived yet. What may ride on something that is about to be sent may wait for it; if that does not come,
+    /// the client is asked again after [`RIDE`](crate::transport::ride::RIDE).
+    Quiet,
+    /// It has waited for so long.
+    Overdue,
+    /// Quite a lot has arrived, and there is more.
+    Plenty,
+}
+
+/// What is left of that which frames have made due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what waits must be asked for again"]
+pub enum Due {
+    /// Nothing, or nothing that the rail has to see to.
+    Settled,
+    /// Something waits for what it may ride on.
+    Waits,
+}
+
 /// The user of rails, shared by all of them.
 ///
 /// # Context and locking
@@ -243,7 +265,6 @@ pub trait RailClient: Send + Sync + 'static {
         pages: &mut PageVec,
     ) -> Reception;
 
-    /// Nothing else has arrived yet over this rail, or quite a lot has: what the frames so far have made due is to be
-    /// sent.
-    fn send_due(&self, rail: RailId);
+    /// What the frames so far have made due is to be sent, or some of it only if `occasion` says so. Says what waits.
+    fn send_due(&self, rail: RailId, occasion: Occasion) -> Due;
 }

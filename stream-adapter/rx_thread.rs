@@ -10,12 +10,15 @@ use core::ops::Range;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use super::client::Due;
+use super::client::Occasion;
 use super::client::RailClient;
 use super::client::Reception;
 use super::damaged_reads::DamagedReads;
 use super::rail_link::Link;
 use super::rail_state::Fault;
 use super::rail_state::Shared;
+use super::stream_file::Nap;
 use super::stream_file::Read;
 use super::stream_file::StreamFile;
 use super::stream_file::Wanted;
@@ -29,9 +32,11 @@ use crate::transport::checksum::Seed;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Instant;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
 use crate::transport::rail::endpoint::Incoming;
+use crate::transport::ride::RIDE;
 
 /// Room for two frames of any length: what has arrived behind a frame that is not whole yet is read along with it, and the
 /// two together stay in a processor's cache. Full frames of one message need no moving about.
@@ -49,6 +54,8 @@ const UNANSWERED_BYTES: u32 = 256 << 10;
 struct Unanswered {
     frames: u32,
     bytes: u32,
+    /// Since when some of what they made due waits for something to ride on.
+    waiting_since: Option<Instant>,
 }
 
 impl Unanswered {
@@ -61,13 +68,36 @@ impl Unanswered {
         self.frames >= UNANSWERED_FRAMES || self.bytes >= UNANSWERED_BYTES
     }
 
-    /// Sees that what they made due goes out: the client's frames, and the rail's own.
-    fn answer<C: RailClient>(&mut self, shared: &Shared<C>) {
-        if self.frames > 0 {
-            *self = Self::default();
-            shared.client.send_due(shared.id);
-        }
+    /// There is more to deal with, but what they made due goes out first: the client's frames, and the rail's own.
+    fn answer_before_more<C: RailClient>(&mut self, shared: &Shared<C>) {
+        self.send_due(shared, Occasion::Plenty);
         shared.wake_tx_if_due();
+    }
+
+    /// There is nothing more: sees that what they made due goes out. Says for how long the thread may sleep.
+    fn answer<C: RailClient>(&mut self, shared: &Shared<C>) -> Nap {
+        let nap = match self.waiting_since {
+            Some(since) if clock::now() >= since.after(RIDE) => {
+                self.send_due(shared, Occasion::Overdue)
+            }
+            // What has come meanwhile may have made something else due.
+            Some(_) | None if self.frames > 0 => self.send_due(shared, Occasion::Quiet),
+            Some(_) => Nap::Short,
+            None => Nap::Long,
+        };
+        shared.wake_tx_if_due();
+        nap
+    }
+
+    fn send_due<C: RailClient>(&mut self, shared: &Shared<C>, occasion: Occasion) -> Nap {
+        let waiting_since = core::mem::take(self).waiting_since;
+        match shared.client.send_due(shared.id, occasion) {
+            Due::Settled => Nap::Long,
+            Due::Waits => {
+                self.waiting_since = waiting_since.or_else(|| Some(clock::now()));
+                Nap::Short
+            }
+        }
     }
 }
 
@@ -121,7 +151,7 @@ impl<C: RailClient> RxThread<C> {
     /// Deals with what comes next, or reads more.
     fn receive(&mut self) -> Result<(), Fault> {
         if self.unanswered.is_enough() {
-            self.unanswered.answer(&self.link);
+            self.unanswered.answer_before_more(&self.link);
         }
         let bytes = &self.buffer.bytes()[self.start..self.end];
         match self.deframer.next(bytes, self.seed) {

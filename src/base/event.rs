@@ -6,6 +6,7 @@ use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::atomic::AtomicFlag;
 use kernel::sync::atomic::Full;
+use kernel::time::Delta;
 use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
@@ -74,6 +75,49 @@ impl Event {
             1.. => Wake::Raised,
             0 => Wake::Timeout,
             _ => Wake::Interrupted,
+        }
+    }
+
+    /// Like [`Event::wait`], for a time much shorter than a tick of the scheduler's clock. May end before it is over.
+    pub fn wait_briefly(&self, timeout: Delta) -> Wake {
+        let completion = self.completion.get();
+        let mut entry = bindings::swait_queue {
+            task: kernel::current!().as_ptr(),
+            ..Default::default()
+        };
+        let entry = &raw mut entry;
+        // SAFETY: The entry stays where it is until `finish_swait`, and an empty list is what its `task_list` has to be.
+        unsafe {
+            (*entry).task_list.next = &raw mut (*entry).task_list;
+            (*entry).task_list.prev = &raw mut (*entry).task_list;
+        }
+        // SAFETY: `completion` was initialised by `new`; the entry is as it has to be. Both functions are called by the thread that the
+        // entry names, which may sleep.
+        let (is_interrupted, is_raised) = unsafe {
+            let queue = &raw mut (*completion).wait;
+            let interrupted = bindings::prepare_to_swait_event(
+                queue,
+                entry,
+                bindings::TASK_INTERRUPTIBLE as core::ffi::c_int,
+            );
+            let mut is_raised = bindings::try_wait_for_completion(completion);
+            if interrupted == 0 && !is_raised {
+                let mut expires = timeout.as_nanos();
+                bindings::schedule_hrtimeout_range(
+                    &raw mut expires,
+                    0,
+                    bindings::hrtimer_mode_HRTIMER_MODE_REL,
+                );
+                is_raised = bindings::try_wait_for_completion(completion);
+            }
+            bindings::finish_swait(queue, entry);
+            (interrupted != 0, is_raised)
+        };
+        self.pending.xchg(false, Full);
+        match (is_raised, is_interrupted) {
+            (true, _) => Wake::Raised,
+            (false, true) => Wake::Interrupted,
+            (false, false) => Wake::Timeout,
         }
     }
 

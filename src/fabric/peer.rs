@@ -20,6 +20,8 @@ use crate::base::event::Event;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
+use crate::stream_adapter::client::Due;
+use crate::stream_adapter::client::Occasion;
 use crate::stream_adapter::client::RailLink;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
@@ -33,6 +35,7 @@ use crate::transport::limits::Limits;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
+use crate::transport::ride::Rides;
 use crate::transport::scheduler::Afterwards;
 use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
@@ -56,6 +59,18 @@ struct State {
     final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
     scheduler: Scheduler,
+    rides: Rides,
+    /// Whether there is more in the list than acknowledgements that may wait for something to ride on.
+    load: Load,
+}
+
+/// What QPs are in a ready list for, without that rails were told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// Acknowledgements that may wait.
+    Acks,
+    /// Other things as well.
+    Mixed,
 }
 
 impl State {
@@ -116,6 +131,8 @@ impl Peer {
                 final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
                 scheduler: Scheduler::new(),
+                rides: Rides::new(),
+                load: Load::Acks,
             }),
         })
     }
@@ -236,14 +253,21 @@ impl Peer {
         wake(told);
     }
 
-    /// Has sent what was scheduled as [`TxHint::Coalesce`]: by as many idle rails as there are QPs, and by the caller
-    /// itself as far as it is small. Sleeps.
-    pub(crate) fn send_due(&self) {
+    /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`] or [`TxHint::Gather`]: by as many idle rails as there
+    /// are QPs, and by the caller itself as far as it is small. What may ride on something else may be left to wait. Sleeps.
+    pub(crate) fn send_due(&self, occasion: Occasion) -> Due {
         let first = {
             let mut state = self.state.lock();
             let ready = state.ready.len();
+            let load = core::mem::replace(&mut state.load, Load::Acks);
             if ready == 0 {
-                return;
+                return Due::Settled;
+            }
+            if load == Load::Acks {
+                if occasion == Occasion::Quiet && state.rides.are_likely() {
+                    return Due::Waits;
+                }
+                state.rides.note_alone(clock::now());
             }
             let first = state.scheduler.notify(RailSet::ALL);
             for _ in 1..ready {
@@ -258,6 +282,7 @@ impl Peer {
         if let Some(first) = first {
             first.send_now();
         }
+        Due::Settled
     }
 
     /// Whether something of the QP, which has nothing to say any more, may still arrive at the host. What cannot be sent
@@ -317,15 +342,24 @@ impl Roster for Peer {
     fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
         let mut state = self.state.lock();
         state.ready.push(qp);
-        let told = match work.hint {
-            TxHint::Coalesce => return Errand::Nothing,
-            TxHint::Direct | TxHint::Batched | TxHint::Deferred => {
-                state.scheduler.notify(work.rails)
-            }
-        };
         match work.hint {
-            TxHint::Direct => state.link(told).map_or(Errand::Nothing, Errand::Push),
-            TxHint::Batched | TxHint::Deferred | TxHint::Coalesce => {
+            TxHint::Direct | TxHint::Batched | TxHint::Gather => {
+                state.rides.note_post(clock::now());
+            }
+            TxHint::Deferred | TxHint::Coalesce | TxHint::Ride => {}
+        }
+        match work.hint {
+            TxHint::Ride => Errand::Nothing,
+            TxHint::Coalesce | TxHint::Gather => {
+                state.load = Load::Mixed;
+                Errand::Nothing
+            }
+            TxHint::Direct => {
+                let told = state.scheduler.notify(work.rails);
+                state.link(told).map_or(Errand::Nothing, Errand::Push)
+            }
+            TxHint::Batched | TxHint::Deferred => {
+                let told = state.scheduler.notify(work.rails);
                 state.tx_event(told).map_or(Errand::Nothing, Errand::Wake)
             }
         }

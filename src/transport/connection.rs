@@ -362,6 +362,19 @@ impl<S: Storage> Connection<S> {
         with_frames
     }
 
+    /// Whether an acknowledgement is all there is to send.
+    pub fn has_only_ack(&self) -> bool {
+        self.ack_state() == AckState::Due
+            && !self.responder.has_response()
+            && !self.requester.has_segments()
+    }
+
+    /// Whether what is to be sent is so little that it may wait for the acknowledgement that the peer owes, to go with what is
+    /// posted until then.
+    pub fn may_gather(&self) -> bool {
+        self.requester.may_gather() && !self.responder.has_response()
+    }
+
     /// The next completion of the send queue, in the order of posting. Unsuccessful ones end the queue: all behind are
     /// flushed.
     pub fn poll_send_completion(&mut self) -> Option<SendCompletion> {

@@ -32,6 +32,7 @@ pub mod rail;
 pub mod rail_set;
 pub mod requester;
 pub mod responder;
+pub mod ride;
 pub mod scheduler;
 pub mod status;
 pub mod storage;

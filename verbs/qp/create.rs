@@ -290,6 +290,8 @@ where
             TxHint::Deferred
         } else if state.connection.outstanding() <= DIRECT_DEPTH {
             TxHint::Direct
+        } else if state.connection.may_gather() {
+            TxHint::Gather
         } else {
             TxHint::Batched
         };
