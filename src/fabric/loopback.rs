@@ -147,7 +147,7 @@ impl Shared {
             Body::Request(header) => RxFrame::Request(header),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
-            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
+            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram(_) => {
                 return
             }
         };

@@ -134,7 +134,7 @@ impl Fabric {
         let len = self.netdev.take_tx(peer.net_peer(), rail, tx.staging())?;
         self.turns[rail.index()].store(0, Relaxed);
         Some(Outgoing {
-            body: Body::Datagram,
+            body: Body::Datagram(PacketState::Finished),
             item: InFlight::Datagram,
             payload: Payload::Staged(len),
             ticket: Ticket::Datagram,
@@ -335,7 +335,7 @@ impl RailClient for Fabric {
             Body::Request(header) => RxFrame::Request(header),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
-            Body::Datagram => {
+            Body::Datagram(PacketState::Finished) => {
                 self.netdev.receive(peer.host(), payload);
                 return Reception::Taken;
             }

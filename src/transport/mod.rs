@@ -28,6 +28,7 @@ pub mod ids;
 pub mod limits;
 pub mod opcode;
 pub mod outcome;
+pub mod packet;
 pub mod rail;
 pub mod rail_set;
 pub mod requester;
