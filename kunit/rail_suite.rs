@@ -78,8 +78,14 @@ mod tests {
     fn datagram(from: &mut End) -> Result<Header> {
         let seed = from.seed().ok_or(EAGAIN)?;
         let checksum = seed.checksum::<KernelHash>(&[]);
-        from.stamp(Body::Datagram(PacketState::Finished), 0, checksum, InFlight::Datagram, NOW)
-            .ok_or(EAGAIN)
+        from.stamp(
+            Body::Datagram(PacketState::Finished),
+            0,
+            checksum,
+            InFlight::Datagram,
+            NOW,
+        )
+        .ok_or(EAGAIN)
     }
 
     #[test]
