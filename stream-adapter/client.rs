@@ -14,6 +14,7 @@ use crate::base::page_vec::MAX_PAYLOAD;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -181,16 +182,13 @@ pub trait RailLink: Send + Sync {
     fn take_log_line(&self) -> Option<LeftOut>;
 }
 
-/// Why a client is asked to send what frames have made due.
+/// Whether what frames have made due is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// Nothing else has arrived yet. What may ride on something that is about to be sent may wait for it; if that does not come,
-    /// the client is asked again after [`RIDE`](crate::transport::ride::RIDE).
-    Quiet,
-    /// It has waited for so long.
-    Overdue,
-    /// Quite a lot has arrived, and there is more.
-    Plenty,
+    /// It is, but for what may wait a moment for something to ride on: the rail has nothing else to do meanwhile, and asks again.
+    MayWait,
+    /// All of it is: quite a lot has arrived and there is more, or the rail will not ask again.
+    MustGo,
 }
 
 /// What is left of that which frames have made due.
@@ -199,8 +197,8 @@ pub enum Occasion {
 pub enum Due {
     /// Nothing, or nothing that the rail has to see to.
     Settled,
-    /// Something waits for what it may ride on.
-    Waits,
+    /// Something waits, at most until this time: the client is to be asked again then.
+    WaitsUntil(Instant),
 }
 
 /// The user of rails, shared by all of them.

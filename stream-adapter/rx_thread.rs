@@ -24,6 +24,7 @@ use super::stream_file::StreamFile;
 use super::stream_file::Wanted;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
+use crate::base::event::Event;
 use crate::base::kthread::should_stop;
 use crate::base::lending_buffer::LendingBuffer;
 use crate::base::lending_buffer::BUFFER_LEN;
@@ -36,7 +37,6 @@ use crate::transport::ids::Instant;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
 use crate::transport::rail::endpoint::Incoming;
-use crate::transport::ride::RIDE;
 
 /// As long as more has arrived, what one frame makes due is not sent before so many frames have been dealt with: one
 /// acknowledgement does for many messages.
@@ -50,8 +50,8 @@ const UNANSWERED_BYTES: u32 = 256 << 10;
 struct Unanswered {
     frames: u32,
     bytes: u32,
-    /// Since when some of what they made due waits for something to ride on.
-    waiting_since: Option<Instant>,
+    /// Until when some of what they made due waits for something to ride on.
+    waits_until: Option<Instant>,
 }
 
 impl Unanswered {
@@ -61,37 +61,36 @@ impl Unanswered {
     }
 
     fn is_enough(&self) -> bool {
-        self.frames >= UNANSWERED_FRAMES || self.bytes >= UNANSWERED_BYTES
+        self.frames >= UNANSWERED_FRAMES
+            || self.bytes >= UNANSWERED_BYTES
+            || self.waits_until.is_some_and(|until| clock::now() >= until)
     }
 
     /// There is more to deal with, but what they made due goes out first: the client's frames, and the rail's own.
     fn answer_before_more<C: RailClient>(&mut self, shared: &Shared<C>) {
-        self.send_due(shared, Occasion::Plenty);
+        let _ = self.send_due(shared, Occasion::MustGo);
         shared.wake_tx_if_due();
     }
 
     /// There is nothing more: sees that what they made due goes out. Says for how long the thread may sleep.
     fn answer<C: RailClient>(&mut self, shared: &Shared<C>) -> Nap {
-        let nap = match self.waiting_since {
-            Some(since) if clock::now() >= since.after(RIDE) => {
-                self.send_due(shared, Occasion::Overdue)
-            }
-            // What has come meanwhile may have made something else due.
-            Some(_) | None if self.frames > 0 => self.send_due(shared, Occasion::Quiet),
-            Some(_) => Nap::Short,
-            None => Nap::Long,
+        let nap = match self.waits_until {
+            Some(until) if self.frames == 0 && clock::now() < until => Nap::Until(until),
+            None if self.frames == 0 => Nap::Long,
+            Some(_) | None if Event::waits_briefly() => self.send_due(shared, Occasion::MayWait),
+            Some(_) | None => self.send_due(shared, Occasion::MustGo),
         };
         shared.wake_tx_if_due();
         nap
     }
 
     fn send_due<C: RailClient>(&mut self, shared: &Shared<C>, occasion: Occasion) -> Nap {
-        let waiting_since = core::mem::take(self).waiting_since;
+        *self = Self::default();
         match shared.client.send_due(shared.id, occasion) {
             Due::Settled => Nap::Long,
-            Due::Waits => {
-                self.waiting_since = waiting_since.or_else(|| Some(clock::now()));
-                Nap::Short
+            Due::WaitsUntil(until) => {
+                self.waits_until = Some(until);
+                Nap::Until(until)
             }
         }
     }
@@ -136,6 +135,8 @@ impl<C: RailClient> RxThread<C> {
     pub(super) fn run(&mut self) {
         while !should_stop() {
             if let Err(fault) = self.receive() {
+                // Others may send it.
+                self.unanswered.answer_before_more(&self.link);
                 if !should_stop() {
                     self.link.fail(fault);
                 }
@@ -180,7 +181,13 @@ impl<C: RailClient> RxThread<C> {
         self.link.counters.rx_reads.increment();
         let wanted = match self.end - self.start {
             0 => Wanted::Anything,
-            have => Wanted::Rest(need.saturating_sub(have)),
+            have => {
+                // The wait for it may be longer than what waits may.
+                if self.unanswered.waits_until.is_some() {
+                    self.unanswered.answer_before_more(&self.link);
+                }
+                Wanted::Rest(need.saturating_sub(have))
+            }
         };
         let room = self.buffer.room(self.end);
         let read = self

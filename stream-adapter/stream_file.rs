@@ -9,27 +9,24 @@ use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::atomic::AtomicFlag;
 use kernel::sync::atomic::Relaxed;
-use kernel::time::Delta;
 
 use super::bindings;
 use super::open_file::OpenFile;
 use super::stream_waiter::Change;
 use super::stream_waiter::Patience;
 use super::stream_waiter::StreamWaiter;
+use crate::base::clock;
 use crate::base::event::Wake;
 use crate::base::kthread::should_stop;
 use crate::base::page_vec::PageVec;
 use crate::transport::frame::STREAM_FRAME;
-use crate::transport::ride::RIDE;
+use crate::transport::ids::Instant;
 
 /// A read that may wait.
 const READ_FLAGS_NONE: c_int = 0;
 
 /// The first pause of a reader that finds nothing in a stream without interrupts, in microseconds; pauses double.
 const PAUSE_SHORT_US: usize = 50;
-
-/// A [`Nap::Short`].
-const SHORT_NAP: Delta = Delta::from_micros((RIDE.0 / 1_000) as i64);
 
 /// The longest one: rarely enough to leave the processor alone.
 const PAUSE_LONG_US: usize = 1_000;
@@ -81,8 +78,8 @@ impl Wanted {
 pub enum Nap {
     /// Until something comes.
     Long,
-    /// For a moment. Then it asks again.
-    Short,
+    /// Until this time, which will come soon. Then it asks again.
+    Until(Instant),
 }
 
 /// What a read has brought.
@@ -143,7 +140,7 @@ impl StreamFile {
         let mut woken_by = Wake::Raised;
         loop {
             if self.waiter.expect_arrivals(wanted.frames()) == Change::News {
-                while before_sleep() == Nap::Short {
+                while let Nap::Until(_) = before_sleep() {
                     pause(PAUSE_SHORT_US)?;
                 }
                 return self.read_once(into, READ_FLAGS_NONE);
@@ -167,8 +164,9 @@ impl StreamFile {
 
     /// Sleeps until something has come, for as long as `before_sleep` says.
     fn await_arrival(&self, before_sleep: &mut impl FnMut() -> Nap) -> Result<Wake> {
-        while before_sleep() == Nap::Short {
-            if self.waiter.await_arrival_briefly(SHORT_NAP)? == Wake::Raised {
+        while let Nap::Until(until) = before_sleep() {
+            let timeout = clock::delta_until(until);
+            if self.waiter.await_arrival_briefly(timeout)? == Wake::Raised {
                 return Ok(Wake::Raised);
             }
         }
@@ -204,7 +202,7 @@ impl StreamFile {
             match self.read_once(into, bindings::stream_shim_rwf_nowait) {
                 Err(error) if error == EAGAIN => {}
                 Err(error) if is_code(error, kernel_bindings::EOPNOTSUPP) => {
-                    while before_sleep() == Nap::Short {
+                    while let Nap::Until(_) = before_sleep() {
                         pause(PAUSE_SHORT_US)?;
                     }
                     return self.read_once(into, READ_FLAGS_NONE);

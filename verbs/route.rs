@@ -31,7 +31,7 @@ pub(crate) struct Work {
 /// What is to be done when a QP has got into the list of its route, with no lock held.
 #[must_use = "else nobody may know of the work"]
 pub(crate) enum Errand {
-    /// Nothing: somebody knows of it.
+    /// Nothing: somebody knows of it, or asks for it soon.
     Nothing,
     /// A rail is to be woken.
     Wake(Arc<Event>),

@@ -10,6 +10,9 @@ use kernel::time::Delta;
 use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
+/// A clock that tells times shorter than a tick apart ticks at least this often, in nanoseconds (`hrtimer_resolution`).
+const FINE_RESOLUTION: u32 = 10_000;
+
 /// Why [`Event::wait`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wake {
@@ -78,46 +81,56 @@ impl Event {
         }
     }
 
-    /// Like [`Event::wait`], for a time much shorter than a tick of the scheduler's clock. May end before it is over.
+    /// Whether [`Event::wait_briefly`] is worth calling: else it takes a tick of the scheduler's clock.
+    pub fn waits_briefly() -> bool {
+        // SAFETY: A word that changes when the kernel boots.
+        let resolution = unsafe { (&raw const bindings::hrtimer_resolution).read_volatile() };
+        resolution <= FINE_RESOLUTION
+    }
+
+    /// Like [`Event::wait`], for a time much shorter than a tick. May end with [`Wake::Timeout`] before it is over, also for a signal or
+    /// when the thread is being stopped, of which the next wait tells.
     pub fn wait_briefly(&self, timeout: Delta) -> Wake {
         let completion = self.completion.get();
-        let mut entry = bindings::swait_queue {
-            task: kernel::current!().as_ptr(),
-            ..Default::default()
-        };
+        let mut entry = bindings::swait_queue::default();
         let entry = &raw mut entry;
-        // SAFETY: The entry stays where it is until `finish_swait`, and an empty list is what its `task_list` has to be.
+        // SAFETY: The entry stays where it is until `finish_swait`; an empty list is what its `task_list` has to be.
         unsafe {
             (*entry).task_list.next = &raw mut (*entry).task_list;
             (*entry).task_list.prev = &raw mut (*entry).task_list;
         }
-        // SAFETY: `completion` was initialised by `new`; the entry is as it has to be. Both functions are called by the thread that the
-        // entry names, which may sleep.
-        let (is_interrupted, is_raised) = unsafe {
-            let queue = &raw mut (*completion).wait;
-            let interrupted = bindings::prepare_to_swait_event(
+        // SAFETY: `completion` was initialised by `new`.
+        let queue = unsafe { &raw mut (*completion).wait };
+        // SAFETY: Queue and entry are as they have to be, and the caller is a thread that may sleep. It is in the queue, and in a state
+        // in which it is woken, before it looks whether the event was raised.
+        let interrupted = unsafe {
+            bindings::prepare_to_swait_event(
                 queue,
                 entry,
                 bindings::TASK_INTERRUPTIBLE as core::ffi::c_int,
-            );
-            let mut is_raised = bindings::try_wait_for_completion(completion);
-            if interrupted == 0 && !is_raised {
-                let mut expires = timeout.as_nanos();
+            )
+        };
+        // SAFETY: As above.
+        let mut is_raised = unsafe { bindings::try_wait_for_completion(completion) };
+        if interrupted == 0 && !is_raised {
+            let mut expires = timeout.as_nanos();
+            // SAFETY: As above; `expires` is only read.
+            is_raised = unsafe {
                 bindings::schedule_hrtimeout_range(
                     &raw mut expires,
                     0,
                     bindings::hrtimer_mode_HRTIMER_MODE_REL,
                 );
-                is_raised = bindings::try_wait_for_completion(completion);
-            }
-            bindings::finish_swait(queue, entry);
-            (interrupted != 0, is_raised)
-        };
+                bindings::try_wait_for_completion(completion)
+            };
+        }
+        // SAFETY: The entry is in this queue, or in none any more.
+        unsafe { bindings::finish_swait(queue, entry) };
         self.pending.xchg(false, Full);
-        match (is_raised, is_interrupted) {
+        match (is_raised, interrupted) {
             (true, _) => Wake::Raised,
-            (false, true) => Wake::Interrupted,
-            (false, false) => Wake::Timeout,
+            (false, 0) => Wake::Timeout,
+            (false, _) => Wake::Interrupted,
         }
     }
 

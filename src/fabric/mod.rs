@@ -370,7 +370,7 @@ impl RailClient for Fabric {
         };
         // If the rail went down meanwhile, nobody is going to ask for what is due.
         if self.hosts.peer_of(rail).is_none() {
-            let _ = peer.send_due(Occasion::Plenty);
+            let _ = peer.send_due(Occasion::MustGo);
         }
         reception
     }

@@ -26,6 +26,7 @@ use crate::stream_adapter::client::RailLink;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::final_acks::FinalAcks;
+use crate::transport::held::Held;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
@@ -35,7 +36,6 @@ use crate::transport::limits::Limits;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
-use crate::transport::ride::Rides;
 use crate::transport::scheduler::Afterwards;
 use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
@@ -59,18 +59,8 @@ struct State {
     final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
     scheduler: Scheduler,
-    rides: Rides,
-    /// Whether there is more in the list than acknowledgements that may wait for something to ride on.
-    load: Load,
-}
-
-/// What QPs are in a ready list for, without that rails were told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Load {
-    /// Acknowledgements that may wait.
-    Acks,
-    /// Other things as well.
-    Mixed,
+    /// What of the ready list waits, and no rail was told of.
+    held: Held,
 }
 
 impl State {
@@ -82,6 +72,20 @@ impl State {
     fn tx_event(&self, rail: Option<RailId>) -> Option<Arc<Event>> {
         let link = self.links[rail?.index()].as_ref()?;
         Some(link.tx_event().clone())
+    }
+
+    /// Takes the first QP of the list. The caller must not drop it with the lock held.
+    fn pop_ready(&mut self) -> Option<Arc<QueuePair>> {
+        let qp = self.ready.pop();
+        self.note_removal();
+        qp
+    }
+
+    /// Something was taken out of the list.
+    fn note_removal(&mut self) {
+        if self.ready.len() == 0 {
+            self.held.release();
+        }
     }
 
     /// Number of QPs and last acknowledgements that wait to be sent.
@@ -131,8 +135,7 @@ impl Peer {
                 final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
                 scheduler: Scheduler::new(),
-                rides: Rides::new(),
-                load: Load::Acks,
+                held: Held::new(),
             }),
         })
     }
@@ -211,7 +214,7 @@ impl Peer {
         };
         // Each QP is asked once: some may have frames for other rails only.
         for _ in 0..ready {
-            let Some(qp) = self.state.lock().ready.pop() else {
+            let Some(qp) = self.state.lock().pop_ready() else {
                 break;
             };
             if let Some(frame) = qp.next_frame(self.id(), rail, seq, now, sink) {
@@ -254,21 +257,20 @@ impl Peer {
     }
 
     /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`] or [`TxHint::Gather`]: by as many idle rails as there
-    /// are QPs, and by the caller itself as far as it is small. What may ride on something else may be left to wait. Sleeps.
+    /// are QPs, and by the caller itself as far as it is small. Acknowledgements may be left to wait for something to ride on. Sleeps.
     pub(crate) fn send_due(&self, occasion: Occasion) -> Due {
         let first = {
             let mut state = self.state.lock();
             let ready = state.ready.len();
-            let load = core::mem::replace(&mut state.load, Load::Acks);
             if ready == 0 {
                 return Due::Settled;
             }
-            if load == Load::Acks {
-                if occasion == Occasion::Quiet && state.rides.are_likely() {
-                    return Due::Waits;
+            if occasion == Occasion::MayWait {
+                if let Some(until) = state.held.hold(clock::now()) {
+                    return Due::WaitsUntil(until);
                 }
-                state.rides.note_alone(clock::now());
             }
+            state.held.release();
             let first = state.scheduler.notify(RailSet::ALL);
             for _ in 1..ready {
                 let other = state.scheduler.notify(RailSet::ALL);
@@ -343,30 +345,30 @@ impl Roster for Peer {
         let mut state = self.state.lock();
         state.ready.push(qp);
         match work.hint {
-            TxHint::Direct | TxHint::Batched | TxHint::Gather => {
-                state.rides.note_post(clock::now());
+            TxHint::Ride => return Errand::Nothing,
+            TxHint::Coalesce => {
+                state.held.note_other();
+                return Errand::Nothing;
             }
-            TxHint::Deferred | TxHint::Coalesce | TxHint::Ride => {}
+            TxHint::Gather if state.held.hold_message(clock::now()) => return Errand::Nothing,
+            TxHint::Direct | TxHint::Batched | TxHint::Gather => state.held.note_post(clock::now),
+            TxHint::Deferred => {}
         }
+        let told = state.scheduler.notify(work.rails);
         match work.hint {
-            TxHint::Ride => Errand::Nothing,
-            TxHint::Coalesce | TxHint::Gather => {
-                state.load = Load::Mixed;
-                Errand::Nothing
-            }
-            TxHint::Direct => {
-                let told = state.scheduler.notify(work.rails);
-                state.link(told).map_or(Errand::Nothing, Errand::Push)
-            }
-            TxHint::Batched | TxHint::Deferred => {
-                let told = state.scheduler.notify(work.rails);
-                state.tx_event(told).map_or(Errand::Nothing, Errand::Wake)
-            }
+            TxHint::Direct => state.link(told).map_or(Errand::Nothing, Errand::Push),
+            TxHint::Batched
+            | TxHint::Deferred
+            | TxHint::Coalesce
+            | TxHint::Ride
+            | TxHint::Gather => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
         }
     }
 
     fn dequeue(&self, qp: &Attached<'_, Arc<QueuePair>>) {
-        self.state.lock().ready.remove(qp);
+        let mut state = self.state.lock();
+        state.ready.remove(qp);
+        state.note_removal();
     }
 }
 

@@ -265,7 +265,7 @@ impl QueuePair {
             return;
         }
         let hint = match hint {
-            TxHint::Coalesce if state.connection.has_only_ack() => TxHint::Ride,
+            TxHint::Coalesce if state.connection.has_ack_that_may_wait() => TxHint::Ride,
             other => other,
         };
         // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
