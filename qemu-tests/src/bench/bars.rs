@@ -60,9 +60,14 @@ pub fn draw(figures: &Figures, directory: &Path) -> Result<()> {
     let pictures = [
         (
             Metric::Goodput,
-            Metric::DuplexGoodput,
             "goodput.svg",
             "payload in % of what the cables let through",
+            100.0,
+        ),
+        (
+            Metric::DuplexGoodput,
+            "duplex-goodput.svg",
+            "payload each way, of both at once, in % of what the cables let through",
             100.0,
         ),
         (
