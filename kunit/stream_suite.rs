@@ -509,9 +509,10 @@ mod tests {
         }
         stream.give_bytes(b"news")?;
         let mut pauses = 0;
-        let read = stream
-            .file
-            .read(&mut [0; ROOM], Wanted::Anything, || pauses += 1);
+        let read = stream.file.read(&mut [0; ROOM], Wanted::Anything, || {
+            pauses += 1;
+            Nap::Long
+        });
         assert!(read == Ok(Read::Bytes(4)));
         assert_eq!(pauses, 3);
         let asked = Asked {
