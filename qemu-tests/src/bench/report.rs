@@ -281,6 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn capped_cables_have_a_row_for_one_way_and_one_for_both() {
+        let mut figures = Figures::default();
+        for (metric, share) in [(Metric::Goodput, 0.999), (Metric::DuplexGoodput, 0.91)] {
+            let subject = Subject {
+                cables: Cables::FourRings,
+                ..Subject::new(metric, Transport::Roce, Verb::Write, 1 << 20)
+            };
+            figures.add(subject, share);
+        }
+        let text = by_cables(&figures).to_string();
+        assert_eq!(text.matches(Cables::FourRings.name()).count(), 2, "{text}");
+        let both = text.lines().find(|line| line.contains("both at once"));
+        assert!(both.is_some_and(|line| line.contains("91.0")), "{text}");
+    }
+
+    #[test]
     fn a_range_that_rounds_to_one_number_is_one() {
         let found = Spread::of(&[0.9991, 0.9993, 0.9994]).unwrap();
         assert_eq!(ranged(found, 2), "1.00");

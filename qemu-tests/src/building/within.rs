@@ -232,3 +232,17 @@ impl View {
             .with_context(|| format!("enter {}", self.directory.display()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_urgent_program_starts_is_as_urgent_or_ordinary() {
+        let prefix = |urgency| Seat::on(&[], urgency).prefix().join(" ");
+        assert_eq!(prefix(Urgency::Ordinary), "");
+        assert_eq!(prefix(Urgency::RealTime(2)), "chrt --rr 2");
+        let alone = prefix(Urgency::RealTimeAlone(1));
+        assert_eq!(alone, "chrt --reset-on-fork --rr 1");
+    }
+}
