@@ -13,10 +13,12 @@ mod tests {
     use crate::base::kthread;
     use crate::base::kthread::Kthread;
     use kernel::time::msecs_to_jiffies;
+    use kernel::time::Delta;
 
     /// Longer than anything here takes on a slow machine.
     const LONG_MS: u32 = 20_000;
     const SHORT_MS: u32 = 10;
+    const BRIEFLY: Delta = Delta::from_micros(50);
 
     fn event() -> Result<Arc<Event>> {
         Arc::pin_init(Event::new(), GFP_KERNEL)
@@ -33,6 +35,30 @@ mod tests {
         let event = event()?;
         event.raise();
         assert_eq!(event.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        Ok(())
+    }
+
+    #[test]
+    fn so_it_is_for_those_who_wait_briefly() -> Result {
+        let event = event()?;
+        assert_eq!(event.wait_briefly(BRIEFLY), Wake::Timeout);
+        event.raise();
+        assert_eq!(event.wait_briefly(BRIEFLY), Wake::Raised);
+        assert_eq!(event.wait_briefly(BRIEFLY), Wake::Timeout);
+        event.raise();
+        assert_eq!(event.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        Ok(())
+    }
+
+    #[test]
+    fn who_waits_briefly_is_woken() -> Result {
+        let event = event()?;
+        let raiser = event.clone();
+        let thread = Kthread::spawn(c"kunit_raiser", move || raiser.raise())?;
+        // Each wait may end early.
+        while event.wait_briefly(Delta::from_millis(LONG_MS.into())) == Wake::Timeout {}
+        drop(thread);
+        assert_eq!(event.wait_briefly(BRIEFLY), Wake::Timeout);
         Ok(())
     }
 

@@ -25,6 +25,8 @@ use crate::memory_cable::Manner;
 use crate::memory_cable::Side;
 use crate::scripted_peer::ScriptedPeer;
 use crate::stream_adapter::client::Answers;
+use crate::stream_adapter::client::Due;
+use crate::stream_adapter::client::Occasion;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
 use crate::stream_adapter::client::RailClient;
@@ -327,7 +329,9 @@ impl RailClient for Client {
         Reception::Taken
     }
 
-    fn send_due(&self, _rail: RailId) {}
+    fn send_due(&self, _rail: RailId, _occasion: Occasion) -> Due {
+        Due::Settled
+    }
 }
 
 /// A host: a rail and its client.

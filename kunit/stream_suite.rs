@@ -23,6 +23,7 @@ use crate::memory_cable::Manner;
 use crate::memory_cable::Outcome;
 use crate::memory_cable::Side;
 use crate::memory_cable::FRAME_LEN;
+use crate::stream_adapter::stream_file::Nap;
 use crate::stream_adapter::stream_file::Read;
 use crate::stream_adapter::stream_file::StreamFile;
 use crate::stream_adapter::stream_file::Wanted;
@@ -76,7 +77,8 @@ impl Fixture {
 
     /// Reads in this thread, where something must be there.
     fn read(&self) -> Result<Read> {
-        self.file.read(&mut [0; ROOM], Wanted::Anything, || ())
+        self.file
+            .read(&mut [0; ROOM], Wanted::Anything, || Nap::Long)
     }
 
     /// Reads once: the first read takes for granted that there may be something, and sleeps in the stream's read if there is not.
@@ -125,7 +127,10 @@ impl Listener {
         )?;
         let (for_thread, file) = (heard.clone(), file.clone());
         let thread = Kthread::spawn(c"kunit_listener", move || {
-            let result = file.read(&mut [0; ROOM], wanted, || for_thread.sleep.raise());
+            let result = file.read(&mut [0; ROOM], wanted, || {
+                for_thread.sleep.raise();
+                Nap::Long
+            });
             *for_thread.result.lock() = Some(result);
             for_thread.end.raise();
         })?;
@@ -504,9 +509,10 @@ mod tests {
         }
         stream.give_bytes(b"news")?;
         let mut pauses = 0;
-        let read = stream
-            .file
-            .read(&mut [0; ROOM], Wanted::Anything, || pauses += 1);
+        let read = stream.file.read(&mut [0; ROOM], Wanted::Anything, || {
+            pauses += 1;
+            Nap::Long
+        });
         assert!(read == Ok(Read::Bytes(4)));
         assert_eq!(pauses, 3);
         let asked = Asked {

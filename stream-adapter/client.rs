@@ -13,6 +13,7 @@ use crate::base::page_vec::MAX_PAYLOAD;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -180,6 +181,25 @@ pub trait RailLink: Send + Sync {
     fn take_log_line(&self) -> Option<LeftOut>;
 }
 
+/// Whether what frames have made due is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// It is, but for what may wait a moment for something to ride on: the rail has nothing else to do meanwhile, and asks again.
+    MayWait,
+    /// All of it is: quite a lot has arrived and there is more, or the rail will not ask again.
+    MustGo,
+}
+
+/// What is left of that which frames have made due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what waits must be asked for again"]
+pub enum Due {
+    /// Nothing, or nothing that the rail has to see to.
+    Settled,
+    /// Something waits, at most until this time: the client is to be asked again then.
+    WaitsUntil(Instant),
+}
+
 /// The user of rails, shared by all of them.
 ///
 /// # Context and locking
@@ -243,7 +263,6 @@ pub trait RailClient: Send + Sync + 'static {
         pages: &mut PageVec,
     ) -> Reception;
 
-    /// Nothing else has arrived yet over this rail, or quite a lot has: what the frames so far have made due is to be
-    /// sent.
-    fn send_due(&self, rail: RailId);
+    /// What the frames so far have made due is to be sent, or some of it only if `occasion` says so. Says what waits.
+    fn send_due(&self, rail: RailId, occasion: Occasion) -> Due;
 }

@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Full;
+use kernel::time::Delta;
 use kernel::time::Jiffies;
 
 use crate::base::event::Event;
@@ -57,5 +58,10 @@ impl FrameCountdown {
     /// what was expected before comes late.
     pub fn wait(&self, timeout: Jiffies) -> Wake {
         self.event.wait(timeout)
+    }
+
+    /// The same for a time much shorter than a tick of the scheduler's clock.
+    pub fn wait_briefly(&self, timeout: Delta) -> Wake {
+        self.event.wait_briefly(timeout)
     }
 }

@@ -10,18 +10,22 @@ use core::ops::Range;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use super::client::Due;
+use super::client::Occasion;
 use super::client::RailClient;
 use super::client::Reception;
 use super::damaged_reads::DamagedReads;
 use super::rail_link::Link;
 use super::rail_state::Fault;
 use super::rail_state::Shared;
+use super::stream_file::Nap;
 use super::stream_file::Read;
 use super::stream_file::StreamFile;
 use super::stream_file::Wanted;
 use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
+use crate::base::event::Event;
 use crate::base::kthread::should_stop;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
@@ -29,6 +33,7 @@ use crate::transport::checksum::Seed;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Instant;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
 use crate::transport::rail::endpoint::Incoming;
@@ -49,6 +54,8 @@ const UNANSWERED_BYTES: u32 = 256 << 10;
 struct Unanswered {
     frames: u32,
     bytes: u32,
+    /// Until when some of what they made due waits for something to ride on.
+    waits_until: Option<Instant>,
 }
 
 impl Unanswered {
@@ -58,16 +65,38 @@ impl Unanswered {
     }
 
     fn is_enough(&self) -> bool {
-        self.frames >= UNANSWERED_FRAMES || self.bytes >= UNANSWERED_BYTES
+        self.frames >= UNANSWERED_FRAMES
+            || self.bytes >= UNANSWERED_BYTES
+            || self.waits_until.is_some_and(|until| clock::now() >= until)
     }
 
-    /// Sees that what they made due goes out: the client's frames, and the rail's own.
-    fn answer<C: RailClient>(&mut self, shared: &Shared<C>) {
-        if self.frames > 0 {
-            *self = Self::default();
-            shared.client.send_due(shared.id);
-        }
+    /// There is more to deal with, but what they made due goes out first: the client's frames, and the rail's own.
+    fn answer_before_more<C: RailClient>(&mut self, shared: &Shared<C>) {
+        let _ = self.send_due(shared, Occasion::MustGo);
         shared.wake_tx_if_due();
+    }
+
+    /// There is nothing more: sees that what they made due goes out. Says for how long the thread may sleep.
+    fn answer<C: RailClient>(&mut self, shared: &Shared<C>) -> Nap {
+        let nap = match self.waits_until {
+            Some(until) if self.frames == 0 && clock::now() < until => Nap::Until(until),
+            None if self.frames == 0 => Nap::Long,
+            Some(_) | None if Event::waits_briefly() => self.send_due(shared, Occasion::MayWait),
+            Some(_) | None => self.send_due(shared, Occasion::MustGo),
+        };
+        shared.wake_tx_if_due();
+        nap
+    }
+
+    fn send_due<C: RailClient>(&mut self, shared: &Shared<C>, occasion: Occasion) -> Nap {
+        *self = Self::default();
+        match shared.client.send_due(shared.id, occasion) {
+            Due::Settled => Nap::Long,
+            Due::WaitsUntil(until) => {
+                self.waits_until = Some(until);
+                Nap::Until(until)
+            }
+        }
     }
 }
 
@@ -110,6 +139,8 @@ impl<C: RailClient> RxThread<C> {
     pub(super) fn run(&mut self) {
         while !should_stop() {
             if let Err(fault) = self.receive() {
+                // Others may send it.
+                self.unanswered.answer_before_more(&self.link);
                 if !should_stop() {
                     self.link.fail(fault);
                 }
@@ -121,7 +152,7 @@ impl<C: RailClient> RxThread<C> {
     /// Deals with what comes next, or reads more.
     fn receive(&mut self) -> Result<(), Fault> {
         if self.unanswered.is_enough() {
-            self.unanswered.answer(&self.link);
+            self.unanswered.answer_before_more(&self.link);
         }
         let bytes = &self.buffer.bytes()[self.start..self.end];
         match self.deframer.next(bytes, self.seed) {
@@ -154,7 +185,13 @@ impl<C: RailClient> RxThread<C> {
         self.link.counters.rx_reads.increment();
         let wanted = match self.end - self.start {
             0 => Wanted::Anything,
-            have => Wanted::Rest(need.saturating_sub(have)),
+            have => {
+                // The wait for it may be longer than what waits may.
+                if self.unanswered.waits_until.is_some() {
+                    self.unanswered.answer_before_more(&self.link);
+                }
+                Wanted::Rest(need.saturating_sub(have))
+            }
         };
         let room = &mut self.buffer.bytes_mut()[self.end..];
         let read = self

@@ -15,10 +15,12 @@ use super::open_file::OpenFile;
 use super::stream_waiter::Change;
 use super::stream_waiter::Patience;
 use super::stream_waiter::StreamWaiter;
+use crate::base::clock;
 use crate::base::event::Wake;
 use crate::base::kthread::should_stop;
 use crate::base::page_vec::PageVec;
 use crate::transport::frame::STREAM_FRAME;
+use crate::transport::ids::Instant;
 
 /// A read that may wait.
 const READ_FLAGS_NONE: c_int = 0;
@@ -71,6 +73,15 @@ impl Wanted {
     }
 }
 
+/// For how long a reader may sleep that finds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nap {
+    /// Until something comes.
+    Long,
+    /// Until this time, which will come soon. Then it asks again.
+    Until(Instant),
+}
+
 /// What a read has brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Read {
@@ -112,8 +123,8 @@ impl StreamFile {
         events & bindings::stream_shim_epollhup != 0
     }
 
-    /// Reads what has arrived, at least a byte, and waits for what is `wanted` if there is nothing. Before it sleeps, `before_sleep` is
-    /// called, but not if it is known that there is more on its way.
+    /// Reads what has arrived, at least a byte, and waits for what is `wanted` if there is nothing. Before it sleeps, `before_sleep`
+    /// says for how long it may, but is not asked if it is known that there is more on its way.
     ///
     /// Fails with `EPIPE` when the peer has closed the stream or its directory was removed, `ENXIO` when
     /// the cable is unplugged, and `EINTR` when the thread is being stopped.
@@ -121,7 +132,7 @@ impl StreamFile {
         &self,
         into: &mut [u8],
         mut wanted: Wanted,
-        mut before_sleep: impl FnMut(),
+        mut before_sleep: impl FnMut() -> Nap,
     ) -> Result<Read> {
         if self.waiter.has_no_queue() {
             return self.read_unannounced(into, before_sleep);
@@ -129,7 +140,9 @@ impl StreamFile {
         let mut woken_by = Wake::Raised;
         loop {
             if self.waiter.expect_arrivals(wanted.frames()) == Change::News {
-                before_sleep();
+                while let Nap::Until(_) = before_sleep() {
+                    pause(PAUSE_SHORT_US)?;
+                }
                 return self.read_once(into, READ_FLAGS_NONE);
             }
             if let Some(read) = self.read_arrived(into) {
@@ -143,11 +156,21 @@ impl StreamFile {
                     wanted = Wanted::Anything;
                 }
                 Wanted::Anything => {
-                    before_sleep();
-                    woken_by = self.waiter.await_arrival()?;
+                    woken_by = self.await_arrival(&mut before_sleep)?;
                 }
             }
         }
+    }
+
+    /// Sleeps until something has come, for as long as `before_sleep` says.
+    fn await_arrival(&self, before_sleep: &mut impl FnMut() -> Nap) -> Result<Wake> {
+        while let Nap::Until(until) = before_sleep() {
+            let timeout = clock::delta_until(until);
+            if self.waiter.await_arrival_briefly(timeout)? == Wake::Raised {
+                return Ok(Wake::Raised);
+            }
+        }
+        self.waiter.await_arrival()
     }
 
     /// Reads what has arrived, if anything has.
@@ -169,29 +192,26 @@ impl StreamFile {
 
     /// Reads from a stream without interrupts (`busy_poll`): it has to be asked whether something has arrived. A read that waits would
     /// ask without a pause.
-    fn read_unannounced(&self, into: &mut [u8], mut before_sleep: impl FnMut()) -> Result<Read> {
+    fn read_unannounced(
+        &self,
+        into: &mut [u8],
+        mut before_sleep: impl FnMut() -> Nap,
+    ) -> Result<Read> {
         let mut pause_us = PAUSE_SHORT_US;
         loop {
             match self.read_once(into, bindings::stream_shim_rwf_nowait) {
                 Err(error) if error == EAGAIN => {}
                 Err(error) if is_code(error, kernel_bindings::EOPNOTSUPP) => {
-                    before_sleep();
+                    while let Nap::Until(_) = before_sleep() {
+                        pause(PAUSE_SHORT_US)?;
+                    }
                     return self.read_once(into, READ_FLAGS_NONE);
                 }
                 result => return result,
             }
-            before_sleep();
-            if should_stop() {
-                return Err(EINTR);
-            }
-            // SAFETY: We are a thread that may sleep.
-            unsafe {
-                bindings::usleep_range_state(
-                    pause_us,
-                    2 * pause_us,
-                    kernel_bindings::TASK_INTERRUPTIBLE,
-                )
-            };
+            // Its pauses are short as they are.
+            let _ = before_sleep();
+            pause(pause_us)?;
             pause_us = (2 * pause_us).min(PAUSE_LONG_US);
         }
     }
@@ -283,6 +303,18 @@ impl StreamFile {
             }
         }
     }
+}
+
+/// Sleeps for `pause_us` microseconds, or twice as long. Fails with `EINTR` when the thread is being stopped.
+fn pause(pause_us: usize) -> Result {
+    if should_stop() {
+        return Err(EINTR);
+    }
+    // SAFETY: We are a thread that may sleep.
+    unsafe {
+        bindings::usleep_range_state(pause_us, 2 * pause_us, kernel_bindings::TASK_INTERRUPTIBLE)
+    };
+    Ok(())
 }
 
 /// An iterator that takes the bytes of `pages`, which must outlive it unchanged.

@@ -17,6 +17,7 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::AtomicFlag;
 use kernel::sync::atomic::Full;
 use kernel::sync::atomic::Relaxed;
+use kernel::time::Delta;
 use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
@@ -173,6 +174,12 @@ impl StreamWaiter {
         self.wait(&self.arrivals, self.patience.idle)
     }
 
+    /// Sleeps until something has come, but not longer than `timeout`, which is much shorter than a tick. Fails as
+    /// [`Self::await_rest`] does.
+    pub(super) fn await_arrival_briefly(&self, timeout: Delta) -> Result<Wake> {
+        woken(self.arrivals.wait_briefly(timeout))
+    }
+
     /// Begins to count what is sent, for [`Self::await_room`]. To be called before a write that may find the stream full.
     pub(super) fn expect_room(&self) {
         self.departures.expect(ROOM_FRAMES);
@@ -186,10 +193,7 @@ impl StreamWaiter {
     }
 
     fn wait(&self, frames: &FrameCountdown, timeout: Jiffies) -> Result<Wake> {
-        match frames.wait(timeout) {
-            Wake::Interrupted => Err(EINTR),
-            wake => Ok(wake),
-        }
+        woken(frames.wait(timeout))
     }
 
     /// Something has been found, after this.
@@ -226,6 +230,14 @@ impl PinnedDrop for StreamWaiter {
                 unsafe { bindings::remove_wait_queue(queue, self.entry(index)) };
             }
         }
+    }
+}
+
+/// How a wait has ended. Fails with `EINTR` when the thread is being stopped.
+fn woken(wake: Wake) -> Result<Wake> {
+    match wake {
+        Wake::Interrupted => Err(EINTR),
+        Wake::Raised | Wake::Timeout => Ok(wake),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Work {
 /// What is to be done when a QP has got into the list of its route, with no lock held.
 #[must_use = "else nobody may know of the work"]
 pub(crate) enum Errand {
-    /// Nothing: somebody knows of it.
+    /// Nothing: somebody knows of it, or asks for it soon.
     Nothing,
     /// A rail is to be woken.
     Wake(Arc<Event>),
@@ -121,6 +121,11 @@ pub(crate) enum TxHint {
     Deferred,
     /// It goes out with what follows: the caller has the peer send what is due when that is enough.
     Coalesce,
+    /// So does this, and it may wait a moment for something else to ride on.
+    Ride,
+    /// The caller has posted so little, and so much is under way, that it goes out with what is posted until the next
+    /// acknowledgement comes. Who receives that sends what is due.
+    Gather,
 }
 
 /// State of the port.

@@ -4,6 +4,7 @@
 
 use kernel::bindings;
 use kernel::time::msecs_to_jiffies;
+use kernel::time::Delta;
 use kernel::time::Jiffies;
 use kernel::time::Msecs;
 
@@ -17,6 +18,12 @@ const NSEC_PER_MSEC: u64 = 1_000_000;
 pub fn now() -> Instant {
     // SAFETY: The clock may be read from any context.
     Instant(unsafe { bindings::ktime_get() } as u64)
+}
+
+/// The time from now to `deadline`; zero if that has passed.
+pub fn delta_until(deadline: Instant) -> Delta {
+    let left = deadline.since(now()).0;
+    Delta::from_nanos(i64::try_from(left).unwrap_or(i64::MAX))
 }
 
 /// The time from now to `deadline` in jiffies: rounded up, so that a sleeper does not come too early;

@@ -6,8 +6,12 @@ use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::atomic::AtomicFlag;
 use kernel::sync::atomic::Full;
+use kernel::time::Delta;
 use kernel::time::Jiffies;
 use kernel::types::Opaque;
+
+/// A clock that tells times shorter than a tick apart ticks at least this often, in nanoseconds (`hrtimer_resolution`).
+const FINE_RESOLUTION: u32 = 10_000;
 
 /// Why [`Event::wait`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +78,59 @@ impl Event {
             1.. => Wake::Raised,
             0 => Wake::Timeout,
             _ => Wake::Interrupted,
+        }
+    }
+
+    /// Whether [`Event::wait_briefly`] is worth calling: else it takes a tick of the scheduler's clock.
+    pub fn waits_briefly() -> bool {
+        // SAFETY: A word that changes when the kernel boots.
+        let resolution = unsafe { (&raw const bindings::hrtimer_resolution).read_volatile() };
+        resolution <= FINE_RESOLUTION
+    }
+
+    /// Like [`Event::wait`], for a time much shorter than a tick. May end with [`Wake::Timeout`] before it is over, also for a signal or
+    /// when the thread is being stopped, of which the next wait tells.
+    pub fn wait_briefly(&self, timeout: Delta) -> Wake {
+        let completion = self.completion.get();
+        let mut entry = bindings::swait_queue::default();
+        let entry = &raw mut entry;
+        // SAFETY: The entry stays where it is until `finish_swait`; an empty list is what its `task_list` has to be.
+        unsafe {
+            (*entry).task_list.next = &raw mut (*entry).task_list;
+            (*entry).task_list.prev = &raw mut (*entry).task_list;
+        }
+        // SAFETY: `completion` was initialised by `new`.
+        let queue = unsafe { &raw mut (*completion).wait };
+        // SAFETY: Queue and entry are as they have to be, and the caller is a thread that may sleep. It is in the queue, and in a state
+        // in which it is woken, before it looks whether the event was raised.
+        let interrupted = unsafe {
+            bindings::prepare_to_swait_event(
+                queue,
+                entry,
+                bindings::TASK_INTERRUPTIBLE as core::ffi::c_int,
+            )
+        };
+        // SAFETY: As above.
+        let mut is_raised = unsafe { bindings::try_wait_for_completion(completion) };
+        if interrupted == 0 && !is_raised {
+            let mut expires = timeout.as_nanos();
+            // SAFETY: As above; `expires` is only read.
+            is_raised = unsafe {
+                bindings::schedule_hrtimeout_range(
+                    &raw mut expires,
+                    0,
+                    bindings::hrtimer_mode_HRTIMER_MODE_REL,
+                );
+                bindings::try_wait_for_completion(completion)
+            };
+        }
+        // SAFETY: The entry is in this queue, or in none any more.
+        unsafe { bindings::finish_swait(queue, entry) };
+        self.pending.xchg(false, Full);
+        match (is_raised, interrupted) {
+            (true, _) => Wake::Raised,
+            (false, 0) => Wake::Timeout,
+            (false, _) => Wake::Interrupted,
         }
     }
 

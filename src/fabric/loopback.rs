@@ -261,15 +261,17 @@ impl Roster for Loopback {
 impl Route for Loopback {
     fn carry(&self, hint: TxHint) {
         let remainder = match hint {
-            TxHint::Direct | TxHint::Batched => self.shared.carry(DIRECT_BUDGET),
-            TxHint::Deferred | TxHint::Coalesce => match self.shared.buffers.try_lock() {
-                // Somebody is carrying, perhaps the caller, and will look into the list again.
-                None => Remainder::Nothing,
-                Some(buffers) => {
-                    drop(buffers);
-                    Remainder::More
+            TxHint::Direct | TxHint::Batched | TxHint::Gather => self.shared.carry(DIRECT_BUDGET),
+            TxHint::Deferred | TxHint::Coalesce | TxHint::Ride => {
+                match self.shared.buffers.try_lock() {
+                    // Somebody is carrying, perhaps the caller, and will look into the list again.
+                    None => Remainder::Nothing,
+                    Some(buffers) => {
+                        drop(buffers);
+                        Remainder::More
+                    }
                 }
-            },
+            }
         };
         if remainder == Remainder::More {
             delayed_work::arm::<_, CARRIER>(&self.shared, 0);

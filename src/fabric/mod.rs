@@ -26,6 +26,8 @@ use crate::fabric::peer::Peer;
 use crate::fabric::peer_table::NewPeer;
 use crate::fabric::port_state::PortState;
 use crate::stream_adapter::client::Answers;
+use crate::stream_adapter::client::Due;
+use crate::stream_adapter::client::Occasion;
 use crate::stream_adapter::client::Outgoing;
 use crate::stream_adapter::client::Payload;
 use crate::stream_adapter::client::RailClient;
@@ -362,14 +364,15 @@ impl RailClient for Fabric {
         };
         // If the rail went down meanwhile, nobody is going to ask for what is due.
         if self.hosts.peer_of(rail).is_none() {
-            peer.send_due();
+            let _ = peer.send_due(Occasion::MustGo);
         }
         reception
     }
 
-    fn send_due(&self, rail: RailId) {
-        if let Some(peer) = self.hosts.peer_of(rail) {
-            peer.send_due();
+    fn send_due(&self, rail: RailId, occasion: Occasion) -> Due {
+        match self.hosts.peer_of(rail) {
+            Some(peer) => peer.send_due(occasion),
+            None => Due::Settled,
         }
     }
 }

@@ -20,10 +20,13 @@ use crate::base::event::Event;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
+use crate::stream_adapter::client::Due;
+use crate::stream_adapter::client::Occasion;
 use crate::stream_adapter::client::RailLink;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::final_acks::FinalAcks;
+use crate::transport::held::Held;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
@@ -56,6 +59,8 @@ struct State {
     final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
     scheduler: Scheduler,
+    /// What of the ready list waits, and no rail was told of.
+    held: Held,
 }
 
 impl State {
@@ -67,6 +72,20 @@ impl State {
     fn tx_event(&self, rail: Option<RailId>) -> Option<Arc<Event>> {
         let link = self.links[rail?.index()].as_ref()?;
         Some(link.tx_event().clone())
+    }
+
+    /// Takes the first QP of the list. The caller must not drop it with the lock held.
+    fn pop_ready(&mut self) -> Option<Arc<QueuePair>> {
+        let qp = self.ready.pop();
+        self.note_removal();
+        qp
+    }
+
+    /// Something was taken out of the list.
+    fn note_removal(&mut self) {
+        if self.ready.len() == 0 {
+            self.held.release();
+        }
     }
 
     /// Number of QPs and last acknowledgements that wait to be sent.
@@ -116,6 +135,7 @@ impl Peer {
                 final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
                 scheduler: Scheduler::new(),
+                held: Held::new(),
             }),
         })
     }
@@ -194,7 +214,7 @@ impl Peer {
         };
         // Each QP is asked once: some may have frames for other rails only.
         for _ in 0..ready {
-            let Some(qp) = self.state.lock().ready.pop() else {
+            let Some(qp) = self.state.lock().pop_ready() else {
                 break;
             };
             if let Some(frame) = qp.next_frame(self.id(), rail, seq, now, sink) {
@@ -236,15 +256,21 @@ impl Peer {
         wake(told);
     }
 
-    /// Has sent what was scheduled as [`TxHint::Coalesce`]: by as many idle rails as there are QPs, and by the caller
-    /// itself as far as it is small. Sleeps.
-    pub(crate) fn send_due(&self) {
+    /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`] or [`TxHint::Gather`]: by as many idle rails as there
+    /// are QPs, and by the caller itself as far as it is small. Acknowledgements may be left to wait for something to ride on. Sleeps.
+    pub(crate) fn send_due(&self, occasion: Occasion) -> Due {
         let first = {
             let mut state = self.state.lock();
             let ready = state.ready.len();
             if ready == 0 {
-                return;
+                return Due::Settled;
             }
+            if occasion == Occasion::MayWait {
+                if let Some(until) = state.held.hold(clock::now()) {
+                    return Due::WaitsUntil(until);
+                }
+            }
+            state.held.release();
             let first = state.scheduler.notify(RailSet::ALL);
             for _ in 1..ready {
                 let other = state.scheduler.notify(RailSet::ALL);
@@ -258,6 +284,7 @@ impl Peer {
         if let Some(first) = first {
             first.send_now();
         }
+        Due::Settled
     }
 
     /// Whether something of the QP, which has nothing to say any more, may still arrive at the host. What cannot be sent
@@ -317,22 +344,31 @@ impl Roster for Peer {
     fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
         let mut state = self.state.lock();
         state.ready.push(qp);
-        let told = match work.hint {
-            TxHint::Coalesce => return Errand::Nothing,
-            TxHint::Direct | TxHint::Batched | TxHint::Deferred => {
-                state.scheduler.notify(work.rails)
+        match work.hint {
+            TxHint::Ride => return Errand::Nothing,
+            TxHint::Coalesce => {
+                state.held.note_other();
+                return Errand::Nothing;
             }
-        };
+            TxHint::Gather if state.held.hold_message(clock::now()) => return Errand::Nothing,
+            TxHint::Direct | TxHint::Batched | TxHint::Gather => state.held.note_post(clock::now),
+            TxHint::Deferred => {}
+        }
+        let told = state.scheduler.notify(work.rails);
         match work.hint {
             TxHint::Direct => state.link(told).map_or(Errand::Nothing, Errand::Push),
-            TxHint::Batched | TxHint::Deferred | TxHint::Coalesce => {
-                state.tx_event(told).map_or(Errand::Nothing, Errand::Wake)
-            }
+            TxHint::Batched
+            | TxHint::Deferred
+            | TxHint::Coalesce
+            | TxHint::Ride
+            | TxHint::Gather => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
         }
     }
 
     fn dequeue(&self, qp: &Attached<'_, Arc<QueuePair>>) {
-        self.state.lock().ready.remove(qp);
+        let mut state = self.state.lock();
+        state.ready.remove(qp);
+        state.note_removal();
     }
 }
 

@@ -362,6 +362,22 @@ impl<S: Storage> Connection<S> {
         with_frames
     }
 
+    /// Whether all there is to send is an acknowledgement that may wait a moment for something to ride on.
+    pub fn has_ack_that_may_wait(&self) -> bool {
+        self.ack_state() == AckState::Due
+            && self.responder.ack_may_wait()
+            && !self.responder.has_response()
+            && !self.requester.has_segments()
+    }
+
+    /// Whether what is to be sent is so little that it may wait for the acknowledgement that the peer owes, to go with what is
+    /// posted until then.
+    pub fn may_gather(&self) -> bool {
+        self.ack_state() == AckState::Sent
+            && self.requester.may_gather()
+            && !self.responder.has_response()
+    }
+
     /// The next completion of the send queue, in the order of posting. Unsuccessful ones end the queue: all behind are
     /// flushed.
     pub fn poll_send_completion(&mut self) -> Option<SendCompletion> {

@@ -24,6 +24,7 @@ pub mod checksum;
 pub mod connection;
 pub mod final_acks;
 pub mod frame;
+pub mod held;
 pub mod ids;
 pub mod limits;
 pub mod opcode;

@@ -29,6 +29,7 @@ use crate::base::delayed_work;
 use crate::base::kernel_tables::KernelTables;
 use crate::transport::connection::Connection;
 use crate::transport::connection::ConnectionCounters;
+use crate::transport::held::FEW;
 use crate::transport::ids::Qpn;
 use crate::transport::requester::RequesterTables;
 use crate::transport::responder::ResponderTables;
@@ -60,9 +61,6 @@ use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RouteSlot;
 use crate::verbs::srq::SharedReceiveQueue;
 use crate::verbs::user_context::ProcessContext;
-
-/// With more requests than that outstanding, it is not the latency of each that matters.
-const DIRECT_DEPTH: u32 = 4;
 
 fn table<T: Default + Clone>(len: usize) -> Result<KVVec<T>> {
     Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL_ACCOUNT)?)
@@ -288,8 +286,10 @@ where
         let rails = self.qp.process_events(state, clock::now());
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
-        } else if state.connection.outstanding() <= DIRECT_DEPTH {
+        } else if state.connection.outstanding() <= FEW {
             TxHint::Direct
+        } else if state.connection.may_gather() {
+            TxHint::Gather
         } else {
             TxHint::Batched
         };

@@ -264,6 +264,10 @@ impl QueuePair {
         if rails.is_empty() {
             return;
         }
+        let hint = match hint {
+            TxHint::Coalesce if state.connection.has_ack_that_may_wait() => TxHint::Ride,
+            other => other,
+        };
         // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
         let errand = state.route.enqueue(self, Work { rails, hint });
         let carrier = match errand {

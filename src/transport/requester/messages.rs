@@ -3,7 +3,9 @@
 //! The send queue: requests from posting to completion.
 
 use super::SendRequest;
+use crate::transport::frame::padded;
 use crate::transport::frame::SegmentSize;
+use crate::transport::frame::HEADER_LEN;
 use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Rsn;
@@ -156,6 +158,30 @@ impl<S: Storage> Messages<S> {
     /// The next message to enter the window, or to enter it further.
     pub(super) fn next_to_admit(&self) -> Option<MessageNumber> {
         (self.admitted != self.posted).then_some(self.admitted)
+    }
+
+    /// Whether those that are to enter the window are few and small: together, with their headers, at most `bytes`.
+    pub(super) fn waiting_fit(&self, bytes: u32) -> bool {
+        let mut room = bytes;
+        let mut number = self.admitted;
+        while number != self.posted {
+            let request = &self.at(number).request;
+            let carried = match request.opcode {
+                Opcode::Read => 0,
+                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                    request.length
+                }
+            };
+            if carried > room {
+                return false;
+            }
+            match room.checked_sub(HEADER_LEN as u32 + padded(carried)) {
+                Some(rest) => room = rest,
+                None => return false,
+            }
+            number = number.next();
+        }
+        true
     }
 
     /// How many segments of [`Self::next_to_admit`] have entered the window.

@@ -20,6 +20,7 @@ use crate::transport::frame::Operation;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::SegmentFlags;
 use crate::transport::frame::SMALL_PAYLOAD;
+use crate::transport::frame::STREAM_FRAME;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Psn;
 use crate::transport::ids::RailId;
@@ -45,6 +46,26 @@ impl<S: Storage> Requester<S> {
     /// Whether [`Self::next_segment`] would give something for this rail.
     pub fn has_work(&self, rail: RailId, now: Instant, rails: &impl Rails) -> bool {
         self.candidate(rail, now, rails).is_some()
+    }
+
+    /// Whether there is a segment, for whatever rail, now or later.
+    pub fn has_segments(&self) -> bool {
+        self.messages.next_to_admit().is_some()
+            || self.window.first_unsent().is_some()
+            || self.read_to_repeat().is_some()
+            || self.unrequested().is_some()
+    }
+
+    /// Whether what is to be sent is so little that it may wait for the acknowledgement that the peer owes: what is posted
+    /// until then goes in the same frame of a stream.
+    pub fn may_gather(&self) -> bool {
+        self.state == State::Running
+            && self.window.is_ack_owed()
+            // An answer may be long.
+            && self.reads.outstanding() == 0
+            && self.window.first_unsent().is_none()
+            && !self.messages.is_admitting()
+            && self.messages.waiting_fit(STREAM_FRAME as u32)
     }
 
     /// The length of the payload that [`Self::next_segment`] would give for this rail; of segments sent

@@ -17,6 +17,7 @@ use super::frame::AckHeader;
 use super::frame::Operation;
 use super::frame::SegmentFlags;
 use super::frame::Syndrome;
+use super::held::FEW;
 use super::ids::Epoch;
 use super::ids::Psn;
 use super::ids::Qpn;
@@ -166,11 +167,33 @@ pub struct Responder<S: Storage> {
     receives: receive::Receives<S>,
     served: response::Served<S>,
 
-    ack_due: bool,
+    ack: DueAck,
     established: EventState,
     event: Option<QpEvent>,
     last_wqe: EventState,
     counters: ResponderCounters,
+}
+
+/// Whether an acknowledgement is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum DueAck {
+    /// It is not.
+    None,
+    /// It is: so many requests have been processed that want one.
+    Of(u32),
+    /// It is: something was wrong, or may be, and the peer waits to hear of it.
+    Urgent,
+}
+
+impl DueAck {
+    /// A request has been processed that wants one.
+    fn note_processed(&mut self) {
+        *self = match *self {
+            Self::None => Self::Of(1),
+            Self::Of(requests) => Self::Of(requests.saturating_add(1)),
+            Self::Urgent => Self::Urgent,
+        };
+    }
 }
 
 const UNCONNECTED: ResponderConfig = ResponderConfig {
@@ -203,7 +226,7 @@ impl<S: Storage> Responder<S> {
                 Ring::new(tables.reads, MAX_READS)?,
                 Ring::new(tables.responses, window)?,
             ),
-            ack_due: false,
+            ack: DueAck::None,
             established: EventState::Unreached,
             event: None,
             last_wqe: EventState::Unreached,
@@ -244,7 +267,7 @@ impl<S: Storage> Responder<S> {
         self.open = None;
         self.receives.reset();
         self.served.start(Psn::new(0), 1);
-        self.ack_due = false;
+        self.ack = DueAck::None;
         self.established = EventState::Unreached;
         self.event = None;
         self.last_wqe = EventState::Unreached;
@@ -278,14 +301,23 @@ impl<S: Storage> Responder<S> {
     }
 
     /// Whether an acknowledgement is due.
-    pub const fn ack_due(&self) -> bool {
-        self.ack_due
+    pub fn ack_due(&self) -> bool {
+        self.ack != DueAck::None
+    }
+
+    /// Whether there is none, or one that tells of few requests only, with which all was well.
+    pub fn ack_may_wait(&self) -> bool {
+        match self.ack {
+            DueAck::None => true,
+            DueAck::Of(requests) => requests < FEW,
+            DueAck::Urgent => false,
+        }
     }
 
     /// The acknowledgement to send now. `response_psn` is what the requester of the same queue pair
     /// says (`Requester::take_response_ack`). Nothing if not connected.
     pub fn take_ack(&mut self, response_psn: Psn) -> Option<AckHeader> {
-        self.ack_due = false;
+        self.ack = DueAck::None;
         if self.state == State::Idle {
             return None;
         }
@@ -302,7 +334,7 @@ impl<S: Storage> Responder<S> {
     /// A frame with an acknowledgement was lost: it is due again, as it will be then.
     pub fn on_lost_ack(&mut self) {
         if self.state != State::Idle {
-            self.ack_due = true;
+            self.ack = DueAck::Urgent;
         }
     }
 
@@ -344,7 +376,7 @@ impl<S: Storage> Responder<S> {
     /// A NAK is in force from now on.
     fn raise(&mut self, syndrome: Syndrome) {
         self.naks.raise(syndrome);
-        self.ack_due = true;
+        self.ack = DueAck::Urgent;
     }
 
     fn enter_failed(&mut self) {

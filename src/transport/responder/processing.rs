@@ -6,6 +6,7 @@ use super::nak::NakCause;
 use super::nak::Refusal;
 use super::receive::Assignment;
 use super::receive::ReceiveEnd;
+use super::DueAck;
 use super::Fault;
 use super::FaultyReceive;
 use super::OpenMessage;
@@ -52,7 +53,7 @@ impl<S: Storage> Responder<S> {
                 self.window.pop_first();
                 self.naks.on_processed();
                 if flags.contains(SegmentFlags::ACK_REQUEST) {
-                    self.ack_due = true;
+                    self.ack.note_processed();
                 }
             }
             Err(code) => self.refuse(Refusal::flushing(code)),
@@ -92,7 +93,7 @@ impl<S: Storage> Responder<S> {
     /// The request at the base must be sent again, and all behind it.
     fn raise_for_all(&mut self, syndrome: Syndrome) {
         self.naks.raise_for_all(syndrome, &mut self.window);
-        self.ack_due = true;
+        self.ack = DueAck::Urgent;
     }
 
     /// A fault has been noted; once the answers to all READs before it have been delivered, says so

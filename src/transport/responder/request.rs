@@ -5,6 +5,7 @@
 use super::nak::NakCause;
 use super::receive::Assignment;
 use super::window::Copies;
+use super::DueAck;
 use super::EventState;
 use super::ReceiveQueue;
 use super::RequestSlot;
@@ -199,7 +200,7 @@ impl<S: Storage> Responder<S> {
             State::Failing(_) => return Err(self.on_request_while_failing(request)),
             State::Failed => {
                 // The NAK may have been lost, or be late.
-                self.ack_due = true;
+                self.ack = DueAck::Urgent;
                 return Err(DropReason::NotRunning);
             }
             State::Idle => return Err(DropReason::NotRunning),
@@ -283,14 +284,14 @@ impl<S: Storage> Responder<S> {
     fn duplicate(&mut self, request: &RequestHeader) -> Disposition {
         self.counters.duplicates += 1;
         if request.flags.contains(SegmentFlags::REPEAT) {
-            self.ack_due = true;
+            self.ack = DueAck::Urgent;
         }
         Disposition::Drop(DropReason::Duplicate)
     }
 
     fn on_repeated_request(&mut self, request: &RequestHeader) {
         self.counters.duplicates += 1;
-        self.ack_due = true;
+        self.ack = DueAck::Urgent;
         if let Operation::Read(read) = &request.operation {
             if request.flags.contains(SegmentFlags::REPEAT) {
                 self.on_response_ack(read.response_psn);
