@@ -270,6 +270,10 @@ pub struct Host {
     pub rings: Vec<ReceiveRing>,
     /// Queue pairs that something was done to, and that have not been scheduled since.
     touched: BTreeSet<usize>,
+    /// Those of them that nothing was done to but that something was posted.
+    posted: BTreeSet<usize>,
+    /// Queue pairs whose little messages wait for an acknowledgement.
+    held: BTreeSet<usize>,
     /// Rails that were told of work.
     told: Vec<RailId>,
 }
@@ -283,6 +287,8 @@ impl Host {
             peers: BTreeMap::new(),
             rings: Vec::new(),
             touched: BTreeSet::new(),
+            posted: BTreeSet::new(),
+            held: BTreeSet::new(),
             told: Vec::new(),
         }
     }
@@ -290,31 +296,57 @@ impl Host {
     /// Something was done to a queue pair, which may have frames now.
     pub fn touch(&mut self, index: usize) {
         self.touched.insert(index);
+        self.posted.remove(&index);
+    }
+
+    /// Something was posted to a queue pair.
+    pub fn touch_by_post(&mut self, index: usize) {
+        if self.touched.insert(index) {
+            self.posted.insert(index);
+        }
     }
 
     /// Passes on what queue pairs have to send since something was done to them. Gives the rails to be woken.
     pub fn schedule(&mut self, now: Instant) -> Vec<RailId> {
         for index in core::mem::take(&mut self.touched) {
-            self.schedule_one(index, now);
+            if self.posted.remove(&index) && self.qps[index].protocol.may_gather() {
+                self.hold(index, now);
+            } else {
+                self.schedule_one(index, now);
+            }
         }
         core::mem::take(&mut self.told)
     }
 
     fn schedule_one(&mut self, index: usize, now: Instant) {
+        self.held.remove(&index);
+        let rails = self.enlist(index, now);
+        if !rails.is_empty() {
+            let peer = self.peers.entry(self.qps[index].peer).or_default();
+            self.told.extend(peer.scheduler.notify(rails));
+        }
+    }
+
+    /// What was posted waits for the acknowledgement that is owed.
+    fn hold(&mut self, index: usize, now: Instant) {
+        if !self.enlist(index, now).is_empty() {
+            self.held.insert(index);
+        }
+    }
+
+    /// Puts a queue pair into the list of those that have frames, if it has. Gives the rails for which it has some.
+    fn enlist(&mut self, index: usize, now: Instant) -> RailSet {
         let qp = &self.qps[index];
         if qp.is_destroyed {
-            return;
+            return RailSet::NONE;
         }
         let peer = self.peers.entry(qp.peer).or_default();
         let up = peer.scheduler.up();
         let rails = qp.rails_with_frames(up, now);
-        if rails.is_empty() {
-            return;
-        }
-        if !peer.ready.contains(&index) {
+        if !rails.is_empty() && !peer.ready.contains(&index) {
             peer.ready.push_back(index);
         }
-        self.told.extend(peer.scheduler.notify(rails));
+        rails
     }
 
     pub fn rail_up(&mut self, peer: usize, rail: RailId) {
@@ -346,11 +378,11 @@ impl Host {
             .get(&peer)
             .map_or(0, |peer| peer.final_acks.due());
         let up = self.up(peer);
-        let mut qps = self
-            .qps
-            .iter()
-            .filter(|qp| qp.peer == peer && !qp.is_destroyed);
-        final_acks > 0 || qps.any(|qp| qp.rails_with_frames(up, now).contains(rail))
+        let mut qps = self.qps.iter().enumerate().filter(|(index, qp)| {
+            let waits = self.held.contains(index) && qp.protocol.may_gather();
+            qp.peer == peer && !qp.is_destroyed && !waits
+        });
+        final_acks > 0 || qps.any(|(_, qp)| qp.rails_with_frames(up, now).contains(rail))
     }
 
     /// The rails to `peer` that are up.

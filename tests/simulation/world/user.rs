@@ -227,6 +227,6 @@ impl World {
             )
             .unwrap();
         qp.slots.insert(slot, number);
-        self.hosts[host].touch(index);
+        self.hosts[host].touch_by_post(index);
     }
 }
