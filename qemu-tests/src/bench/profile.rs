@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,11 +26,13 @@ use crate::building::progress::Step;
 use crate::hosts::cpu_time;
 use crate::hosts::instance::Instance;
 
+mod family;
 mod flame;
 mod recorder;
 mod stacks;
 mod symbols;
 
+use family::Family;
 use recorder::Mappings;
 use recorder::Recorder;
 use stacks::Stacks;
@@ -43,8 +44,8 @@ const SHOWN: usize = 40;
 /// Time limit of a look at a guest's functions.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long processes of guests may still be ending: perf looks at none if one of those it is to look at is gone.
-const SETTLE: Duration = Duration::from_secs(1);
+/// The process that a processor has that has nothing to do, and its name here.
+const IDLE: (i32, &str) = (0, "nothing to do");
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,8 +95,18 @@ pub struct Job {
 /// Processes that are looked at together.
 struct Party {
     name: String,
-    pids: Vec<i32>,
+    family: Family,
     symbols: Symbols,
+}
+
+impl Party {
+    /// What perf is to know for this party's functions to be found.
+    fn mappings(&self) -> Mappings {
+        match self.symbols.is_empty() {
+            true => Mappings::Known,
+            false => Mappings::Unknown,
+        }
+    }
 }
 
 /// Does it; what was found is written to `output`.
@@ -111,19 +122,17 @@ pub fn run(testbed: &Testbed<'_>, job: &Job, output: &Path) -> Result<()> {
     );
     let step = Step::begin(&format!("look at {what}"));
     let mut recorders = Vec::new();
-    for party in &parties {
-        let mappings = match party.symbols.is_empty() {
-            true => Mappings::Known,
-            false => Mappings::Unknown,
-        };
-        let data = output.join(format!("perf-{}.data", party.name));
-        recorders.push(Recorder::start(&party.pids, mappings, &data)?);
+    for mappings in [Mappings::Known, Mappings::Unknown] {
+        let data = output.join(format!("perf-{mappings:?}.data").to_lowercase());
+        recorders.push((mappings, Recorder::start(mappings, &data)?));
     }
     let flowed = flow::run(testbed, &subject, count);
     let mut stacks = Stacks::default();
-    for (recorder, party) in recorders.into_iter().zip(&parties) {
-        let recording = recorder.stop()?;
-        stacks.add(&party.name, &recording.script()?, &party.symbols);
+    for (mappings, recorder) in recorders {
+        let script = recorder.stop()?.script()?;
+        for party in parties.iter().filter(|party| party.mappings() == mappings) {
+            stacks.add(&party.name, &script, party.family.clone(), &party.symbols);
+        }
     }
     flowed?;
     step.done();
@@ -135,7 +144,10 @@ pub fn run(testbed: &Testbed<'_>, job: &Job, output: &Path) -> Result<()> {
         stacks.count()
     );
     println!("{}", table(&stacks));
-    if parties.iter().all(|party| party.symbols.is_empty()) {
+    if parties
+        .iter()
+        .all(|party| party.mappings() == Mappings::Known)
+    {
         println!(
             "The hosts are QEMU's: this is of the emulator, and does not show what runs in them."
         );
@@ -143,26 +155,28 @@ pub fn run(testbed: &Testbed<'_>, job: &Job, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The hosts and the cable.
+/// The hosts and the cable, and who has a processor when nobody needs it.
 fn parties(instance: &Instance) -> Result<Vec<Party>> {
-    let mut all = Vec::new();
+    let (pid, name) = IDLE;
+    let mut all = vec![Party {
+        name: name.to_owned(),
+        family: Family::new([pid]),
+        symbols: Symbols::default(),
+    }];
     for (name, pid) in instance.processes() {
         let is_host = instance.names().contains(&name);
         let symbols = match is_host {
             true => Symbols::parse(&instance.shell(&name, "cat /proc/kallsyms", LIMIT)?),
             false => Symbols::default(),
         };
-        all.push((name, pid, symbols));
-    }
-    thread::sleep(SETTLE);
-    let party = |(name, pid, symbols)| {
-        Ok(Party {
-            pids: cpu_time::tree(pid)?,
+        let family = Family::new(cpu_time::tree(pid)?);
+        all.push(Party {
             name,
+            family,
             symbols,
-        })
-    };
-    all.into_iter().map(party).collect()
+        });
+    }
+    Ok(all)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -193,8 +207,8 @@ mod tests {
     #[test]
     fn the_table_has_shares() {
         let mut stacks = Stacks::default();
-        let script = "\t1 copy (x)\n\t2 send (x)\n\n\t2 send (x)\n\n\t3 idle (x)\n\t2 send (x)\n\n\t1 copy (x)\n";
-        stacks.add("a", script, &Symbols::default());
+        let script = "7\n\t1 copy (x)\n\t2 send (x)\n\n7\n\t2 send (x)\n\n7\n\t3 idle (x)\n\t2 send (x)\n\n7\n\t1 copy (x)\n";
+        stacks.add("a", script, Family::new([7]), &Symbols::default());
         let text = table(&stacks).to_string();
         let row = |name: &str| {
             text.lines()

@@ -120,15 +120,18 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::family::Family;
     use super::super::symbols::Symbols;
     use super::*;
 
     fn stacks() -> Stacks {
         let mut stacks = Stacks::default();
-        let script =
-            "\t1 copy (x)\n\t2 send<T> (x)\n\n\t1 copy (x)\n\t2 send<T> (x)\n\n\t3 idle (x)\n\n";
-        stacks.add("a", script, &Symbols::default());
-        stacks.add("b", "\t1 copy (x)\n\t2 send<T> (x)\n", &Symbols::default());
+        let send = "7\n\t1 copy (x)\n\t2 send<T> (x)\n\n";
+        let mut add = |name, script: &str| {
+            stacks.add(name, script, Family::new([7]), &Symbols::default());
+        };
+        add("a", &format!("{send}{send}7\n\t3 idle (x)\n\n"));
+        add("b", send);
         stacks
     }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! perf, looking at processes.
+//! perf, looking at the machine's processors.
+//!
+//! It looks at all of them, whatever they execute. Were it to look at processes, it would stop its clock and start it again each time
+//! that one of them sleeps and wakes, which in a virtual machine takes longer than what is looked at.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -41,13 +44,12 @@ pub struct Recording {
 }
 
 impl Recorder {
-    /// Begins to look at the processes `pids` and at all that they start, and writes down what it sees as the file `data`.
-    pub fn start(pids: &[i32], mappings: Mappings, data: &Path) -> Result<Self> {
-        let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+    /// Begins to look, and writes down what it sees as the file `data`.
+    pub fn start(mappings: Mappings, data: &Path) -> Result<Self> {
         let mut command = Command::new("perf");
-        command.args(["record", "--quiet", "--event", "cpu-clock", "-g"]);
+        command.args(["record", "--quiet", "--all-cpus"]);
+        command.args(["--event", "cpu-clock", "-g"]);
         command.args(["--freq", &FREQUENCY.to_string()]);
-        command.args(["--pid", &pids.join(",")]);
         if mappings == Mappings::Unknown {
             command.arg("--synth=no");
         }
@@ -84,10 +86,11 @@ impl Recorder {
 }
 
 impl Recording {
-    /// What was seen, as lines: addresses, functions and files.
+    /// What was seen, as lines: of each sample the process, then addresses, functions and files; and which processes were started.
     pub fn script(&self) -> Result<String> {
         let output = Command::new("perf")
-            .args(["script", "-F", "ip,sym,dso", "--input"])
+            .args(["script", "-F", "pid,ip,sym,dso", "--show-task-events"])
+            .arg("--input")
             .arg(&self.data)
             .stdin(Stdio::null())
             .output()

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use super::family::Family;
 use super::symbols::Symbols;
 
 /// What perf calls a function that it does not know.
@@ -28,19 +29,28 @@ pub struct Function {
 }
 
 impl Stacks {
-    /// Adds the samples in what `perf script -F ip,sym,dso` writes. Functions that perf does not know may be among
-    /// `symbols`. All stacks have `outermost` around them.
-    pub fn add(&mut self, outermost: &str, script: &str, symbols: &Symbols) {
+    /// Adds the samples of a family's processes from what `perf script -F pid,ip,sym,dso --show-task-events` writes. Functions that
+    /// perf does not know may be among `symbols`. All stacks have `outermost` around them.
+    pub fn add(&mut self, outermost: &str, script: &str, mut family: Family, symbols: &Symbols) {
         let mut stack = Vec::new();
+        let mut is_ours = false;
         // The last sample may have no empty line behind it.
         for line in script.lines().chain([""]) {
             match frame(line, symbols) {
                 Some(function) => stack.push(function),
-                None if stack.is_empty() => {}
+                None if stack.is_empty() => {
+                    family.note(line);
+                    if let Ok(pid) = line.trim().parse() {
+                        is_ours = family.has(pid);
+                    }
+                }
                 None => {
                     stack.push(outermost.to_owned());
                     stack.reverse();
-                    *self.found.entry(std::mem::take(&mut stack)).or_default() += 1;
+                    let stack = std::mem::take(&mut stack);
+                    if is_ours {
+                        *self.found.entry(stack).or_default() += 1;
+                    }
                 }
             }
         }
@@ -116,22 +126,32 @@ mod tests {
     use super::*;
 
     const SCRIPT: &str = "
+    7 PERF_RECORD_FORK(8:8):(7:7)
+    7 
 \tffffffff813695e2 handle_softirqs ([kernel.kallsyms])
 \t        6a000180 [unknown] ([unknown])
 
+    9 
+\tffffffff813695e2 handle_softirqs ([kernel.kallsyms])
+
+    8 
 \tffffffff813695e2 handle_softirqs ([kernel.kallsyms])
 \t        6a000180 [unknown] ([unknown])
 
+    7 
 \t           11a80 [unknown] (/usr/bin/dash)
 
+    7 PERF_RECORD_COMM: of another name:7/7
+    7 
 
+    7 
 \t           7e787 core::ops::call (a, b) (/usr/lib/libc.so.6)
 ";
 
     fn stacks() -> Stacks {
         let symbols = Symbols::parse("000000006a000100 t pull [usb4_roce]");
         let mut stacks = Stacks::default();
-        stacks.add("a", SCRIPT, &symbols);
+        stacks.add("a", SCRIPT, Family::new([7]), &symbols);
         stacks
     }
 
@@ -160,7 +180,8 @@ mod tests {
     #[test]
     fn what_calls_itself_counts_once() {
         let mut stacks = Stacks::default();
-        stacks.add("a", "\t10 f (x)\n\t10 f (x)\n", &Symbols::default());
+        let script = "7\n\t10 f (x)\n\t10 f (x)\n";
+        stacks.add("a", script, Family::new([7]), &Symbols::default());
         let functions = stacks.functions();
         assert_eq!((functions[0].own, functions[0].total), (1, 1));
     }
