@@ -102,7 +102,7 @@ impl<C: RailClient> TxThread<C> {
         if inner.state == State::Closing {
             return;
         }
-        let deadline = inner.endpoint.deadline();
+        let deadline = inner.endpoint.look_again_at(clock::now());
         inner.tx_sleeps_until = deadline.unwrap_or(Instant(u64::MAX));
         drop(inner);
         let timeout = deadline.map_or(longest, clock::jiffies_until);

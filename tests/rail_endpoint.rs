@@ -170,6 +170,29 @@ fn the_loss_of_the_last_frame_is_noticed_by_a_nudge() {
 }
 
 #[test]
+fn while_frames_come_nobody_need_be_woken_for_each() {
+    let mut rail = Rail::new();
+    // The handshake was long ago.
+    rail.run(Duration::from_millis(100));
+    rail.send(0);
+    let looks_at = rail.ends[1].look_again_at(rail.now).unwrap();
+    for _ in 0..4 {
+        rail.now = rail.now.after(Duration::from_millis(1));
+        rail.send(1);
+        rail.send(0);
+        assert!(rail.ends[1].deadline().unwrap() >= looks_at);
+    }
+    // A new one would have to be acknowledged sooner than the next sign of life is due.
+    rail.send(1);
+    assert!(rail.ends[1].look_again_at(rail.now).unwrap() < rail.ends[1].deadline().unwrap());
+    rail.now = rail.now.after(Duration::from_millis(5));
+    assert_eq!(
+        rail.ends[1].look_again_at(rail.now),
+        rail.ends[1].deadline()
+    );
+}
+
+#[test]
 fn damage_is_asked_about_at_once() {
     let mut rail = Rail::new();
     let seed = rail.ends[0].seed().unwrap();

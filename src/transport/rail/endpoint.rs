@@ -593,6 +593,18 @@ impl<S: Storage> RailEndpoint<S> {
         Some(first)
     }
 
+    /// Until when whoever writes may sleep if nobody wakes it: not beyond [`Self::deadline`], and as long as frames come only as
+    /// long as a new one may remain unacknowledged, so that nobody need wake it for each of them.
+    pub fn look_again_at(&self, now: Instant) -> Option<Instant> {
+        let deadline = self.deadline()?;
+        let soon = self.open.as_ref()?.received_at.after(ACK_DELAY);
+        Some(if now < soon {
+            deadline.min(soon)
+        } else {
+            deadline
+        })
+    }
+
     /// Whether there is a frame of the rail's own to write, whatever the time.
     fn is_control_due(&self, open: &Open) -> bool {
         if open.session.hello_due() {
