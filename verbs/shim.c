@@ -118,8 +118,13 @@ struct sk_buff *verbs_shim_skb_alloc(struct net_device *dev, unsigned int len)
 	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL);
 }
 
-/* Whether others run before the calling thread as a rule: it is nicer than usual, or runs when nobody else wants to. */
+/* What nice(1) adds if it is not told how much: a thread of that niceness has a tenth of the time of a usual one. */
+#define USUAL_NICENESS 10
+
+/* Whether others run so long before the calling thread that nobody should wait for it: it is nicer than what is usual for
+ * programs that give way, or runs when nobody else wants to.
+ */
 bool verbs_shim_current_is_background(void)
 {
-	return current->policy == SCHED_IDLE || task_nice(current) > 0;
+	return current->policy == SCHED_IDLE || task_nice(current) > USUAL_NICENESS;
 }

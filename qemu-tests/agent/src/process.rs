@@ -35,8 +35,9 @@ use nix::unistd::Pid;
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// All programs give way to the kernel's threads. Hosts have few CPUs, on which a program that polls
-/// would delay each of them by up to a tick of the clock; a real host has idle CPUs for them.
-const GIVE_WAY: [&str; 3] = ["nice", "-n", "19"];
+/// would delay each of them by up to a tick of the clock; a real host has idle CPUs for them. They do so no more than what
+/// `nice` is used for otherwise: a driver may treat programs that are nicer in another way than those that users have.
+const GIVE_WAY: [&str; 3] = ["nice", "-n", "10"];
 
 nix::ioctl_write_ptr_bad!(set_window_size, nix::libc::TIOCSWINSZ, Winsize);
 
