@@ -123,8 +123,8 @@ pub(crate) enum TxHint {
     Coalesce,
     /// So does this, and it may wait a moment for something else to ride on.
     Ride,
-    /// The caller has posted so little, and so much is under way, that it goes out with what is posted until the next
-    /// acknowledgement comes. Who receives that sends what is due.
+    /// The caller has posted so little, of a stream of as little, that it goes out with what is posted until all before it is
+    /// acknowledged. Who receives that sends what is due.
     Gather,
 }
 

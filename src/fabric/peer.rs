@@ -26,6 +26,7 @@ use crate::stream_adapter::client::RailLink;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::final_acks::FinalAcks;
+use crate::transport::held::Departure;
 use crate::transport::held::Held;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
@@ -266,8 +267,10 @@ impl Peer {
                 return Due::Settled;
             }
             if occasion == Occasion::MayWait {
-                if let Some(until) = state.held.hold(clock::now()) {
-                    return Due::WaitsUntil(until);
+                match state.held.departure(clock::now()) {
+                    Departure::Now => {}
+                    Departure::Until(until) => return Due::WaitsUntil(until),
+                    Departure::WithAck => return Due::Settled,
                 }
             }
             state.held.release();
@@ -345,7 +348,10 @@ impl Roster for Peer {
         let mut state = self.state.lock();
         state.ready.push(qp);
         match work.hint {
-            TxHint::Ride => return Errand::Nothing,
+            TxHint::Ride => {
+                state.held.note_ack();
+                return Errand::Nothing;
+            }
             TxHint::Coalesce => {
                 state.held.note_other();
                 return Errand::Nothing;

@@ -18,6 +18,7 @@ use super::ids::RailId;
 use super::ids::RailSeq;
 use super::limits::Limits;
 use super::outcome::Outcome;
+use super::pace::Pace;
 use super::rail::InFlight;
 use super::rail_set::RailSet;
 use super::requester::PostError;
@@ -119,6 +120,7 @@ pub struct Connection<S: Storage> {
     requester: Requester<S>,
     responder: Responder<S>,
     agreement: Agreement,
+    pace: Pace,
 }
 
 impl<S: Storage> Connection<S> {
@@ -135,6 +137,7 @@ impl<S: Storage> Connection<S> {
             requester: Requester::new(requester)?,
             responder: Responder::new(responder)?,
             agreement: Agreement::Pending,
+            pace: Pace::new(),
         })
     }
 
@@ -196,6 +199,7 @@ impl<S: Storage> Connection<S> {
         let ack = self.take_ack();
         self.requester.reset();
         self.responder.reset();
+        self.pace = Pace::new();
         ack.map(|ack| FinalAck { ack, state })
     }
 
@@ -222,7 +226,9 @@ impl<S: Storage> Connection<S> {
     ///
     /// If it cannot be taken; nothing has changed then.
     pub fn post(&mut self, request: SendRequest, now: Instant) -> Result<MessageSlot, PostError> {
-        self.requester.post(request, now)
+        let slot = self.requester.post(request, now)?;
+        self.pace.note_post();
+        Ok(slot)
     }
 
     /// How many more requests can be posted.
@@ -235,6 +241,11 @@ impl<S: Storage> Connection<S> {
         self.requester.outstanding()
     }
 
+    /// Whether what was posted last is to go at once: it is the only request under way, or the program does not post a stream.
+    pub const fn is_urgent(&self) -> bool {
+        self.outstanding() <= 1 || !self.pace.is_stream()
+    }
+
     /// A segment of a request has arrived.
     #[must_use = "a payload that is to be placed must be told of by `handle_payload`"]
     pub fn handle_request(
@@ -242,6 +253,7 @@ impl<S: Storage> Connection<S> {
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
     ) -> Disposition {
+        self.pace.note_request();
         self.responder.on_request(request, queue)
     }
 
@@ -370,7 +382,7 @@ impl<S: Storage> Connection<S> {
             && !self.requester.has_segments()
     }
 
-    /// Whether what is to be sent is so little that it may wait for the acknowledgement that the peer owes, to go with what is
+    /// Whether what is to be sent is so little that it may wait for the acknowledgements that the peer owes, to go with what is
     /// posted until then.
     pub fn may_gather(&self) -> bool {
         self.ack_state() == AckState::Sent

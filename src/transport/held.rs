@@ -6,19 +6,21 @@
 //! hosts a frame, and the program the time in which it is sent. One that waits in vain is late. So it waits where the last one
 //! would have found something to ride on, and not after one that waited in vain.
 //!
-//! Little messages of a program that has many under way wait for the next acknowledgement, and go out together.
+//! Little messages of a program that posts a stream of them wait until those before them are acknowledged, and go out together.
+//! Were they to go with the next acknowledgement, whatever it is for, a host that is slow would go on sending few at a time: each
+//! acknowledgement of few lets the program post as few.
 
 use super::ids::Duration;
 use super::ids::Instant;
 
-/// How long an acknowledgement waits: what a program takes to find its message and to post the answer.
-pub const RIDE: Duration = Duration::from_micros(50);
+/// How long an acknowledgement waits: what a program takes to find its message and to post the answer, on a slow host as well.
+pub const RIDE: Duration = Duration::from_micros(100);
 
-/// For how long little messages are held back that wait for an acknowledgement: longer than a good one takes. It may get lost.
-pub const GATHER: Duration = Duration::from_micros(200);
+/// For how long little messages are held back that wait for an acknowledgement: longer than a good one takes on a slow host. It may get lost.
+pub const GATHER: Duration = Duration::from_micros(1_000);
 
-/// A program with no more requests under way than this waits for them: they go at once. The acknowledgement of so many is not held
-/// back either, as those behind them may wait for it.
+/// A program that posts no more requests than this before all are done waits for them: they go at once. The acknowledgement of so
+/// many is not held back either, as those behind them may wait for it.
 pub const FEW: u32 = 4;
 
 /// What the next acknowledgement has to expect.
@@ -36,12 +38,21 @@ enum Outlook {
 #[derive(Clone, Debug)]
 pub struct Held {
     outlook: Outlook,
-    /// Since when acknowledgements are.
-    acks_since: Option<Instant>,
+    acks: Acks,
     /// Since when messages are.
     messages_since: Option<Instant>,
     /// Whether there is something that is not.
     others: Others,
+}
+
+/// The acknowledgements in the list that may be held back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Acks {
+    None,
+    /// Nobody has asked for them yet.
+    New,
+    /// They are held back since then.
+    Since(Instant),
 }
 
 /// What is in the list that is not held back, and that no rail was told of.
@@ -51,14 +62,32 @@ enum Others {
     Some,
 }
 
+/// When what is in the list goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Departure {
+    /// Now.
+    Now,
+    /// With what comes until then, or then.
+    Until(Instant),
+    /// With the next acknowledgement of the peer's, which is dealt with by who asks.
+    WithAck,
+}
+
 impl Held {
     /// Nothing.
     pub const fn new() -> Self {
         Self {
             outlook: Outlook::Unknown,
-            acks_since: None,
+            acks: Acks::None,
             messages_since: None,
             others: Others::None,
+        }
+    }
+
+    /// An acknowledgement got into the list that may wait a moment for something to ride on.
+    pub fn note_ack(&mut self) {
+        if self.acks == Acks::None {
+            self.acks = Acks::New;
         }
     }
 
@@ -76,33 +105,41 @@ impl Held {
         }
     }
 
-    /// A program has posted little, for which it may wait until an acknowledgement comes that the peer owes. Says whether it
-    /// does: not if an acknowledgement waits for something like it, or others have been waiting for long.
+    /// There are little messages, for which the program may wait until all that the peer owes acknowledgements for is acknowledged.
+    /// Says whether they do: not if an acknowledgement waits for something like them, or others have been waiting for long.
     pub fn hold_message(&mut self, now: Instant) -> bool {
         let since = *self.messages_since.get_or_insert(now);
-        self.acks_since.is_none() && now < since.after(GATHER)
+        self.acks == Acks::None && now < since.after(GATHER)
     }
 
-    /// Somebody asks for what is in the list. Says until when it is held back, if it is: it can only be acknowledgements then.
-    pub fn hold(&mut self, now: Instant) -> Option<Instant> {
-        if self.others == Others::Some || self.messages_since.is_some() {
-            return None;
+    /// Somebody asks for what is in the list.
+    pub fn departure(&mut self, now: Instant) -> Departure {
+        let is_late = |since: Instant| now >= since.after(GATHER);
+        if self.others == Others::Some || self.messages_since.is_some_and(is_late) {
+            return Departure::Now;
         }
+        let since = match self.acks {
+            Acks::None if self.messages_since.is_some() => return Departure::WithAck,
+            Acks::None => return Departure::Now,
+            Acks::New => now,
+            Acks::Since(since) => since,
+        };
         if self.outlook != Outlook::Ride {
             self.outlook = Outlook::SentAt(now);
-            return None;
+            return Departure::Now;
         }
-        let until = self.acks_since.get_or_insert(now).after(RIDE);
+        let until = since.after(RIDE);
         if now >= until {
             self.outlook = Outlook::Unknown;
-            return None;
+            return Departure::Now;
         }
-        Some(until)
+        self.acks = Acks::Since(since);
+        Departure::Until(until)
     }
 
     /// All that is in the list goes, or has gone.
     pub fn release(&mut self) {
-        self.acks_since = None;
+        self.acks = Acks::None;
         self.messages_since = None;
         self.others = Others::None;
     }
@@ -124,10 +161,16 @@ mod tests {
         NOW.after(Duration::from_micros(micros))
     }
 
+    /// An acknowledgement is in the list, and somebody asks for it.
+    fn ask(held: &mut Held, micros: u64) -> Departure {
+        held.note_ack();
+        held.departure(at(micros))
+    }
+
     /// After an acknowledgement that would have found something to ride on.
     fn talking() -> Held {
         let mut held = Held::new();
-        assert_eq!(held.hold(NOW), None);
+        assert_eq!(ask(&mut held, 0), Departure::Now);
         held.release();
         held.note_post(|| at(10));
         held
@@ -136,60 +179,80 @@ mod tests {
     #[test]
     fn acknowledgements_wait_where_answers_come_soon() {
         let mut held = talking();
-        assert_eq!(held.hold(at(100)), Some(at(150)));
-        assert_eq!(held.hold(at(149)), Some(at(150)));
+        assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
+        assert_eq!(ask(&mut held, 199), Departure::Until(at(200)));
         held.release();
-        assert_eq!(held.hold(at(160)), Some(at(210)), "the last one rode");
+        let departure = ask(&mut held, 210);
+        assert_eq!(departure, Departure::Until(at(310)), "the last one rode");
     }
 
     #[test]
     fn and_not_where_they_come_late() {
         let mut held = Held::new();
         held.note_post(|| NOW);
-        assert_eq!(held.hold(at(1)), None, "there was none before");
-        held.note_post(|| at(51));
-        assert_eq!(held.hold(at(100)), None);
+        assert_eq!(ask(&mut held, 1), Departure::Now, "there was none before");
+        held.release();
+        held.note_post(|| at(101));
+        assert_eq!(ask(&mut held, 150), Departure::Now);
     }
 
     #[test]
     fn one_that_waited_in_vain_is_the_last_to_wait() {
         let mut held = talking();
-        assert_eq!(held.hold(at(100)), Some(at(150)));
-        assert_eq!(held.hold(at(150)), None);
+        assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
+        assert_eq!(ask(&mut held, 200), Departure::Now);
         held.release();
-        held.note_post(|| at(160));
-        assert_eq!(held.hold(at(200)), None, "that was too late");
+        held.note_post(|| at(210));
+        assert_eq!(ask(&mut held, 300), Departure::Now, "that was too late");
         held.release();
-        held.note_post(|| at(270));
-        assert_eq!(held.hold(at(300)), None, "and so was that");
+        held.note_post(|| at(420));
+        assert_eq!(ask(&mut held, 500), Departure::Now, "and so was that");
     }
 
     #[test]
     fn nothing_waits_beside_what_does_not() {
         let mut held = talking();
         held.note_other();
-        assert_eq!(held.hold(at(100)), None);
+        assert_eq!(ask(&mut held, 100), Departure::Now);
         held.release();
+        assert_eq!(held.departure(at(200)), Departure::Now, "nobody held it");
+        assert_eq!(ask(&mut held, 300), Departure::Until(at(400)));
+    }
+
+    #[test]
+    fn messages_wait_for_acknowledgements_whatever_is_asked_for_meanwhile() {
+        let mut held = Held::new();
         assert!(held.hold_message(at(200)));
-        assert_eq!(held.hold(at(201)), None, "messages go when somebody asks");
-        held.release();
-        assert_eq!(held.hold(at(300)), Some(at(350)));
+        assert_eq!(held.departure(at(201)), Departure::WithAck);
+        assert!(held.hold_message(at(202)));
+        assert_eq!(held.departure(at(203)), Departure::WithAck);
+        held.note_other();
+        assert_eq!(held.departure(at(204)), Departure::Now);
     }
 
     #[test]
     fn messages_do_not_wait_for_an_acknowledgement_that_gets_lost() {
         let mut held = Held::new();
         assert!(held.hold_message(at(0)));
-        assert!(held.hold_message(at(199)));
-        assert!(!held.hold_message(at(200)));
+        assert!(held.hold_message(at(999)));
+        assert!(!held.hold_message(at(1000)));
+        assert_eq!(held.departure(at(1000)), Departure::Now);
         held.release();
-        assert!(held.hold_message(at(300)));
+        assert!(held.hold_message(at(1100)));
     }
 
     #[test]
     fn a_message_does_not_wait_that_an_acknowledgement_waits_for() {
         let mut held = talking();
-        assert!(held.hold(at(100)).is_some());
+        assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
         assert!(!held.hold_message(at(110)));
+    }
+
+    #[test]
+    fn an_acknowledgement_beside_messages_waits_as_long_as_any() {
+        let mut held = talking();
+        assert!(held.hold_message(at(50)));
+        assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
+        assert_eq!(ask(&mut held, 200), Departure::Now);
     }
 }

@@ -29,6 +29,7 @@ pub mod ids;
 pub mod limits;
 pub mod opcode;
 pub mod outcome;
+mod pace;
 pub mod rail;
 pub mod rail_set;
 pub mod requester;

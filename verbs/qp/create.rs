@@ -29,7 +29,6 @@ use crate::base::delayed_work;
 use crate::base::kernel_tables::KernelTables;
 use crate::transport::connection::Connection;
 use crate::transport::connection::ConnectionCounters;
-use crate::transport::held::FEW;
 use crate::transport::ids::Qpn;
 use crate::transport::requester::RequesterTables;
 use crate::transport::responder::ResponderTables;
@@ -286,7 +285,7 @@ where
         let rails = self.qp.process_events(state, clock::now());
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
-        } else if state.connection.outstanding() <= FEW {
+        } else if state.connection.is_urgent() {
             TxHint::Direct
         } else if state.connection.may_gather() {
             TxHint::Gather

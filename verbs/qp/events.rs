@@ -266,6 +266,9 @@ impl QueuePair {
         }
         let hint = match hint {
             TxHint::Coalesce if state.connection.has_ack_that_may_wait() => TxHint::Ride,
+            TxHint::Coalesce if !state.connection.is_urgent() && state.connection.may_gather() => {
+                TxHint::Gather
+            }
             other => other,
         };
         // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
