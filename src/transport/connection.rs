@@ -241,9 +241,10 @@ impl<S: Storage> Connection<S> {
         self.requester.outstanding()
     }
 
-    /// Whether what was posted last is to go at once: it is the only request under way, or the program does not post a stream.
-    pub const fn is_urgent(&self) -> bool {
-        self.outstanding() <= 1 || !self.pace.is_stream()
+    /// Whether what was posted last is so little that who posts it had better send it: it is the only request under way, or the
+    /// program does not post a stream.
+    pub fn is_urgent(&self) -> bool {
+        (self.outstanding() <= 1 || !self.pace.is_stream()) && self.requester.has_little()
     }
 
     /// A segment of a request has arrived.

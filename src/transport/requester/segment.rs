@@ -64,8 +64,12 @@ impl<S: Storage> Requester<S> {
             // An answer may be long.
             && self.reads.outstanding() == 0
             && self.window.first_unsent().is_none()
-            && !self.messages.is_admitting()
-            && self.messages.waiting_fit(STREAM_FRAME as u32)
+            && self.has_little()
+    }
+
+    /// Whether all that was posted and not sent yet fits one frame of a stream.
+    pub fn has_little(&self) -> bool {
+        !self.messages.is_admitting() && self.messages.waiting_fit(STREAM_FRAME as u32)
     }
 
     /// The length of the payload that [`Self::next_segment`] would give for this rail; of segments sent
