@@ -17,6 +17,7 @@ use usb4_roce::transport::final_acks::AckState;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
+use usb4_roce::transport::held::FEW;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
@@ -236,4 +237,105 @@ fn a_connection_that_never_was_flushes_what_is_posted() {
     post(&mut end, Opcode::Send, 10);
     let completion = end.connection.poll_send_completion().unwrap();
     assert_eq!(completion.status, CompletionStatus::FlushError);
+}
+
+/// Two ends that know each other's limits.
+fn pair() -> [End; 2] {
+    let mut ends = [connected(1, 2), connected(2, 1)];
+    for end in &mut ends {
+        end.connection.handle_limits(&LIMITS);
+    }
+    ends
+}
+
+#[test]
+fn little_messages_of_a_stream_wait_until_all_before_them_is_acknowledged() {
+    let [mut one, mut other] = pair();
+    for number in 0..=FEW {
+        post(&mut one, Opcode::Write, 10);
+        assert!(one.connection.is_urgent(), "{number}");
+        assert!(
+            !one.connection.may_gather(),
+            "nothing would release {number}"
+        );
+        assert!(carry(&mut one, &mut other));
+        assert!(carry(&mut other, &mut one));
+        while one.connection.poll_send_completion().is_some() {}
+    }
+    // The first that is under way goes at once, those behind it do not.
+    post(&mut one, Opcode::Write, 10);
+    assert!(one.connection.is_urgent());
+    assert!(carry(&mut one, &mut other));
+    for _ in 0..2 {
+        post(&mut one, Opcode::Write, 10);
+        assert!(!one.connection.is_urgent());
+        assert!(one.connection.may_gather());
+    }
+    // More than fits a frame of the stream is not little.
+    post(&mut one, Opcode::Write, SMALL_PAYLOAD);
+    assert!(!one.connection.may_gather());
+    assert!(!one.connection.is_urgent());
+}
+
+#[test]
+fn an_acknowledgement_of_part_of_a_stream_releases_nothing() {
+    let [mut one, mut other] = pair();
+    for _ in 0..=FEW {
+        post(&mut one, Opcode::Write, 10);
+        assert!(carry(&mut one, &mut other));
+    }
+    let ack = other.connection.poll_ack().unwrap();
+    post(&mut one, Opcode::Write, 10);
+    assert!(carry(&mut one, &mut other));
+    post(&mut one, Opcode::Write, 10);
+    one.connection.handle_ack(&ack, NOW);
+    assert!(one.connection.may_gather(), "one is still under way");
+    assert!(carry(&mut other, &mut one));
+    assert!(!one.connection.may_gather());
+}
+
+#[test]
+fn programs_that_talk_to_each_other_post_no_stream() {
+    let [mut one, mut other] = pair();
+    for _ in 0..8 * FEW {
+        for _ in 0..2 {
+            post(&mut one, Opcode::Write, 10);
+            assert!(one.connection.is_urgent());
+            while carry(&mut one, &mut other) {}
+        }
+        while one.connection.poll_send_completion().is_some() {}
+        std::mem::swap(&mut one, &mut other);
+    }
+}
+
+#[test]
+fn an_acknowledgement_waits_if_it_is_all_there_is_and_tells_of_few() {
+    let [mut one, mut other] = pair();
+    assert!(!other.connection.has_ack_that_may_wait(), "there is none");
+    for number in 1..=FEW {
+        post(&mut one, Opcode::Write, 10);
+        assert!(carry(&mut one, &mut other));
+        assert_eq!(
+            other.connection.has_ack_that_may_wait(),
+            number < FEW,
+            "{number}"
+        );
+    }
+    assert!(carry(&mut other, &mut one));
+    post(&mut one, Opcode::Write, 10);
+    assert!(carry(&mut one, &mut other));
+    post(&mut other, Opcode::Write, 10);
+    assert!(
+        !other.connection.has_ack_that_may_wait(),
+        "it has something to ride on"
+    );
+}
+
+#[test]
+fn what_does_not_fit_a_frame_of_a_stream_is_not_sent_by_who_posts_it() {
+    let [mut one, _] = pair();
+    post(&mut one, Opcode::Write, SMALL_PAYLOAD);
+    assert!(one.connection.is_urgent());
+    post(&mut one, Opcode::Write, 1);
+    assert!(!one.connection.is_urgent());
 }
