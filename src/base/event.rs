@@ -10,6 +10,8 @@ use kernel::time::Delta;
 use kernel::time::Jiffies;
 use kernel::types::Opaque;
 
+use super::bindings as shim;
+
 /// A clock that tells times shorter than a tick apart ticks at least this often, in nanoseconds (`hrtimer_resolution`).
 const FINE_RESOLUTION: u32 = 10_000;
 
@@ -83,8 +85,8 @@ impl Event {
 
     /// Whether [`Event::wait_briefly`] is worth calling: else it takes a tick of the scheduler's clock.
     pub fn waits_briefly() -> bool {
-        // SAFETY: A word that changes when the kernel boots.
-        let resolution = unsafe { (&raw const bindings::hrtimer_resolution).read_volatile() };
+        // SAFETY: The function has no demands.
+        let resolution = unsafe { shim::base_shim_hrtimer_resolution() };
         resolution <= FINE_RESOLUTION
     }
 

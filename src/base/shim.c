@@ -2,6 +2,7 @@
 
 #include <linux/build_bug.h>
 #include <linux/dmi.h>
+#include <linux/hrtimer.h>
 #include <linux/sched/mm.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
@@ -41,6 +42,12 @@ void base_shim_forbid_io(void)
 bool base_shim_has_fast_crc32c(void)
 {
 	return crc32_optimizations() & CRC32C_OPTIMIZATION;
+}
+
+/* A macro in a kernel without timers of high resolution. */
+unsigned int base_shim_hrtimer_resolution(void)
+{
+	return hrtimer_resolution;
 }
 
 /* Without CONFIG_PM_SLEEP these are inline. */

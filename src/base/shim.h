@@ -11,6 +11,7 @@ void base_shim_host_name(char *name, size_t size);
 void base_shim_smp_wmb(void);
 void base_shim_forbid_io(void);
 bool base_shim_has_fast_crc32c(void);
+unsigned int base_shim_hrtimer_resolution(void);
 unsigned int base_shim_lock_system_sleep(void);
 void base_shim_unlock_system_sleep(unsigned int flags);
 int base_shim_register_pm_notifier(struct notifier_block *block);
