@@ -209,10 +209,13 @@ impl StreamFile {
                 }
                 result => return result,
             }
-            // Its pauses are short as they are.
-            let _ = before_sleep();
-            pause(pause_us)?;
-            pause_us = (2 * pause_us).min(PAUSE_LONG_US);
+            match before_sleep() {
+                Nap::Until(_) => pause(PAUSE_SHORT_US)?,
+                Nap::Long => {
+                    pause(pause_us)?;
+                    pause_us = (2 * pause_us).min(PAUSE_LONG_US);
+                }
+            }
         }
     }
 

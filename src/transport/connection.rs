@@ -121,6 +121,7 @@ pub struct Connection<S: Storage> {
     responder: Responder<S>,
     agreement: Agreement,
     pace: Pace,
+    peer_pace: Pace,
 }
 
 impl<S: Storage> Connection<S> {
@@ -138,6 +139,7 @@ impl<S: Storage> Connection<S> {
             responder: Responder::new(responder)?,
             agreement: Agreement::Pending,
             pace: Pace::new(),
+            peer_pace: Pace::new(),
         })
     }
 
@@ -200,6 +202,7 @@ impl<S: Storage> Connection<S> {
         self.requester.reset();
         self.responder.reset();
         self.pace = Pace::new();
+        self.peer_pace = Pace::new();
         ack.map(|ack| FinalAck { ack, state })
     }
 
@@ -227,7 +230,8 @@ impl<S: Storage> Connection<S> {
     /// If it cannot be taken; nothing has changed then.
     pub fn post(&mut self, request: SendRequest, now: Instant) -> Result<MessageSlot, PostError> {
         let slot = self.requester.post(request, now)?;
-        self.pace.note_post();
+        self.pace.note_own();
+        self.peer_pace.note_other();
         Ok(slot)
     }
 
@@ -254,7 +258,10 @@ impl<S: Storage> Connection<S> {
         request: &RequestHeader,
         queue: &mut impl ReceiveQueue,
     ) -> Disposition {
-        self.pace.note_request();
+        if request.begins_message() {
+            self.pace.note_other();
+            self.peer_pace.note_own();
+        }
         self.responder.on_request(request, queue)
     }
 
@@ -375,9 +382,11 @@ impl<S: Storage> Connection<S> {
         with_frames
     }
 
-    /// Whether all there is to send is an acknowledgement that may wait a moment for something to ride on.
+    /// Whether all there is to send is an acknowledgement that may wait a moment for something to ride on: the peer does not wait
+    /// for it with more of a stream.
     pub fn has_ack_that_may_wait(&self) -> bool {
         self.ack_state() == AckState::Due
+            && !self.peer_pace.is_stream()
             && self.responder.ack_may_wait()
             && !self.responder.has_response()
             && !self.requester.has_segments()

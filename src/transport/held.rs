@@ -19,8 +19,8 @@ pub const RIDE: Duration = Duration::from_micros(100);
 /// For how long little messages are held back that wait for an acknowledgement: longer than a good one takes on a slow host. It may get lost.
 pub const GATHER: Duration = Duration::from_micros(1_000);
 
-/// A program that posts no more requests than this before all are done waits for them: they go at once. The acknowledgement of so
-/// many is not held back either, as those behind them may wait for it.
+/// A program that posts no more requests than this at a time waits for them: they go at once. What a program posts that posts more
+/// may wait for acknowledgements, and so those are not held back.
 pub const FEW: u32 = 4;
 
 /// What the next acknowledgement has to expect.
@@ -69,7 +69,7 @@ pub enum Departure {
     Now,
     /// With what comes until then, or then.
     Until(Instant),
-    /// With the next acknowledgement of the peer's, which is dealt with by who asks.
+    /// When all is acknowledged that was sent before, which is dealt with by who asks.
     WithAck,
 }
 
@@ -98,6 +98,8 @@ impl Held {
 
     /// A program has posted something that goes at once.
     pub fn note_post(&mut self, now: impl FnOnce() -> Instant) {
+        // What has waited rides with it.
+        self.acks = Acks::None;
         if let Outlook::SentAt(at) = self.outlook {
             if now() < at.after(RIDE) {
                 self.outlook = Outlook::Ride;
@@ -129,16 +131,20 @@ impl Held {
             return Departure::Now;
         }
         let until = since.after(RIDE);
-        if now >= until {
-            self.outlook = Outlook::Unknown;
-            return Departure::Now;
-        }
         self.acks = Acks::Since(since);
-        Departure::Until(until)
+        if now < until {
+            Departure::Until(until)
+        } else {
+            Departure::Now
+        }
     }
 
     /// All that is in the list goes, or has gone.
     pub fn release(&mut self) {
+        if let Acks::Since(_) = self.acks {
+            // With something else than what a program has posted, or alone: they have waited in vain.
+            self.outlook = Outlook::Unknown;
+        }
         self.acks = Acks::None;
         self.messages_since = None;
         self.others = Others::None;
@@ -181,6 +187,7 @@ mod tests {
         let mut held = talking();
         assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
         assert_eq!(ask(&mut held, 199), Departure::Until(at(200)));
+        held.note_post(|| at(199));
         held.release();
         let departure = ask(&mut held, 210);
         assert_eq!(departure, Departure::Until(at(310)), "the last one rode");
@@ -207,6 +214,16 @@ mod tests {
         held.release();
         held.note_post(|| at(420));
         assert_eq!(ask(&mut held, 500), Departure::Now, "and so was that");
+    }
+
+    #[test]
+    fn one_that_goes_with_what_nobody_has_posted_has_waited_in_vain() {
+        let mut held = talking();
+        assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
+        held.note_other();
+        assert_eq!(ask(&mut held, 110), Departure::Now);
+        held.release();
+        assert_eq!(ask(&mut held, 120), Departure::Now);
     }
 
     #[test]

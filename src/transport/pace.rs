@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a program posts: a few requests at a time, or a stream of them.
+//! How the program at one end of a connection posts: a few requests at a time, or a stream of them.
 //!
 //! The number that is under way does not tell: where sending a message takes longer than its acknowledgement, there are never
-//! many, however many the program would like to have. What tells is how many it posts before it hears from the peer: programs
-//! that talk to each other post a few requests, and then get some.
+//! many, however many the program would like to have. What tells is how many there are before the other end has one: programs
+//! that talk to each other post a few requests, and then get some. Both ends count the same requests, and so know of each other.
 
 use super::held::FEW;
 
-/// Counts the requests of a run, which ends when the peer sends one.
+/// Counts the requests of a run of one end, which ends when the other end has one.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Pace {
     /// Requests of this run.
@@ -26,21 +26,20 @@ impl Pace {
         }
     }
 
-    /// A request is posted.
-    pub(super) const fn note_post(&mut self) {
+    /// The end has a request.
+    pub(super) const fn note_own(&mut self) {
         self.run = self.run.saturating_add(1);
     }
 
-    /// The peer has sent one.
-    pub(super) const fn note_request(&mut self) {
-        // A message of several segments ends one run only.
+    /// The other end has one.
+    pub(super) const fn note_other(&mut self) {
         if self.run > 0 {
             self.last_run = self.run;
             self.run = 0;
         }
     }
 
-    /// Whether it posts a stream.
+    /// Whether the end posts a stream.
     pub(super) const fn is_stream(self) -> bool {
         self.run > FEW || self.last_run > FEW
     }
@@ -50,13 +49,13 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Posts `count` requests, and is answered by one of two segments.
+    /// Posts `count` requests, and is answered by two.
     fn run(pace: &mut Pace, count: u32) {
         for _ in 0..count {
-            pace.note_post();
+            pace.note_own();
         }
-        pace.note_request();
-        pace.note_request();
+        pace.note_other();
+        pace.note_other();
     }
 
     #[test]
@@ -72,10 +71,10 @@ mod tests {
     fn many_without_an_answer_are_one() {
         let mut pace = Pace::new();
         for _ in 0..FEW {
-            pace.note_post();
+            pace.note_own();
         }
         assert!(!pace.is_stream());
-        pace.note_post();
+        pace.note_own();
         assert!(pace.is_stream());
     }
 

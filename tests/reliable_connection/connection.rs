@@ -339,3 +339,20 @@ fn what_does_not_fit_a_frame_of_a_stream_is_not_sent_by_who_posts_it() {
     post(&mut one, Opcode::Write, 1);
     assert!(!one.connection.is_urgent());
 }
+
+#[test]
+fn the_acknowledgement_of_a_stream_waits_for_nothing() {
+    let [mut one, mut other] = pair();
+    for _ in 0..=FEW {
+        post(&mut one, Opcode::Write, 10);
+        assert!(carry(&mut one, &mut other));
+        assert!(carry(&mut other, &mut one));
+        while one.connection.poll_send_completion().is_some() {}
+    }
+    post(&mut one, Opcode::Write, 10);
+    assert!(carry(&mut one, &mut other));
+    assert!(
+        !other.connection.has_ack_that_may_wait(),
+        "more may wait for it"
+    );
+}

@@ -223,6 +223,16 @@ impl RequestHeader {
         }
     }
 
+    /// Whether it is the first segment of its message.
+    pub const fn begins_message(&self) -> bool {
+        match &self.operation {
+            Operation::Send { data, .. } | Operation::Write { data, .. } => {
+                data.extent.offset() == 0
+            }
+            Operation::Read(_) => true,
+        }
+    }
+
     pub(super) fn emit(&self, wire: &mut WireHeaderMut) {
         wire.set_qpns(self.dest_qpn, self.src_qpn);
         wire.set_psn(self.psn.get());
