@@ -277,13 +277,22 @@ fn little_messages_of_a_stream_wait_until_all_before_them_is_acknowledged() {
     assert!(!one.connection.is_urgent());
 }
 
+/// Posts as many requests as make a stream, each of which is acknowledged before the next one.
+fn stream(one: &mut End, other: &mut End) {
+    for _ in 0..=FEW {
+        post(one, Opcode::Write, 10);
+        assert!(carry(one, other));
+        assert!(carry(other, one));
+        while one.connection.poll_send_completion().is_some() {}
+    }
+}
+
 #[test]
 fn an_acknowledgement_of_part_of_a_stream_releases_nothing() {
     let [mut one, mut other] = pair();
-    for _ in 0..=FEW {
-        post(&mut one, Opcode::Write, 10);
-        assert!(carry(&mut one, &mut other));
-    }
+    stream(&mut one, &mut other);
+    post(&mut one, Opcode::Write, 10);
+    assert!(carry(&mut one, &mut other));
     let ack = other.connection.poll_ack().unwrap();
     post(&mut one, Opcode::Write, 10);
     assert!(carry(&mut one, &mut other));
@@ -343,12 +352,7 @@ fn what_does_not_fit_a_frame_of_a_stream_is_not_sent_by_who_posts_it() {
 #[test]
 fn the_acknowledgement_of_a_stream_waits_for_nothing() {
     let [mut one, mut other] = pair();
-    for _ in 0..=FEW {
-        post(&mut one, Opcode::Write, 10);
-        assert!(carry(&mut one, &mut other));
-        assert!(carry(&mut other, &mut one));
-        while one.connection.poll_send_completion().is_some() {}
-    }
+    stream(&mut one, &mut other);
     post(&mut one, Opcode::Write, 10);
     assert!(carry(&mut one, &mut other));
     assert!(
