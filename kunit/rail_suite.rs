@@ -9,6 +9,7 @@ use crate::base::kernel_tables::KernelTables;
 use crate::identity::identity;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
+use crate::transport::frame::PacketState;
 use crate::transport::ids::Instant;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
@@ -77,8 +78,14 @@ mod tests {
     fn datagram(from: &mut End) -> Result<Header> {
         let seed = from.seed().ok_or(EAGAIN)?;
         let checksum = seed.checksum::<KernelHash>(&[]);
-        from.stamp(Body::Datagram, 0, checksum, InFlight::Datagram, NOW)
-            .ok_or(EAGAIN)
+        from.stamp(
+            Body::Datagram(PacketState::Finished),
+            0,
+            checksum,
+            InFlight::Datagram,
+            NOW,
+        )
+        .ok_or(EAGAIN)
     }
 
     #[test]

@@ -17,6 +17,7 @@ use kernel::time::Jiffies;
 use crate::base::event::Event;
 use crate::base::event::Wake;
 use crate::base::kthread::Kthread;
+use crate::base::lending_buffer::Arrived;
 use crate::base::page_vec::PageVec;
 use crate::identity::identity;
 use crate::memory_cable::Cable;
@@ -311,7 +312,7 @@ impl RailClient for Client {
         &self,
         _rail: RailId,
         header: &Header,
-        payload: &[u8],
+        payload: Arrived<'_>,
         _pages: &mut PageVec,
     ) -> Reception {
         let Body::Request(request) = header.body else {
@@ -321,7 +322,7 @@ impl RailClient for Client {
             psn: request.psn,
             len: request.payload_len() as usize,
         };
-        if !segment.is(payload) {
+        if !segment.is(payload.bytes()) {
             return Reception::Discarded;
         }
         let _ = self.post.lock().arrived.push(segment.psn, GFP_KERNEL);

@@ -28,6 +28,7 @@ pub mod verbs;
 mod checksum_suite;
 mod event_suite;
 mod identity;
+mod lending_buffer_suite;
 mod memory_cable;
 mod number_table_suite;
 mod page_vec_suite;

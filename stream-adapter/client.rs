@@ -8,6 +8,7 @@ use kernel::sync::Arc;
 
 use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::event::Event;
+use crate::base::lending_buffer::Arrived;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
 use crate::transport::frame::Body;
@@ -252,14 +253,15 @@ pub trait RailClient: Send + Sync + 'static {
         tx: &mut TxBuffer<'_>,
     ) -> Option<Outgoing<Self::Ticket>>;
 
-    /// A frame has arrived intact. `pages` is empty, and for the client's use.
+    /// A frame has arrived intact. `pages` is empty, and for the client's use. The client is done with `payload` when it
+    /// returns, but for what it keeps.
     ///
     /// What it makes due may wait for [`RailClient::send_due`].
     fn deliver(
         &self,
         rail: RailId,
         header: &Header,
-        payload: &[u8],
+        payload: Arrived<'_>,
         pages: &mut PageVec,
     ) -> Reception;
 

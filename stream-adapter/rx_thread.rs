@@ -22,13 +22,13 @@ use super::stream_file::Nap;
 use super::stream_file::Read;
 use super::stream_file::StreamFile;
 use super::stream_file::Wanted;
-use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::checksum::KernelHash;
 use crate::base::clock;
 use crate::base::event::Event;
 use crate::base::kthread::should_stop;
+use crate::base::lending_buffer::LendingBuffer;
+use crate::base::lending_buffer::BUFFER_LEN;
 use crate::base::page_vec::PageVec;
-use crate::base::page_vec::MAX_PAYLOAD;
 use crate::transport::checksum::Seed;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
@@ -37,10 +37,6 @@ use crate::transport::ids::Instant;
 use crate::transport::rail::deframer::Deframer;
 use crate::transport::rail::deframer::Found;
 use crate::transport::rail::endpoint::Incoming;
-
-/// Room for two frames of any length: what has arrived behind a frame that is not whole yet is read along with it, and the
-/// two together stay in a processor's cache. Full frames of one message need no moving about.
-const BUFFER_LEN: usize = 2 * (HEADER_LEN + MAX_PAYLOAD);
 
 /// As long as more has arrived, what one frame makes due is not sent before so many frames have been dealt with: one
 /// acknowledgement does for many messages.
@@ -108,7 +104,7 @@ impl Unanswered {
 pub(super) struct RxThread<C: RailClient> {
     link: Arc<Link<C>>,
     file: Arc<StreamFile>,
-    buffer: BounceBuffer,
+    buffer: LendingBuffer,
     start: usize,
     end: usize,
     deframer: Deframer<KernelHash>,
@@ -124,7 +120,7 @@ impl<C: RailClient> RxThread<C> {
         Ok(Self {
             link,
             file,
-            buffer: BounceBuffer::new(BUFFER_LEN)?,
+            buffer: LendingBuffer::new()?,
             start: 0,
             end: 0,
             deframer: Deframer::new(),
@@ -154,7 +150,7 @@ impl<C: RailClient> RxThread<C> {
         if self.unanswered.is_enough() {
             self.unanswered.answer_before_more(&self.link);
         }
-        let bytes = &self.buffer.bytes()[self.start..self.end];
+        let bytes = self.buffer.bytes(self.start..self.end);
         match self.deframer.next(bytes, self.seed) {
             Err(missing) => self.fill(missing.need),
             Ok(piece) => {
@@ -177,8 +173,8 @@ impl<C: RailClient> RxThread<C> {
 
     /// Reads what has arrived, so that a piece of `need` bytes has room.
     fn fill(&mut self, need: usize) -> Result<(), Fault> {
-        if self.start == self.end || self.start + need > self.buffer.bytes().len() {
-            self.buffer.bytes_mut().copy_within(self.start..self.end, 0);
+        if self.start == self.end || self.start + need > BUFFER_LEN {
+            self.buffer.move_to_front(self.start..self.end);
             self.end -= self.start;
             self.start = 0;
         }
@@ -193,7 +189,7 @@ impl<C: RailClient> RxThread<C> {
                 Wanted::Rest(need.saturating_sub(have))
             }
         };
-        let room = &mut self.buffer.bytes_mut()[self.end..];
+        let room = self.buffer.room(self.end);
         let read = self
             .file
             .read(room, wanted, || self.unanswered.answer(&self.link))
@@ -221,7 +217,9 @@ impl<C: RailClient> RxThread<C> {
 
     fn receive_hello(&mut self, start: usize, payload: Range<usize>) -> Result<(), Fault> {
         self.link.counters.rx_control.increment();
-        let payload = &self.buffer.bytes()[start..][payload];
+        let payload = self
+            .buffer
+            .bytes(start + payload.start..start + payload.end);
         let seed = &mut self.seed;
         let shaken = Link::shake_hands(&self.link, |endpoint| {
             let effect = endpoint.on_hello::<KernelHash>(payload, clock::now());
@@ -263,13 +261,13 @@ impl<C: RailClient> RxThread<C> {
                 Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Hello => {
                     link.counters.rx_control.increment();
                 }
-                Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
+                Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram(_) => {
                     link.counters.rx_discarded.increment();
                 }
             },
             Incoming::Deliver => {
                 self.unanswered.add(header);
-                let payload = &self.buffer.bytes()[start..][payload];
+                let payload = self.buffer.lend(start + payload.start..start + payload.end);
                 self.pages.clear();
                 match link
                     .client

@@ -12,6 +12,7 @@ use usb4_roce::transport::frame::padded;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::RailSeq;
@@ -43,7 +44,12 @@ fn frame(body: Body, seq: u32, payload: &[u8], seed: Seed) -> Vec<u8> {
 }
 
 fn datagram(seq: u32, payload: &[u8]) -> Vec<u8> {
-    frame(Body::Datagram, seq, payload, session())
+    frame(
+        Body::Datagram(PacketState::Finished),
+        seq,
+        payload,
+        session(),
+    )
 }
 
 fn nop() -> Vec<u8> {

@@ -20,10 +20,12 @@ use usb4_roce::transport::frame::FrameError;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
 use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::ResponseHeader;
 use usb4_roce::transport::frame::SegmentFlags;
+use usb4_roce::transport::frame::SegmentPayload;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
 use usb4_roce::transport::frame::HEADER_LEN;
@@ -132,6 +134,15 @@ fn syndrome() -> impl Strategy<Value = Syndrome> {
     ]
 }
 
+fn packet_state() -> impl Strategy<Value = PacketState> {
+    prop_oneof![
+        Just(PacketState::Finished),
+        Just(PacketState::ChecksumDue),
+        (SegmentPayload::LEAST.get()..)
+            .prop_map(|bytes| { PacketState::SegmentsDue(SegmentPayload::new(bytes).unwrap()) }),
+    ]
+}
+
 fn body() -> impl Strategy<Value = (Body, u32)> {
     prop_oneof![
         (0..=MAX_PAYLOAD).prop_map(|len| (Body::Hello, len)),
@@ -171,7 +182,7 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
             };
             (Body::Ack(ack), 0)
         }),
-        (0..=MAX_PAYLOAD).prop_map(|len| (Body::Datagram, len)),
+        (packet_state(), 0..=MAX_PAYLOAD).prop_map(|(state, len)| (Body::Datagram(state), len)),
     ]
 }
 
@@ -264,7 +275,10 @@ proptest! {
                     Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Ack(_) => {
                         prop_assert_eq!(header.payload_len, 0);
                     }
-                    Body::Hello | Body::Datagram => {}
+                    Body::Datagram(PacketState::SegmentsDue(payload)) => {
+                        prop_assert!(payload.get() >= SegmentPayload::LEAST.get());
+                    }
+                    Body::Hello | Body::Datagram(_) => {}
                 }
                 let seed = seed(7, algorithm);
                 let again = header.encode::<HostHash>(seed);

@@ -35,6 +35,11 @@ proptest! {
     }
 
     #[test]
+    fn packets(data in vec(any::<u8>(), 0..300)) {
+        fuzz::packet::run(&data);
+    }
+
+    #[test]
     fn rails(data in vec(any::<u8>(), 0..3_000)) {
         fuzz::rail::run(&data);
     }

@@ -13,6 +13,7 @@ use heap::Heap;
 use usb4_roce::transport::checksum::Algorithm;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::Body;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
@@ -95,7 +96,13 @@ impl Rail {
         let seed = self.ends[end].seed().unwrap();
         let checksum = seed.checksum::<HostHash>(&[]);
         let header = self.ends[end]
-            .stamp(Body::Datagram, 0, checksum, InFlight::Datagram, self.now)
+            .stamp(
+                Body::Datagram(PacketState::Finished),
+                0,
+                checksum,
+                InFlight::Datagram,
+                self.now,
+            )
             .unwrap();
         self.carry(1 - end, &header.encode::<HostHash>(seed));
     }
@@ -198,7 +205,13 @@ fn damage_is_asked_about_at_once() {
     let seed = rail.ends[0].seed().unwrap();
     let checksum = seed.checksum::<HostHash>(&[]);
     let header = rail.ends[0]
-        .stamp(Body::Datagram, 0, checksum, InFlight::Datagram, rail.now)
+        .stamp(
+            Body::Datagram(PacketState::Finished),
+            0,
+            checksum,
+            InFlight::Datagram,
+            rail.now,
+        )
         .unwrap();
     let mut bytes = header.encode::<HostHash>(seed);
     bytes[20] ^= 1;
@@ -335,7 +348,7 @@ fn a_window_full_of_bytes_is_acknowledged_without_waiting() {
     while rail.ends[0].can_send(MAX_PAYLOAD) {
         let header = rail.ends[0]
             .stamp(
-                Body::Datagram,
+                Body::Datagram(PacketState::Finished),
                 MAX_PAYLOAD,
                 checksum,
                 InFlight::Datagram,
@@ -358,7 +371,13 @@ fn a_window_full_of_bytes_is_acknowledged_without_waiting() {
 fn a_number_is_taken_once() {
     let mut rail = Rail::new();
     let header = rail.ends[0]
-        .stamp(Body::Datagram, 0, 0, InFlight::Datagram, rail.now)
+        .stamp(
+            Body::Datagram(PacketState::Finished),
+            0,
+            0,
+            InFlight::Datagram,
+            rail.now,
+        )
         .unwrap();
     let end = &mut rail.ends[1];
     assert_eq!(end.on_header(&header, rail.now), Ok(Incoming::Deliver));

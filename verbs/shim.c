@@ -1,21 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/bottom_half.h>
 #include <linux/build_bug.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
 
 #include "bindings_helper.h"
 #include "layout_generated.h"
 
 struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name,
-					   unsigned int tx_queues)
+					   unsigned int tx_queues, unsigned int rx_queues,
+					   unsigned int longest_frame)
 {
 	struct net_device *dev;
 
-	dev = alloc_netdev_mqs(priv_size, name, NET_NAME_PREDICTABLE, ether_setup, tx_queues, 1);
+	dev = alloc_netdev_mqs(priv_size, name, NET_NAME_PREDICTABLE, ether_setup, tx_queues,
+			       rx_queues);
+	if (!dev)
+		return NULL;
 	/* Frames wait in lists, which a frame can be in only once. */
-	if (dev)
-		dev->priv_flags &= ~IFF_TX_SKB_SHARING;
+	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
+	dev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_TSO_ECN |
+			   NETIF_F_TSO6;
+	dev->features = dev->hw_features | NETIF_F_HIGHDMA | NETIF_F_RXCSUM;
+	netif_set_tso_max_size(dev, longest_frame);
 	return dev;
+}
+
+/* The features without those that leave something of a frame undone. */
+netdev_features_t verbs_shim_netdev_without_offloads(netdev_features_t features)
+{
+	return features & ~(NETIF_F_CSUM_MASK | NETIF_F_GSO_MASK);
 }
 
 void *verbs_shim_netdev_priv(struct net_device *dev)
@@ -61,13 +76,6 @@ void verbs_shim_netdev_count_tx(struct net_device *dev, unsigned int len)
 	local_bh_enable();
 }
 
-void verbs_shim_netdev_count_rx(struct net_device *dev, unsigned int len)
-{
-	local_bh_disable();
-	dev_sw_netstats_rx_add(dev, len);
-	local_bh_enable();
-}
-
 void verbs_shim_netdev_count_tx_dropped(struct net_device *dev)
 {
 	dev_core_stats_tx_dropped_inc(dev);
@@ -93,11 +101,6 @@ u32 verbs_shim_skb_hash(struct sk_buff *skb)
 	return skb_get_hash(skb);
 }
 
-void verbs_shim_skb_set_protocol(struct sk_buff *skb, struct net_device *dev)
-{
-	skb->protocol = eth_type_trans(skb, dev);
-}
-
 struct sk_buff *verbs_shim_skb_clone(struct sk_buff *skb)
 {
 	return skb_clone(skb, GFP_ATOMIC);
@@ -113,9 +116,118 @@ void verbs_shim_skb_drop(struct sk_buff *skb)
 	dev_kfree_skb_any(skb);
 }
 
-struct sk_buff *verbs_shim_skb_alloc(struct net_device *dev, unsigned int len)
+void verbs_shim_skb_undone(const struct sk_buff *skb, struct verbs_shim_undone *undone)
 {
-	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL);
+	*undone = (struct verbs_shim_undone) {
+		.checksum_due = skb->ip_summed == CHECKSUM_PARTIAL,
+	};
+	if (undone->checksum_due) {
+		undone->checksum_start = skb_checksum_start_offset(skb);
+		undone->checksum_offset = skb->csum_offset;
+	}
+	if (skb_is_gso(skb)) {
+		undone->segment_type = skb_shinfo(skb)->gso_type;
+		undone->segment_payload = skb_shinfo(skb)->gso_size;
+	}
+}
+
+/*
+ * Whether a frame's memory is what the functions below say, and nobody changes it while it is sent: files and processes
+ * may change theirs.
+ */
+bool verbs_shim_skb_may_be_sent_in_place(const struct sk_buff *skb)
+{
+	return !skb_has_frag_list(skb) && !skb_has_shared_frag(skb) && skb_frags_readable(skb) &&
+	       !is_vmalloc_addr(skb->data);
+}
+
+unsigned int verbs_shim_skb_frag_count(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb)->nr_frags;
+}
+
+struct page *verbs_shim_skb_frag(const struct sk_buff *skb, unsigned int index, u32 *offset,
+				 u32 *len)
+{
+	const skb_frag_t *frag = &skb_shinfo(skb)->frags[index];
+
+	*offset = skb_frag_off(frag);
+	*len = skb_frag_size(frag);
+	return skb_frag_page(frag);
+}
+
+struct page *verbs_shim_virt_to_page(const void *address, u32 *offset)
+{
+	*offset = offset_in_page(address);
+	return virt_to_page(address);
+}
+
+/* A socket buffer with a copy of the frame, of which the headers at least are in one piece. */
+struct sk_buff *verbs_shim_skb_copy(struct net_device *dev, const void *frame, unsigned int len,
+				    unsigned int headers)
+{
+	const unsigned int headroom = NET_SKB_PAD + NET_IP_ALIGN;
+	struct sk_buff *skb;
+	int error;
+
+	/* What fits a page with the rest of the buffer need not be in pieces. */
+	if (headroom + len <= SKB_WITH_OVERHEAD(PAGE_SIZE))
+		headers = len;
+	skb = alloc_skb_with_frags(headroom + headers, len - headers, PAGE_ALLOC_COSTLY_ORDER,
+				   &error, GFP_KERNEL);
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, headroom);
+	skb_put(skb, headers);
+	skb->len += len - headers;
+	skb->data_len += len - headers;
+	if (skb_store_bits(skb, 0, frame, len) < 0) {
+		kfree_skb(skb);
+		return NULL;
+	}
+	return skb;
+}
+
+/*
+ * A socket buffer which refers to the frame where it is, in pages that may be kept, with a copy of the headers. It stands for so
+ * much of these pages.
+ */
+struct sk_buff *verbs_shim_skb_keep(struct net_device *dev, const void *frame, unsigned int len,
+				    unsigned int headers, unsigned int truesize)
+{
+	struct page *page = virt_to_head_page(frame);
+	struct sk_buff *skb;
+
+	skb = __netdev_alloc_skb_ip_align(dev, headers, GFP_KERNEL);
+	if (!skb)
+		return NULL;
+	skb_put_data(skb, frame, headers);
+	get_page(page);
+	skb_add_rx_frag(skb, 0, page, frame + headers - page_address(page), len - headers,
+			truesize);
+	return skb;
+}
+
+/* The frame came from outside: whoever cuts it looks at it again. */
+void verbs_shim_skb_set_segments(struct sk_buff *skb, u32 type, u16 payload, u16 count)
+{
+	skb_shinfo(skb)->gso_type = type | SKB_GSO_DODGY;
+	skb_shinfo(skb)->gso_size = payload;
+	skb_shinfo(skb)->gso_segs = count;
+}
+
+/* Gives a frame to the stack, and counts it. The caller is a thread. */
+void verbs_shim_skb_receive(struct sk_buff *skb, struct net_device *dev, u16 queue)
+{
+	const unsigned int len = skb->len;
+
+	skb->protocol = eth_type_trans(skb, dev);
+	skb_record_rx_queue(skb, queue);
+	/* The counters are each CPU's, and the stack relies on it. */
+	local_bh_disable();
+	dev_sw_netstats_rx_add(dev, len);
+	netif_receive_skb(skb);
+	local_bh_enable();
 }
 
 /* What nice(1) adds if it is not told how much: a thread of that niceness has a tenth of the time of a usual one. */

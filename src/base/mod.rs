@@ -11,6 +11,7 @@ pub(crate) mod delayed_work;
 pub mod event;
 pub mod kernel_tables;
 pub mod kthread;
+pub mod lending_buffer;
 pub mod log_limit;
 pub(crate) mod notifier;
 pub(crate) mod number_table;

@@ -2,10 +2,13 @@
 
 #include <linux/build_bug.h>
 #include <linux/dmi.h>
+#include <linux/gfp.h>
 #include <linux/hrtimer.h>
+#include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
+#include <linux/vmalloc.h>
 
 #include "bindings_helper.h"
 #include "layout_generated.h"
@@ -48,6 +51,38 @@ bool base_shim_has_fast_crc32c(void)
 unsigned int base_shim_hrtimer_resolution(void)
 {
 	return hrtimer_resolution;
+}
+
+/* Pages in a row, with one counter of references. */
+void *base_shim_block_alloc(size_t size)
+{
+	const gfp_t gfp = (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_COMP | __GFP_NOWARN;
+	struct page *page = alloc_pages(gfp, get_order(size));
+
+	return page ? page_address(page) : NULL;
+}
+
+void *base_shim_block_valloc(size_t size)
+{
+	return vmalloc(size);
+}
+
+bool base_shim_block_is_lendable(const void *block)
+{
+	return !is_vmalloc_addr(block);
+}
+
+bool base_shim_block_is_lent(const void *block)
+{
+	return !is_vmalloc_addr(block) && page_ref_count(virt_to_page(block)) > 1;
+}
+
+void base_shim_block_put(void *block)
+{
+	if (is_vmalloc_addr(block))
+		vfree(block);
+	else
+		put_page(virt_to_page(block));
 }
 
 /* Without CONFIG_PM_SLEEP these are inline. */

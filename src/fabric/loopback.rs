@@ -147,9 +147,11 @@ impl Shared {
             Body::Request(header) => RxFrame::Request(header),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
-            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
-                return
-            }
+            Body::Hello
+            | Body::Nop { .. }
+            | Body::Lost { .. }
+            | Body::Goodbye
+            | Body::Datagram(_) => return,
         };
         let Some(qp) = self.queue_pairs.find(received.destination().get()) else {
             return;

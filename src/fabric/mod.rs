@@ -18,7 +18,9 @@ use kernel::sync::Arc;
 use kernel::task::Kuid;
 
 use crate::base::clock;
+use crate::base::lending_buffer::Arrived;
 use crate::base::page_vec::PageVec;
+use crate::base::page_vec::MAX_PAYLOAD;
 use crate::fabric::claim::Claim;
 use crate::fabric::hosts::Hosts;
 use crate::fabric::loopback::Loopback;
@@ -46,7 +48,7 @@ use crate::verbs::device::RoceDevice;
 use crate::verbs::mr::Regions;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
-use crate::verbs::netdev::MAX_FRAME;
+use crate::verbs::netdev::SocketBuffer;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpRoute;
 use crate::verbs::qp::QpTable;
@@ -67,8 +69,8 @@ const DATAGRAM_SHARE: u32 = 16;
 pub(crate) enum Ticket {
     /// The memory a payload is read from.
     Outgoing { _regions: Regions },
-    /// A frame for the network interface.
-    Datagram,
+    /// A frame of the network interface.
+    Datagram { _buffer: SocketBuffer },
 }
 
 /// All ways from this host.
@@ -128,16 +130,18 @@ impl Fabric {
         tx: &mut TxBuffer<'_>,
     ) -> Option<Outgoing<Ticket>> {
         // Whoever sends small frames only leaves it to the rail's transmitting thread, which is woken for each.
-        if (tx.room() as usize) < MAX_FRAME {
+        if (tx.room() as usize) < MAX_PAYLOAD {
             return None;
         }
-        let len = self.netdev.take_tx(peer.net_peer(), rail, tx.staging())?;
+        let datagram = self.netdev.take_tx(peer.net_peer(), rail, tx)?;
         self.turns[rail.index()].store(0, Relaxed);
         Some(Outgoing {
-            body: Body::Datagram,
+            body: Body::Datagram(datagram.state),
             item: InFlight::Datagram,
-            payload: Payload::Staged(len),
-            ticket: Ticket::Datagram,
+            payload: datagram.payload,
+            ticket: Ticket::Datagram {
+                _buffer: datagram.buffer,
+            },
         })
     }
 }
@@ -224,7 +228,9 @@ impl RailClient for Fabric {
             return;
         }
         self.hosts.attach(rail, &peer, handle, claim);
-        let announced = self.netdev.rail_up(peer.net_peer(), rail, link.tx_event());
+        let announced =
+            self.netdev
+                .rail_up(peer.net_peer(), rail, identity.features, link.tx_event());
         if let Err(error) = announced {
             if let Some(left_out) = link.take_log_line() {
                 pr_warn!(
@@ -324,7 +330,7 @@ impl RailClient for Fabric {
         &self,
         rail: RailId,
         header: &Header,
-        payload: &[u8],
+        payload: Arrived<'_>,
         pages: &mut PageVec,
     ) -> Reception {
         // Frames of an unauthenticated rail are dropped.
@@ -335,8 +341,8 @@ impl RailClient for Fabric {
             Body::Request(header) => RxFrame::Request(header),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
-            Body::Datagram => {
-                self.netdev.receive(peer.host(), payload);
+            Body::Datagram(state) => {
+                self.netdev.receive(peer.host(), rail, *state, payload);
                 return Reception::Taken;
             }
             Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye => {
@@ -352,7 +358,7 @@ impl RailClient for Fabric {
             RxVerdict::Taken => Reception::Taken,
             RxVerdict::Place(placement) => {
                 // The pages are as long as the payload.
-                let outcome = match pages.copy_from_slice_in_order(payload) {
+                let outcome = match pages.copy_from_slice_in_order(payload.bytes()) {
                     Ok(()) => Outcome::Placed,
                     Err(_) => Outcome::Aborted,
                 };

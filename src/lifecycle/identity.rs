@@ -86,14 +86,15 @@ impl HostIdentity {
     }
 }
 
-/// What this host's processor is good at.
+/// What this host and its processor are good at.
 fn features() -> Features {
     // SAFETY: The function only reads what the kernel found out at boot.
-    if unsafe { shim::base_shim_has_fast_crc32c() } {
+    let processor = if unsafe { shim::base_shim_has_fast_crc32c() } {
         Features::FAST_CRC32C
     } else {
         Features::NONE
-    }
+    };
+    processor.with(Features::UNFINISHED_DATAGRAMS)
 }
 
 /// What the firmware calls the machine, unless it has left that blank.

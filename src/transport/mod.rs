@@ -30,6 +30,7 @@ pub mod limits;
 pub mod opcode;
 pub mod outcome;
 mod pace;
+pub mod packet;
 pub mod rail;
 pub mod rail_set;
 pub mod requester;

@@ -15,6 +15,7 @@ use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
 use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentFlags;
@@ -308,7 +309,7 @@ fn a_gap_is_reported_by_no_more_than_eight_frames_at_a_time() {
             ack: honest.next_seq(),
             payload_len: 0,
             payload_checksum: 0,
-            body: Body::Datagram,
+            body: Body::Datagram(PacketState::Finished),
         };
         assert_eq!(honest.on_header(&header, NOW), Ok(Incoming::Deliver));
         honest.finish(NOW);

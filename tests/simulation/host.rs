@@ -654,9 +654,11 @@ impl Host {
                 }
                 Placement::Discard
             }
-            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
-                Placement::Discard
-            }
+            Body::Hello
+            | Body::Nop { .. }
+            | Body::Lost { .. }
+            | Body::Goodbye
+            | Body::Datagram(_) => Placement::Discard,
         }
     }
 

@@ -9,6 +9,7 @@ use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::RailSeq;
@@ -113,7 +114,7 @@ fn forgeries() -> &'static [Vec<u8>] {
             frame(lost, public, &[]),
             frame(Body::Goodbye, public, &[]),
             frame(nop, stale, &[]),
-            frame(Body::Datagram, stale, &[0x66; 100]),
+            frame(Body::Datagram(PacketState::Finished), stale, &[0x66; 100]),
         ]
     })
 }

@@ -13,6 +13,7 @@ pub mod net_peer;
 mod net_peers;
 mod ops;
 mod shared;
+mod socket_buffer;
 mod tx_queue;
 mod wake_list;
 
@@ -26,24 +27,36 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 use crate::base::event::Event;
+use crate::base::lending_buffer::Arrived;
+use crate::base::lending_buffer::SHARE;
+use crate::base::page_vec::MAX_PAYLOAD;
 use crate::stream_adapter::client::Answers;
+use crate::stream_adapter::client::Payload;
 use crate::stream_adapter::client::Rate;
+use crate::stream_adapter::client::TxBuffer;
+use crate::transport::frame::PacketState;
+use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::RailId;
+use crate::transport::packet::Packet;
+use crate::transport::packet::Remainder;
+use crate::transport::packet::ETHERNET_HEADER;
+use crate::transport::rail::hello::Features;
 use crate::verbs::bindings;
-use frame_size::ETH_HEADER;
+use frame_size::longest_frame;
 use frame_size::MTU_DEFAULT;
 use frame_size::MTU_MAX;
 use frame_size::MTU_MIN;
-use frame_size::VLAN_TAG;
 use mac_address::ETH_ADDRESS;
+use net_peer::Finishing;
 use net_peer::NetPeer;
 use net_peers::NetPeers;
 use net_peers::QUEUES;
 use shared::Shared;
+use socket_buffer::segment_type;
 use tx_queue::drop_frame;
 
-pub use frame_size::MAX_FRAME;
 pub use mac_address::MacAddress;
+pub use socket_buffer::SocketBuffer;
 
 /// Whether any peer can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +65,19 @@ pub enum Carrier {
     Up,
     /// No rail is up.
     Down,
+}
+
+/// The shortest frame that is kept where it has arrived, in bytes: a shorter one would keep too much memory from being used.
+const LEAST_KEPT: usize = SHARE / 2;
+
+/// A frame on its way to a host.
+pub struct TxDatagram {
+    /// What is left to do to it.
+    pub state: PacketState,
+    /// Where it is.
+    pub payload: Payload,
+    /// Its memory, to be kept until it has been written.
+    pub buffer: SocketBuffer,
 }
 
 /// A registered network interface, `usb4r<n>`.
@@ -99,6 +125,8 @@ impl Netdev {
                 core::mem::size_of::<*const Shared>(),
                 c"usb4r%d".as_char_ptr(),
                 QUEUES,
+                RailId::COUNT as u32,
+                MAX_PAYLOAD as u32,
             )
         };
         let device = NonNull::new(device).ok_or(ENOMEM)?;
@@ -153,13 +181,19 @@ impl Netdev {
         }
     }
 
-    /// `rail` leads to `net_peer`, and takes frames for it when `tx_event` is raised. Sleeps.
+    /// `rail` leads to `net_peer`, which has these `features` over it, and takes frames for it when `tx_event` is raised. Sleeps.
     ///
     /// Fails with `ENOSPC` when there are too many hosts, and with `EEXIST` when the rail is known already.
-    pub fn rail_up(&self, net_peer: &Arc<NetPeer>, rail: RailId, tx_event: &Arc<Event>) -> Result {
+    pub fn rail_up(
+        &self,
+        net_peer: &Arc<NetPeer>,
+        rail: RailId,
+        features: Features,
+        tx_event: &Arc<Event>,
+    ) -> Result {
         let _change = net_peer.change.lock();
         let is_first = !net_peer.has_rails();
-        net_peer.add_rail(rail, tx_event)?;
+        net_peer.add_rail(rail, features, tx_event)?;
         if is_first {
             self.shared
                 .net_peers
@@ -187,66 +221,98 @@ impl Netdev {
         net_peer.note_answers(rail, answers);
     }
 
-    /// Takes the next frame for `net_peer` that is to go over `rail` into `out`, and returns its length.
+    /// Takes the next frame for `net_peer` that is to go over `rail`: into `tx`, or its memory is listed there. There must be room for
+    /// the longest payload.
     ///
-    /// `out` should hold [`MAX_FRAME`] bytes; a frame longer than `out` is dropped and counted.
-    pub fn take_tx(&self, net_peer: &NetPeer, rail: RailId, out: &mut [u8]) -> Option<usize> {
+    /// What cannot be sent as it is, is dropped and counted.
+    pub fn take_tx(
+        &self,
+        net_peer: &NetPeer,
+        rail: RailId,
+        tx: &mut TxBuffer<'_>,
+    ) -> Option<TxDatagram> {
         loop {
             let skb = net_peer.take(rail, self.device)?;
             // SAFETY: The queue gave us this socket buffer, which nobody else uses.
-            let len = unsafe { (*skb.as_ptr()).len } as usize;
-            let copied = match out.get_mut(..len) {
-                // SAFETY: As above; `out` is writable for `len` bytes.
-                Some(out) => unsafe {
-                    bindings::skb_copy_bits(skb.as_ptr(), 0, out.as_mut_ptr().cast(), len as i32)
-                },
-                None => -1,
+            let mut buffer = unsafe { SocketBuffer::new(skb) };
+            let Ok((state, payload)) = prepare(&mut buffer, net_peer.finishing_over(rail), tx)
+            else {
+                // SAFETY: The socket buffer is ours, and the device is registered.
+                unsafe { drop_frame(buffer.into_raw(), self.device) };
+                continue;
             };
-            if copied == 0 {
-                // SAFETY: The device is registered, the socket buffer still ours.
-                unsafe {
-                    bindings::verbs_shim_netdev_count_tx(self.device.as_ptr(), len as u32);
-                    bindings::verbs_shim_skb_consume(skb.as_ptr());
-                }
-                return Some(len);
+            // SAFETY: The device is registered.
+            unsafe {
+                bindings::verbs_shim_netdev_count_tx(self.device.as_ptr(), buffer.len() as u32);
             }
-            // SAFETY: As above.
-            unsafe { drop_frame(skb, self.device) };
+            return Some(TxDatagram {
+                state,
+                payload,
+                buffer,
+            });
         }
     }
 
-    /// Hands a frame from the host `from` to the network stack.
+    /// Hands a frame from the host `from` to the network stack, which may do its work at once, in this thread. Sleeps.
     ///
-    /// A frame that is no Ethernet frame of an acceptable length, says it is from us or another host that we know, or
-    /// comes while the interface is down or memory is short, is dropped and counted.
-    pub fn receive(&self, from: MacAddress, frame: &[u8]) {
-        if self.is_forged(from, frame) {
-            self.count_rx_dropped();
-            return;
-        }
-        let dev = self.device.as_ptr();
-        // SAFETY: The device is registered.
-        let (running, mtu) = unsafe { (bindings::verbs_shim_netdev_running(dev), (*dev).mtu) };
-        let longest = mtu as usize + ETH_HEADER + VLAN_TAG;
-        if !running || !(ETH_HEADER..=longest.min(MAX_FRAME)).contains(&frame.len()) {
-            self.count_rx_dropped();
-            return;
-        }
-        let len = frame.len() as u32;
-        // SAFETY: The device is registered, and the caller is a thread that may sleep.
-        let Some(skb) = NonNull::new(unsafe { bindings::verbs_shim_skb_alloc(dev, len) }) else {
-            self.count_rx_dropped();
+    /// A frame that is no Ethernet frame of an acceptable length, cannot be in that `state`, says it is from us or another host
+    /// that we know, or comes while the interface is down or memory is short, is dropped and counted.
+    pub fn receive(&self, from: MacAddress, rail: RailId, state: PacketState, frame: Arrived<'_>) {
+        let Some(skb) = self.socket_buffer(from, state, &frame) else {
+            // SAFETY: The device is registered.
+            unsafe { bindings::verbs_shim_netdev_count_rx_dropped(self.device.as_ptr()) };
             return;
         };
-        // SAFETY: The socket buffer is ours and was allocated with room for `len` bytes, which `skb_put()`
-        // makes its contents. `netif_rx()` takes it over.
+        // SAFETY: The socket buffer is ours, and given up; the device is registered, and has a queue for each rail. The caller is a
+        // thread that may sleep.
         unsafe {
-            let data = bindings::skb_put(skb.as_ptr(), len);
-            core::ptr::copy_nonoverlapping(frame.as_ptr(), data.cast(), frame.len());
-            bindings::verbs_shim_skb_set_protocol(skb.as_ptr(), dev);
-            bindings::verbs_shim_netdev_count_rx(dev, len);
-            bindings::netif_rx(skb.as_ptr());
+            bindings::verbs_shim_skb_receive(
+                skb.as_ptr(),
+                self.device.as_ptr(),
+                rail.index() as u16,
+            );
         }
+    }
+
+    /// A socket buffer with the frame, if it is to be received.
+    fn socket_buffer(
+        &self,
+        from: MacAddress,
+        state: PacketState,
+        frame: &Arrived<'_>,
+    ) -> Option<NonNull<bindings::sk_buff>> {
+        let bytes = frame.bytes();
+        if bytes.len() < ETHERNET_HEADER || self.is_forged(from, bytes) {
+            return None;
+        }
+        let packet = Packet::new(bytes, bytes.len());
+        let remainder = packet.remainder(state).ok()?;
+        let longest = match &remainder {
+            Some(remainder) => remainder.longest_packet(bytes.len()),
+            None => bytes.len(),
+        };
+        let dev = self.device.as_ptr();
+        // SAFETY: The device is registered.
+        let (is_running, mtu) = unsafe { (bindings::verbs_shim_netdev_running(dev), (*dev).mtu) };
+        if !is_running || longest > longest_frame(mtu) {
+            return None;
+        }
+        let (at, len) = (bytes.as_ptr().cast(), bytes.len() as u32);
+        let headers = packet.headers() as u32;
+        let skb = if bytes.len() >= LEAST_KEPT && frame.may_be_kept() {
+            // SAFETY: The device is registered, and the caller is a thread that may sleep. The frame's memory may be kept, and
+            // `headers` are not longer than it.
+            unsafe { bindings::verbs_shim_skb_keep(dev, at, len, headers, SHARE as u32) }
+        } else {
+            // SAFETY: As above; it is copied.
+            unsafe { bindings::verbs_shim_skb_copy(dev, at, len, headers) }
+        };
+        let skb = NonNull::new(skb)?;
+        if let Some(remainder) = remainder {
+            // SAFETY: The socket buffer is ours, and has what was found in the frame.
+            unsafe { set_remainder(skb, &remainder) };
+        }
+        Some(skb)
     }
 
     /// Tells the network stack whether frames have anywhere to go.
@@ -279,11 +345,6 @@ impl Netdev {
         let source = MacAddress(source);
         source == self.mac || source != from && self.shared.net_peers.with(source, |_| ()).is_some()
     }
-
-    fn count_rx_dropped(&self) {
-        // SAFETY: The device is registered.
-        unsafe { bindings::verbs_shim_netdev_count_rx_dropped(self.device.as_ptr()) };
-    }
 }
 
 impl Drop for Netdev {
@@ -293,5 +354,55 @@ impl Drop for Netdev {
         unsafe { bindings::unregister_netdev(self.device.as_ptr()) };
         // SAFETY: We are the last user of an unregistered device.
         unsafe { bindings::free_netdev(self.device.as_ptr()) };
+    }
+}
+
+/// Has the frame be sent from where it is, or copies it to where `tx` sends from; finishes it if it has to be.
+fn prepare(
+    buffer: &mut SocketBuffer,
+    finishing: Finishing,
+    tx: &mut TxBuffer<'_>,
+) -> Result<(PacketState, Payload)> {
+    let state = match (buffer.state(), finishing) {
+        (Ok(state), Finishing::Peer) => state,
+        (Ok(PacketState::Finished), Finishing::Us) => PacketState::Finished,
+        // The stack has been told so when it asked; the rail may have come up since then.
+        _ => {
+            buffer.finish()?;
+            PacketState::Finished
+        }
+    };
+    if buffer.len() > SMALL_PAYLOAD as usize {
+        // SAFETY: Who gets the list keeps the buffer as long as it is used.
+        if unsafe { buffer.list(tx.pages()) } {
+            return Ok((state, Payload::Pages));
+        }
+        tx.pages().clear();
+    }
+    Ok((state, Payload::Staged(buffer.copy_to(tx.staging())?)))
+}
+
+/// Notes what is left to do to a frame.
+///
+/// # Safety
+///
+/// The socket buffer must belong to the caller, and have the frame that `remainder` was found in, with all headers in its linear
+/// part.
+unsafe fn set_remainder(skb: NonNull<bindings::sk_buff>, remainder: &Remainder) {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        bindings::skb_partial_csum_set(
+            skb.as_ptr(),
+            remainder.checksum_start,
+            remainder.checksum_offset,
+        );
+        if let Some(segmentation) = &remainder.segmentation {
+            bindings::verbs_shim_skb_set_segments(
+                skb.as_ptr(),
+                segment_type(segmentation),
+                segmentation.payload.get(),
+                segmentation.count,
+            );
+        }
     }
 }

@@ -19,9 +19,19 @@ use super::tx_queue::TxQueue;
 use crate::base::event::Event;
 use crate::stream_adapter::client::Answers;
 use crate::transport::ids::RailId;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail_set::RailSet;
 use crate::verbs::bindings;
 use crate::verbs::netdev::wake_list::WakeList;
+
+/// Who does what the stack has left undone on frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finishing {
+    /// The host they go to, or nobody.
+    Peer,
+    /// This host: the other one does not know how.
+    Us,
+}
 
 /// Another host.
 ///
@@ -37,6 +47,8 @@ pub struct NetPeer {
     pub(super) change: Mutex<()>,
     /// The rails that lead there.
     wake: WakeList,
+    /// Those of them over which the host takes frames that are not finished, as bits.
+    unfinished: Atomic<u32>,
     /// What each of them is to take.
     #[pin]
     tx: TxQueue,
@@ -50,6 +62,7 @@ impl NetPeer {
             queue: Atomic::new(0),
             change <- new_mutex!(()),
             wake: WakeList::new(),
+            unfinished: Atomic::new(0),
             tx <- TxQueue::new(),
         })
     }
@@ -74,9 +87,45 @@ impl NetPeer {
         !self.wake.is_empty()
     }
 
-    /// Another rail, which `tx_event` wakes, with `change` held. Sleeps. Fails with `EEXIST` when it is there already.
-    pub(super) fn add_rail(&self, rail: RailId, tx_event: &Arc<Event>) -> Result {
+    /// Another rail, which `tx_event` wakes, and over which the host has these `features`, with `change` held. Sleeps.
+    /// Fails with `EEXIST` when it is there already.
+    pub(super) fn add_rail(
+        &self,
+        rail: RailId,
+        features: Features,
+        tx_event: &Arc<Event>,
+    ) -> Result {
+        let mut able = self.takes_unfinished();
+        if features.contains(Features::UNFINISHED_DATAGRAMS) {
+            able.insert(rail);
+        } else {
+            able.remove(rail);
+        }
+        // Before the rail can be chosen.
+        self.unfinished.store(able.bits().into(), Relaxed);
         self.wake.add(rail, tx_event.clone())
+    }
+
+    /// The rails over which the host takes frames that are not finished.
+    fn takes_unfinished(&self) -> RailSet {
+        RailSet::from_bits(self.unfinished.load(Relaxed) as u16)
+    }
+
+    /// Whether the host takes frames that are not finished, over whichever rail they may go. In any context.
+    pub(super) fn is_able(&self) -> bool {
+        self.wake
+            .rails()
+            .without(self.takes_unfinished())
+            .is_empty()
+    }
+
+    /// Who finishes frames that go over `rail`.
+    pub(super) fn finishing_over(&self, rail: RailId) -> Finishing {
+        if self.takes_unfinished().contains(rail) {
+            Finishing::Peer
+        } else {
+            Finishing::Us
+        }
     }
 
     /// A rail less, with `change` held; says whether it was there. Sleeps.

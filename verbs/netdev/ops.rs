@@ -7,12 +7,15 @@ use core::ptr::NonNull;
 
 use kernel::ffi::c_int;
 
-use super::frame_size::MAX_FRAME;
 use super::mac_address::MacAddress;
 use super::mac_address::ETH_ADDRESS;
 use super::net_peer::NetPeer;
 use super::shared::Shared;
+use super::socket_buffer::state_of;
 use super::tx_queue::QueueIndex;
+use crate::base::page_vec::MAX_PAYLOAD;
+use crate::transport::frame::PacketState;
+use crate::transport::packet::Refused;
 use crate::verbs::bindings;
 
 /// A table of callbacks that never changes.
@@ -31,6 +34,7 @@ pub(super) static NETDEV_OPS: OpsTable = OpsTable({
         ndo_stop: Some(stop),
         ndo_select_queue: Some(select_queue),
         ndo_start_xmit: Some(start_xmit),
+        ndo_features_check: Some(features_check),
         // No `ndo_set_mac_address`: peers know the interface by the address that the rails' hello names.
         ndo_validate_addr: Some(bindings::eth_validate_addr),
         ..none
@@ -97,6 +101,42 @@ unsafe extern "C" fn select_queue(
     queue.unwrap_or(QueueIndex::EVERYONE).0
 }
 
+/// What may be left undone on a frame: nothing unless all hosts it goes to take that, and understand it. Runs with bottom halves
+/// disabled.
+///
+/// # Safety
+///
+/// Only to be called by the network stack, for a device that [`super::Netdev::register`] set up.
+unsafe extern "C" fn features_check(
+    skb: *mut bindings::sk_buff,
+    dev: *mut bindings::net_device,
+    features: bindings::netdev_features_t,
+) -> bindings::netdev_features_t {
+    // SAFETY: The stack passes our device, which is registered, and a frame that it is about to send.
+    let (shared, host, state) = unsafe { (shared(dev), destination(skb), state_of(skb)) };
+    let are_able = || {
+        let to_one = host.and_then(|host| shared.net_peers.with(host, NetPeer::is_able));
+        to_one.unwrap_or_else(|| {
+            let mut are_able = true;
+            shared
+                .net_peers
+                .for_each(|net_peer| are_able &= net_peer.is_able());
+            are_able
+        })
+    };
+    let may_go = match state {
+        Ok(PacketState::Finished) => true,
+        Ok(PacketState::ChecksumDue | PacketState::SegmentsDue(_)) => are_able(),
+        Err(Refused) => false,
+    };
+    if may_go {
+        features
+    } else {
+        // SAFETY: The function only computes.
+        unsafe { bindings::verbs_shim_netdev_without_offloads(features) }
+    }
+}
+
 /// Runs with bottom halves disabled.
 ///
 /// # Safety
@@ -110,7 +150,7 @@ unsafe extern "C" fn start_xmit(
     // here on.
     unsafe {
         match (NonNull::new(skb), NonNull::new(dev)) {
-            (Some(buffer), Some(device)) if (*skb).len as usize <= MAX_FRAME => {
+            (Some(buffer), Some(device)) if (*skb).len as usize <= MAX_PAYLOAD => {
                 send(shared(dev), buffer, device);
             }
             _ => {

@@ -13,13 +13,14 @@ use crate::transport::ids::RailId;
 use crate::transport::rail_set::RailSet;
 use crate::verbs::bindings;
 
-/// Frames that may wait before the stack is told to stop.
-const STOP_AT: u32 = 128;
+/// Memory of frames that may wait before the stack is told to stop, in bytes: a dozen of the longest frames, so that a rail
+/// has what to do until the stack has made more, and hundreds of short ones.
+const STOP_AT: u32 = 1 << 20;
 
-/// Frames left when the stack is told to go on.
+/// Memory of the frames left when the stack is told to go on.
 const WAKE_AT: u32 = STOP_AT / 2;
 
-/// Frames that may wait at all. Those to everyone come by another queue of the stack, which is not
+/// Memory of frames that may wait at all. Those to everyone come by another queue of the stack, which is not
 /// stopped.
 const LIMIT: u32 = STOP_AT * 2;
 
@@ -38,7 +39,7 @@ impl QueueIndex {
 ///
 /// The C queues' own locks, which disable interrupts, so that all methods work in any context.
 ///
-/// Whether the stack is stopped and how many frames wait are two things; both sides change one and
+/// Whether the stack is stopped and how much waits are two things; both sides change one and
 /// then, after a full barrier, look at the other, so that the stack never stays stopped over empty
 /// lanes.
 ///
@@ -49,7 +50,7 @@ impl QueueIndex {
 pub(super) struct TxQueue {
     #[pin]
     lanes: Opaque<[bindings::sk_buff_head; RailId::COUNT]>,
-    /// Frames in all lanes together.
+    /// Memory of the frames in all lanes together, in bytes.
     waiting: Atomic<u32>,
 }
 
@@ -74,8 +75,8 @@ impl TxQueue {
         })
     }
 
-    /// Appends a frame to the lane of `rail`, and stops the stack's queue `index` if that makes too many. If there are far
-    /// too many, the frame is dropped and counted.
+    /// Appends a frame to the lane of `rail`, and stops the stack's queue `index` if that makes too much. If there is far
+    /// too much, the frame is dropped and counted.
     ///
     /// # Safety
     ///
@@ -94,7 +95,9 @@ impl TxQueue {
             return;
         }
         // Counted before it can be taken.
-        let waiting = self.waiting.fetch_add(1, Relaxed) + 1;
+        // SAFETY: The buffer is the caller's.
+        let memory = unsafe { memory(skb) };
+        let waiting = self.waiting.fetch_add(memory, Relaxed) + memory;
         // SAFETY: The lane was initialised; the caller gives the buffer up.
         unsafe { bindings::skb_queue_tail(self.lane(rail), skb.as_ptr()) };
         if waiting >= STOP_AT {
@@ -160,7 +163,8 @@ impl TxQueue {
         }
         // SAFETY: The lane was initialised.
         let skb = NonNull::new(unsafe { bindings::skb_dequeue(lane) })?;
-        self.waiting.fetch_sub(1, Relaxed);
+        // SAFETY: The buffer is ours, and nobody has changed it in the lane.
+        self.waiting.fetch_sub(unsafe { memory(skb) }, Relaxed);
         Some(skb)
     }
 
@@ -175,6 +179,16 @@ impl PinnedDrop for TxQueue {
     fn drop(self: Pin<&mut Self>) {
         self.purge();
     }
+}
+
+/// What a frame takes up, in bytes.
+///
+/// # Safety
+///
+/// Nobody may change the socket buffer meanwhile.
+unsafe fn memory(skb: NonNull<bindings::sk_buff>) -> u32 {
+    // SAFETY: The caller promises it.
+    unsafe { (*skb.as_ptr()).truesize }
 }
 
 /// Orders everything before against everything after it (`smp_mb()`).

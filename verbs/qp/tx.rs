@@ -79,7 +79,7 @@ impl TxFrame {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram => 0,
+            | Body::Datagram(_) => 0,
         }
     }
 }

@@ -13,6 +13,7 @@ use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::Operation;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
@@ -271,8 +272,11 @@ impl Player {
             Body::Ack(ack) => {
                 self.connection.handle_ack(ack, now);
             }
-            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
-            }
+            Body::Hello
+            | Body::Nop { .. }
+            | Body::Lost { .. }
+            | Body::Goodbye
+            | Body::Datagram(_) => {}
         }
         news
     }
@@ -538,7 +542,11 @@ impl Players {
 
     fn datagram(&mut self, sender: &mut Sender<'_>, frame: &[u8]) {
         let Some(seed) = sender.seed() else { return };
-        if let Some(header) = sender.stamp(Body::Datagram, frame, InFlight::Datagram) {
+        if let Some(header) = sender.stamp(
+            Body::Datagram(PacketState::Finished),
+            frame,
+            InFlight::Datagram,
+        ) {
             sender.put(&header.encode::<HostHash>(seed), frame);
             self.lies += 1;
         }
@@ -593,7 +601,11 @@ impl Players {
 
 /// Gives a frame the next number.
 fn renumber(sender: &mut Sender<'_>, lie: &mut Lie) -> bool {
-    let Some(header) = sender.stamp(Body::Datagram, &[], InFlight::Datagram) else {
+    let Some(header) = sender.stamp(
+        Body::Datagram(PacketState::Finished),
+        &[],
+        InFlight::Datagram,
+    ) else {
         return false;
     };
     lie.set(field::SEQ, header.seq.0.into());
@@ -619,7 +631,11 @@ impl Client for Players {
             Body::Request(header) => header.dest_qpn,
             Body::Response(header) => header.dest_qpn,
             Body::Ack(header) => header.dest_qpn,
-            Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram => {
+            Body::Hello
+            | Body::Nop { .. }
+            | Body::Lost { .. }
+            | Body::Goodbye
+            | Body::Datagram(_) => {
                 return;
             }
         };

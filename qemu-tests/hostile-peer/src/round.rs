@@ -17,6 +17,7 @@ use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::RailSeq;
@@ -313,7 +314,11 @@ impl Peer<'_> {
     fn put_unnumbered(&mut self, body: Body, change: impl FnOnce(&mut Lie)) {
         let mut sender = self.link.sender();
         let Some(seed) = sender.seed() else { return };
-        let Some(like) = sender.stamp(Body::Datagram, &[], InFlight::Datagram) else {
+        let Some(like) = sender.stamp(
+            Body::Datagram(PacketState::Finished),
+            &[],
+            InFlight::Datagram,
+        ) else {
             return;
         };
         let header = Header { body, ..like };
@@ -326,7 +331,11 @@ impl Peer<'_> {
     fn report(&mut self) {
         for _ in 0..self.rng.random_range(1..30) {
             let mut sender = self.link.sender();
-            let Some(like) = sender.stamp(Body::Datagram, &[], InFlight::Datagram) else {
+            let Some(like) = sender.stamp(
+                Body::Datagram(PacketState::Finished),
+                &[],
+                InFlight::Datagram,
+            ) else {
                 return;
             };
             let rng = &mut self.rng;

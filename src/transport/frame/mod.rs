@@ -6,6 +6,7 @@
 //! is in range.
 
 mod ack;
+mod datagram;
 mod error;
 mod request;
 mod response;
@@ -21,6 +22,8 @@ use wire::WireHeaderMut;
 
 pub use ack::AckHeader;
 pub use ack::Syndrome;
+pub use datagram::PacketState;
+pub use datagram::SegmentPayload;
 pub use error::FrameError;
 pub use request::DataSegment;
 pub use request::Operation;
@@ -65,7 +68,7 @@ pub enum Body {
     /// State of a queue pair.
     Ack(AckHeader),
     /// An Ethernet frame of the network interface.
-    Datagram,
+    Datagram(PacketState),
 }
 
 /// Whether a `Nop` wants to be answered by another.
@@ -163,7 +166,7 @@ impl Header {
 impl Body {
     const fn may_carry_payload(&self) -> bool {
         match self {
-            Self::Hello | Self::Request(_) | Self::Response(_) | Self::Datagram => true,
+            Self::Hello | Self::Request(_) | Self::Response(_) | Self::Datagram(_) => true,
             Self::Nop { .. } | Self::Lost { .. } | Self::Goodbye | Self::Ack(_) => false,
         }
     }
@@ -177,14 +180,14 @@ impl Body {
             Self::Request(_) => kind::REQUEST,
             Self::Response(_) => kind::RESPONSE,
             Self::Ack(_) => kind::ACK,
-            Self::Datagram => kind::DATAGRAM,
+            Self::Datagram(_) => kind::DATAGRAM,
         }
     }
 
     fn emit(&self, wire: &mut WireHeaderMut) {
         wire.set_kind(self.kind());
         match self {
-            Self::Hello | Self::Goodbye | Self::Datagram => {}
+            Self::Hello | Self::Goodbye => {}
             Self::Nop {
                 reply,
                 confirmed: (from, to),
@@ -200,6 +203,7 @@ impl Body {
             Self::Request(request) => request.emit(wire),
             Self::Response(response) => response.emit(wire),
             Self::Ack(ack) => ack.emit(wire),
+            Self::Datagram(state) => state.emit(wire),
         }
     }
 
@@ -218,7 +222,7 @@ impl Body {
             kind::REQUEST => Self::Request(RequestHeader::parse(wire)?),
             kind::RESPONSE => Self::Response(ResponseHeader::parse(wire)?),
             kind::ACK => Self::Ack(AckHeader::parse(wire)?),
-            kind::DATAGRAM => Self::Datagram,
+            kind::DATAGRAM => Self::Datagram(PacketState::parse(wire)?),
             _ => return None,
         })
     }

@@ -169,9 +169,11 @@ impl<C: Checksum> Arriving<C> {
     fn is_intact(&self) -> bool {
         match self.header.body {
             Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye => true,
-            Body::Hello | Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
-                self.checksum.finish() == self.header.payload_checksum
-            }
+            Body::Hello
+            | Body::Request(_)
+            | Body::Response(_)
+            | Body::Ack(_)
+            | Body::Datagram(_) => self.checksum.finish() == self.header.payload_checksum,
         }
     }
 }

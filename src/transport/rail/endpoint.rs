@@ -392,7 +392,7 @@ impl<S: Storage> RailEndpoint<S> {
                 open.rx.announced(header.seq);
                 Ok(Incoming::Done)
             }
-            Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram => {
+            Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram(_) => {
                 match open.rx.begin(header.seq, header.frame_len()) {
                     SeqStatus::New => Ok(Incoming::Deliver),
                     SeqStatus::Stale => Ok(Incoming::Done),

@@ -33,6 +33,14 @@ impl Features {
     /// The processor has instructions for CRC-32C.
     pub const FAST_CRC32C: Self = Self(1);
 
+    /// Datagrams may be unfinished: see [`PacketState`](crate::transport::frame::PacketState).
+    pub const UNFINISHED_DATAGRAMS: Self = Self(2);
+
+    /// Those of both sets together.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Features of both sets.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)

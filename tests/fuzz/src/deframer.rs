@@ -14,6 +14,7 @@ use usb4_roce::transport::frame::padded;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::RailSeq;
@@ -130,7 +131,12 @@ fn stream(input: &mut Unstructured<'_>) -> Result<Stream> {
     };
     for seq in 0..input.int_in_range(1..=12)? {
         let payload = payload(input)?;
-        let mut frame = frame(Body::Datagram, seq, &payload, session());
+        let mut frame = frame(
+            Body::Datagram(PacketState::Finished),
+            seq,
+            &payload,
+            session(),
+        );
         stream.damaged += 1;
         match input.int_in_range(0..=5)? {
             // A piece of it is lost.
@@ -194,7 +200,9 @@ fn cut(input: &mut Unstructured<'_>) -> Result<()> {
                 match piece.found {
                     Found::Damage | Found::Corrupt(_) => {}
                     Found::Hello(payload) => assert!(payload.end <= piece.len),
-                    Found::Frame(header, payload) if header.body == Body::Datagram => {
+                    Found::Frame(header, payload)
+                        if header.body == Body::Datagram(PacketState::Finished) =>
+                    {
                         let seq = header.seq.0 as usize;
                         assert!(seq >= least, "found twice, or out of order");
                         assert!(arrived[payload] == stream.payloads[seq], "wrong payload");

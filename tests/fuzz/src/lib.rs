@@ -10,6 +10,7 @@ pub mod frame;
 #[path = "../../support/heap.rs"]
 mod heap;
 mod host;
+pub mod packet;
 pub mod rail;
 pub mod requester;
 pub mod responder;

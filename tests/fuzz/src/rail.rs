@@ -9,6 +9,7 @@ use arbitrary::Unstructured;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::ids::Duration;
@@ -155,9 +156,13 @@ impl End {
 
     fn send(&mut self) {
         let could = self.endpoint.can_send(0);
-        let stamped = self
-            .endpoint
-            .stamp(Body::Datagram, 0, 0, InFlight::Datagram, self.now);
+        let stamped = self.endpoint.stamp(
+            Body::Datagram(PacketState::Finished),
+            0,
+            0,
+            InFlight::Datagram,
+            self.now,
+        );
         // A table that is full takes nothing; the limit of bytes is for the caller to keep.
         assert!(!could || stamped.is_some());
         if let Some(header) = stamped {
