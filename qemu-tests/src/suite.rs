@@ -19,6 +19,7 @@ pub mod crash;
 pub mod debug;
 pub mod faults;
 pub mod hostile;
+pub mod ip;
 pub mod kunit;
 pub mod life;
 pub mod mesh;
@@ -162,11 +163,13 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         network::suite(),
         stream::suite(),
         verbs::suite(),
+        ip::suite(),
         crash::suite(),
         power::suite(),
         life::suite(),
         hostile::suite(),
         verbs::striped(),
+        ip::striped(),
         faults::suite(),
         stress::suite(),
         faults::checksum(),
@@ -223,8 +226,8 @@ mod tests {
     fn labs_are_shared() {
         let shared: [&[&str]; 3] = [
             &["plug", "network", "stream"],
-            &["verbs", "crash", "power", "life", "hostile"],
-            &["faults", "stress"],
+            &["verbs", "ip", "crash", "power", "life", "hostile"],
+            &["ip-two-rails", "faults", "stress"],
         ];
         for names in shared {
             let suites = all(Extent::Short);

@@ -106,6 +106,7 @@ mod kind {
     pub const GOODBYE: u64 = 4;
     pub const REQUEST: u64 = 5;
     pub const ACK: u64 = 7;
+    pub const DATAGRAM: u64 = 8;
 }
 
 /// The opcode of a READ.
@@ -189,6 +190,22 @@ impl Lie {
         if rng.random_ratio(7, 8) {
             lie.keep_form(rng);
         }
+        lie
+    }
+
+    /// A datagram of which something is left to do, mostly of what there is; with the numbers `seq` and `ack`.
+    pub fn datagram(rng: &mut ChaCha8Rng, seq: RailSeq, ack: RailSeq) -> Self {
+        let mut lie = Self([0; HEADER_LEN]);
+        lie.set(field::SEQ, u64::from(seq.0));
+        lie.set(field::ACK, u64::from(ack.0));
+        lie.set(field::KIND, kind::DATAGRAM);
+        lie.set(field::OPCODE, rng.random_range(0..=3));
+        let bytes = if rng.random_ratio(1, 4) {
+            any(rng)
+        } else {
+            rng.random_range(0..3_000)
+        };
+        lie.set(field::OFFSET, bytes);
         lie
     }
 

@@ -32,6 +32,7 @@ mod heap;
 mod identity;
 mod lie;
 mod link;
+mod packet;
 mod player;
 mod round;
 mod stream;

@@ -540,6 +540,17 @@ impl Players {
         self.datagram(sender, &frame);
     }
 
+    /// Sends an Ethernet frame from the host with that address, and says what is left to do to it, some of which cannot be.
+    pub fn unfinished(&mut self, source: [u8; 6], sender: &mut Sender<'_>) {
+        let packet = crate::packet::bent(&mut self.rng, source);
+        let zero = RailSeq(0);
+        let mut lie = Lie::datagram(&mut self.rng, zero, zero);
+        if renumber(sender, &mut lie) {
+            put_lie(sender, &mut lie, &packet);
+            self.lies += 1;
+        }
+    }
+
     fn datagram(&mut self, sender: &mut Sender<'_>, frame: &[u8]) {
         let Some(seed) = sender.seed() else { return };
         if let Some(header) = sender.stamp(

@@ -89,13 +89,15 @@ pub enum Kind {
     Twice,
     /// Ethernet frames that are too short to be any.
     Runts,
+    /// Ethernet frames that are not what their headers say.
+    Unfinished,
     /// Ethernet frames from the host that was named.
     Ethernet,
 }
 
 impl Kind {
     /// All that need no name, the more often the more there is to find.
-    const WEIGHTED: [(Kind, u32); 16] = [
+    const WEIGHTED: [(Kind, u32); 17] = [
         (Kind::Honest, 1),
         (Kind::Turncoat, 8),
         (Kind::Complaints, 3),
@@ -112,6 +114,7 @@ impl Kind {
         (Kind::Restless, 1),
         (Kind::Twice, 1),
         (Kind::Runts, 1),
+        (Kind::Unfinished, 2),
     ];
 
     /// Whether there is no whole handshake in it.
@@ -194,6 +197,12 @@ impl Peer<'_> {
             Kind::Mute => self.stay(Hearing::Good, Speech::Control, span * 3),
             Kind::Twice => self.twice(span)?,
             Kind::Runts => self.run(span, |peer| peer.players.runt(&mut peer.link.sender())),
+            Kind::Unfinished => self.run(span, |peer| {
+                let source = peer.source;
+                for _ in 0..peer.rng.random_range(1..10) {
+                    peer.players.unfinished(source, &mut peer.link.sender());
+                }
+            }),
             Kind::Ethernet => self.run(span, |peer| {
                 let source = peer.source;
                 peer.players.ethernet(source, &mut peer.link.sender());

@@ -254,10 +254,12 @@ fn floods(stage: &Stage<'_>) -> Result<Outcome> {
             report.bytes_read
         );
     }
-    ensure!(
-        ethernet(stage, &names, "--only runts")? > 0,
-        "frames that are none were not dropped"
-    );
+    for kind in ["runts", "unfinished"] {
+        ensure!(
+            ethernet(stage, &names, &format!("--only {kind}"))? > 0,
+            "{kind}: frames that are not what they should be were not dropped"
+        );
+    }
     Ok(Outcome::Passed)
 }
 
