@@ -60,7 +60,10 @@ void verbs_shim_netdev_stop_queue(struct net_device *dev, u16 index)
 
 void verbs_shim_netdev_wake_queue(struct net_device *dev, u16 index)
 {
+	/* With bottom halves enabled, each wake-up would be left to a thread. */
+	local_bh_disable();
 	netif_wake_subqueue(dev, index);
+	local_bh_enable();
 }
 
 bool verbs_shim_netdev_queue_stopped(const struct net_device *dev, u16 index)
@@ -108,7 +111,10 @@ struct sk_buff *verbs_shim_skb_clone(struct sk_buff *skb)
 
 void verbs_shim_skb_consume(struct sk_buff *skb)
 {
+	/* Whoever waits for the memory is told in a bottom half: see verbs_shim_netdev_wake_queue(). */
+	local_bh_disable();
 	dev_consume_skb_any(skb);
+	local_bh_enable();
 }
 
 void verbs_shim_skb_drop(struct sk_buff *skb)
@@ -126,7 +132,8 @@ void verbs_shim_skb_undone(const struct sk_buff *skb, struct verbs_shim_undone *
 		undone->checksum_offset = skb->csum_offset;
 	}
 	if (skb_is_gso(skb)) {
-		undone->segment_type = skb_shinfo(skb)->gso_type;
+		/* Whoever cuts it looks at it again, wherever it is from. */
+		undone->segment_type = skb_shinfo(skb)->gso_type & ~SKB_GSO_DODGY;
 		undone->segment_payload = skb_shinfo(skb)->gso_size;
 	}
 }
@@ -162,6 +169,9 @@ struct page *verbs_shim_virt_to_page(const void *address, u32 *offset)
 	return virt_to_page(address);
 }
 
+/* Frames may be lost where memory is short: who receives them has others to serve. */
+#define FRAME_GFP (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+
 /* A socket buffer with a copy of the frame, of which the headers at least are in one piece. */
 struct sk_buff *verbs_shim_skb_copy(struct net_device *dev, const void *frame, unsigned int len,
 				    unsigned int headers)
@@ -174,7 +184,7 @@ struct sk_buff *verbs_shim_skb_copy(struct net_device *dev, const void *frame, u
 	if (headroom + len <= SKB_WITH_OVERHEAD(PAGE_SIZE))
 		headers = len;
 	skb = alloc_skb_with_frags(headroom + headers, len - headers, PAGE_ALLOC_COSTLY_ORDER,
-				   &error, GFP_KERNEL);
+				   &error, FRAME_GFP);
 	if (!skb)
 		return NULL;
 	skb_reserve(skb, headroom);
@@ -198,7 +208,7 @@ struct sk_buff *verbs_shim_skb_keep(struct net_device *dev, const void *frame, u
 	struct page *page = virt_to_head_page(frame);
 	struct sk_buff *skb;
 
-	skb = __netdev_alloc_skb_ip_align(dev, headers, GFP_KERNEL);
+	skb = __netdev_alloc_skb_ip_align(dev, headers, FRAME_GFP);
 	if (!skb)
 		return NULL;
 	skb_put_data(skb, frame, headers);
@@ -216,7 +226,7 @@ void verbs_shim_skb_set_segments(struct sk_buff *skb, u32 type, u16 payload, u16
 	skb_shinfo(skb)->gso_segs = count;
 }
 
-/* Gives a frame to the stack, and counts it. The caller is a thread. */
+/* Gives a frame to the stack, or drops it if the interface is down, and counts it. The caller is a thread. */
 void verbs_shim_skb_receive(struct sk_buff *skb, struct net_device *dev, u16 queue)
 {
 	const unsigned int len = skb->len;
@@ -225,8 +235,16 @@ void verbs_shim_skb_receive(struct sk_buff *skb, struct net_device *dev, u16 que
 	skb_record_rx_queue(skb, queue);
 	/* The counters are each CPU's, and the stack relies on it. */
 	local_bh_disable();
-	dev_sw_netstats_rx_add(dev, len);
-	netif_receive_skb(skb);
+	/* An interface that goes down, or to another namespace, waits for who has seen it up. */
+	rcu_read_lock();
+	if (READ_ONCE(dev->flags) & IFF_UP) {
+		dev_sw_netstats_rx_add(dev, len);
+		netif_receive_skb(skb);
+	} else {
+		dev_core_stats_rx_dropped_inc(dev);
+		kfree_skb(skb);
+	}
+	rcu_read_unlock();
 	local_bh_enable();
 }
 

@@ -17,8 +17,8 @@ use crate::transport::frame;
 /// two together stay in a processor's cache. Full frames of one message need no moving about.
 pub const BUFFER_LEN: usize = 2 * SHARE;
 
-/// What a part of the buffer that is kept stands for, in bytes, as long as parts are not shorter than half of it: there may be one
-/// or two of them.
+/// What a part of the buffer that is kept stands for, in bytes, as long as parts are not shorter than half of it: mostly there are two
+/// of them.
 pub const SHARE: usize = frame::HEADER_LEN + frame::MAX_PAYLOAD as usize;
 
 /// Memory of [`BUFFER_LEN`] bytes: pages in a row with one counter of references, or, if there were none, of `vmalloc()`.
@@ -118,28 +118,33 @@ impl LendingBuffer {
     /// What has been read to `range`.
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         let len = range.len();
-        assert!(range.start <= range.end && range.end <= BUFFER_LEN);
-        // SAFETY: The range is within the block, whose bytes may have any value. Nobody else changes what is not kept by others; what
-        // is, the reader is done with.
+        assert!(self.settled <= range.start && range.start <= range.end && range.end <= BUFFER_LEN);
+        // SAFETY: The range is within the block, whose bytes may have any value, and by the type's invariants nobody else has it.
         unsafe { core::slice::from_raw_parts(self.block.start.as_ptr().add(range.start), len) }
     }
 
     /// What has been read to `range`, for somebody who may want to keep it.
     pub fn lend(&mut self, range: Range<usize>) -> Arrived<'_> {
         let may_be_kept = self.spare.is_some() && self.block.is_lendable();
+        let (start, len) = (range.start, range.len());
+        assert!(self.settled <= start && start <= range.end && range.end <= BUFFER_LEN);
         if may_be_kept {
             // INVARIANT: No references are taken to what is behind.
-            self.settled = self.settled.max(range.end);
+            self.settled = range.end;
         }
         Arrived {
-            bytes: self.bytes(range),
+            // SAFETY: The range is within the block, whose bytes may have any value. Nobody has had it so far, and the borrow ends before
+            // whoever keeps it may change it.
+            bytes: unsafe {
+                core::slice::from_raw_parts(self.block.start.as_ptr().add(start), len)
+            },
             may_be_kept,
         }
     }
 
     /// Moves what has been read to `keep` to the beginning. Sleeps.
     pub fn move_to_front(&mut self, keep: Range<usize>) {
-        assert!(keep.start <= keep.end && keep.end <= BUFFER_LEN);
+        assert!(self.settled <= keep.start && keep.start <= keep.end && keep.end <= BUFFER_LEN);
         let len = keep.len();
         let from = self.block.start.as_ptr().wrapping_add(keep.start);
         let is_lent = self.settled > 0 && self.block.is_lent();

@@ -53,10 +53,10 @@ unsigned int base_shim_hrtimer_resolution(void)
 	return hrtimer_resolution;
 }
 
-/* Pages in a row, with one counter of references. */
+/* Pages in a row, with one counter of references, if there are any: nothing is reclaimed, nor compacted, for them. */
 void *base_shim_block_alloc(size_t size)
 {
-	const gfp_t gfp = (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) | __GFP_COMP | __GFP_NOWARN;
+	const gfp_t gfp = (GFP_KERNEL & ~__GFP_RECLAIM) | __GFP_COMP | __GFP_NORETRY | __GFP_NOWARN;
 	struct page *page = alloc_pages(gfp, get_order(size));
 
 	return page ? page_address(page) : NULL;

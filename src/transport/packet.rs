@@ -166,6 +166,10 @@ impl<'a> Packet<'a> {
 
     fn unfinished(&self, payload: Option<SegmentPayload>) -> Option<Remainder> {
         let transport = self.transport()?;
+        if transport.end != self.len {
+            // Who adds the rest of the checksum may do so over all there is.
+            return None;
+        }
         let headers = self.payload_at(&transport)?;
         let checksum_offset = match transport.protocol {
             tcp::NUMBER => tcp::CHECKSUM,
@@ -189,7 +193,7 @@ impl<'a> Packet<'a> {
         headers: usize,
         payload: SegmentPayload,
     ) -> Option<Segmentation> {
-        if transport.protocol != tcp::NUMBER || transport.end != self.len {
+        if transport.protocol != tcp::NUMBER {
             return None;
         }
         let count = (self.len - headers).div_ceil(usize::from(payload.get()));

@@ -310,7 +310,11 @@ impl Netdev {
         let skb = NonNull::new(skb)?;
         if let Some(remainder) = remainder {
             // SAFETY: The socket buffer is ours, and has what was found in the frame.
-            unsafe { set_remainder(skb, &remainder) };
+            if unsafe { set_remainder(skb, &remainder) }.is_err() {
+                // SAFETY: As above; it is given up.
+                unsafe { bindings::verbs_shim_skb_drop(skb.as_ptr()) };
+                return None;
+            }
         }
         Some(skb)
     }
@@ -382,20 +386,22 @@ fn prepare(
     Ok((state, Payload::Staged(buffer.copy_to(tx.staging())?)))
 }
 
-/// Notes what is left to do to a frame.
+/// Notes what is left to do to a frame. Fails with `EINVAL` if that cannot be.
 ///
 /// # Safety
 ///
 /// The socket buffer must belong to the caller, and have the frame that `remainder` was found in, with all headers in its linear
 /// part.
-unsafe fn set_remainder(skb: NonNull<bindings::sk_buff>, remainder: &Remainder) {
+unsafe fn set_remainder(skb: NonNull<bindings::sk_buff>, remainder: &Remainder) -> Result {
     // SAFETY: By the safety requirements.
     unsafe {
-        bindings::skb_partial_csum_set(
+        if !bindings::skb_partial_csum_set(
             skb.as_ptr(),
             remainder.checksum_start,
             remainder.checksum_offset,
-        );
+        ) {
+            return Err(EINVAL);
+        }
         if let Some(segmentation) = &remainder.segmentation {
             bindings::verbs_shim_skb_set_segments(
                 skb.as_ptr(),
@@ -405,4 +411,5 @@ unsafe fn set_remainder(skb: NonNull<bindings::sk_buff>, remainder: &Remainder) 
             );
         }
     }
+    Ok(())
 }

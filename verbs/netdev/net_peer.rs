@@ -101,6 +101,9 @@ impl NetPeer {
         } else {
             able.remove(rail);
         }
+        if self.wake.rails().contains(rail) {
+            return Err(EEXIST);
+        }
         // Before the rail can be chosen.
         self.unfinished.store(able.bits().into(), Relaxed);
         self.wake.add(rail, tx_event.clone())

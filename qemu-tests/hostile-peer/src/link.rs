@@ -122,6 +122,11 @@ impl Sender<'_> {
         self.endpoint.seed()
     }
 
+    /// Who is at the other end.
+    pub fn peer(&self) -> Option<&Identity> {
+        self.endpoint.peer()
+    }
+
     /// A header for `body` with the right numbers; nothing if the window is full.
     pub fn stamp(&mut self, body: Body, payload: &[u8], item: InFlight) -> Option<Header> {
         let seed = self.endpoint.seed()?;

@@ -12,9 +12,12 @@ const ETHERNET: usize = 14;
 /// Numbers of protocols above IP, some of which have a checksum that may be due.
 const PROTOCOLS: [u8; 4] = [6, 17, 1, 132];
 
-/// A frame to everybody from `source`: IP and what is above it as they should be, mostly, and up to four bytes of their headers as
+/// One frame in so many is for everybody, whose TCP and UDP nobody looks at; the others are for the host.
+const TO_ALL_ONE_IN: u32 = 4;
+
+/// A frame from `source` to the host `destination`, or to everybody: IP and what is above it as they should be, mostly, and up to four bytes of their headers as
 /// they should not.
-pub fn bent(rng: &mut ChaCha8Rng, source: [u8; 6]) -> Vec<u8> {
+pub fn bent(rng: &mut ChaCha8Rng, source: [u8; 6], destination: [u8; 6]) -> Vec<u8> {
     let ip_len = if rng.random_ratio(1, 2) { 20 } else { 40 };
     let protocol = PROTOCOLS.choose(rng).copied().unwrap_or(6);
     let longest = if rng.random_ratio(1, 4) {
@@ -25,7 +28,11 @@ pub fn bent(rng: &mut ChaCha8Rng, source: [u8; 6]) -> Vec<u8> {
     let headers = ETHERNET + ip_len + 20;
     let len = headers + rng.random_range(0..longest);
     let mut frame = vec![rng.random(); len];
-    frame[..6].fill(0xff);
+    if rng.random_ratio(1, TO_ALL_ONE_IN) {
+        frame[..6].fill(0xff);
+    } else {
+        frame[..6].copy_from_slice(&destination);
+    }
     frame[6..12].copy_from_slice(&source);
     let behind = (len - ETHERNET) as u16;
     let (ethernet, ip) = frame.split_at_mut(ETHERNET);

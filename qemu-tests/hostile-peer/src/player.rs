@@ -542,7 +542,10 @@ impl Players {
 
     /// Sends an Ethernet frame from the host with that address, and says what is left to do to it, some of which cannot be.
     pub fn unfinished(&mut self, source: [u8; 6], sender: &mut Sender<'_>) {
-        let packet = crate::packet::bent(&mut self.rng, source);
+        let Some(host) = sender.peer().map(|host| host.mac) else {
+            return;
+        };
+        let packet = crate::packet::bent(&mut self.rng, source, host);
         let zero = RailSeq(0);
         let mut lie = Lie::datagram(&mut self.rng, zero, zero);
         if renumber(sender, &mut lie) {

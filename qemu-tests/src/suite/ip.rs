@@ -405,6 +405,7 @@ fn sent_on(stage: &Stage<'_>) -> Result<Outcome> {
         "modprobe veth
         ip netns add far
         ip link add near type veth peer name far netns far
+        ethtool -K near tx off sg off tso off
         ip address add 10.56.0.1/24 dev near && ip link set near up
         ip -n far address add {FAR}/24 dev far && ip -n far link set far up
         ip -n far route add default via 10.56.0.1

@@ -24,9 +24,12 @@ impl SegmentPayload {
     /// would become tens of thousands.
     pub const LEAST: Self = Self(8);
 
-    /// Nothing if those are too few.
+    /// The most. Linux takes one more for a list of segments (`GSO_BY_FRAGS`).
+    const MOST: u16 = u16::MAX - 1;
+
+    /// Nothing if those are too few, or too many.
     pub const fn new(bytes: u16) -> Option<Self> {
-        if bytes >= Self::LEAST.0 {
+        if bytes >= Self::LEAST.0 && bytes <= Self::MOST {
             Some(Self(bytes))
         } else {
             None
