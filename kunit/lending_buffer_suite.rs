@@ -103,7 +103,7 @@ mod tests {
                 keep(&buffer.lend(BUFFER_LEN / 2..BUFFER_LEN), 64)?,
                 GFP_KERNEL,
             )?;
-            buffer.move_to_front(0..0);
+            buffer.move_to_front(BUFFER_LEN..BUFFER_LEN);
         }
         let mut copy = VVec::from_elem(0, BUFFER_LEN / 2, GFP_KERNEL)?;
         for (index, kept) in kept.iter().enumerate() {

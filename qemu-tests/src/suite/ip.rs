@@ -10,6 +10,7 @@ use anyhow::Result;
 use usb4_cable::control::Direction;
 
 use super::faults;
+use super::native::Need;
 use super::Lab;
 use super::Outcome;
 use super::Suite;
@@ -62,7 +63,7 @@ pub fn suite() -> Suite {
             test("large-datagrams", large_datagrams),
             test("mtu", mtu),
             test("finished-packets-only", finished_only),
-            test("sent-on-to-another-network", sent_on),
+            test("sent-on-to-another-network", sent_on).needing(Need::StockKernel),
             test("beside-rdma", beside_rdma),
         ],
     }

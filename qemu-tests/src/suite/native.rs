@@ -20,7 +20,7 @@ pub enum Need {
     Sleep,
     /// The kernel's checkers, or several CPUs at the same moment.
     Checkers,
-    /// The distribution's kernel, for which the package is.
+    /// The distribution's kernel, for which the package is, or drivers that only it has.
     StockKernel,
     /// The instructions of a processor which is chosen.
     Processor,
