@@ -129,8 +129,7 @@ impl Fabric {
         peer: &Peer,
         tx: &mut TxBuffer<'_>,
     ) -> Option<Outgoing<Ticket>> {
-        // Whoever sends small frames only leaves it to the rail's transmitting thread, which is woken for each.
-        if (tx.room() as usize) < MAX_PAYLOAD {
+        if !takes_datagrams(tx) {
             return None;
         }
         let datagram = self.netdev.take_tx(peer.net_peer(), rail, tx)?;
@@ -144,6 +143,12 @@ impl Fabric {
             },
         })
     }
+}
+
+/// Whether a frame of the network interface may be sent there: whoever sends small frames only leaves it to the rail's transmitting
+/// thread, which is woken for each.
+fn takes_datagrams(tx: &TxBuffer<'_>) -> bool {
+    tx.room() as usize >= MAX_PAYLOAD
 }
 
 impl RouteTable for Fabric {
@@ -291,7 +296,7 @@ impl RailClient for Fabric {
     fn next(&self, rail: RailId, seq: RailSeq, tx: &mut TxBuffer<'_>) -> Option<Outgoing<Ticket>> {
         let peer = self.hosts.peer_of(rail)?;
         let turn = self.turns[rail.index()].fetch_add(1, Relaxed);
-        if turn >= DATAGRAM_SHARE {
+        if turn >= DATAGRAM_SHARE && takes_datagrams(tx) {
             if let Some(datagram) = self.next_datagram(rail, &peer, tx) {
                 return Some(datagram);
             }
