@@ -154,7 +154,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     ///
     /// [`Refused`] if that cannot be its state: there has to be TCP or UDP for a checksum, directly behind IP, in no
-    /// fragment; and for segments, TCP with more payload than fits one, up to the packet's very end.
+    /// fragment, up to the packet's very end; and for segments, TCP with more payload than fits one.
     pub fn remainder(&self, state: PacketState) -> Result<Option<Remainder>, Refused> {
         let payload = match state {
             PacketState::Finished => return Ok(None),
