@@ -3,6 +3,7 @@
 //! A host's PCI attachment: what joins an NHI to its guest while there is one.
 
 use std::fs::File;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::channel::Progress;
@@ -25,9 +26,9 @@ pub trait Attachment: InterruptSink {
     /// Sends the interrupts raised that the guest has room for. The rest waits.
     fn send_interrupts(&mut self) {}
 
-    /// Asks for a kick when the guest has queued something, until the queue is looked at next. Adds to `kicks` what
+    /// Asks for a kick when the guest has queued so many accesses, until the queue is looked at next. Adds to `kicks` what
     /// becomes readable then.
-    fn await_kick(&mut self, _kicks: &mut Vec<Kick>) -> Readiness {
+    fn await_kick(&mut self, _accesses: Accesses, _kicks: &mut Vec<Kick>) -> Readiness {
         Readiness::Quiet
     }
 }
@@ -41,7 +42,16 @@ pub enum Doorbells {
     Queue,
 }
 
-/// Whether a queue holds something.
+/// A number of register accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accesses(pub NonZeroU16);
+
+impl Accesses {
+    /// One.
+    pub const ONE: Self = Self(NonZeroU16::MIN);
+}
+
+/// Whether a queue holds what is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// It does.

@@ -36,6 +36,8 @@ const BATCH: usize = 64;
 pub enum Progress {
     /// Nothing.
     Idle,
+    /// Something, when the receiver has room for it.
+    Held,
     /// Something, but not yet.
     Waiting,
     /// Frames have moved.
@@ -170,6 +172,10 @@ impl Channel {
             if target.flow_control == FlowControl::EndToEnd && !has_room {
                 self.counters.e2e_holds += u64::from(self.held & bit == 0);
                 self.held |= bit;
+                if let Some(ring) = target.ring {
+                    to.note_hold(ring);
+                }
+                progress = progress.max(Progress::Held);
                 break;
             }
             self.held &= !bit;

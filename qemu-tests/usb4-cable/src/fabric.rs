@@ -204,8 +204,8 @@ impl Fabric {
         self.nhis().filter_map(|(_, nhi)| nhi.doorbells())
     }
 
-    /// Asks all guests that queue register accesses for a kick at the next one. Adds to `kicks` what becomes readable
-    /// then.
+    /// Asks all guests that queue register accesses for a kick at the next one that is worth it. Adds to `kicks` what becomes
+    /// readable then.
     pub fn await_kicks(&mut self, kicks: &mut Vec<Kick>) -> Readiness {
         for station in &mut self.stations {
             if station.nhi.await_kick(kicks) == Readiness::Ready {
@@ -320,6 +320,9 @@ impl Fabric {
 
     fn forward_frames(&mut self, now: Instant) -> Progress {
         let mut progress = Progress::Idle;
+        for station in &mut self.stations {
+            station.nhi.forget_hold();
+        }
         for index in (0..self.stations.len()).map(NhiIndex) {
             for ring in self.stations[index.0].nhi.data_tx_rings() {
                 progress = progress.max(self.forward_ring(index, ring, now));

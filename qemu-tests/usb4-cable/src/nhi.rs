@@ -10,6 +10,7 @@ pub mod register;
 mod ring;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use interrupt::InterruptLatch;
@@ -25,6 +26,7 @@ pub use ring::Completion;
 pub use ring::RingFault;
 pub use ring::TxFrame;
 
+use crate::attachment::Accesses;
 use crate::attachment::Attachment;
 use crate::attachment::Doorbells;
 use crate::attachment::Kick;
@@ -58,6 +60,13 @@ pub enum Receiver {
     Full,
 }
 
+/// Frames that wait for a full receive ring wait until a share of it is free: a guest gives buffers back one by one, and each kick costs
+/// both sides more than a frame.
+const HOLD_SHARE: u16 = 4;
+
+/// But no longer than for so many of them: a guest's queue must not get full.
+const LONGEST_HOLD: u16 = 64;
+
 /// An NHI and the router behind it.
 pub struct Nhi {
     name: NhiRef,
@@ -69,6 +78,8 @@ pub struct Nhi {
     rx: [Ring; RINGS],
     /// Control packets for the host, until its control ring takes them.
     outbox: VecDeque<ControlPacket>,
+    /// Frames wait for room in a receive ring: the accesses after which it is looked at again.
+    hold: Option<Accesses>,
     counters: NhiCounters,
     /// The host router.
     pub router: Router,
@@ -90,6 +101,7 @@ impl Nhi {
             tx: Default::default(),
             rx: Default::default(),
             outbox: VecDeque::new(),
+            hold: None,
             counters: NhiCounters::default(),
             router: Router::new(uid),
         };
@@ -157,10 +169,22 @@ impl Nhi {
         progress
     }
 
-    /// Asks for a kick at the guest's next register access, if it queues them. Adds to `kicks` what becomes readable then.
+    /// Frames wait for room in a receive ring.
+    pub fn note_hold(&mut self, ring: RingNumber) {
+        let share = self.rx[ring.index()].size() / HOLD_SHARE;
+        self.hold = NonZeroU16::new(share.min(LONGEST_HOLD)).map(Accesses);
+    }
+
+    /// No frames wait, as far as is known.
+    pub fn forget_hold(&mut self) {
+        self.hold = None;
+    }
+
+    /// Asks for a kick at the guest's next register access, if it queues them, or at one by which a receive ring that frames wait for
+    /// may have room for many. Adds to `kicks` what becomes readable then.
     pub fn await_kick(&mut self, kicks: &mut Vec<Kick>) -> Readiness {
         match &mut self.attachment {
-            Some(attachment) => attachment.await_kick(kicks),
+            Some(attachment) => attachment.await_kick(self.hold.unwrap_or(Accesses::ONE), kicks),
             None => Readiness::Quiet,
         }
     }

@@ -29,6 +29,8 @@ struct Pace {
     naps: &'static [(Duration, Duration)],
     /// How long to sleep when something is due soon.
     short_nap: Duration,
+    /// How long to sleep at most when a receiver is to make room, which it is not asked to tell at once.
+    held_nap: Duration,
     /// By how much the kernel may prolong a nap; by its default if nothing is given.
     slack: Option<NonZeroU64>,
 }
@@ -42,11 +44,19 @@ const LOOKING: Pace = Pace {
     ],
     spin: Duration::from_micros(20),
     short_nap: Duration::from_micros(50),
+    held_nap: Duration::MAX,
     slack: None,
 };
 
 /// A kick ends a nap; this limit is for what comes without, such as a guest just attached.
 const KICKED_NAPS: &[(Duration, Duration)] = &[(Duration::ZERO, Duration::from_millis(2))];
+
+/// In that time a guest should have come to the kick that it was asked for. If its ring is small, or it does other things, it is
+/// looked at all the same.
+const HELD_NAP: Duration = Duration::from_micros(300);
+
+/// A receiver that makes no room for so long does not read, and need not be looked at that often.
+const READERS_PAUSE: Duration = Duration::from_millis(20);
 
 /// For guests that queue: they run at the speed of the machine, so that a nap costs more than what it saves, and each kick
 /// costs them a system call.
@@ -55,6 +65,7 @@ const fn kicked(spin: Duration) -> Pace {
         spin,
         naps: KICKED_NAPS,
         short_nap: Duration::from_micros(10),
+        held_nap: HELD_NAP,
         slack: NonZeroU64::new(1),
     }
 }
@@ -147,9 +158,11 @@ impl Pace {
             return None;
         }
         let nap = self.naps.iter().find(|(after, _)| idle >= *after);
+        let nap = nap.map(|(_, nap)| *nap);
         match progress {
             Progress::Waiting => Some(self.short_nap),
-            Progress::Idle | Progress::Moved => nap.map(|(_, nap)| *nap),
+            Progress::Held if idle < READERS_PAUSE => nap.map(|nap| nap.min(self.held_nap)),
+            Progress::Idle | Progress::Moved | Progress::Held => nap,
         }
     }
 }
@@ -175,6 +188,19 @@ mod tests {
         let waiting = |pace: &Pace| pace.nap(Progress::Waiting, Duration::from_secs(3));
         assert_eq!(waiting(&LOOKING), Some(Duration::from_micros(50)));
         assert_eq!(waiting(&kicked(SPIN)), Some(Duration::from_micros(10)));
+    }
+
+    #[test]
+    fn a_receiver_that_makes_room_is_not_waited_for_for_long() {
+        let held = |pace: &Pace, idle| pace.nap(Progress::Held, idle);
+        assert_eq!(held(&kicked(SPIN), SPIN), Some(HELD_NAP));
+        assert_eq!(
+            held(&kicked(SPIN), READERS_PAUSE),
+            Some(SPIN),
+            "it reads no more"
+        );
+        let looking = |progress| LOOKING.nap(progress, Duration::from_millis(1));
+        assert_eq!(looking(Progress::Held), looking(Progress::Idle));
     }
 
     #[test]

@@ -112,6 +112,11 @@ impl Ring {
         self.options = options;
     }
 
+    /// The number of its descriptors; 0 if it is stopped.
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
     /// Whether the masks let a frame with `marks` pass; raw rings have none.
     pub fn accepts(&self, marks: FrameMarks) -> bool {
         let [eof_mask, sof_mask] = [self.masks, self.masks >> u16::BITS];

@@ -5,6 +5,7 @@
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use super::message::Command;
 use super::message::Operation;
 use super::message::Space;
 use super::vring::Vring;
+use crate::attachment::Accesses;
 use crate::attachment::Attachment;
 use crate::attachment::Doorbells;
 use crate::attachment::Kick;
@@ -135,13 +137,13 @@ impl Function {
         self.interrupts.call(memory);
     }
 
-    fn await_kick(&mut self, kicks: &mut Vec<Kick>) -> Readiness {
+    fn await_kick(&mut self, accesses: Accesses, kicks: &mut Vec<Kick>) -> Readiness {
         let Some(memory) = &self.memory else {
             return Readiness::Quiet;
         };
-        let commands = self.commands.await_kick(memory, kicks);
+        let commands = self.commands.await_kick(memory, accesses.0, kicks);
         if commands == Readiness::Quiet && self.pci.has_due_interrupt() {
-            return self.interrupts.await_kick(memory, kicks);
+            return self.interrupts.await_kick(memory, NonZeroU16::MIN, kicks);
         }
         commands
     }
@@ -270,7 +272,7 @@ impl Attachment for SharedFunction {
         self.0.lock().send_interrupts();
     }
 
-    fn await_kick(&mut self, kicks: &mut Vec<Kick>) -> Readiness {
-        self.0.lock().await_kick(kicks)
+    fn await_kick(&mut self, accesses: Accesses, kicks: &mut Vec<Kick>) -> Readiness {
+        self.0.lock().await_kick(accesses, kicks)
     }
 }

@@ -5,12 +5,16 @@
 use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::num::NonZeroU16;
+use std::sync::atomic::fence;
 use std::sync::atomic::Ordering;
 
 use virtio_queue::DescriptorChain;
 use virtio_queue::Error;
 use virtio_queue::Queue;
 use virtio_queue::QueueT;
+use vm_memory::Address;
+use vm_memory::Bytes;
 
 use super::memory::QueueMemory;
 use crate::attachment::Kick;
@@ -19,6 +23,10 @@ use crate::guest_memory::GuestAddress;
 
 /// Most buffers of a queue. `virtio_uml` makes queues of 256.
 const MAX_SIZE: u16 = 1024;
+
+/// Bytes of a used ring before its elements, and of an element. The available event is behind the last one (virtio 1.3, 2.7.8).
+const USED_RING_HEADER: u64 = 4;
+const USED_RING_ELEMENT: u64 = 8;
 
 /// Where a queue is in the guest's memory.
 pub(super) struct Addresses {
@@ -173,22 +181,40 @@ impl Vring {
         }
     }
 
-    /// Asks for a kick at the next buffer. Adds to `kicks` what becomes readable then.
-    pub(super) fn await_kick(&mut self, memory: &QueueMemory, kicks: &mut Vec<Kick>) -> Readiness {
+    /// Asks for a kick when so many buffers have been added. Adds to `kicks` what becomes readable then.
+    pub(super) fn await_kick(
+        &mut self,
+        memory: &QueueMemory,
+        buffers: NonZeroU16,
+        kicks: &mut Vec<Kick>,
+    ) -> Readiness {
         if !self.queue.ready() {
             return Readiness::Quiet;
         }
-        match self.queue.enable_notification(memory) {
-            Ok(true) => Readiness::Ready,
-            Ok(false) => {
-                kicks.extend(self.kick.clone());
-                Readiness::Quiet
-            }
-            Err(error) => {
-                self.stop_because(&error);
-                Readiness::Quiet
-            }
+        let buffers = buffers.get();
+        let last = self.queue.next_avail().wrapping_add(buffers - 1);
+        if let Err(error) = self.set_available_event(memory, last) {
+            self.stop_because(&error);
+            return Readiness::Quiet;
         }
+        // The guest adds a buffer, and then looks which one it is to kick for.
+        fence(Ordering::SeqCst);
+        if self.added(memory) >= buffers {
+            return Readiness::Ready;
+        }
+        kicks.extend(self.kick.clone());
+        Readiness::Quiet
+    }
+
+    /// Says at which buffer the guest is to kick. `virtio_queue` knows no other than the next.
+    fn set_available_event(&self, memory: &QueueMemory, index: u16) -> Result<(), Error> {
+        let offset = USED_RING_HEADER + USED_RING_ELEMENT * u64::from(self.queue.size());
+        let address = GuestAddress(self.queue.used_ring())
+            .checked_add(offset)
+            .ok_or(Error::AddressOverflow)?;
+        memory
+            .store(index.to_le(), address, Ordering::Relaxed)
+            .map_err(Error::GuestMemory)
     }
 
     fn stop_because(&mut self, error: &Error) {

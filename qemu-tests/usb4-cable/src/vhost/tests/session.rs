@@ -7,6 +7,8 @@ use super::super::fake_driver::MMIO_WRITE;
 use super::super::fake_driver::REGISTERS;
 use super::*;
 use crate::attachment::Readiness;
+use crate::fake_guest::ENABLE;
+use crate::ids::RingNumber;
 use crate::nhi::register;
 use crate::poller;
 
@@ -81,6 +83,37 @@ fn kicks_come_when_asked_for() {
     bench.step();
     assert_eq!(write(), 1);
     assert_eq!(kicks.len(), 1);
+}
+
+#[test]
+fn a_kick_for_a_full_ring_comes_when_there_is_room() {
+    const DESCRIPTORS: u32 = 12;
+    let bench = Bench::new();
+    let mut driver = bench.connect(0);
+    let number = RingNumber::data().next().unwrap();
+    let ring = |base, stride| (base + number.index() * stride) as u64;
+    let size = ring(register::RX_RING_BASE, register::RING_STRIDE) + register::RING_SIZE as u64;
+    let options = ring(register::RX_OPTIONS_BASE, register::OPTIONS_STRIDE);
+    driver.post_write(MMIO_WRITE, REGISTERS, size, &DESCRIPTORS.to_le_bytes());
+    driver.post_write(MMIO_WRITE, REGISTERS, options, &ENABLE.to_le_bytes());
+    bench.step();
+    let kicked = driver.commands.kicks;
+    let mut write = || {
+        driver.post_write(MMIO_WRITE, REGISTERS, REGISTER, &[7, 0, 0, 0]);
+        driver.commands.kicks - kicked
+    };
+    let await_kicks = || {
+        let mut fabric = bench.fabric.lock();
+        fabric.with_nhi(NhiIndex(0), |nhi| {
+            nhi.note_hold(number);
+            nhi.await_kick(&mut Vec::new())
+        })
+    };
+    assert_eq!(await_kicks(), Readiness::Quiet);
+    assert_eq!((write(), write()), (0, 0));
+    assert_eq!(await_kicks(), Readiness::Quiet, "two of three");
+    assert_eq!((write(), write()), (1, 1));
+    assert_eq!(await_kicks(), Readiness::Ready);
 }
 
 #[test]
