@@ -30,8 +30,8 @@ use crate::base::event::Wake;
 const UNANNOUNCED_LIMIT: u32 = 3;
 
 /// How many frames the transmitting thread waits for when a stream is full: few enough to be under way in the smallest ring, of
-/// which the driver fills 31 places (`TBSTREAM_DEV_MIN_RING_SIZE` of drivers/thunderbolt/stream.c), and as many as a long segment
-/// takes.
+/// which the driver fills 31 places (`TBSTREAM_DEV_MIN_RING_SIZE` of drivers/thunderbolt/stream.c), and about as many as a long
+/// segment takes.
 const ROOM_FRAMES: i32 = 16;
 
 /// What a stream is woken with for a frame that has arrived.

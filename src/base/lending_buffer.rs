@@ -13,13 +13,18 @@ use kernel::prelude::*;
 use crate::base::bindings;
 use crate::transport::frame;
 
-/// Room for two frames of any length: what has arrived behind a frame that is not whole yet is read along with it, and the
-/// two together stay in a processor's cache. Full frames of one message need no moving about.
-pub const BUFFER_LEN: usize = 2 * SHARE;
+/// The longest frame.
+const FRAME: usize = frame::HEADER_LEN + frame::MAX_PAYLOAD as usize;
 
-/// What a part of the buffer that is kept stands for, in bytes, as long as parts are not shorter than half of it: mostly there are two
-/// of them.
-pub const SHARE: usize = frame::HEADER_LEN + frame::MAX_PAYLOAD as usize;
+/// How many frames of any length there is room for: what has arrived behind a frame that is not whole yet is read along with it.
+const FRAMES: usize = 3;
+
+/// That, and what else there is in as many pages as the kernel gives in a row. It stays in a processor's cache.
+pub const BUFFER_LEN: usize = (FRAMES * FRAME).next_power_of_two();
+
+/// What a part of the buffer that is kept stands for, in bytes, as long as parts are not shorter than half of it: mostly there are
+/// [`FRAMES`] of them.
+pub const SHARE: usize = BUFFER_LEN / FRAMES;
 
 /// Memory of [`BUFFER_LEN`] bytes: pages in a row with one counter of references, or, if there were none, of `vmalloc()`.
 ///

@@ -11,8 +11,11 @@ pub const STREAM_FRAME: usize = 4096;
 /// Largest payload of a frame that fits one frame of the stream.
 pub const SMALL_PAYLOAD: u32 = (STREAM_FRAME - HEADER_LEN) as u32;
 
-/// Largest payload of any frame: header and payload are 16 full frames of the stream.
-pub const MAX_PAYLOAD: u32 = (16 * STREAM_FRAME - HEADER_LEN) as u32;
+/// Largest payload of any frame: header and payload are 17 full frames of the stream. Messages of 64 KiB, which programs like,
+/// take one frame.
+pub const MAX_PAYLOAD: u32 = (17 * STREAM_FRAME - HEADER_LEN) as u32;
+
+const _: () = assert!(MAX_PAYLOAD >= 1 << 16);
 
 /// Length of a payload with its padding.
 pub const fn padded(payload_len: u32) -> u32 {

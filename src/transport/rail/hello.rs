@@ -7,7 +7,7 @@ use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 
 /// Version of the protocol. Both ends must speak the same.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 
 /// Length of a hello on the wire.
 pub const HELLO_LEN: usize = 128;

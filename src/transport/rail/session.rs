@@ -316,7 +316,7 @@ mod tests {
             mac: [2, 0, 0, 0, 0, 1],
             features: Features::NONE,
             limits: Limits {
-                max_payload: 65472,
+                max_payload: crate::transport::frame::MAX_PAYLOAD,
                 window: 256,
                 max_rd_atomic: 16,
             },
