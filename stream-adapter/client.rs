@@ -218,7 +218,7 @@ pub enum Due {
 /// [`RailLink::send_now`] may be called by all of them: while the writer is held, it wakes the transmitting thread.
 pub trait RailClient: Send + Sync + 'static {
     /// Keeps memory alive while a payload is being sent.
-    type Ticket;
+    type Ticket: Send;
 
     /// The rail has come up. `peer` is who the other end says it is, `router` what is there, if that is known.
     fn rail_up(

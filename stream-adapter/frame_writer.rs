@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What writes frames into an open stream: takes them from the client, completes them, and lets small ones
-//! share one write.
+//! What writes frames into an open stream: takes them from the client, completes them, lets small ones
+//! share one write, and writes long ones together.
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -11,6 +11,7 @@ use super::client::Outgoing;
 use super::client::Payload;
 use super::client::RailClient;
 use super::client::TxBuffer;
+use super::frame_batch::FrameBatch;
 use super::rail_state::Shared;
 use super::rail_state::State;
 use super::rail_state::Window;
@@ -27,11 +28,8 @@ use crate::transport::frame::STREAM_FRAME;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::endpoint::ControlFrame;
 
-/// Where the padding of payloads in pages is taken from: zeroes at the end of the buffer.
-const PADDING_AT: usize = STREAM_FRAME + HEADER_LEN + MAX_PAYLOAD;
-
-/// Small frames queued for one write, one more frame of any length, and padding.
-const BUFFER_LEN: usize = PADDING_AT + HEADER_LEN;
+/// Small frames queued for one write, and one more frame of any length.
+const BUFFER_LEN: usize = STREAM_FRAME + HEADER_LEN + MAX_PAYLOAD;
 
 /// Whether anything was sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,13 +45,14 @@ pub(super) enum Sent {
 /// # Invariants
 ///
 /// The first `queued` bytes of `buffer` are whole frames not yet written, at most [`STREAM_FRAME`] bytes
-/// and a multiple of [`HEADER_LEN`]. The bytes from [`PADDING_AT`] on are zero.
-pub(super) struct FrameWriter {
+/// and a multiple of [`HEADER_LEN`]. They come before those of `batch`, of which there are none when a call has succeeded.
+pub(super) struct FrameWriter<C: RailClient> {
     file: Arc<StreamFile>,
     buffer: BounceBuffer,
     queued: usize,
     pages: PageVec,
     list: PageVec,
+    batch: FrameBatch<C::Ticket>,
 }
 
 /// What the endpoint allows at the moment.
@@ -64,7 +63,7 @@ enum Room {
     Closed,
 }
 
-impl FrameWriter {
+impl<C: RailClient> FrameWriter<C> {
     pub(super) fn new(file: Arc<StreamFile>) -> Result<Self> {
         Ok(Self {
             file,
@@ -72,13 +71,14 @@ impl FrameWriter {
             queued: 0,
             pages: PageVec::new(),
             list: PageVec::new(),
+            batch: FrameBatch::new()?,
         })
     }
 
     /// Writes what the client has to send as long as it is small and shares one frame of the stream, and
     /// never waits. What cannot be written now stays queued, and what did not fit was not asked for: says
     /// whether the transmitting thread has to see to either.
-    pub(super) fn try_send_direct<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
+    pub(super) fn try_send_direct(&mut self, shared: &Shared<C>) -> Result<Sent> {
         let left = loop {
             // The client wakes a rail only after it had nothing for it, so somebody has to hear it say that.
             let Some(room) = (STREAM_FRAME - self.queued).checked_sub(HEADER_LEN) else {
@@ -105,7 +105,7 @@ impl FrameWriter {
     }
 
     /// Adds the rail's own frames that are due.
-    pub(super) fn queue_control<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
+    pub(super) fn queue_control(&mut self, shared: &Shared<C>) -> Result {
         loop {
             let mut inner = shared.inner.lock();
             let frame = inner.endpoint.next_control::<KernelHash>(clock::now());
@@ -118,7 +118,7 @@ impl FrameWriter {
     }
 
     /// Writes a goodbye, the last thing that is written.
-    pub(super) fn say_goodbye<C: RailClient>(&mut self, shared: &Shared<C>) -> Result {
+    pub(super) fn say_goodbye(&mut self, shared: &Shared<C>) -> Result {
         let mut inner = shared.inner.lock();
         let frame = inner.endpoint.goodbye::<KernelHash>(clock::now());
         drop(inner);
@@ -128,7 +128,7 @@ impl FrameWriter {
         self.write_queued(shared).map(|_| ())
     }
 
-    fn queue<C: RailClient>(&mut self, shared: &Shared<C>, frame: &ControlFrame) -> Result {
+    fn queue(&mut self, shared: &Shared<C>, frame: &ControlFrame) -> Result {
         let bytes = frame.bytes();
         if self.queued + bytes.len() > STREAM_FRAME {
             self.write_queued(shared)?;
@@ -140,7 +140,7 @@ impl FrameWriter {
     }
 
     /// Writes what was queued.
-    pub(super) fn write_queued<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
+    pub(super) fn write_queued(&mut self, shared: &Shared<C>) -> Result<Sent> {
         let len = core::mem::take(&mut self.queued);
         if len == 0 {
             return Ok(Sent::Nothing);
@@ -149,7 +149,7 @@ impl FrameWriter {
         Ok(Sent::Something)
     }
 
-    fn write_buffer<C: RailClient>(&mut self, shared: &Shared<C>, at: usize, len: usize) -> Result {
+    fn write_buffer(&mut self, shared: &Shared<C>, at: usize, len: usize) -> Result {
         self.list.clear();
         // SAFETY: The buffer lives as long as `self`, and nothing changes it during the write below, the
         // only use of the list.
@@ -158,7 +158,7 @@ impl FrameWriter {
         self.file.write(&self.list)
     }
 
-    fn room<C: RailClient>(shared: &Shared<C>) -> Room {
+    fn room(shared: &Shared<C>) -> Room {
         let mut inner = shared.inner.lock();
         // Nothing follows a goodbye.
         if inner.state != State::Closing && inner.endpoint.can_send(MAX_PAYLOAD as u32) {
@@ -170,20 +170,39 @@ impl FrameWriter {
         Room::Closed
     }
 
-    /// Sends the client's next frame, of whatever length, if it has one and the window has room. If not, what was
-    /// queued must be written, and the client asked again.
-    pub(super) fn send_any<C: RailClient>(&mut self, shared: &Shared<C>) -> Result<Sent> {
-        let afterwards = if self.queued == 0 {
-            Afterwards::Rests
-        } else {
-            Afterwards::AsksAgain
-        };
-        self.send_next(shared, MAX_PAYLOAD as u32, afterwards)
+    /// Sends the client's next frame, of whatever length, if it has one and the window has room, and some more if they are
+    /// long. If it has none, what was queued must be written, and the client asked again.
+    pub(super) fn send_any(&mut self, shared: &Shared<C>) -> Result<Sent> {
+        let mut sent = Sent::Nothing;
+        loop {
+            let batched = self.batch.len();
+            let afterwards = if self.queued == 0 && batched == 0 {
+                Afterwards::Rests
+            } else {
+                Afterwards::AsksAgain
+            };
+            if self.send_next(shared, MAX_PAYLOAD as u32, afterwards)? == Sent::Nothing {
+                break;
+            }
+            sent = Sent::Something;
+            if self.batch.len() == batched || !self.may_wait(shared) {
+                break;
+            }
+        }
+        self.write_batch(shared)?;
+        Ok(sent)
+    }
+
+    /// Whether the frames of the batch may wait for another one: if as much is under way as they are, which keeps the other end busy
+    /// meanwhile. So the first frames go one by one.
+    fn may_wait(&self, shared: &Shared<C>) -> bool {
+        let in_flight = shared.inner.lock().endpoint.in_flight() as usize;
+        !self.batch.is_full() && in_flight > 2 * self.batch.len()
     }
 
     /// Sends the client's next frame, with at most `longest` bytes of payload, if it has one and the window
     /// has room. If not, the rail does as `afterwards` says.
-    fn send_next<C: RailClient>(
+    fn send_next(
         &mut self,
         shared: &Shared<C>,
         longest: u32,
@@ -202,19 +221,16 @@ impl FrameWriter {
         let Some(outgoing) = shared.client.next(shared.id, seq, &mut tx) else {
             return Ok(Sent::Nothing);
         };
-        let sent = self.send(shared, seq, seed, &outgoing);
-        // The payload's pages are not used any more, so the ticket may go.
-        drop(outgoing);
-        sent?;
+        self.send(shared, seq, seed, outgoing)?;
         Ok(Sent::Something)
     }
 
-    fn send<C: RailClient>(
+    fn send(
         &mut self,
         shared: &Shared<C>,
         seq: RailSeq,
         seed: Seed,
-        outgoing: &Outgoing<C::Ticket>,
+        outgoing: Outgoing<C::Ticket>,
     ) -> Result {
         let payload_at = self.queued + HEADER_LEN;
         let (len, checksum) = match outgoing.payload {
@@ -246,15 +262,20 @@ impl FrameWriter {
             return Ok(());
         };
 
-        let header_bytes = header.encode::<KernelHash>(seed);
-        self.buffer.bytes_mut()[self.queued..][..HEADER_LEN].copy_from_slice(&header_bytes);
+        let header = header.encode::<KernelHash>(seed);
         shared.counters.tx_frames.increment();
         shared.counters.tx_bytes.add(len as u64);
 
         let padding = padded(len_on_wire) as usize - len;
         match outgoing.payload {
-            Payload::Pages => self.send_pages(shared, padding),
+            Payload::Pages => {
+                self.write_queued(shared)?;
+                self.batch
+                    .push(&header, &self.pages, padding, outgoing.ticket)
+            }
             Payload::Empty | Payload::Staged(_) => {
+                self.write_batch(shared)?;
+                self.buffer.bytes_mut()[self.queued..][..HEADER_LEN].copy_from_slice(&header);
                 self.buffer.bytes_mut()[payload_at + len..][..padding].fill(0);
                 self.send_staged(shared, HEADER_LEN + len + padding)
             }
@@ -262,7 +283,7 @@ impl FrameWriter {
     }
 
     /// Sends a frame of `frame_len` bytes behind what was queued, or adds it to that.
-    fn send_staged<C: RailClient>(&mut self, shared: &Shared<C>, frame_len: usize) -> Result {
+    fn send_staged(&mut self, shared: &Shared<C>, frame_len: usize) -> Result {
         if self.queued + frame_len <= STREAM_FRAME {
             self.queued += frame_len;
             return Ok(());
@@ -272,21 +293,12 @@ impl FrameWriter {
         self.write_buffer(shared, at, frame_len)
     }
 
-    /// Sends a frame whose header lies behind what was queued and whose payload lies in pages.
-    fn send_pages<C: RailClient>(&mut self, shared: &Shared<C>, padding: usize) -> Result {
-        let at = self.queued;
-        self.write_queued(shared)?;
-        self.list.clear();
-        // SAFETY: The buffer lives as long as `self`, the pages as long as the ticket that our caller
-        // holds; both outlast the write below, the only use of the list. The header and the padding do
-        // not change meanwhile.
-        unsafe {
-            self.buffer.push_to(at..at + HEADER_LEN, &mut self.list)?;
-            self.list.append(&self.pages)?;
-            self.buffer
-                .push_to(PADDING_AT..PADDING_AT + padding, &mut self.list)?;
-        }
-        shared.counters.tx_writes.increment();
-        self.file.write(&self.list)
+    /// Writes the batch.
+    fn write_batch(&mut self, shared: &Shared<C>) -> Result {
+        let Self { batch, file, .. } = self;
+        batch.write(|frame| {
+            shared.counters.tx_writes.increment();
+            file.write(frame)
+        })
     }
 }

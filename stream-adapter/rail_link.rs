@@ -48,7 +48,7 @@ pub(super) struct Link<C: RailClient> {
     rate: Atomic<u32>,
     /// There is one while the stream is open.
     #[pin]
-    pub(super) writer: Mutex<Option<FrameWriter>>,
+    pub(super) writer: Mutex<Option<FrameWriter<C>>>,
 }
 
 impl<C: RailClient> Deref for Link<C> {

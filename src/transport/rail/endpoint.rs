@@ -478,6 +478,11 @@ impl<S: Storage> RailEndpoint<S> {
         self.tx.next_seq()
     }
 
+    /// The number of frames in flight.
+    pub const fn in_flight(&self) -> u32 {
+        self.tx.in_flight()
+    }
+
     /// Makes the header of the next frame and notes that the frame carries `item`; nothing if
     /// [`Self::can_send`] says so.
     pub fn stamp(

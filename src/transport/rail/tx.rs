@@ -85,7 +85,7 @@ impl<S: Storage> RailTx<S> {
 
     /// Whether a frame of this length in the stream may be sent now.
     pub fn can_send(&self, frame_len: u32) -> bool {
-        let frames = self.next.distance_from(self.oldest);
+        let frames = self.in_flight();
         frames < self.table.len()
             && (frames == 0 || self.bytes.saturating_add(frame_len) <= self.byte_limit)
     }
@@ -98,6 +98,11 @@ impl<S: Storage> RailTx<S> {
     /// The oldest number not acknowledged yet; equal to [`Self::next_seq`] if nothing is in flight.
     pub const fn oldest(&self) -> RailSeq {
         self.oldest
+    }
+
+    /// The number of frames in flight.
+    pub const fn in_flight(&self) -> u32 {
+        self.next.distance_from(self.oldest)
     }
 
     /// Whether nothing is in flight.

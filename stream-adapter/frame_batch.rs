@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Long frames that are made one after the other, and then written without a pause.
+//!
+//! Making a frame takes about as long as writing it, most of all its checksum. A rail that writes each one as it is made wakes the other
+//! end of the stream for each, which finds it, and sleeps again.
+
+use core::ops::Range;
+
+use kernel::prelude::*;
+
+use crate::base::bounce_buffer::BounceBuffer;
+use crate::base::page_vec::PageVec;
+use crate::transport::frame::HEADER_LEN;
+
+/// Most frames of a batch: what a stream's ring of the usual size holds.
+const MOST_FRAMES: usize = 16;
+
+/// Where the padding of all payloads is taken from: zeroes behind the headers.
+const PADDING: Range<usize> = MOST_FRAMES * HEADER_LEN..(MOST_FRAMES + 1) * HEADER_LEN;
+
+/// A frame that is to be written.
+struct Frame<T> {
+    /// Its bytes.
+    list: PageVec,
+    /// Keeps those of the payload alive.
+    ticket: Option<T>,
+}
+
+/// The frames, and memory for their headers. `T` is what keeps a payload alive.
+///
+/// # Invariants
+///
+/// - The first `len` of `frames` have a list and a ticket; header `i` of `buffer` is that of frame `i`. No other list is used.
+/// - The bytes of `buffer` at [`PADDING`] are zero.
+pub(super) struct FrameBatch<T> {
+    frames: KVec<Frame<T>>,
+    len: usize,
+    buffer: BounceBuffer,
+}
+
+impl<T> FrameBatch<T> {
+    /// No frames.
+    pub(super) fn new() -> Result<Self> {
+        let mut frames = KVec::with_capacity(MOST_FRAMES, GFP_KERNEL)?;
+        for _ in 0..MOST_FRAMES {
+            let frame = Frame {
+                list: PageVec::new(),
+                ticket: None,
+            };
+            frames.push(frame, GFP_KERNEL)?;
+        }
+        // INVARIANT: The buffer is all zero.
+        Ok(Self {
+            frames,
+            len: 0,
+            buffer: BounceBuffer::new(PADDING.end)?,
+        })
+    }
+
+    /// The number of frames.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether there is no room for another one.
+    pub(super) fn is_full(&self) -> bool {
+        self.len == MOST_FRAMES
+    }
+
+    /// Adds a frame: `header`, the bytes of `payload`, which `ticket` keeps alive, and so many bytes of padding, at most
+    /// [`HEADER_LEN`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if the batch is full or the payload has too many parts.
+    pub(super) fn push(
+        &mut self,
+        header: &[u8; HEADER_LEN],
+        payload: &PageVec,
+        padding: usize,
+        ticket: T,
+    ) -> Result {
+        let at = self.len * HEADER_LEN;
+        let frame = self.frames.get_mut(self.len).ok_or(ENOSPC)?;
+        self.buffer.bytes_mut()[at..][..HEADER_LEN].copy_from_slice(header);
+        frame.list.clear();
+        // SAFETY: The list is used by `write` only, before which neither the header nor the padding change, and which keeps the ticket
+        // until then. The buffer lives as long as the list.
+        unsafe {
+            self.buffer.push_to(at..at + HEADER_LEN, &mut frame.list)?;
+            frame.list.append(payload)?;
+            self.buffer
+                .push_to(PADDING.start..PADDING.start + padding, &mut frame.list)?;
+        }
+        frame.ticket = Some(ticket);
+        // INVARIANT: This one has both.
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Has all frames written by `write`, in their order, and forgets them; with the first that cannot be written all others.
+    pub(super) fn write(&mut self, mut write: impl FnMut(&PageVec) -> Result) -> Result {
+        let mut result = Ok(());
+        for frame in &mut self.frames[..core::mem::take(&mut self.len)] {
+            result = result.and_then(|()| write(&frame.list));
+            frame.ticket = None;
+        }
+        result
+    }
+}
