@@ -89,6 +89,11 @@ impl Counters {
         }
     }
 
+    /// Frames of queue pairs and the network interface, either way.
+    pub fn frames(&self) -> u64 {
+        self.tx_frames.get() + self.rx_frames.get()
+    }
+
     /// Writes one `name value` pair a line.
     pub fn show(&self, out: &mut impl Write) -> fmt::Result {
         let lines = [

@@ -45,7 +45,7 @@ impl<C: RailClient> Rail<C> {
         let thread_name = CString::try_from_fmt(fmt!("usb4_roce/{}", id.index()))?;
         let shared = Shared::new(id, name, identity, client)?;
         let link = Arc::pin_init(Link::new(shared, service), GFP_KERNEL)?;
-        let supervisor = Supervisor::new(link.clone(), Arc::new(source, GFP_KERNEL)?, quiescer);
+        let supervisor = Supervisor::new(link.clone(), Arc::new(source, GFP_KERNEL)?, quiescer)?;
         let supervisor = Kthread::spawn(&thread_name, move || supervisor.run())?;
         Ok(Self {
             _supervisor: supervisor,

@@ -20,6 +20,7 @@ use super::rx_thread::RxThread;
 use super::stream_file::StreamFile;
 use super::stream_source::StreamSource;
 use super::tx_thread::TxThread;
+use crate::base::cpu_latency::CpuLatency;
 use crate::base::event::Wake;
 use crate::base::kthread::should_stop;
 use crate::base::kthread::Kthread;
@@ -27,6 +28,10 @@ use crate::stream_adapter::quiescer::Quiescer;
 
 /// How often the clock of an open rail is checked.
 const CHECK_INTERVAL_MS: Msecs = 250;
+
+/// Frames between two such checks, either way, that are traffic: each may be waited for by a program. Fewer are what an interface sends that
+/// nobody uses.
+const TRAFFIC_FRAMES: u64 = 16;
 
 /// How long the transmitting thread may take for its goodbye before it is stopped.
 const GOODBYE_MS: Msecs = 100;
@@ -99,6 +104,8 @@ pub(super) struct Supervisor<C: RailClient> {
     source: Arc<dyn StreamSource>,
     quiescer: Arc<Quiescer>,
     logged: Logged,
+    /// What the rail's traffic wants of idle processors.
+    cpu_latency: CpuLatency,
 }
 
 impl<C: RailClient> Supervisor<C> {
@@ -107,13 +114,14 @@ impl<C: RailClient> Supervisor<C> {
         link: Arc<Link<C>>,
         source: Arc<dyn StreamSource>,
         quiescer: Arc<Quiescer>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             link,
             source,
             quiescer,
             logged: Logged::default(),
-        }
+            cpu_latency: CpuLatency::new()?,
+        })
     }
 
     /// The thread's body.
@@ -235,6 +243,7 @@ impl<C: RailClient> Supervisor<C> {
             Ok(_) => self.watch(),
             Err(error) => Some(Fault::Stream(error)),
         };
+        self.cpu_latency.withdraw();
 
         let was_up = link.counters.ups.get() != ups;
         if was_up {
@@ -289,8 +298,9 @@ impl<C: RailClient> Supervisor<C> {
     }
 
     /// Waits for a fault; nothing if the rail is to be stopped, or may not have its stream open any more.
-    fn watch(&self) -> Option<Fault> {
+    fn watch(&mut self) -> Option<Fault> {
         let link = &self.link;
+        let mut frames = link.counters.frames();
         let mut before = Answers::Come;
         loop {
             if should_stop() || self.quiescer.is_quiesced() {
@@ -304,6 +314,13 @@ impl<C: RailClient> Supervisor<C> {
                 link.client.note_answers(link.id, answers);
             }
             before = answers;
+            let so_far = link.counters.frames();
+            if so_far - frames >= TRAFFIC_FRAMES {
+                self.cpu_latency.request();
+            } else {
+                self.cpu_latency.withdraw();
+            }
+            frames = so_far;
             let _: Wake = link.fault_event.wait(msecs_to_jiffies(CHECK_INTERVAL_MS));
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod bindings;
 pub mod bounce_buffer;
 pub mod checksum;
 pub mod clock;
+pub mod cpu_latency;
 pub(crate) mod delayed_work;
 pub mod event;
 pub mod kernel_tables;

@@ -85,6 +85,18 @@ void base_shim_block_put(void *block)
 		put_page(virt_to_page(block));
 }
 
+/* Without CONFIG_CPU_IDLE what these call is inline. */
+void base_shim_limit_cpu_latency(struct pm_qos_request *request, s32 microseconds)
+{
+	*request = (struct pm_qos_request){};
+	cpu_latency_qos_add_request(request, microseconds);
+}
+
+void base_shim_unlimit_cpu_latency(struct pm_qos_request *request)
+{
+	cpu_latency_qos_remove_request(request);
+}
+
 /* Without CONFIG_PM_SLEEP these are inline. */
 unsigned int base_shim_lock_system_sleep(void)
 {

@@ -4,6 +4,7 @@
 #define _USB4_ROCE_BASE_SHIM_H
 
 #include <linux/notifier.h>
+#include <linux/pm_qos.h>
 #include <linux/types.h>
 
 const char *base_shim_machine_uuid(void);
@@ -17,6 +18,8 @@ void *base_shim_block_valloc(size_t size);
 bool base_shim_block_is_lendable(const void *block);
 bool base_shim_block_is_lent(const void *block);
 void base_shim_block_put(void *block);
+void base_shim_limit_cpu_latency(struct pm_qos_request *request, s32 microseconds);
+void base_shim_unlimit_cpu_latency(struct pm_qos_request *request);
 unsigned int base_shim_lock_system_sleep(void);
 void base_shim_unlock_system_sleep(unsigned int flags);
 int base_shim_register_pm_notifier(struct notifier_block *block);

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use super::tools;
 use super::Lab;
+use super::Need;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -120,6 +121,7 @@ pub fn suite() -> Suite {
                 ..test("limits", limits)
             },
             test("all-reduce", all_reduce),
+            test("idle-processors", idle_processors).needing(Need::StockKernel),
             Test {
                 limit: LONGEST_LIMIT,
                 ..test("longest-messages-loopback", longest_messages)
@@ -303,6 +305,37 @@ fn limits(stage: &Stage<'_>) -> Result<Outcome> {
 
 fn all_reduce(stage: &Stage<'_>) -> Result<Outcome> {
     crate::roce::all_reduce::run(stage, 4 << 20, "--latency-rounds 100")?;
+    Ok(Outcome::Passed)
+}
+
+/// How soon an idle processor has to be awake while a rail is used, in microseconds.
+const AWAKE_IN_US: u32 = 20;
+
+/// The same if nobody cares: `PM_QOS_CPU_LATENCY_DEFAULT_VALUE` of include/linux/pm_qos.h.
+const NOBODY_CARES_US: u32 = 2_000_000_000;
+
+/// While messages come and go, and not for longer, idle processors may not sleep too deeply.
+fn idle_processors(stage: &Stage<'_>) -> Result<Outcome> {
+    let await_limit = |limit: u32| -> Result<()> {
+        let script = format!(
+            "for i in $(seq 300); do [ $(od -An -td4 -N4 /dev/cpu_dma_latency) = {limit} ] && exit 0; sleep 0.1; done; \
+             od -An -td4 -N4 /dev/cpu_dma_latency; exit 1"
+        );
+        for host in ["a", "b"] {
+            stage
+                .shell(host, &script, LIMIT)
+                .with_context(|| format!("a latency of {limit} us asked for on host {host}"))?;
+        }
+        Ok(())
+    };
+    await_limit(NOBODY_CARES_US)?;
+    let to = roce::address("b");
+    let pings = stage.start("a", &format!("exec ping -q -i 0.002 {to}"), LIMIT)?;
+    let result = await_limit(AWAKE_IN_US);
+    stage.shell("a", "pkill -INT ping", LIMIT)?;
+    stage.finish(&pings, LIMIT)?;
+    result?;
+    await_limit(NOBODY_CARES_US)?;
     Ok(Outcome::Passed)
 }
 
