@@ -27,6 +27,7 @@ pub mod verbs;
 
 mod checksum_suite;
 mod event_suite;
+mod frame_batch_suite;
 mod identity;
 mod lending_buffer_suite;
 mod memory_cable;

@@ -33,7 +33,7 @@ struct Frame<T> {
 ///
 /// - The first `len` of `frames` have a list and a ticket; header `i` of `buffer` is that of frame `i`. No other list is used.
 /// - The bytes of `buffer` at [`PADDING`] are zero.
-pub(super) struct FrameBatch<T> {
+pub struct FrameBatch<T> {
     frames: KVec<Frame<T>>,
     len: usize,
     buffer: BounceBuffer,
@@ -41,7 +41,7 @@ pub(super) struct FrameBatch<T> {
 
 impl<T> FrameBatch<T> {
     /// No frames.
-    pub(super) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let mut frames = KVec::with_capacity(MOST_FRAMES, GFP_KERNEL)?;
         for _ in 0..MOST_FRAMES {
             let frame = Frame {
@@ -59,17 +59,17 @@ impl<T> FrameBatch<T> {
     }
 
     /// The number of frames.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Whether there is no room for another one.
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.len == MOST_FRAMES
     }
 
@@ -79,7 +79,7 @@ impl<T> FrameBatch<T> {
     /// # Errors
     ///
     /// `ENOSPC` if the batch is full or the payload has too many parts.
-    pub(super) fn push(
+    pub fn push(
         &mut self,
         header: &[u8; HEADER_LEN],
         payload: &PageVec,
@@ -105,7 +105,7 @@ impl<T> FrameBatch<T> {
     }
 
     /// Has all frames written by `write`, in their order, and forgets them; with the first that cannot be written all others.
-    pub(super) fn write(&mut self, mut write: impl FnMut(&PageVec) -> Result) -> Result {
+    pub fn write(&mut self, mut write: impl FnMut(&PageVec) -> Result) -> Result {
         let mut result = Ok(());
         for frame in &mut self.frames[..core::mem::take(&mut self.len)] {
             result = result.and_then(|()| write(&frame.list));

@@ -8,7 +8,7 @@ pub mod client;
 pub mod controller;
 pub mod counters;
 pub mod damaged_reads;
-mod frame_batch;
+pub mod frame_batch;
 pub mod frame_countdown;
 mod frame_writer;
 pub(crate) mod open_file;

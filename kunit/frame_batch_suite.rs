@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Long frames that are written together.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+#[kunit_tests(usb4_roce_frame_batch)]
+mod tests {
+    use super::*;
+    use crate::base::bounce_buffer::BounceBuffer;
+    use crate::base::page_vec::PageVec;
+    use crate::stream_adapter::frame_batch::FrameBatch;
+    use crate::transport::frame::HEADER_LEN;
+
+    /// Length of a payload: it needs padding, and begins and ends within a page.
+    const LEN: usize = 10_000;
+
+    const PADDING: usize = 48;
+
+    /// Payloads of frames, each of another byte.
+    struct Payloads {
+        buffer: BounceBuffer,
+        list: PageVec,
+    }
+
+    impl Payloads {
+        fn new() -> Result<Self> {
+            Ok(Self {
+                buffer: BounceBuffer::new(LEN * usize::from(u8::MAX))?,
+                list: PageVec::new(),
+            })
+        }
+
+        /// That of frame `number`.
+        fn list(&mut self, number: u8) -> Result<&PageVec> {
+            let range = LEN * usize::from(number)..LEN * (usize::from(number) + 1);
+            self.buffer.bytes_mut()[range.clone()].fill(number);
+            self.list.clear();
+            // SAFETY: The buffer outlives the uses of the list, between which and this nothing changes the range.
+            unsafe { self.buffer.push_to(range, &mut self.list)? };
+            Ok(&self.list)
+        }
+    }
+
+    /// Adds frame `number`, kept alive by another reference on `alive`.
+    fn push(
+        batch: &mut FrameBatch<Arc<()>>,
+        payloads: &mut Payloads,
+        number: u8,
+        alive: &Arc<()>,
+    ) -> Result {
+        let header = [!number; HEADER_LEN];
+        batch.push(&header, payloads.list(number)?, PADDING, alive.clone())
+    }
+
+    /// That `frame` is frame `number`.
+    fn check(frame: &PageVec, number: u8) -> Result {
+        let mut bytes = VVec::from_elem(0xff, HEADER_LEN + LEN + PADDING, GFP_KERNEL)?;
+        assert_eq!(frame.len(), bytes.len());
+        frame.copy_to_slice(0, &mut bytes)?;
+        let (header, rest) = bytes.split_at(HEADER_LEN);
+        let (payload, padding) = rest.split_at(LEN);
+        assert!(header.iter().all(|&byte| byte == !number));
+        assert!(payload.iter().all(|&byte| byte == number));
+        assert!(padding.iter().all(|&byte| byte == 0));
+        Ok(())
+    }
+
+    /// Whether nothing else has a reference on `alive`.
+    fn is_alone(alive: Arc<()>) -> bool {
+        Arc::into_unique_or_drop(alive).is_some()
+    }
+
+    #[test]
+    fn frames_are_written_whole_and_in_order() -> Result {
+        let (mut batch, mut payloads) = (FrameBatch::new()?, Payloads::new()?);
+        let alive = Arc::new((), GFP_KERNEL)?;
+        for first in [0, 100] {
+            let mut last = first;
+            while !batch.is_full() {
+                push(&mut batch, &mut payloads, last, &alive)?;
+                last += 1;
+            }
+            assert!(push(&mut batch, &mut payloads, last, &alive) == Err(ENOSPC));
+            assert_eq!(batch.len(), usize::from(last - first));
+            let mut next = first;
+            batch.write(|frame| {
+                check(frame, next)?;
+                next += 1;
+                Ok(())
+            })?;
+            assert_eq!(next, last);
+            assert!(batch.is_empty());
+        }
+        assert!(is_alone(alive));
+        Ok(())
+    }
+
+    #[test]
+    fn behind_a_frame_that_cannot_be_written_none_is() -> Result {
+        let (mut batch, mut payloads) = (FrameBatch::new()?, Payloads::new()?);
+        let alive = Arc::new((), GFP_KERNEL)?;
+        for number in 0..3 {
+            push(&mut batch, &mut payloads, number, &alive)?;
+        }
+        let mut tried = 0;
+        let written = batch.write(|frame| {
+            check(frame, tried)?;
+            tried += 1;
+            if tried == 2 {
+                Err(ENXIO)
+            } else {
+                Ok(())
+            }
+        });
+        assert!(written == Err(ENXIO));
+        assert_eq!(tried, 2);
+        assert!(batch.is_empty());
+        assert!(is_alone(alive));
+        Ok(())
+    }
+
+    #[test]
+    fn memory_is_kept_until_its_frame_has_been_written() -> Result {
+        let (mut batch, mut payloads) = (FrameBatch::new()?, Payloads::new()?);
+        let alive = Arc::new((), GFP_KERNEL)?;
+        push(&mut batch, &mut payloads, 0, &alive)?;
+        assert!(!is_alone(alive));
+        batch.write(|frame| check(frame, 0))
+    }
+}
