@@ -14,6 +14,7 @@ use kernel::time::msecs_to_jiffies;
 use kernel::time::Delta;
 use kernel::time::Jiffies;
 
+use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::event::Event;
 use crate::base::event::Wake;
 use crate::base::kthread::Kthread;
@@ -69,10 +70,14 @@ const QPN: Qpn = Qpn::new(17);
 const SHORT_LEN: usize = 2_000;
 
 /// How far apart the segments of an endless stream are.
-const ENDLESS_PACE: Delta = Delta::from_millis(2);
+const ENDLESS_PACE: Delta = Delta::from_micros(500);
 
 /// How long somebody may wait for a rail that is busy.
 const BUSY_MS: u32 = 5_000;
+
+/// How many frames it may send meanwhile: several times as many as it sends before it lets somebody else have a turn, if only every
+/// second is long, and fewer than come before an acknowledgement.
+const BUSY_FRAMES: u32 = 40;
 
 /// One that takes three.
 const LONG_LEN: usize = 10_000;
@@ -159,6 +164,12 @@ struct Post {
     to_send: KVec<Segment>,
     /// Sent whenever there is nothing else, and not again if it gets lost.
     endless: Option<Segment>,
+    /// What is sent from pages before each of them, with its contents.
+    between: Option<(Segment, Arc<BounceBuffer>)>,
+    /// Whether that was the last thing sent.
+    was_between: bool,
+    /// Segments given to the rail.
+    given: u32,
     sent: KVec<Segment>,
     lost: KVec<Psn>,
     arrived: KVec<Psn>,
@@ -188,6 +199,9 @@ impl Client {
                     mixed_up: 0,
                     to_send: KVec::new(),
                     endless: None,
+                    between: None,
+                    was_between: false,
+                    given: 0,
                     sent: KVec::new(),
                     lost: KVec::new(),
                     arrived: KVec::new(),
@@ -218,6 +232,14 @@ impl Client {
         }
     }
 
+    /// Before each of the endless segments, `segment` is sent from pages.
+    fn send_between(&self, segment: Segment) -> Result {
+        let mut buffer = BounceBuffer::new(segment.len)?;
+        segment.fill(&mut buffer.bytes_mut()[..segment.len]);
+        self.post.lock().between = Some((segment, Arc::new(buffer, GFP_KERNEL)?));
+        Ok(())
+    }
+
     /// Waits until so many segments in all have arrived.
     fn await_arrivals(&self, count: usize) -> Result {
         while self.post.lock().arrived.len() < count {
@@ -228,7 +250,7 @@ impl Client {
 }
 
 impl RailClient for Client {
-    type Ticket = ();
+    type Ticket = Option<Arc<BounceBuffer>>;
 
     fn rail_up(
         &self,
@@ -280,13 +302,25 @@ impl RailClient for Client {
         let _ = self.send(segment);
     }
 
-    fn next(&self, _rail: RailId, _seq: RailSeq, tx: &mut TxBuffer<'_>) -> Option<Outgoing<()>> {
+    fn next(
+        &self,
+        _rail: RailId,
+        _seq: RailSeq,
+        tx: &mut TxBuffer<'_>,
+    ) -> Option<Outgoing<Self::Ticket>> {
         let mut post = self.post.lock();
         let next = post.to_send.first().copied();
-        let segment = next.or(post.endless)?;
+        let mut segment = next.or(post.endless)?;
+        let between = post.between.clone().filter(|_| next.is_none());
+        let between = between.filter(|_| !post.was_between);
+        if let Some((long, _)) = &between {
+            segment = *long;
+        }
         if segment.len > tx.room() as usize {
             return None;
         }
+        post.was_between = between.is_some();
+        post.given += 1;
         if next.is_some() {
             post.sent.push(segment, GFP_KERNEL).ok()?;
             let _ = post.to_send.remove(0);
@@ -296,15 +330,25 @@ impl RailClient for Client {
             // As long as a cable takes for it: the window does not get full.
             fsleep(ENDLESS_PACE);
         }
-        segment.fill(&mut tx.staging()[..segment.len]);
+        let payload = match &between {
+            Some((_, buffer)) => {
+                // SAFETY: The buffer is the ticket, and nobody writes to it any more.
+                unsafe { buffer.push_to(0..segment.len, tx.pages()).ok()? };
+                Payload::Pages
+            }
+            None => {
+                segment.fill(&mut tx.staging()[..segment.len]);
+                Payload::Staged(segment.len)
+            }
+        };
         Some(Outgoing {
             body: segment.body(),
             item: InFlight::Request {
                 qpn: QPN,
                 psn: segment.psn,
             },
-            payload: Payload::Staged(segment.len),
-            ticket: (),
+            payload,
+            ticket: between.map(|(_, buffer)| buffer),
         })
     }
 
@@ -589,9 +633,8 @@ mod tests {
         Ok(())
     }
 
-    #[test]
-    fn who_asks_what_a_busy_rail_carries_gets_an_answer() -> Result {
-        let pair = Pair::new()?;
+    /// That somebody who asks what a rail carries that is always busy gets an answer.
+    fn check_that_a_busy_rail_answers(pair: &Pair) -> Result {
         let client = &pair.sender.client;
         let link = client.post.lock().link.clone().ok_or(EINVAL)?;
         client.send_endlessly(Some(Segment {
@@ -601,15 +644,35 @@ mod tests {
         pair.receiver.client.await_arrivals(50)?;
         let answered = Arc::pin_init(Event::new(), GFP_KERNEL)?;
         let raiser = answered.clone();
+        let patient = client.clone();
         let asker = Kthread::spawn(c"kunit_asker", move || {
+            let before = patient.post.lock().given;
             let _ = link.carries(Qpn::new(99));
-            raiser.raise();
+            let meanwhile = patient.post.lock().given - before;
+            if meanwhile <= BUSY_FRAMES {
+                raiser.raise();
+            }
         })?;
         let while_busy = answered.wait(msecs_to_jiffies(BUSY_MS));
         client.send_endlessly(None);
         drop(asker);
         assert_eq!(while_busy, Wake::Raised);
         Ok(())
+    }
+
+    #[test]
+    fn who_asks_what_a_busy_rail_carries_gets_an_answer() -> Result {
+        check_that_a_busy_rail_answers(&Pair::new()?)
+    }
+
+    #[test]
+    fn and_so_does_who_asks_one_that_is_busy_with_short_and_long_frames() -> Result {
+        let pair = Pair::new()?;
+        pair.sender.client.send_between(Segment {
+            psn: Psn::new(1),
+            len: LONG_LEN,
+        })?;
+        check_that_a_busy_rail_answers(&pair)
     }
 
     /// A hello of the peer.

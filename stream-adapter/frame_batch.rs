@@ -13,8 +13,9 @@ use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::page_vec::PageVec;
 use crate::transport::frame::HEADER_LEN;
 
-/// Most frames of a batch: what a stream's ring of the usual size holds.
-const MOST_FRAMES: usize = 16;
+/// Most frames of a batch: half of what a stream's ring of the usual size holds. What is in a batch goes over no other rail, and holds up
+/// what is small.
+const MOST_FRAMES: usize = 8;
 
 /// Where the padding of all payloads is taken from: zeroes behind the headers.
 const PADDING: Range<usize> = MOST_FRAMES * HEADER_LEN..(MOST_FRAMES + 1) * HEADER_LEN;

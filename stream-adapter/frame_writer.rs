@@ -185,7 +185,8 @@ impl<C: RailClient> FrameWriter<C> {
                 break;
             }
             sent = Sent::Something;
-            if self.batch.len() == batched || !self.may_wait(shared) {
+            // What has not got into the batch ends the turn: others want the writer.
+            if self.batch.len() <= batched || !self.may_wait(shared) {
                 break;
             }
         }

@@ -173,7 +173,8 @@ impl<C: RailClient> RxThread<C> {
 
     /// Reads what has arrived, so that a piece of `need` bytes has room.
     fn fill(&mut self, need: usize) -> Result<(), Fault> {
-        if self.start == self.end || self.start + need > BUFFER_LEN {
+        let is_empty = self.start == self.end && !self.buffer.goes_on_at(self.end);
+        if is_empty || self.start + need > BUFFER_LEN {
             self.buffer.move_to_front(self.start..self.end);
             self.end -= self.start;
             self.start = 0;

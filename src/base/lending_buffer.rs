@@ -19,12 +19,12 @@ const FRAME: usize = frame::HEADER_LEN + frame::MAX_PAYLOAD as usize;
 /// How many frames of any length there is room for: what has arrived behind a frame that is not whole yet is read along with it.
 const FRAMES: usize = 3;
 
-/// That, and what else there is in as many pages as the kernel gives in a row. It stays in a processor's cache.
-pub const BUFFER_LEN: usize = (FRAMES * FRAME).next_power_of_two();
+/// That. It stays in a processor's cache, and full frames of one message need no moving about.
+pub const BUFFER_LEN: usize = FRAMES * FRAME;
 
-/// What a part of the buffer that is kept stands for, in bytes, as long as parts are not shorter than half of it: mostly there are
+/// What a part of the buffer that is kept stands for, in bytes (the kernel gives as many pages in a row as a power of two), as long as parts are not shorter than half of it: mostly there are
 /// [`FRAMES`] of them.
-pub const SHARE: usize = BUFFER_LEN / FRAMES;
+pub const SHARE: usize = BUFFER_LEN.next_power_of_two() / FRAMES;
 
 /// Memory of [`BUFFER_LEN`] bytes: pages in a row with one counter of references, or, if there were none, of `vmalloc()`.
 ///
@@ -145,6 +145,11 @@ impl LendingBuffer {
             },
             may_be_kept,
         }
+    }
+
+    /// Whether what is read next had better lie at `from`, behind what others have kept, than at the beginning of other memory.
+    pub fn goes_on_at(&self, from: usize) -> bool {
+        self.settled > 0 && from + FRAME <= BUFFER_LEN && self.block.is_lent()
     }
 
     /// Moves what has been read to `keep` to the beginning. Sleeps.

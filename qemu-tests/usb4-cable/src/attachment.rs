@@ -43,7 +43,7 @@ pub enum Doorbells {
 }
 
 /// A number of register accesses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Accesses(pub NonZeroU16);
 
 impl Accesses {

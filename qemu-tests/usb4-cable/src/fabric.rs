@@ -215,6 +215,13 @@ impl Fabric {
         Readiness::Quiet
     }
 
+    /// Whatever waits for room in a receive ring, the guests' next accesses are worth a kick.
+    pub fn forget_holds(&mut self) {
+        for station in &mut self.stations {
+            station.nhi.forget_hold();
+        }
+    }
+
     fn take_accesses(&mut self) -> Progress {
         let stations = self.stations.iter_mut();
         let progress = stations
@@ -320,9 +327,7 @@ impl Fabric {
 
     fn forward_frames(&mut self, now: Instant) -> Progress {
         let mut progress = Progress::Idle;
-        for station in &mut self.stations {
-            station.nhi.forget_hold();
-        }
+        self.forget_holds();
         for index in (0..self.stations.len()).map(NhiIndex) {
             for ring in self.stations[index.0].nhi.data_tx_rings() {
                 progress = progress.max(self.forward_ring(index, ring, now));

@@ -64,8 +64,9 @@ pub enum Receiver {
 /// both sides more than a frame.
 const HOLD_SHARE: u16 = 4;
 
-/// But no longer than for so many of them: a guest's queue must not get full.
-const LONGEST_HOLD: u16 = 64;
+/// But no longer than for so many of them: a guest has buffers for a hundred writes that it does not wait for
+/// (`VIRTIO_PCIDEV_WRITE_BUFS`), and goes on writing while the cable wakes up.
+const LONGEST_HOLD: u16 = 32;
 
 /// An NHI and the router behind it.
 pub struct Nhi {
@@ -172,7 +173,8 @@ impl Nhi {
     /// Frames wait for room in a receive ring.
     pub fn note_hold(&mut self, ring: RingNumber) {
         let share = self.rx[ring.index()].size() / HOLD_SHARE;
-        self.hold = NonZeroU16::new(share.min(LONGEST_HOLD)).map(Accesses);
+        let accesses = NonZeroU16::new(share.min(LONGEST_HOLD)).map_or(Accesses::ONE, Accesses);
+        self.hold = Some(self.hold.map_or(accesses, |hold| hold.min(accesses)));
     }
 
     /// No frames wait, as far as is known.

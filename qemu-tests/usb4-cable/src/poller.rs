@@ -97,6 +97,9 @@ pub fn run(fabric: &Arc<Mutex<Fabric>>, spin: Duration) -> ! {
         };
         pace = keep_pace(&pace, Pace::for_guests(guard.doorbells(), spin));
         kicks.clear();
+        if now - moved >= READERS_PAUSE {
+            guard.forget_holds();
+        }
         if guard.await_kicks(&mut kicks) == Readiness::Quiet {
             MutexGuard::unlocked(&mut guard, || sleep(&kicks, nap));
         }
