@@ -2,6 +2,8 @@
 
 //! Long frames that are written together.
 
+use core::cell::Cell;
+
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -12,6 +14,7 @@ mod tests {
     use crate::base::page_vec::PageVec;
     use crate::stream_adapter::frame_batch::FrameBatch;
     use crate::transport::frame::HEADER_LEN;
+    use crate::transport::ids::Instant;
 
     /// Length of a payload: it needs padding, and begins and ends within a page.
     const LEN: usize = 10_000;
@@ -67,6 +70,11 @@ mod tests {
         Ok(())
     }
 
+    /// A clock that stands still.
+    fn never() -> Instant {
+        Instant(0)
+    }
+
     /// Whether nothing else has a reference on `alive`.
     fn is_alone(alive: Arc<()>) -> bool {
         Arc::into_unique_or_drop(alive).is_some()
@@ -76,16 +84,16 @@ mod tests {
     fn frames_are_written_whole_and_in_order() -> Result {
         let (mut batch, mut payloads) = (FrameBatch::new()?, Payloads::new()?);
         let alive = Arc::new((), GFP_KERNEL)?;
-        for first in [0, 100] {
+        // What goes fast may be more the next time.
+        for (first, count) in [(0, 1), (20, 2), (40, 4), (60, 8), (80, 8)] {
             let mut last = first;
             while !batch.is_full() {
                 push(&mut batch, &mut payloads, last, &alive)?;
                 last += 1;
             }
-            assert!(push(&mut batch, &mut payloads, last, &alive) == Err(ENOSPC));
-            assert_eq!(batch.len(), usize::from(last - first));
+            assert_eq!(batch.len(), count);
             let mut next = first;
-            batch.write(|frame| {
+            batch.write(never, |frame| {
                 check(frame, next)?;
                 next += 1;
                 Ok(())
@@ -98,6 +106,32 @@ mod tests {
     }
 
     #[test]
+    fn where_writing_takes_long_batches_are_short() -> Result {
+        let (mut batch, mut payloads) = (FrameBatch::new()?, Payloads::new()?);
+        let alive = Arc::new((), GFP_KERNEL)?;
+        let time = Cell::new(0);
+        let slow = || {
+            time.set(time.get() + 1_000_000_000);
+            Instant(time.get())
+        };
+        for count in [1, 2, 4, 8] {
+            while !batch.is_full() {
+                push(&mut batch, &mut payloads, 0, &alive)?;
+            }
+            assert_eq!(batch.len(), count);
+            batch.write(never, |_| Ok(()))?;
+        }
+        for count in [8, 4, 2, 1, 1] {
+            while !batch.is_full() {
+                push(&mut batch, &mut payloads, 0, &alive)?;
+            }
+            assert_eq!(batch.len(), count);
+            batch.write(slow, |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    #[test]
     fn behind_a_frame_that_cannot_be_written_none_is() -> Result {
         let (mut batch, mut payloads) = (FrameBatch::new()?, Payloads::new()?);
         let alive = Arc::new((), GFP_KERNEL)?;
@@ -105,7 +139,7 @@ mod tests {
             push(&mut batch, &mut payloads, number, &alive)?;
         }
         let mut tried = 0;
-        let written = batch.write(|frame| {
+        let written = batch.write(never, |frame| {
             check(frame, tried)?;
             tried += 1;
             if tried == 2 {
@@ -127,6 +161,6 @@ mod tests {
         let alive = Arc::new((), GFP_KERNEL)?;
         push(&mut batch, &mut payloads, 0, &alive)?;
         assert!(!is_alone(alive));
-        batch.write(|frame| check(frame, 0))
+        batch.write(never, |frame| check(frame, 0))
     }
 }

@@ -12,10 +12,15 @@ use kernel::prelude::*;
 use crate::base::bounce_buffer::BounceBuffer;
 use crate::base::page_vec::PageVec;
 use crate::transport::frame::HEADER_LEN;
+use crate::transport::ids::Duration;
+use crate::transport::ids::Instant;
 
 /// Most frames of a batch: half of what a stream's ring of the usual size holds. What is in a batch goes over no other rail, and holds up
 /// what is small.
 const MOST_FRAMES: usize = 8;
+
+/// How long a batch may take to be written: as long as that, what is in it goes over no other rail, and what is small waits.
+const LONGEST_WRITE: Duration = Duration::from_micros(3_000);
 
 /// Where the padding of all payloads is taken from: zeroes behind the headers.
 const PADDING: Range<usize> = MOST_FRAMES * HEADER_LEN..(MOST_FRAMES + 1) * HEADER_LEN;
@@ -37,6 +42,8 @@ struct Frame<T> {
 pub struct FrameBatch<T> {
     frames: KVec<Frame<T>>,
     len: usize,
+    /// How many frames there may be: as many as the stream takes without ado.
+    limit: usize,
     buffer: BounceBuffer,
 }
 
@@ -55,6 +62,7 @@ impl<T> FrameBatch<T> {
         Ok(Self {
             frames,
             len: 0,
+            limit: 1,
             buffer: BounceBuffer::new(PADDING.end)?,
         })
     }
@@ -69,9 +77,9 @@ impl<T> FrameBatch<T> {
         self.len == 0
     }
 
-    /// Whether there is no room for another one.
+    /// Whether another one would be too many.
     pub fn is_full(&self) -> bool {
-        self.len == MOST_FRAMES
+        self.len >= self.limit
     }
 
     /// Adds a frame: `header`, the bytes of `payload`, which `ticket` keeps alive, and so many bytes of padding, at most
@@ -79,7 +87,7 @@ impl<T> FrameBatch<T> {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if the batch is full or the payload has too many parts.
+    /// `ENOSPC` if the payload has too many parts, or there are far more frames than may be.
     pub fn push(
         &mut self,
         header: &[u8; HEADER_LEN],
@@ -105,12 +113,27 @@ impl<T> FrameBatch<T> {
         Ok(())
     }
 
-    /// Has all frames written by `write`, in their order, and forgets them; with the first that cannot be written all others.
-    pub fn write(&mut self, mut write: impl FnMut(&PageVec) -> Result) -> Result {
+    /// Has all frames written by `write`, in their order, and forgets them; with the first that cannot be written all others. The
+    /// next batch may be longer if that does not take long by the clock `now`, and has to be shorter if it does.
+    pub fn write(
+        &mut self,
+        now: impl Fn() -> Instant,
+        mut write: impl FnMut(&PageVec) -> Result,
+    ) -> Result {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let start = now();
+        let was_full = self.is_full();
         let mut result = Ok(());
         for frame in &mut self.frames[..core::mem::take(&mut self.len)] {
             result = result.and_then(|()| write(&frame.list));
             frame.ticket = None;
+        }
+        if now() > start.after(LONGEST_WRITE) {
+            self.limit = (self.limit / 2).max(1);
+        } else if was_full {
+            self.limit = (2 * self.limit).min(MOST_FRAMES);
         }
         result
     }

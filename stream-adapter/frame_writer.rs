@@ -297,7 +297,7 @@ impl<C: RailClient> FrameWriter<C> {
     /// Writes the batch.
     fn write_batch(&mut self, shared: &Shared<C>) -> Result {
         let Self { batch, file, .. } = self;
-        batch.write(|frame| {
+        batch.write(clock::now, |frame| {
             shared.counters.tx_writes.increment();
             file.write(frame)
         })
