@@ -82,6 +82,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_next_goes_behind_what_is_kept() -> Result {
+        let mut buffer = filled(7)?;
+        assert!(!buffer.goes_on_at(LEN));
+        let kept = keep(&buffer.lend(0..LEN), 100)?;
+        assert!(buffer.goes_on_at(LEN));
+        assert!(!buffer.goes_on_at(BUFFER_LEN - LEN));
+        drop(kept);
+        assert!(!buffer.goes_on_at(LEN));
+        Ok(())
+    }
+
+    #[test]
     fn what_is_kept_outlives_the_buffer() -> Result {
         let mut buffer = filled(9)?;
         let kept = keep(&buffer.lend(0..LEN), 0)?;

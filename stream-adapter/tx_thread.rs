@@ -73,8 +73,8 @@ impl<C: RailClient> TxThread<C> {
         Ok(())
     }
 
-    /// Writes the rail's own frames that are due, and one frame of the client's or a batch of long ones. Whoever waits for the writer gets it afterwards:
-    /// a client that always has something to send must not keep others from it.
+    /// Writes the rail's own frames that are due, and one frame of the client's or a batch of long ones. Whoever waits for the
+    /// writer gets it afterwards: a client that always has something to send must not keep others from it.
     fn write_next(&self) -> Result<Progress> {
         let link = &self.link;
         let mut writer = link.writer.lock();

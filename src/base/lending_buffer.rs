@@ -22,8 +22,8 @@ const FRAMES: usize = 3;
 /// That. It stays in a processor's cache, and full frames of one message need no moving about.
 pub const BUFFER_LEN: usize = FRAMES * FRAME;
 
-/// What a part of the buffer that is kept stands for, in bytes (the kernel gives as many pages in a row as a power of two), as long as parts are not shorter than half of it: mostly there are
-/// [`FRAMES`] of them.
+/// What a part of the buffer that is kept stands for, in bytes, as long as parts are not shorter than half of it: mostly there are
+/// [`FRAMES`] of them, and the kernel gives pages in a row by powers of two.
 pub const SHARE: usize = BUFFER_LEN.next_power_of_two() / FRAMES;
 
 /// Memory of [`BUFFER_LEN`] bytes: pages in a row with one counter of references, or, if there were none, of `vmalloc()`.

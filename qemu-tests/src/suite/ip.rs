@@ -230,6 +230,16 @@ impl Packets {
     fn size(self) -> u64 {
         self.bytes / self.count.max(1)
     }
+
+    /// Fails if they were cut into segments.
+    fn ensure_uncut(self) -> Result<()> {
+        let size = self.size();
+        ensure!(
+            size >= LARGE_PACKET,
+            "packets of {size} bytes arrived: they were cut"
+        );
+        Ok(())
+    }
 }
 
 /// One connection from host a to host b.
@@ -248,11 +258,7 @@ fn one(address: &str) -> Transfer<'_> {
 fn bulk(stage: &Stage<'_>) -> Result<Outcome> {
     let (a, b) = (roce::address("a"), roce::address("b"));
     let arrived = without_drops(stage, || transfer(stage, &[one(&b)]))?;
-    ensure!(
-        arrived.size() >= LARGE_PACKET,
-        "packets of {} bytes arrived: they were cut",
-        arrived.size()
-    );
+    arrived.ensure_uncut()?;
     let back = Transfer {
         from: "b",
         to: "a",
@@ -319,11 +325,7 @@ fn ipv6(stage: &Stage<'_>) -> Result<Outcome> {
     let link_local = text.split('/').next().context("an address")?;
     let address = format!("{link_local}%{INTERFACE}");
     let arrived = without_drops(stage, || transfer(stage, &[one(&address)]))?;
-    ensure!(
-        arrived.size() >= LARGE_PACKET,
-        "packets of {} bytes arrived: they were cut",
-        arrived.size()
-    );
+    arrived.ensure_uncut()?;
     Ok(Outcome::Passed)
 }
 
