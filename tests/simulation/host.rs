@@ -126,6 +126,8 @@ pub struct QueuePair {
     pub in_error: bool,
     /// Segments have arrived before the responder was started.
     pub missed: bool,
+    /// Requests that rails have handed back, to be sent again behind what was to come after them.
+    pub handed_back: u64,
     pub is_destroyed: bool,
 }
 
@@ -143,6 +145,7 @@ impl QueuePair {
             slots: HashMap::new(),
             in_error: false,
             missed: false,
+            handed_back: 0,
             is_destroyed: false,
         }
     }
@@ -547,7 +550,9 @@ impl Host {
     pub fn lost(&mut self, rail: RailId, seq: RailSeq, item: InFlight) {
         if let Some(index) = item.qpn().and_then(|qpn| self.find(qpn)) {
             self.touch(index);
-            self.qps[index].protocol.handle_lost(item, rail, seq);
+            let qp = &mut self.qps[index];
+            qp.handed_back += u64::from(matches!(item, InFlight::Request { .. }));
+            qp.protocol.handle_lost(item, rail, seq);
         }
         if let InFlight::Ack { qpn } = item {
             for peer in self.peers.values_mut() {

@@ -308,7 +308,9 @@ impl World {
                     _ => 0,
                 };
                 let counters = qp.protocol.counters().requester;
-                let has_waited = counters.rnr_naks > own_naks || counters.sequence_naks > 0;
+                let has_waited = counters.rnr_naks > own_naks
+                    || counters.sequence_naks > 0
+                    || qp.handed_back > 0;
                 if self.keeps_order(pair) && is_refused && !has_waited && side == 0 {
                     let placed: u32 = stream
                         .messages
