@@ -11,10 +11,7 @@ use kernel::sync::Arc;
 use kernel::workqueue::new_delayed_work;
 
 use super::attributes::Attributes;
-use super::limits::MAX_RD_ATOMIC;
-use super::limits::WINDOW;
 use super::queue_pair::Backlog;
-use super::queue_pair::EarlyRequest;
 use super::queue_pair::QpRouteTable;
 use super::queue_pair::QpTable;
 use super::queue_pair::QueuePair;
@@ -24,14 +21,10 @@ use super::queue_pair::FLUSHER;
 use super::queue_pair::TIMER;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
+use super::service::Service;
 use crate::base::clock;
 use crate::base::delayed_work;
-use crate::base::kernel_tables::KernelTables;
-use crate::transport::connection::Connection;
-use crate::transport::connection::ConnectionCounters;
 use crate::transport::ids::Qpn;
-use crate::transport::requester::RequesterTables;
-use crate::transport::responder::ResponderTables;
 use crate::verbs::abi::limits::MAX_INLINE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
@@ -61,10 +54,6 @@ use crate::verbs::route_slot::RouteSlot;
 use crate::verbs::srq::SharedReceiveQueue;
 use crate::verbs::user_context::ProcessContext;
 
-fn table<T: Default + Clone>(len: usize) -> Result<KVVec<T>> {
-    Ok(KVVec::from_elem(T::default(), len, GFP_KERNEL_ACCOUNT)?)
-}
-
 /// `EINVAL` for sizes beyond the device's limits.
 fn check(cap: &QpCap) -> Result {
     let fits = cap.max_send_wr <= MAX_QUEUE_WR
@@ -80,25 +69,12 @@ fn check(cap: &QpCap) -> Result {
 }
 
 impl State {
-    fn new(cap: &QpCap, receive_queue: ReceiveQueue) -> Result<Self> {
+    fn new(qp_type: QpType, cap: &QpCap, receive_queue: ReceiveQueue) -> Result<Self> {
         let send_queue = SendQueue::new(cap)?;
-        let window = usize::from(WINDOW);
-        let reads = usize::from(MAX_RD_ATOMIC);
-        let requester = RequesterTables::<KernelTables> {
-            messages: table(send_queue.max_active())?,
-            segments: table(window)?,
-            reads: table(reads)?,
-        };
-        let responder = ResponderTables::<KernelTables> {
-            requests: table(window)?,
-            receives: table(window)?,
-            reads: table(reads)?,
-            responses: table(window)?,
-        };
         Ok(Self {
             state: QpState::Reset,
             attributes: Attributes::new(),
-            connection: Connection::new(requester, responder).map_err(|_| EINVAL)?,
+            service: Service::new(qp_type, send_queue.max_active())?,
             send_queue,
             receive_queue,
             route: RouteSlot::new(),
@@ -107,9 +83,7 @@ impl State {
             flush_interval_ms: None,
             backlog: Backlog::Clear,
             receive_flush: ReceiveFlush::Ring,
-            early_request: EarlyRequest::NotSeen,
             placements: 0,
-            counted: ConnectionCounters::default(),
         })
     }
 }
@@ -118,10 +92,10 @@ impl State {
     /// The attributes with the PSNs that come next, once there are any.
     fn connected_attributes(&self) -> Attributes {
         let mut attributes = self.attributes;
-        if let Some(psn) = self.connection.next_psn() {
+        if let Some(psn) = self.service.next_psn() {
             attributes.sq_psn = psn;
         }
-        if let Some(psn) = self.connection.expected_psn() {
+        if let Some(psn) = self.service.expected_psn() {
             attributes.rq_psn = psn;
         }
         attributes
@@ -166,15 +140,12 @@ impl UserQueuePair {
         D: HasQueuePairs,
     {
         let user = user.ok_or_else(unsupported)?;
-        if init.qp_type != QpType::Rc {
-            return Err(unsupported());
-        }
         check(&init.cap)?;
         let receive_queue = match init.srq {
             None => ReceiveQueue::new(&init.cap, pd.id())?,
             Some(srq) => ReceiveQueue::shared((**srq).clone())?,
         };
-        let state = State::new(&init.cap, receive_queue)?;
+        let state = State::new(init.qp_type, &init.cap, receive_queue)?;
         let limits = state.send_queue.limits();
         let cap = QpCap {
             max_send_wr: state.send_queue.capacity(),
@@ -262,7 +233,7 @@ where
     fn query(&self) -> Result<QpAttributes> {
         let state = self.qp.state.lock();
         Ok(QpAttributes {
-            sq_draining: state.connection.is_draining(),
+            sq_draining: state.service.is_draining(),
             ..state
                 .connected_attributes()
                 .report(state.state, self.qp.cap)
@@ -285,9 +256,9 @@ where
         let rails = self.qp.process_events(state, clock::now());
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
-        } else if state.connection.is_urgent() {
+        } else if state.service.is_urgent() {
             TxHint::Direct
-        } else if state.connection.may_gather() {
+        } else if state.service.may_gather() {
             TxHint::Gather
         } else {
             TxHint::Batched

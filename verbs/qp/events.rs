@@ -60,34 +60,25 @@ impl QueuePair {
         } else if state.state == QpState::Err {
             self.start_flusher(state);
         }
-        self.count(state);
+        state.service.count(&self.counters);
         self.arm_timer(state);
         let rails = RailsOf(&state.route);
-        state.connection.rails_with_frames(now, &rails)
-    }
-
-    /// Adds what the protocol has counted to the port's counters.
-    fn count(&self, state: &mut State) {
-        let now = state.connection.counters();
-        if now != state.counted {
-            self.counters.add_difference(&state.counted, &now);
-            state.counted = now;
-        }
+        state.service.rails_with_frames(now, &rails)
     }
 
     fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
         let mut backlog = Backlog::Clear;
-        while let Some(completion) = state.connection.poll_send_completion() {
+        while let Some(completion) = state.service.poll_send_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
             backlog = Backlog::Possible;
         }
-        while let Some(completion) = state.connection.poll_receive_completion() {
+        while let Some(completion) = state.service.poll_receive_completion() {
             state.receive_queue.release();
             self.complete_receive(state, &completion);
             backlog = Backlog::Possible;
         }
-        while let Some(event) = state.connection.poll_event() {
+        while let Some(event) = state.service.poll_event() {
             self.on_event(state, event);
             backlog = Backlog::Possible;
         }
@@ -113,7 +104,7 @@ impl QueuePair {
         };
         state
             .send_queue
-            .post_waiting(&mut state.connection, self.signalling, now, limit)
+            .post_waiting(&mut state.service, self.signalling, now, limit)
     }
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.
@@ -128,7 +119,7 @@ impl QueuePair {
             QpState::Rtr | QpState::Rts | QpState::Sqd | QpState::Sqe => ReceiveFlush::Taken,
         };
         state.state = QpState::Err;
-        state.connection.flush();
+        state.service.flush();
     }
 
     fn on_event(&self, state: &mut State, event: QpEvent) {
@@ -265,8 +256,8 @@ impl QueuePair {
             return;
         }
         let hint = match hint {
-            TxHint::Coalesce if state.connection.has_ack_that_may_wait() => TxHint::Ride,
-            TxHint::Coalesce if !state.connection.is_urgent() && state.connection.may_gather() => {
+            TxHint::Coalesce if state.service.has_ack_that_may_wait() => TxHint::Ride,
+            TxHint::Coalesce if !state.service.is_urgent() && state.service.may_gather() => {
                 TxHint::Gather
             }
             other => other,

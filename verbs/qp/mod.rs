@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Queue pairs of reliable connections.
+//! Queue pairs.
 //!
 //! The protocol is `transport`'s. A QP here owns the mapped rings, keeps the scatter lists of what the
 //! protocol is working on, resolves them to pages, and turns the protocol's results into completions
@@ -16,8 +16,10 @@ mod limits;
 mod modify;
 mod queue_pair;
 mod receive_queue;
+mod reliable;
 mod rx;
 mod send_queue;
+mod service;
 mod timer;
 mod tx;
 

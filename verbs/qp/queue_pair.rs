@@ -15,10 +15,8 @@ use kernel::workqueue::DelayedWork;
 use super::attributes::Attributes;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
-use crate::base::kernel_tables::KernelTables;
+use super::service::Service;
 use crate::base::number_table::NumberTable;
-use crate::transport::connection::Connection;
-use crate::transport::connection::ConnectionCounters;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::verbs::counters::Counters;
@@ -56,7 +54,7 @@ pub(super) struct State {
     /// State as its user knows it.
     pub(super) state: QpState,
     pub(super) attributes: Attributes,
-    pub(super) connection: Connection<KernelTables>,
+    pub(super) service: Service,
     pub(super) send_queue: SendQueue,
     pub(super) receive_queue: ReceiveQueue,
     pub(super) route: RouteSlot<QpRoute>,
@@ -69,12 +67,8 @@ pub(super) struct State {
     /// Whether the QP's own work is to go on with the events.
     pub(super) backlog: Backlog,
     pub(super) receive_flush: ReceiveFlush,
-    /// Whether a request came before the QP was ready for it.
-    pub(super) early_request: EarlyRequest,
     /// Payloads on their way into memory.
     pub(super) placements: u32,
-    /// What of the protocol's counters has been added to the port's.
-    pub(super) counted: ConnectionCounters,
 }
 
 /// Whether events may be left to be processed.
@@ -93,15 +87,6 @@ pub(super) enum ReceiveFlush {
     Taken,
     /// Those in the ring.
     Ring,
-}
-
-/// Whether a request came before the QP was ready for it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum EarlyRequest {
-    /// None that is known.
-    NotSeen,
-    /// One was dropped.
-    Dropped,
 }
 
 /// A queue pair.

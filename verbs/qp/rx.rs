@@ -4,10 +4,10 @@
 
 use kernel::sync::Arc;
 
-use super::queue_pair::EarlyRequest;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
+use super::service::PlacementToken;
 use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::transport::connection::PayloadToken;
@@ -38,7 +38,7 @@ use crate::verbs::route::TxHint;
 #[must_use = "the peer sends a payload again that is not committed"]
 pub(crate) struct PendingPlacement {
     qp: Arc<QueuePair>,
-    token: PayloadToken,
+    token: PlacementToken,
     regions: Regions,
     outcome: Outcome,
     hint: TxHint,
@@ -46,7 +46,12 @@ pub(crate) struct PendingPlacement {
 
 impl PendingPlacement {
     /// To be called when the QP is connected and not destroyed.
-    fn new(qp: &Arc<QueuePair>, state: &mut State, token: PayloadToken, regions: Regions) -> Self {
+    fn new(
+        qp: &Arc<QueuePair>,
+        state: &mut State,
+        token: PlacementToken,
+        regions: Regions,
+    ) -> Self {
         state.placements += 1;
         Self {
             qp: qp.clone(),
@@ -72,7 +77,7 @@ impl Drop for PendingPlacement {
         let mut guard = self.qp.state.lock();
         let state = &mut *guard;
         state
-            .connection
+            .service
             .handle_payload(self.token, self.outcome, &mut state.receive_queue, now);
         state.placements -= 1;
         if state.placements == 0 {
@@ -161,7 +166,7 @@ impl QueuePair {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if matches!(state.state, QpState::Reset | QpState::Init) {
-            state.early_request = EarlyRequest::Dropped;
+            state.service.note_early_frame();
             return RxVerdict::Discarded;
         }
         // Only the QP at the other end of the connection may speak to this one.
@@ -177,10 +182,13 @@ impl QueuePair {
         let verdict = match frame {
             RxFrame::Request(header) => self.on_request(state, header, now, pages),
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
-            RxFrame::Ack(header) => {
-                state.connection.handle_ack(header, now);
-                RxVerdict::Taken
-            }
+            RxFrame::Ack(header) => match state.service.reliable() {
+                Some(reliable) => {
+                    reliable.connection.handle_ack(header, now);
+                    RxVerdict::Taken
+                }
+                None => RxVerdict::Discarded,
+            },
         };
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, hint);
@@ -194,7 +202,10 @@ impl QueuePair {
         now: Instant,
         pages: &mut PageVec,
     ) -> RxVerdict {
-        let disposition = state
+        let Some(reliable) = state.service.reliable() else {
+            return RxVerdict::Discarded;
+        };
+        let disposition = reliable
             .connection
             .handle_request(header, &mut state.receive_queue);
         let (token, result) = match disposition {
@@ -232,16 +243,17 @@ impl QueuePair {
                         (Outcome::Denied(NakCode::RemoteAccess), RxVerdict::Discarded)
                     }
                 };
-                let token = PayloadToken::Request(token);
+                let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
                 state
-                    .connection
+                    .service
                     .handle_payload(token, outcome, &mut state.receive_queue, now);
                 return verdict;
             }
             Disposition::NoPayload => return RxVerdict::Taken,
             Disposition::Drop(_) => return RxVerdict::Discarded,
         };
-        self.begin(state, PayloadToken::Request(token), result, now, pages)
+        let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
+        self.begin(state, token, result, now, pages)
     }
 
     fn on_response(
@@ -251,7 +263,10 @@ impl QueuePair {
         now: Instant,
         pages: &mut PageVec,
     ) -> RxVerdict {
-        let placement = match state.connection.handle_response(header, now) {
+        let Some(reliable) = state.service.reliable() else {
+            return RxVerdict::Discarded;
+        };
+        let placement = match reliable.connection.handle_response(header, now) {
             ResponseDisposition::Place(placement) => placement,
             ResponseDisposition::Empty => return RxVerdict::Taken,
             ResponseDisposition::Ignore(_) => return RxVerdict::Discarded,
@@ -269,7 +284,7 @@ impl QueuePair {
             Buffers::Inline(_) => Err(AccessDenied),
         };
         let resolved = resolved.map_err(|AccessDenied| NakCode::RemoteAccess);
-        let token = PayloadToken::Response(placement.token);
+        let token = PlacementToken::ReliableConnection(PayloadToken::Response(placement.token));
         self.begin(state, token, resolved, now, pages)
     }
 
@@ -277,7 +292,7 @@ impl QueuePair {
     fn begin(
         self: &Arc<Self>,
         state: &mut State,
-        token: PayloadToken,
+        token: PlacementToken,
         resolved: Result<Regions, NakCode>,
         now: Instant,
         pages: &mut PageVec,
@@ -288,7 +303,7 @@ impl QueuePair {
                 pages.clear();
                 let outcome = Outcome::Denied(code);
                 state
-                    .connection
+                    .service
                     .handle_payload(token, outcome, &mut state.receive_queue, now);
                 RxVerdict::Discarded
             }

@@ -5,8 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use crate::base::kernel_tables::KernelTables;
-use crate::transport::connection::Connection;
+use super::service::Service;
 use crate::transport::ids::Instant;
 use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Rkey;
@@ -115,17 +114,17 @@ impl SendQueue {
     /// how many.
     pub(super) fn post_waiting(
         &mut self,
-        connection: &mut Connection<KernelTables>,
+        service: &mut Service,
         rule: SignalType,
         now: Instant,
         limit: u32,
     ) -> u32 {
         let mut posted = 0;
-        while posted < limit && connection.room() > 0 {
+        while posted < limit && service.room() > 0 {
             let Some(taken) = self.ring.take() else {
                 break;
             };
-            self.post(taken, connection, rule, now);
+            self.post(taken, service, rule, now);
             posted += 1;
         }
         posted
@@ -153,13 +152,7 @@ impl SendQueue {
         }
     }
 
-    fn post(
-        &mut self,
-        taken: Taken,
-        connection: &mut Connection<KernelTables>,
-        rule: SignalType,
-        now: Instant,
-    ) {
+    fn post(&mut self, taken: Taken, service: &mut Service, rule: SignalType, now: Instant) {
         let mut header = [0; send_wqe::HEADER_SIZE];
         self.ring.read(taken, 0, &mut header);
         let (request, source, verdict) = match self.read(&header, taken) {
@@ -177,7 +170,7 @@ impl SendQueue {
         };
         // There is room and the length has been checked; a queue pair that is not connected has an
         // empty ring.
-        let Ok(slot) = connection.post(request, now) else {
+        let Ok(slot) = service.post(request, now) else {
             return;
         };
         let place = usize::from(slot.0);
@@ -189,7 +182,7 @@ impl SendQueue {
             .copy_within(scratch..scratch + size, place * self.stride);
         self.sources[place] = source;
         if let Some(status) = verdict {
-            connection.handle_send_failure(slot, status);
+            service.handle_send_failure(slot, status);
         }
     }
 

@@ -56,7 +56,7 @@ impl Rails for RailsOf<'_> {
 impl QueuePair {
     /// Makes sure the timer work runs when the protocol's next deadline comes.
     pub(super) fn arm_timer(self: &Arc<Self>, state: &mut State) {
-        let Some(deadline) = state.connection.poll_timeout() else {
+        let Some(deadline) = state.service.poll_timeout() else {
             return;
         };
         if state.timer_at.is_none_or(|at| deadline < at) {
@@ -89,7 +89,7 @@ impl WorkItem<TIMER> for QueuePair {
         let state = &mut *guard;
         state.timer_at = None;
         if state.route.get().is_some() {
-            state.connection.handle_timeout(now, &RailsOf(&state.route));
+            state.service.handle_timeout(now, &RailsOf(&state.route));
         }
         let rails = this.process_events(state, now);
         this.schedule(guard, rails, TxHint::Deferred);

@@ -139,13 +139,13 @@ impl QueuePair {
     ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.connection.handle_lost(item, rail, seq);
+        state.service.handle_lost(item, rail, seq);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
     }
 
     fn next_ack(&self, state: &mut State) -> Option<TxFrame> {
-        let ack = state.connection.poll_ack()?;
+        let ack = state.service.reliable()?.connection.poll_ack()?;
         Some(TxFrame {
             body: Body::Ack(ack),
             item: InFlight::Ack { qpn: self.qpn },
@@ -169,7 +169,8 @@ impl QueuePair {
                 room: sink.room(),
             };
             let rails = RailsOf(&state.route);
-            match state.connection.poll_segment(slot, now, &rails)? {
+            let connection = &mut state.service.reliable()?.connection;
+            match connection.poll_segment(slot, now, &rails)? {
                 Segment::Response(segment) => {
                     let header = segment.header;
                     let psn = header.response_psn;
@@ -182,7 +183,7 @@ impl QueuePair {
                                 regions,
                             })
                         }
-                        Err(code) => state.connection.handle_response_failure(psn, code),
+                        Err(code) => connection.handle_response_failure(psn, code),
                     }
                 }
                 Segment::Request(segment) => {
@@ -199,7 +200,7 @@ impl QueuePair {
                         }
                         Err(status) => {
                             let slot = segment.source.slot;
-                            state.connection.handle_send_failure(slot, status);
+                            state.service.handle_send_failure(slot, status);
                         }
                     }
                 }
