@@ -13,12 +13,18 @@ use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::padded;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Action;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::ExecuteRequest;
 use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Flush;
+use usb4_roce::transport::frame::FlushPlacement;
+use usb4_roce::transport::frame::FlushSelectivity;
 use usb4_roce::transport::frame::FrameError;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::Operation;
 use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::ReadRequest;
@@ -37,6 +43,7 @@ use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
+use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
@@ -72,6 +79,26 @@ fn extent() -> impl Strategy<Value = Extent> + Clone {
         .prop_map(|(offset, len)| Extent::new(offset, len).unwrap())
 }
 
+fn action() -> impl Strategy<Value = Action> {
+    let placement = (1..=3u8).prop_map(|bits| FlushPlacement::new(bits).unwrap());
+    let selectivity = prop_oneof![
+        Just(FlushSelectivity::Range),
+        Just(FlushSelectivity::Region)
+    ];
+    prop_oneof![
+        Just(Action::CompareSwap),
+        Just(Action::FetchAdd),
+        Just(Action::AtomicWrite),
+        (placement, selectivity, 0..=MAX_MESSAGE).prop_map(|(placement, selectivity, length)| {
+            let flush = Flush {
+                placement,
+                selectivity,
+            };
+            Action::Flush { flush, length }
+        }),
+    ]
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let data = (any::<u32>(), extent()).prop_map(|(rsn, extent)| DataSegment {
         rsn: Rsn(rsn),
@@ -88,6 +115,14 @@ fn operation() -> impl Strategy<Value = Operation> {
             imm,
             va,
             rkey,
+        }),
+        (memory.clone(), action(), any::<u32>()).prop_map(|((va, rkey), action, response)| {
+            Operation::Execute(ExecuteRequest {
+                action,
+                va,
+                rkey,
+                response_psn: Psn::new(response),
+            })
         }),
         (memory, 0..=MAX_MESSAGE, size, any::<u32>()).prop_map(
             |((va, rkey), length, segment, response)| {
@@ -232,9 +267,10 @@ proptest! {
     fn signed_nonsense_decodes_to_what_is_in_range_or_not_at_all(
         mut bytes in any::<[u8; HEADER_LEN]>(),
         kind in 0..12u8,
-        opcode in 0..8u8,
+        opcode in 0..12u8,
         flags in 0..0x80u16,
         small in any::<bool>(),
+        exact in any::<bool>(),
         algorithm in algorithm(),
     ) {
         bytes[0..4].copy_from_slice(&seed(7, algorithm).sync_word().to_le_bytes());
@@ -246,6 +282,12 @@ proptest! {
             for at in [22, 23, 31, 35, 39, 43, 58, 59, 62, 63] {
                 bytes[at] = 0;
             }
+        }
+        if exact {
+            let opcode = Opcode::from_wire(opcode).unwrap_or_default();
+            bytes[20..24].copy_from_slice(&opcode.operands_len().to_le_bytes());
+            bytes[60] &= 3;
+            bytes[61] &= 1;
         }
         let checksum = seed(7, algorithm).checksum::<HostHash>(&bytes[8..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -259,6 +301,10 @@ proptest! {
                         prop_assert_eq!(request.payload_len(), header.payload_len);
                         match request.operation {
                             Operation::Read(read) => prop_assert!(read.length <= MAX_MESSAGE),
+                            Operation::Execute(execute) => {
+                                prop_assert!(execute.action.length() <= MAX_MESSAGE);
+                                prop_assert!(header.payload_len <= Operands::MAX_LEN as u32);
+                            }
                             Operation::Send { data, .. } | Operation::Write { data, .. } => {
                                 let extent = data.extent;
                                 let end = u64::from(extent.offset()) + u64::from(extent.len());
@@ -293,6 +339,17 @@ proptest! {
     ) {
         let _ = Header::decode::<HostHash>(&bytes, seed(7, algorithm));
         let _ = Hello::decode(&bytes);
+    }
+
+    #[test]
+    fn operands_are_what_was_sent(first in any::<u64>(), second in any::<u64>(), opcode in 6..=8u8) {
+        let opcode = Opcode::from_wire(opcode).unwrap();
+        let second = if opcode == Opcode::CompareSwap { second } else { 0 };
+        let operands = Operands { first, second };
+        let bytes = operands.to_bytes();
+        let sent = &bytes[..opcode.operands_len() as usize];
+        prop_assert_eq!(Operands::from_bytes(sent), Some(operands));
+        prop_assert_eq!(Operands::from_bytes(&sent[1..]), None);
     }
 
     #[test]

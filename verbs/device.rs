@@ -36,6 +36,7 @@ use crate::verbs::qp::QpTable;
 use crate::verbs::qp::UserQueuePair;
 use crate::verbs::qp::MAX_RD_ATOMIC;
 use crate::verbs::quota::Quota;
+use crate::verbs::rdma::Atomicity;
 use crate::verbs::rdma::Capabilities;
 use crate::verbs::rdma::CounterName;
 use crate::verbs::rdma::DeviceAttributes;
@@ -205,9 +206,12 @@ impl Driver for RoceDevice {
             max_srq_sge: MAX_SGE,
             max_pkeys: 1,
             ack_delay: ACK_DELAY,
+            atomicity: Atomicity::Global,
             features: DeviceFeature::RcRnrNak
                 | DeviceFeature::SystemImageGuid
-                | DeviceFeature::ResizeSrq,
+                | DeviceFeature::ResizeSrq
+                | DeviceFeature::FlushGlobal
+                | DeviceFeature::AtomicWrite,
         }
     }
 

@@ -23,11 +23,14 @@ use crate::fabric::ready_list::ReadyList;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
+use crate::transport::frame::Operands;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
+use crate::transport::opcode::Opcode;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -38,6 +41,7 @@ use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
 use crate::verbs::qp::TxFrame;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
@@ -144,7 +148,7 @@ impl Shared {
 
     fn deliver(&self, frame: &TxFrame, buffers: &mut Buffers) {
         let received = match &frame.body {
-            Body::Request(header) => RxFrame::Request(header),
+            Body::Request(header) => RxFrame::Request(header, buffers.operands(frame.payload)),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
             Body::Hello
@@ -181,6 +185,14 @@ impl Buffers {
             source: PageVec::new(),
             target: PageVec::new(),
         })
+    }
+
+    /// Operands, if the payload may be some.
+    fn operands(&self, payload: FramePayload) -> Option<Operands> {
+        match payload {
+            FramePayload::Staged(len) => Operands::from_bytes(self.staging.get(..len)?),
+            FramePayload::Empty | FramePayload::PagesToStage | FramePayload::Pages => None,
+        }
     }
 
     /// Copies a payload to where it belongs. Fails if the lengths differ.
@@ -314,6 +326,14 @@ impl Route for Loopback {
 
     fn limits(&self) -> Option<Limits> {
         Some(LIMITS)
+    }
+
+    fn features(&self) -> Option<Features> {
+        Some(FEATURES)
+    }
+
+    fn tell_of_missing_feature(&self, _opcode: Opcode) {
+        // This host knows all that it has.
     }
 
     fn rails(&self) -> &dyn Rails {

@@ -38,6 +38,9 @@ use crate::stream_adapter::client::Reception;
 use crate::stream_adapter::client::TxBuffer;
 use crate::transport::frame::Body;
 use crate::transport::frame::Header;
+use crate::transport::frame::Operands;
+use crate::transport::frame::Operation;
+use crate::transport::frame::RequestHeader;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::outcome::Outcome;
@@ -55,6 +58,7 @@ use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::PortLink;
@@ -189,6 +193,14 @@ impl FrameSink for RailSink<'_, '_> {
     }
 }
 
+/// The operands of an atomic operation, if it is one.
+fn operands_of(header: &RequestHeader, payload: &[u8]) -> Option<Operands> {
+    match header.operation {
+        Operation::Execute(_) => Operands::from_bytes(payload),
+        Operation::Send { .. } | Operation::Write { .. } | Operation::Read(_) => None,
+    }
+}
+
 impl RailClient for Fabric {
     type Ticket = Ticket;
 
@@ -221,7 +233,8 @@ impl RailClient for Fabric {
                 return;
             }
         };
-        if peer.rail_up(rail, link, identity.limits).is_err() {
+        let offer = (identity.limits, identity.features.both(FEATURES));
+        if peer.rail_up(rail, link, offer).is_err() {
             if let Some(left_out) = link.take_log_line() {
                 pr_err!(
                     "rail {}: {} says other limits than over another cable; the rail stays unused until it is \
@@ -343,7 +356,7 @@ impl RailClient for Fabric {
             return Reception::Discarded;
         };
         let frame = match &header.body {
-            Body::Request(header) => RxFrame::Request(header),
+            Body::Request(header) => RxFrame::Request(header, operands_of(header, payload.bytes())),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
             Body::Datagram(state) => {

@@ -17,6 +17,7 @@ use usb4_roce::transport::final_acks::FinalAcks;
 use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
@@ -26,8 +27,10 @@ use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::limits::Limits;
+use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::endpoint::Answers;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
@@ -42,6 +45,7 @@ use usb4_roce::transport::responder::DropReason;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
+use usb4_roce::transport::responder::ResponseSource;
 use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::scheduler::Afterwards;
 use usb4_roce::transport::scheduler::Scheduler;
@@ -233,6 +237,7 @@ pub struct Way {
     pub rail: RailId,
     /// The peer's.
     pub limits: Limits,
+    pub features: Features,
     /// What the rail does if there is no frame.
     pub afterwards: Afterwards,
 }
@@ -466,6 +471,7 @@ impl Host {
             }
             if qp.protocol.awaits_limits() {
                 qp.protocol.handle_limits(&way.limits);
+                qp.protocol.handle_features(way.features);
             }
             let had_work = qp.rails_with_frames(up, now).contains(way.rail);
             let frame = self.next_of(index, way.rail, seq, now, ledger);
@@ -507,8 +513,19 @@ impl Host {
                 Segment::Response(response) => response,
                 Segment::Request(segment) => break segment,
             };
-            let source = response.source;
             let psn = response.header.response_psn;
+            let source = match response.source {
+                ResponseSource::Memory(source) => source,
+                ResponseSource::Value(value) => {
+                    let len = response.header.extent.len() as usize;
+                    return Some(Outgoing {
+                        body: Body::Response(response.header),
+                        payload: value.to_le_bytes()[..len].to_vec(),
+                        item: InFlight::Response { qpn, psn },
+                        steadiness: Steadiness::Steady,
+                    });
+                }
+            };
             let region = ledger.regions.get(&source.rkey.0);
             let Some(region) = region.filter(|region| source.len == 0 || !region.revoked) else {
                 qp.protocol
@@ -537,7 +554,10 @@ impl Host {
             return None;
         }
         let source = segment.source;
-        let payload = pattern::bytes(message.tag, source.offset, source.len);
+        let payload = match segment.operands {
+            Some(operands) => operands.to_bytes()[..segment.header.payload_len() as usize].to_vec(),
+            None => pattern::bytes(message.tag, source.offset, source.len),
+        };
         Some(Outgoing {
             body: Body::Request(segment.header),
             payload,
@@ -565,12 +585,18 @@ impl Host {
 
     /// An intact frame has arrived.
     pub fn deliver(&mut self, header: &Header, payload: &[u8], now: Instant, ledger: &mut Ledger) {
-        let placement = self.place(header, now, ledger);
+        let placement = self.place(header, payload, now, ledger);
         self.commit(placement, payload, now, ledger);
     }
 
     /// Says where a payload goes.
-    fn place(&mut self, header: &Header, now: Instant, ledger: &mut Ledger) -> Placement {
+    fn place(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        now: Instant,
+        ledger: &mut Ledger,
+    ) -> Placement {
         match header.body {
             Body::Request(request) => {
                 let Some(index) = self.find(request.dest_qpn) else {
@@ -622,6 +648,40 @@ impl Host {
                             &mut taker,
                             now,
                         );
+                        if let Some(region) = ledger.regions.get_mut(&rkey.0) {
+                            region.revoked |= region.revoke_when_checked;
+                        }
+                        Placement::Discard
+                    }
+                    Disposition::CheckExecution {
+                        action,
+                        va,
+                        rkey,
+                        token,
+                    } => {
+                        let (side, len) = (1 - qp.side, action.length());
+                        let allowed = ledger.access(life, side, rkey.0, va, len).is_some();
+                        let request_token = PayloadToken::Request(token);
+                        match Operands::from_bytes(payload) {
+                            _ if !allowed => qp.protocol.handle_payload(
+                                request_token,
+                                Outcome::Denied(NakCode::RemoteAccess),
+                                &mut taker,
+                                now,
+                            ),
+                            Some(operands) => {
+                                qp.protocol.handle_operands(token, operands, &mut taker);
+                            }
+                            None => {
+                                assert_eq!(action.opcode().operands_len(), 0);
+                                qp.protocol.handle_payload(
+                                    request_token,
+                                    Outcome::Placed,
+                                    &mut taker,
+                                    now,
+                                );
+                            }
+                        }
                         if let Some(region) = ledger.regions.get_mut(&rkey.0) {
                             region.revoked |= region.revoke_when_checked;
                         }
@@ -701,7 +761,11 @@ impl Host {
                 let connection = &mut ledger.connections[self.qps[qp].connection];
                 let segment = connection.segment;
                 let message = &mut connection.streams[side].messages[index];
-                message.place(target.offset, data, segment);
+                if message.opcode == Opcode::Read {
+                    message.place(target.offset, data, segment);
+                } else {
+                    message.place_answer(data);
+                }
                 self.finish(qp, PayloadToken::Response(token), Outcome::Placed, now);
             }
         }
@@ -717,6 +781,28 @@ impl Host {
         qp.protocol.handle_payload(token, outcome, &mut taker, now);
     }
 
+    /// Carries out everything whose turn has come. True if there was anything.
+    fn execute(&mut self, index: usize, ledger: &mut Ledger) -> bool {
+        let qp = &mut self.qps[index];
+        let mut any = false;
+        while let Some(execution) = qp.protocol.poll_execution() {
+            any = true;
+            let result = ledger.execute(qp.connection, 1 - qp.side, &execution);
+            ledger.log.say(format_args!(
+                "host {} qp {} {execution:?}: {result:?}",
+                self.number,
+                qp.qpn.get()
+            ));
+            let mut taker = Taker {
+                ring: &mut self.rings[qp.ring],
+                taken: &mut qp.taken,
+            };
+            qp.protocol
+                .handle_execution(execution.token, result, &mut taker);
+        }
+        any
+    }
+
     /// Polls and checks all completions and events of a queue pair. True if there was any.
     pub fn poll(&mut self, index: usize, ledger: &mut Ledger) -> bool {
         let mut any = false;
@@ -724,7 +810,7 @@ impl Host {
             return false;
         }
         loop {
-            let mut again = false;
+            let mut again = self.execute(index, ledger);
             let qp = &mut self.qps[index];
             // A queue pair is in the error state before the user sees anything flushed.
             while let Some(event) = qp.protocol.poll_event() {

@@ -21,6 +21,7 @@ mod host;
 mod ledger;
 mod log;
 mod pattern;
+mod words;
 mod world;
 
 use std::panic::catch_unwind;

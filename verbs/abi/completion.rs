@@ -19,6 +19,14 @@ pub enum WcOpcode {
     Write = 1,
     /// RDMA READ.
     Read = 2,
+    /// ATOMIC COMPARE AND SWAP.
+    CompareSwap = 3,
+    /// ATOMIC FETCH AND ADD.
+    FetchAdd = 4,
+    /// FLUSH.
+    Flush = 8,
+    /// ATOMIC WRITE.
+    AtomicWrite = 9,
     /// A receive that a SEND filled.
     Receive = 1 << 7,
     /// A receive that a WRITE WITH IMMEDIATE consumed.

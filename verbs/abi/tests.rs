@@ -28,6 +28,10 @@ use super::send_wqe::SendLimits;
 use super::send_wqe::SendOperation;
 use super::send_wqe::SendWqe;
 use super::send_wqe::SendWqeError;
+use crate::transport::frame::Flush;
+use crate::transport::frame::FlushPlacement;
+use crate::transport::frame::FlushSelectivity;
+use crate::transport::frame::Operands;
 use crate::transport::status::CompletionStatus;
 
 const LIMITS: SendLimits = SendLimits {
@@ -77,6 +81,76 @@ fn send_wqe_operations_decode() {
 }
 
 #[test]
+fn send_wqe_atomics_decode() {
+    let mut header = send_header(5, 2, 8, 1);
+    header[32..40].copy_from_slice(&11u64.to_ne_bytes());
+    header[40..48].copy_from_slice(&22u64.to_ne_bytes());
+    header[48..52].copy_from_slice(&0x1337u32.to_ne_bytes());
+    let remote = RemoteAddress {
+        rkey: 0x1337,
+        ..REMOTE
+    };
+    let wqe = SendWqe::decode(&header, &LIMITS).unwrap();
+    let [first, second] = [11, 22];
+    let operands = Operands { first, second };
+    assert_eq!(wqe.operation, SendOperation::CompareSwap(remote, operands));
+    assert_eq!(wqe.payload, Payload::Elements(1));
+    header[12..16].copy_from_slice(&6u32.to_ne_bytes());
+    let wqe = SendWqe::decode(&header, &LIMITS).unwrap();
+    let second = 0;
+    let operands = Operands { first, second };
+    assert_eq!(wqe.operation, SendOperation::FetchAdd(remote, operands));
+    // What is answered with goes to memory.
+    header[16..20].copy_from_slice(&8u32.to_ne_bytes());
+    assert_eq!(
+        SendWqe::decode(&header, &LIMITS),
+        Err(SendWqeError::InlineRead)
+    );
+}
+
+#[test]
+fn send_wqe_atomic_write_has_its_operand_in_the_ring() {
+    // With the flag and without.
+    for flags in [0, 8] {
+        let wqe = SendWqe::decode(&send_header(15, flags, 8, 0), &LIMITS).unwrap();
+        assert_eq!(wqe.operation, SendOperation::AtomicWrite(REMOTE));
+        assert_eq!(wqe.payload, Payload::Inline(8));
+    }
+}
+
+#[test]
+fn send_wqe_flushes_decode() {
+    let header = |placement, level| {
+        let mut header = send_header(14, 2, 5000, 0);
+        header[36..40].copy_from_slice(&0x1337u32.to_ne_bytes());
+        header[40..42].copy_from_slice(&[placement, level]);
+        header
+    };
+    let remote = RemoteAddress {
+        rkey: 0x1337,
+        ..REMOTE
+    };
+    let selectivities = [FlushSelectivity::Range, FlushSelectivity::Region];
+    for placement in 1..=3 {
+        for (level, selectivity) in (0..).zip(selectivities) {
+            let wqe = SendWqe::decode(&header(placement, level), &LIMITS).unwrap();
+            let flush = Flush {
+                placement: FlushPlacement::new(placement).unwrap(),
+                selectivity,
+            };
+            assert_eq!(wqe.operation, SendOperation::Flush(remote, flush, 5000));
+            assert_eq!(wqe.payload.size(), 0);
+        }
+    }
+    for (placement, level) in [(0, 0), (4, 0), (1, 2)] {
+        assert_eq!(
+            SendWqe::decode(&header(placement, level), &LIMITS),
+            Err(SendWqeError::Flush(placement, level))
+        );
+    }
+}
+
+#[test]
 fn send_wqe_limits_are_enforced() {
     let decode = |header| SendWqe::decode(&header, &LIMITS);
     assert!(decode(send_header(2, 0, 0, 4)).is_ok());
@@ -118,7 +192,7 @@ fn send_wqe_limits_are_enforced() {
         decode(send_header(4, 2, 8, 2)).map(|wqe| wqe.payload),
         Ok(Payload::Elements(2))
     );
-    for opcode in [5, 15, u32::MAX] {
+    for opcode in [7, 13, 16, u32::MAX] {
         assert_eq!(
             decode(send_header(opcode, 0, 0, 0)),
             Err(SendWqeError::Opcode(opcode))

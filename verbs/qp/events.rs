@@ -15,6 +15,7 @@ use super::timer::RailsOf;
 use crate::transport::ids::Instant;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
+use crate::transport::requester::needed_for;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
 use crate::transport::responder::ReceiveCompletion;
@@ -68,6 +69,9 @@ impl QueuePair {
 
     fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
         let mut backlog = Backlog::Clear;
+        if self.execute(state) > 0 {
+            backlog = Backlog::Possible;
+        }
         while let Some(completion) = state.service.poll_send_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
@@ -171,6 +175,9 @@ impl QueuePair {
 
     fn complete_send(&self, state: &mut State, completion: &SendCompletion) {
         self.counters.count_send(completion.status);
+        if completion.status == CompletionStatus::LocalQpOperationError {
+            Self::tell_of_missing_feature(state, completion.opcode);
+        }
         if !completion.is_reported() {
             return;
         }
@@ -178,6 +185,10 @@ impl QueuePair {
             Opcode::Send | Opcode::SendWithImm => WcOpcode::Send,
             Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
             Opcode::Read => WcOpcode::Read,
+            Opcode::CompareSwap => WcOpcode::CompareSwap,
+            Opcode::FetchAdd => WcOpcode::FetchAdd,
+            Opcode::AtomicWrite => WcOpcode::AtomicWrite,
+            Opcode::Flush => WcOpcode::Flush,
         };
         let completion = Completion {
             wr_id: completion.wr_id,
@@ -194,10 +205,32 @@ impl QueuePair {
         }
     }
 
+    /// A request could not be sent, perhaps because the peer does not know such requests.
+    fn tell_of_missing_feature(state: &State, opcode: Opcode) {
+        let Some(route) = state.route.get() else {
+            return;
+        };
+        let needed = needed_for(opcode);
+        if route
+            .features()
+            .is_some_and(|features| !features.contains(needed))
+        {
+            route.tell_of_missing_feature(opcode);
+        }
+    }
+
     fn complete_receive(&self, state: &mut State, completion: &ReceiveCompletion) {
         let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => WcOpcode::Receive,
             Opcode::WriteWithImm => WcOpcode::ReceiveWriteImmediate,
+            // No others use up a receive.
+            Opcode::Send
+            | Opcode::SendWithImm
+            | Opcode::Write
+            | Opcode::Read
+            | Opcode::CompareSwap
+            | Opcode::FetchAdd
+            | Opcode::AtomicWrite
+            | Opcode::Flush => WcOpcode::Receive,
         };
         if completion.status == CompletionStatus::Success {
             self.counters.add(Counter::CompletedReceives, 1);

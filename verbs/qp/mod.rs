@@ -12,6 +12,7 @@
 mod attributes;
 mod create;
 mod events;
+mod execution;
 mod limits;
 mod modify;
 mod queue_pair;
@@ -25,6 +26,7 @@ mod tx;
 
 pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;
+pub(crate) use limits::FEATURES;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;
 pub(crate) use queue_pair::QpRoute;

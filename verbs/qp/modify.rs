@@ -25,8 +25,14 @@ impl State {
         if !self.service.awaits_limits() {
             return;
         }
-        if let Some(limits) = self.route.get().and_then(|route| route.limits()) {
+        let Some(route) = self.route.get() else {
+            return;
+        };
+        if let Some((limits, features)) = route.limits().zip(route.features()) {
             self.service.handle_limits(&limits);
+            if let Some(reliable) = self.service.reliable() {
+                reliable.connection.handle_features(features);
+            }
         }
     }
 }

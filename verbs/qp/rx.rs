@@ -12,6 +12,7 @@ use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::transport::connection::PayloadToken;
 use crate::transport::frame::AckHeader;
+use crate::transport::frame::Operands;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
 use crate::transport::ids::Instant;
@@ -20,6 +21,7 @@ use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
 use crate::transport::responder::Disposition;
+use crate::transport::responder::RequestToken;
 use crate::transport::status::NakCode;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
@@ -107,8 +109,8 @@ pub(crate) enum RxVerdict {
 /// A frame for a QP.
 #[derive(Clone, Copy)]
 pub(crate) enum RxFrame<'a> {
-    /// Segment of a request.
-    Request(&'a RequestHeader),
+    /// Segment of a request, and its payload if that is operands.
+    Request(&'a RequestHeader, Option<Operands>),
     /// Segment of an answer.
     Response(&'a ResponseHeader),
     /// Acknowledgement.
@@ -119,7 +121,7 @@ impl RxFrame<'_> {
     /// The QP the frame says it is from.
     fn source(&self) -> Qpn {
         match self {
-            Self::Request(header) => header.src_qpn,
+            Self::Request(header, _) => header.src_qpn,
             Self::Response(header) => header.src_qpn,
             Self::Ack(header) => header.src_qpn,
         }
@@ -127,7 +129,7 @@ impl RxFrame<'_> {
 
     fn payload_len(&self) -> u32 {
         match self {
-            Self::Request(header) => header.payload_len(),
+            Self::Request(header, _) => header.payload_len(),
             Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
         }
@@ -136,7 +138,7 @@ impl RxFrame<'_> {
     /// The QP the frame is for.
     pub(crate) fn destination(&self) -> Qpn {
         match self {
-            Self::Request(header) => header.dest_qpn,
+            Self::Request(header, _) => header.dest_qpn,
             Self::Response(header) => header.dest_qpn,
             Self::Ack(header) => header.dest_qpn,
         }
@@ -180,7 +182,9 @@ impl QueuePair {
         counters.add(Counter::ReceivedFrames, 1);
         counters.add(Counter::ReceivedBytes, frame.payload_len().into());
         let verdict = match frame {
-            RxFrame::Request(header) => self.on_request(state, header, now, pages),
+            RxFrame::Request(header, operands) => {
+                self.on_request(state, header, operands, now, pages)
+            }
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
             RxFrame::Ack(header) => match state.service.reliable() {
                 Some(reliable) => {
@@ -199,6 +203,7 @@ impl QueuePair {
         self: &Arc<Self>,
         state: &mut State,
         header: &RequestHeader,
+        operands: Option<Operands>,
         now: Instant,
         pages: &mut PageVec,
     ) -> RxVerdict {
@@ -249,11 +254,48 @@ impl QueuePair {
                     .handle_payload(token, outcome, &mut state.receive_queue, now);
                 return verdict;
             }
+            Disposition::CheckExecution {
+                action,
+                va,
+                rkey,
+                token,
+            } => {
+                let outcome = match self.check_execution(state, action, va, rkey) {
+                    Ok(()) => Outcome::Placed,
+                    Err(AccessDenied) => Outcome::Denied(NakCode::RemoteAccess),
+                };
+                return Self::take_execution(state, token, outcome, operands, now);
+            }
             Disposition::NoPayload => return RxVerdict::Taken,
             Disposition::Drop(_) => return RxVerdict::Discarded,
         };
         let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
         self.begin(state, token, result, now, pages)
+    }
+
+    /// Takes on what is to be carried out in memory when its turn has come, if that is allowed.
+    fn take_execution(
+        state: &mut State,
+        token: RequestToken,
+        outcome: Outcome,
+        operands: Option<Operands>,
+        now: Instant,
+    ) -> RxVerdict {
+        let Some(reliable) = state.service.reliable() else {
+            return RxVerdict::Discarded;
+        };
+        let connection = &mut reliable.connection;
+        let queue = &mut state.receive_queue;
+        match (outcome, operands) {
+            (Outcome::Placed, Some(operands)) => connection.handle_operands(token, operands, queue),
+            (outcome, _) => {
+                connection.handle_payload(PayloadToken::Request(token), outcome, queue, now);
+            }
+        }
+        match outcome {
+            Outcome::Placed => RxVerdict::Taken,
+            Outcome::Aborted | Outcome::Denied(_) => RxVerdict::Discarded,
+        }
     }
 
     fn on_response(

@@ -13,6 +13,7 @@ use crate::transport::connection::FrameSlot;
 use crate::transport::connection::Segment;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
+use crate::transport::frame::Operation;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
@@ -20,6 +21,7 @@ use crate::transport::ids::RailSeq;
 use crate::transport::rail::InFlight;
 use crate::transport::requester::RequestSegment;
 use crate::transport::responder::ResponseSegment;
+use crate::transport::responder::ResponseSource;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
 use crate::verbs::counters::Counter;
@@ -175,11 +177,11 @@ impl QueuePair {
                     let header = segment.header;
                     let psn = header.response_psn;
                     match self.response_payload(&segment, sink) {
-                        Ok(regions) => {
+                        Ok((payload, regions)) => {
                             return Some(TxFrame {
                                 body: Body::Response(header),
                                 item: InFlight::Response { qpn: self.qpn, psn },
-                                payload: payload_in_pages(segment.source.len, segment.attempt),
+                                payload,
                                 regions,
                             })
                         }
@@ -209,14 +211,21 @@ impl QueuePair {
         }
     }
 
-    /// Puts the payload of a response into the sink's pages. Fails if the peer may not read the memory (any more).
+    /// Puts the payload of a response into the sink, and says where. Fails if the peer may not read the memory (any more).
     fn response_payload(
         &self,
         segment: &ResponseSegment,
         sink: &mut impl FrameSink,
-    ) -> Result<Regions, NakCode> {
-        let source = &segment.source;
+    ) -> Result<(FramePayload, Regions), NakCode> {
         let mut regions = Regions::new();
+        let source = match &segment.source {
+            ResponseSource::Memory(source) => source,
+            ResponseSource::Value(value) => {
+                let value = value.to_le_bytes();
+                let len = value.len().min(segment.header.extent.len() as usize);
+                return Ok((stage(&value[..len], sink), regions));
+            }
+        };
         if source.len > 0 {
             let needs = Needs {
                 pd: self.pd,
@@ -231,7 +240,36 @@ impl QueuePair {
             );
             regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
         }
-        Ok(regions)
+        Ok((payload_in_pages(source.len, segment.attempt), regions))
+    }
+
+    /// Checks that what an atomic operation is answered with can be placed: one that fails at this end had better change nothing
+    /// at the other.
+    fn check_answer_buffers(
+        &self,
+        state: &State,
+        segment: &RequestSegment,
+        sink: &mut impl FrameSink,
+    ) -> Result<(), CompletionStatus> {
+        let len = match &segment.header.operation {
+            Operation::Execute(execute) => execute.action.answer_len(),
+            Operation::Send { .. } | Operation::Write { .. } | Operation::Read(_) => 0,
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        let Buffers::Elements(elements) = state.send_queue.buffers(segment.source.slot) else {
+            return Err(CompletionStatus::LocalQpOperationError);
+        };
+        let needs = Needs {
+            pd: self.pd,
+            access: Access::LocalWrite.into(),
+        };
+        elements
+            .resolve(0, len, needs, &self.regions, sink.pages())
+            .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+        sink.pages().clear();
+        Ok(())
     }
 
     /// Puts the payload of a segment of a request into the sink, and says where. Fails if it cannot be had.
@@ -241,6 +279,12 @@ impl QueuePair {
         segment: &RequestSegment,
         sink: &mut impl FrameSink,
     ) -> Result<(FramePayload, Regions), CompletionStatus> {
+        if let Some(operands) = segment.operands {
+            self.check_answer_buffers(state, segment, sink)?;
+            let len = segment.header.payload_len() as usize;
+            let payload = stage(&operands.to_bytes()[..len], sink);
+            return Ok((payload, Regions::new()));
+        }
         let source = &segment.source;
         if source.len == 0 {
             return Ok((FramePayload::Empty, Regions::new()));
@@ -252,8 +296,7 @@ impl QueuePair {
                 let bytes = bytes
                     .get(from..from + len)
                     .ok_or(CompletionStatus::LocalQpOperationError)?;
-                sink.staging()[..len].copy_from_slice(bytes);
-                Ok((FramePayload::Staged(len), Regions::new()))
+                Ok((stage(bytes, sink), Regions::new()))
             }
             Buffers::Elements(elements) => {
                 let needs = Needs {
@@ -273,6 +316,15 @@ impl QueuePair {
             }
         }
     }
+}
+
+/// Puts a payload into the sink's memory.
+fn stage(bytes: &[u8], sink: &mut impl FrameSink) -> FramePayload {
+    if bytes.is_empty() {
+        return FramePayload::Empty;
+    }
+    sink.staging()[..bytes.len()].copy_from_slice(bytes);
+    FramePayload::Staged(bytes.len())
 }
 
 fn payload_in_pages(len: u32, attempt: Attempt) -> FramePayload {

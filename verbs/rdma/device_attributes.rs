@@ -58,8 +58,29 @@ pub struct DeviceAttributes {
     pub max_pkeys: u16,
     /// Typical delay of an acknowledgement: 4.096 µs * 2^n.
     pub ack_delay: u8,
+    /// What atomic operations are atomic with regard to.
+    pub atomicity: Atomicity,
     /// Optional features.
     pub features: DeviceFeatures,
+}
+
+/// What atomic operations exclude (IBTA 11.2.1.2; `enum ib_atomic_cap`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Atomicity {
+    /// There are none.
+    #[default]
+    None,
+    /// Each other, and atomic instructions of all processors and devices of the host.
+    Global,
+}
+
+impl Atomicity {
+    fn into_raw(self) -> bindings::ib_atomic_cap {
+        match self {
+            Self::None => bindings::ib_atomic_cap_IB_ATOMIC_NONE,
+            Self::Global => bindings::ib_atomic_cap_IB_ATOMIC_GLOB,
+        }
+    }
 }
 
 impl_flags!(
@@ -76,6 +97,10 @@ impl_flags!(
         RcRnrNak = bindings::ib_device_cap_flags_IB_DEVICE_RC_RNR_NAK_GEN as u64,
         /// The system image GUID is set.
         SystemImageGuid = bindings::ib_device_cap_flags_IB_DEVICE_SYS_IMAGE_GUID as u64,
+        /// A peer may have what was written before made visible to everybody.
+        FlushGlobal = bindings::ib_device_cap_flags_IB_DEVICE_FLUSH_GLOBAL as u64,
+        /// A peer may write an aligned word at once.
+        AtomicWrite = bindings::ib_device_cap_flags_IB_DEVICE_ATOMIC_WRITE as u64,
     }
 );
 
@@ -119,7 +144,7 @@ impl DeviceAttributes {
             max_qp_rd_atom: Limit::clamp_from(self.max_qp_rd_atomic),
             max_res_rd_atom: Limit::clamp_from(self.max_rd_atomic),
             max_qp_init_rd_atom: Limit::clamp_from(self.max_qp_init_rd_atomic),
-            atomic_cap: bindings::ib_atomic_cap_IB_ATOMIC_NONE,
+            atomic_cap: self.atomicity.into_raw(),
             max_ah: Limit::clamp_from(self.max_ah),
             max_srq: Limit::clamp_from(self.max_srq),
             max_srq_wr: Limit::clamp_from(self.max_srq_wr),

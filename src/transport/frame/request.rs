@@ -2,6 +2,7 @@
 
 //! Header of a segment of a request.
 
+use super::execute::ExecuteRequest;
 use super::segment::Extent;
 use super::segment::SegmentSize;
 use super::wire::psn;
@@ -85,6 +86,8 @@ pub enum Operation {
     },
     /// RDMA READ.
     Read(ReadRequest),
+    /// An atomic operation or a FLUSH.
+    Execute(ExecuteRequest),
 }
 
 /// A request to read memory of the responder.
@@ -111,6 +114,7 @@ impl Operation {
             Self::Write { imm: None, .. } => Opcode::Write,
             Self::Write { imm: Some(_), .. } => Opcode::WriteWithImm,
             Self::Read(_) => Opcode::Read,
+            Self::Execute(execute) => execute.action.opcode(),
         }
     }
 
@@ -133,6 +137,7 @@ impl Operation {
                 wire.set_rkey(rkey.0);
             }
             Self::Read(read) => read.emit(wire),
+            Self::Execute(execute) => execute.emit(wire),
         }
     }
 
@@ -151,6 +156,9 @@ impl Operation {
                 rkey: Rkey(wire.rkey()),
             },
             Opcode::Read => Self::Read(ReadRequest::parse(wire)?),
+            Opcode::CompareSwap | Opcode::FetchAdd | Opcode::AtomicWrite | Opcode::Flush => {
+                Self::Execute(ExecuteRequest::parse(opcode, wire)?)
+            }
         })
     }
 }
@@ -220,6 +228,7 @@ impl RequestHeader {
         match &self.operation {
             Operation::Send { data, .. } | Operation::Write { data, .. } => data.extent.len(),
             Operation::Read(_) => 0,
+            Operation::Execute(execute) => execute.action.opcode().operands_len(),
         }
     }
 
@@ -229,7 +238,7 @@ impl RequestHeader {
             Operation::Send { data, .. } | Operation::Write { data, .. } => {
                 data.extent.offset() == 0
             }
-            Operation::Read(_) => true,
+            Operation::Read(_) | Operation::Execute(_) => true,
         }
     }
 

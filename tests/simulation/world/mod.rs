@@ -13,6 +13,8 @@ use crate::driver::Surroundings;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::log::Telling;
+use crate::words::Use;
+use crate::words::Word;
 use pair::Pair;
 use rand::Rng;
 use rand::SeedableRng;
@@ -118,6 +120,10 @@ impl World {
         for number in 0..host_count {
             let limits = weather::limits(&mut world.rng);
             world.hosts.push(Host::new(number, limits));
+            for usage in Use::ALL {
+                let word = Word::new(usage, world.rng.random());
+                world.ledger.words.push(word);
+            }
         }
         world.weather = match world.rng.random_range(0..6) {
             0 => Weather::Fair,

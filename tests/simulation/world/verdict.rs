@@ -43,13 +43,14 @@ pub struct Coverage {
     pub endless: u64,
     pub cut: u64,
     pub changed_payloads: u64,
+    pub executions: u64,
     pub equal_psns: u64,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 34] {
+    pub fn figures(&self) -> [(&'static str, u64); 35] {
         let faults = &self.faults;
         [
             ("messages", self.messages),
@@ -78,6 +79,7 @@ impl Coverage {
             ("fault: cable gone for good", faults.severed),
             ("fault: stream closed", self.closed_streams),
             ("payloads changed while sent", self.changed_payloads),
+            ("atomic operations, and FLUSHes", self.executions),
             ("connections without a timer", self.endless),
             ("connections without a cable", self.cut),
             ("queue pairs reset", self.resets),
@@ -114,6 +116,7 @@ impl Coverage {
         self.endless += other.endless;
         self.cut += other.cut;
         self.changed_payloads += other.changed_payloads;
+        self.executions += other.executions;
         self.equal_psns += other.equal_psns;
         self.virtual_seconds += other.virtual_seconds;
     }
@@ -221,6 +224,7 @@ impl World {
         sum.closed_streams = self.closed_streams;
         sum.equal_psns = self.equal_psns;
         sum.changed_payloads = self.ledger.changed_payloads;
+        sum.executions = self.ledger.words.iter().map(|word| word.executions).sum();
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
             sum.reopened_rails += u64::from(driver.opened.saturating_sub(1));
@@ -274,6 +278,7 @@ impl World {
     }
 
     pub(super) fn check_end(&self) {
+        self.ledger.assert_words_explained();
         for driver in self.drivers.iter().flatten() {
             if let Some(frames) = self.ledger.frames.get(&(driver.cable, driver.end)) {
                 frames.assert_settled(|seq| {
@@ -299,7 +304,12 @@ impl World {
                 let is_refused = matches!(
                     pair.ordeal,
                     Ordeal::Poison(
-                        Poison::WriteKey | Poison::ReadKey | Poison::LongSend | Poison::NoReceives
+                        Poison::WriteKey
+                            | Poison::ReadKey
+                            | Poison::AtomicKey
+                            | Poison::Misaligned
+                            | Poison::LongSend
+                            | Poison::NoReceives
                     )
                 );
                 // What was dropped because of another request, which lacked a receive or was damaged, comes late.
@@ -317,7 +327,7 @@ impl World {
                         .iter()
                         .skip_while(|message| message.completed == Some(CompletionStatus::Success))
                         .skip(1)
-                        .map(|message| message.placed_bytes)
+                        .map(|message| message.placed_bytes + u32::from(message.executed.is_some()))
                         .sum();
                     assert_eq!(
                         placed, 0,
