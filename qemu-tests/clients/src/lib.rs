@@ -4,6 +4,7 @@
 //! it on purpose, through the kernel's own interface.
 
 pub mod allreduce;
+pub mod atomics;
 pub mod bootstrap;
 pub mod child;
 pub mod cli;

@@ -221,13 +221,13 @@ impl Player {
         Some(match self.connection.poll_segment(slot, now, &OneRail)? {
             Segment::Response(response) => {
                 let psn = response.header.response_psn;
-                let payload = vec![0x5a; response.source.len as usize];
+                let payload = vec![0x5a; response.header.extent.len() as usize];
                 let item = InFlight::Response { qpn, psn };
                 (Body::Response(response.header), payload, item)
             }
             Segment::Request(segment) => {
                 let psn = segment.header.psn;
-                let payload = vec![0xa5; segment.source.len as usize];
+                let payload = vec![0xa5; segment.header.payload_len() as usize];
                 let item = InFlight::Request { qpn, psn };
                 (Body::Request(segment.header), payload, item)
             }
@@ -252,7 +252,8 @@ impl Player {
                 match self.connection.handle_request(request, &mut self.receives) {
                     Disposition::Write { token, .. }
                     | Disposition::Receive { token, .. }
-                    | Disposition::CheckRead { token, .. } => {
+                    | Disposition::CheckRead { token, .. }
+                    | Disposition::CheckExecution { token, .. } => {
                         let token = PayloadToken::Request(token);
                         self.place(token, now);
                     }
@@ -285,6 +286,10 @@ impl Player {
     fn place(&mut self, token: PayloadToken, now: Instant) {
         self.connection
             .handle_payload(token, Outcome::Placed, &mut self.receives, now);
+        while let Some(execution) = self.connection.poll_execution() {
+            self.connection
+                .handle_execution(execution.token, Ok(0), &mut self.receives);
+        }
     }
 
     /// Collects completions, and begins anew after an error. Says how many requests were successful.

@@ -25,6 +25,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-stress",
     "verbs-victim",
     "verbs-placement",
+    "verbs-atomics",
     "uverbs-fuzz",
     "verbs-exhaust",
     "verbs-faults",

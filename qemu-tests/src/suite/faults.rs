@@ -29,6 +29,7 @@ use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::atomics::Counting;
 use crate::roce::hang::Hang;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Iperf;
@@ -127,6 +128,8 @@ pub fn suite() -> Suite {
             test("stalled-rail", stalled),
             test("stalled-one-way", stalled_one_way),
             test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
+            test("atomics-with-a-cable-pulled", atomics_pulled),
+            test("atomics-in-bad-weather", atomics_in_storm),
             test("cable-pulled-by-the-clock", pulled_by_the_clock),
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),
@@ -460,6 +463,50 @@ fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
     }
     traffic.stop(stage)?;
     roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
+}
+
+/// How often a cable is pulled while words are counted in.
+const ATOMIC_PULLS: u32 = 4;
+
+/// How long words are counted in on the cables as they are.
+const COUNTING: Duration = Duration::from_secs(2);
+
+/// Each atomic operation is carried out once, also those that were on a cable when it was pulled.
+fn atomics_pulled(stage: &Stage<'_>) -> Result<Outcome> {
+    let counting = Counting::start(stage, LIMIT)?;
+    let mut cables = stage.instance().cables()?;
+    for time in 0..ATOMIC_PULLS {
+        // Now the one, now the other.
+        let pulled = CABLES[time as usize % CABLES.len()];
+        thread::sleep(COUNTING);
+        cables.unplug(pulled)?;
+        cables.wait_link(pulled, LinkState::Down, NOTICE)?;
+        thread::sleep(COUNTING);
+        cables.plug(pulled)?;
+        stage.instance().await_streams()?;
+        roce::await_up(stage.instance())?;
+    }
+    counting.stop(stage, LIMIT)?;
+    Ok(Outcome::Passed)
+}
+
+/// The same when frames are lost and damaged.
+fn atomics_in_storm(stage: &Stage<'_>) -> Result<Outcome> {
+    let weather = storm();
+    weather.during(stage, |cables, before| {
+        let counting = Counting::start(stage, LIMIT)?;
+        let deadline = Instant::now() + SPELL_LIMIT;
+        while !weather
+            .grown(cables, before)?
+            .iter()
+            .all(|count| *count >= weather.enough)
+        {
+            ensure!(Instant::now() < deadline, "the cables are not faulty");
+            thread::sleep(POLL);
+        }
+        counting.stop(stage, LIMIT)
+    })?;
     Ok(Outcome::Passed)
 }
 

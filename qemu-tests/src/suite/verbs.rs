@@ -17,6 +17,7 @@ use super::Test;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::atomics;
 use crate::roce::client_program::ClientProgram;
 use crate::roce::client_report;
 use crate::roce::forged;
@@ -108,6 +109,35 @@ pub fn suite() -> Suite {
             }),
             test("write-lat-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_write_lat -n 300 -s 64")
+            }),
+            test("atomic-fetch-add-lat", |s| {
+                perftest(s, Path::Cable, "ib_atomic_lat -n 300 -A FETCH_AND_ADD")
+            }),
+            test("atomic-compare-swap-lat", |s| {
+                perftest(s, Path::Cable, "ib_atomic_lat -n 300 -A CMP_AND_SWAP")
+            }),
+            test("atomic-fetch-add-bw", |s| {
+                perftest(s, Path::Cable, "ib_atomic_bw -n 1000 -A FETCH_AND_ADD")
+            }),
+            test("atomic-compare-swap-bw", |s| {
+                perftest(s, Path::Cable, "ib_atomic_bw -n 1000 -A CMP_AND_SWAP")
+            }),
+            test("atomic-bw-bidirectional", |s| {
+                perftest(s, Path::Cable, "ib_atomic_bw -b -n 1000")
+            }),
+            test("atomic-lat-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_atomic_lat -n 300 -A FETCH_AND_ADD")
+            }),
+            test("atomic-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_atomic_bw -n 1000 -A CMP_AND_SWAP")
+            }),
+            test("atomic-count", |s| {
+                atomics::between(s, LIMIT)?;
+                Ok(Outcome::Passed)
+            }),
+            test("atomic-count-loopback", |s| {
+                atomics::loopback(s, LIMIT)?;
+                Ok(Outcome::Passed)
             }),
             test("verify", |s| verify(s, Path::Cable)),
             test("verify-loopback", |s| verify(s, Path::Loopback)),

@@ -80,6 +80,14 @@ codes!(
     RDMA_WRITE = IBV_WC_RDMA_WRITE,
     /// RDMA READ.
     RDMA_READ = IBV_WC_RDMA_READ,
+    /// ATOMIC COMPARE AND SWAP.
+    COMP_SWAP = IBV_WC_COMP_SWAP,
+    /// ATOMIC FETCH AND ADD.
+    FETCH_ADD = IBV_WC_FETCH_ADD,
+    /// FLUSH.
+    FLUSH = IBV_WC_FLUSH,
+    /// ATOMIC WRITE.
+    ATOMIC_WRITE = IBV_WC_ATOMIC_WRITE,
     /// A receive that a SEND filled.
     RECV = IBV_WC_RECV,
     /// A receive that an RDMA WRITE with immediate data consumed.
