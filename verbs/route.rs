@@ -14,6 +14,7 @@ use crate::stream_adapter::client::Rate;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::verbs::netdev::MacAddress;
@@ -68,6 +69,12 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.
     fn limits(&self) -> Option<Limits>;
+
+    /// What the host knows of beyond the plain protocol, once its limits are known.
+    fn features(&self) -> Features;
+
+    /// Says in the log, but not too often, that the host does not know of `what`, which a QP needs.
+    fn log_unable(&self, what: &str);
 
     /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;

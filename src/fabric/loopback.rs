@@ -28,6 +28,7 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -38,6 +39,7 @@ use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
 use crate::verbs::qp::TxFrame;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
@@ -147,6 +149,7 @@ impl Shared {
             Body::Request(header) => RxFrame::Request(header),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
+            Body::Unreliable(header) => RxFrame::Unreliable(header, RailId::default()),
             Body::Hello
             | Body::Nop { .. }
             | Body::Lost { .. }
@@ -314,6 +317,14 @@ impl Route for Loopback {
 
     fn limits(&self) -> Option<Limits> {
         Some(LIMITS)
+    }
+
+    fn features(&self) -> Features {
+        FEATURES
+    }
+
+    fn log_unable(&self, _what: &str) {
+        // This host knows of all that its QPs need.
     }
 
     fn rails(&self) -> &dyn Rails {

@@ -17,6 +17,8 @@ use kernel::time::Delta;
 
 use crate::base::clock;
 use crate::base::event::Event;
+use crate::base::log_limit::Allowance;
+use crate::base::log_limit::LogLimit;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
@@ -34,6 +36,7 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -56,6 +59,10 @@ use crate::verbs::route_slot::RosterId;
 struct State {
     /// What the host can take, once it has said so.
     limits: Option<Limits>,
+    /// What it knows of beyond the plain protocol, over all its rails.
+    features: Features,
+    /// Keeps the log from being flooded with what it does not know of.
+    log_limit: LogLimit,
     ready: ReadyList,
     final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
@@ -132,6 +139,8 @@ impl Peer {
             users: Atomic::new(0),
             state <- new_spinlock!(State {
                 limits: None,
+                features: Features::NONE,
+                log_limit: LogLimit::new(),
                 ready: ReadyList::new(),
                 final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
@@ -153,13 +162,25 @@ impl Peer {
 
     /// A rail to the host has come up. With other rails up, what the host can take stays; fails with `EEXIST` if this one
     /// says something else.
-    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>, limits: Limits) -> Result {
+    pub(crate) fn rail_up(
+        &self,
+        rail: RailId,
+        link: &Arc<dyn RailLink>,
+        limits: Limits,
+        features: Features,
+    ) -> Result {
         let old = {
             let mut state = self.state.lock();
-            if !state.scheduler.up().is_empty() && state.limits != Some(limits) {
+            let is_first = state.scheduler.up().is_empty();
+            if !is_first && state.limits != Some(limits) {
                 return Err(EEXIST);
             }
             state.limits = Some(limits);
+            state.features = if is_first {
+                features
+            } else {
+                state.features.both(features)
+            };
             state.scheduler.rail_up(rail);
             state.links[rail.index()].replace(link.clone())
         };
@@ -403,6 +424,18 @@ impl Route for Peer {
         self.state.lock().limits
     }
 
+    fn features(&self) -> Features {
+        self.state.lock().features
+    }
+
+    fn log_unable(&self, what: &str) {
+        let allowance = self.state.lock().log_limit.ask(clock::now());
+        if let Allowance::Log { .. } = allowance {
+            let host = self.host.0;
+            pr_warn!("host {host:02x?} does not know of {what}: requests of such QPs to it fail\n");
+        }
+    }
+
     fn rails(&self) -> &dyn Rails {
         self
     }
@@ -426,5 +459,9 @@ impl Rails for Peer {
 
     fn up(&self) -> RailSet {
         self.state.lock().scheduler.up()
+    }
+
+    fn answering(&self) -> RailSet {
+        self.state.lock().scheduler.sound()
     }
 }

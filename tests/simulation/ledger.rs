@@ -11,6 +11,7 @@ use usb4_roce::transport::status::CompletionStatus;
 use crate::frames::Frames;
 use crate::log::Log;
 use crate::pattern;
+use crate::unreliable;
 
 /// How a message is meant to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,6 +130,8 @@ pub struct Connection {
 pub struct Ledger {
     pub connections: Vec<Connection>,
     pub regions: HashMap<u32, Region>,
+    /// Of unreliable connections.
+    pub unreliable: Vec<unreliable::Stream>,
     /// By cable, and the end that sent them.
     pub frames: HashMap<(usize, usize), Frames>,
     pub log: Log,

@@ -21,6 +21,7 @@ mod host;
 mod ledger;
 mod log;
 mod pattern;
+mod unreliable;
 mod world;
 
 use std::panic::catch_unwind;

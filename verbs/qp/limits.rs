@@ -4,6 +4,7 @@
 
 use crate::transport::frame::SegmentSize;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Features;
 
 /// How messages are cut, unless the peer takes less at a time.
 pub(super) const SEGMENT: SegmentSize = SegmentSize::LARGEST;
@@ -13,6 +14,9 @@ pub(crate) const WINDOW: u16 = 256;
 
 /// READs a QP may have outstanding in each direction.
 pub(crate) const MAX_RD_ATOMIC: u8 = 128;
+
+/// What the QPs of this host know of beyond the plain protocol, as its peers are told.
+pub(crate) const FEATURES: Features = Features::UNRELIABLE_CONNECTIONS;
 
 /// What this host can take, as its peers are told.
 pub(crate) const LIMITS: Limits = Limits {

@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::departure::Departure;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
@@ -18,7 +19,7 @@ use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::InFlight;
-use crate::transport::requester::RequestSegment;
+use crate::transport::requester::LocalRange;
 use crate::transport::responder::ResponseSegment;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
@@ -57,6 +58,8 @@ pub(crate) struct TxFrame {
     pub(crate) payload: FramePayload,
     /// Keeps the sink's pages alive.
     pub(crate) regions: Regions,
+    /// Tells the QP, if it wants to know, that the payload has left. Dropped after the regions.
+    pub(crate) departure: Option<Departure>,
 }
 
 impl TxFrame {
@@ -67,6 +70,7 @@ impl TxFrame {
             body: Body::Ack(ack),
             payload: FramePayload::Empty,
             regions: Regions::new(),
+            departure: None,
         }
     }
 
@@ -74,6 +78,7 @@ impl TxFrame {
         match &self.body {
             Body::Request(header) => header.payload_len(),
             Body::Response(header) => header.extent.len(),
+            Body::Unreliable(header) => header.extent.len(),
             Body::Ack(_)
             | Body::Hello
             | Body::Nop { .. }
@@ -106,7 +111,8 @@ impl QueuePair {
         state.agree();
         let frame = self
             .next_ack(state)
-            .or_else(|| self.next_segment(state, rail, seq, now, sink));
+            .or_else(|| self.next_segment(state, rail, seq, now, sink))
+            .or_else(|| self.next_unreliable(state, rail, seq, sink));
         if let Some(frame) = &frame {
             let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
@@ -151,6 +157,7 @@ impl QueuePair {
             item: InFlight::Ack { qpn: self.qpn },
             payload: FramePayload::Empty,
             regions: Regions::new(),
+            departure: None,
         })
     }
 
@@ -181,6 +188,7 @@ impl QueuePair {
                                 item: InFlight::Response { qpn: self.qpn, psn },
                                 payload: payload_in_pages(segment.source.len, segment.attempt),
                                 regions,
+                                departure: None,
                             })
                         }
                         Err(code) => connection.handle_response_failure(psn, code),
@@ -189,13 +197,14 @@ impl QueuePair {
                 Segment::Request(segment) => {
                     let header = segment.header;
                     let psn = header.psn;
-                    match self.request_payload(state, &segment, sink) {
+                    match self.request_payload(state, &segment.source, segment.attempt(), sink) {
                         Ok((payload, regions)) => {
                             return Some(TxFrame {
                                 body: Body::Request(header),
                                 item: InFlight::Request { qpn: self.qpn, psn },
                                 payload,
                                 regions,
+                                departure: None,
                             })
                         }
                         Err(status) => {
@@ -206,6 +215,40 @@ impl QueuePair {
                 }
             }
             sink.pages().clear();
+        }
+    }
+
+    /// The next segment of an unreliable connection.
+    fn next_unreliable(
+        self: &Arc<Self>,
+        state: &mut State,
+        rail: RailId,
+        seq: RailSeq,
+        sink: &mut impl FrameSink,
+    ) -> Option<TxFrame> {
+        let slot = FrameSlot {
+            rail,
+            seq,
+            room: sink.room(),
+        };
+        let rails = RailsOf(&state.route);
+        let connection = &mut state.service.unreliable()?.connection;
+        let segment = connection.poll_segment(slot, &rails)?;
+        match self.request_payload(state, &segment.source, Attempt::First, sink) {
+            Ok((payload, regions)) => Some(TxFrame {
+                body: Body::Unreliable(segment.header),
+                item: InFlight::Unreliable { qpn: self.qpn },
+                payload,
+                regions,
+                departure: Some(Departure::new(self, segment.token)),
+            }),
+            Err(status) => {
+                sink.pages().clear();
+                let connection = &mut state.service.unreliable()?.connection;
+                connection.handle_departure(segment.token);
+                connection.handle_send_failure(segment.source.slot, status);
+                None
+            }
         }
     }
 
@@ -238,10 +281,10 @@ impl QueuePair {
     fn request_payload(
         &self,
         state: &State,
-        segment: &RequestSegment,
+        source: &LocalRange,
+        attempt: Attempt,
         sink: &mut impl FrameSink,
     ) -> Result<(FramePayload, Regions), CompletionStatus> {
-        let source = &segment.source;
         if source.len == 0 {
             return Ok((FramePayload::Empty, Regions::new()));
         }
@@ -269,7 +312,7 @@ impl QueuePair {
                         sink.pages(),
                     )
                     .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
-                Ok((payload_in_pages(source.len, segment.attempt()), regions))
+                Ok((payload_in_pages(source.len, attempt), regions))
             }
         }
     }

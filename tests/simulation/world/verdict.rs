@@ -6,6 +6,7 @@ use super::pair::Ordeal;
 use super::pair::Pair;
 use super::pair::Patience;
 use super::pair::Poison;
+use super::unreliable::Unreliable;
 use super::weather::Weather;
 use super::World;
 use super::SAFETY_PHASE;
@@ -44,13 +45,16 @@ pub struct Coverage {
     pub cut: u64,
     pub changed_payloads: u64,
     pub equal_psns: u64,
+    /// Of unreliable connections.
+    pub unreliable: Unreliable,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 34] {
+    pub fn figures(&self) -> [(&'static str, u64); 44] {
         let faults = &self.faults;
+        let unreliable = &self.unreliable;
         [
             ("messages", self.messages),
             ("messages verified", self.verified_messages),
@@ -85,6 +89,25 @@ impl Coverage {
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
             ("keys invalidated", self.revocations),
+            ("unreliable: messages", unreliable.messages),
+            ("unreliable: messages received", unreliable.received),
+            ("unreliable: bytes verified", unreliable.verified_bytes),
+            ("unreliable: segments lost", unreliable.lost_segments),
+            (
+                "unreliable: messages broken off",
+                unreliable.broken_messages,
+            ),
+            ("unreliable: segments orphaned", unreliable.orphans),
+            ("unreliable: segments overtaken", unreliable.overtaken),
+            (
+                "unreliable: messages without a receive",
+                unreliable.no_receive,
+            ),
+            ("unreliable: messages too long", unreliable.refused),
+            (
+                "unreliable: connections that never lost anything",
+                unreliable.faultless,
+            ),
             ("virtual seconds", self.virtual_seconds),
         ]
     }
@@ -115,6 +138,7 @@ impl Coverage {
         self.cut += other.cut;
         self.changed_payloads += other.changed_payloads;
         self.equal_psns += other.equal_psns;
+        self.unreliable.add(&other.unreliable);
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -166,7 +190,12 @@ impl World {
             .iter()
             .flatten()
             .all(|driver| driver.endpoint.is_up() || self.cables[driver.cable].is_severed());
-        all_up && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+        all_up
+            && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+            && self
+                .unreliable_pairs
+                .iter()
+                .all(|pair| self.is_unreliable_done(pair))
     }
 
     pub(super) fn is_pair_done(&self, pair: &Pair) -> bool {
@@ -220,6 +249,7 @@ impl World {
         }
         sum.closed_streams = self.closed_streams;
         sum.equal_psns = self.equal_psns;
+        sum.unreliable = self.unreliable_coverage();
         sum.changed_payloads = self.ledger.changed_payloads;
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
@@ -281,6 +311,7 @@ impl World {
                 });
             }
         }
+        self.check_unreliable();
         for pair in &self.pairs {
             let connection = &self.ledger.connections[pair.life];
             for side in 0..2 {
