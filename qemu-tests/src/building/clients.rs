@@ -25,6 +25,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-stress",
     "verbs-victim",
     "verbs-placement",
+    "verbs-unreliable",
     "uverbs-fuzz",
     "verbs-exhaust",
     "verbs-faults",
