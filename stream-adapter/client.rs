@@ -242,7 +242,7 @@ pub trait RailClient: Send + Sync + 'static {
     fn busy(&self, rail: RailId);
 
     /// Frame `seq` of this rail did not arrive: `item`, which is no datagram, must be sent again, over
-    /// whatever rail.
+    /// whatever rail, unless it is of an unreliable connection.
     fn lost(&self, rail: RailId, seq: RailSeq, item: InFlight);
 
     /// The next frame to send over this rail, which will have the number `seq`.

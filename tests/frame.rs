@@ -34,6 +34,8 @@ use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::SegmentPayload;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
+use usb4_roce::transport::frame::UnreliableHeader;
+use usb4_roce::transport::frame::UnreliableOperation;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
@@ -218,7 +220,41 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
             (Body::Ack(ack), 0)
         }),
         (packet_state(), 0..=MAX_PAYLOAD).prop_map(|(state, len)| (Body::Datagram(state), len)),
+        unreliable().prop_map(|segment| (Body::Unreliable(segment), segment.extent.len())),
     ]
+}
+
+fn unreliable() -> impl Strategy<Value = UnreliableHeader> {
+    let operation = prop_oneof![
+        any::<Option<u32>>().prop_map(|imm| UnreliableOperation::Send { imm }),
+        (any::<Option<u32>>(), any::<u64>(), any::<u32>()).prop_map(|(imm, va, rkey)| {
+            UnreliableOperation::Write {
+                imm,
+                va,
+                rkey: Rkey(rkey),
+            }
+        }),
+    ];
+    (any::<[u32; 3]>(), 0..8u8, operation, extent()).prop_map(|(ids, bits, operation, extent)| {
+        let flags = [
+            SegmentFlags::FIRST,
+            SegmentFlags::LAST,
+            SegmentFlags::SOLICITED,
+        ];
+        let flags = flags
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| bits >> bit & 1 == 1)
+            .fold(SegmentFlags::none(), |all, (_, flag)| all.with(flag));
+        UnreliableHeader {
+            dest_qpn: Qpn::new(ids[0]),
+            src_qpn: Qpn::new(ids[1]),
+            psn: Psn::new(ids[2]),
+            flags,
+            operation,
+            extent,
+        }
+    })
 }
 
 fn header() -> impl Strategy<Value = Header> {
@@ -317,6 +353,20 @@ proptest! {
                         let end = u64::from(extent.offset()) + u64::from(extent.len());
                         prop_assert!(end <= u64::from(MAX_MESSAGE));
                         prop_assert_eq!(extent.len(), header.payload_len);
+                    }
+                    Body::Unreliable(segment) => {
+                        let extent = segment.extent;
+                        let end = u64::from(extent.offset()) + u64::from(extent.len());
+                        prop_assert!(end <= u64::from(MAX_MESSAGE));
+                        prop_assert_eq!(extent.len(), header.payload_len);
+                        prop_assert_ne!(segment.operation.opcode(), Opcode::Read);
+                        for flag in [
+                            SegmentFlags::ORDERED,
+                            SegmentFlags::ACK_REQUEST,
+                            SegmentFlags::REPEAT,
+                        ] {
+                            prop_assert!(!segment.flags.contains(flag));
+                        }
                     }
                     Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Ack(_) => {
                         prop_assert_eq!(header.payload_len, 0);

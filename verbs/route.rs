@@ -14,7 +14,6 @@ use crate::stream_adapter::client::Rate;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
-use crate::transport::opcode::Opcode;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -74,8 +73,9 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// What the host offers beyond the plain protocol; nothing as long as its limits are not known.
     fn features(&self) -> Option<Features>;
 
-    /// A request with this opcode could not be sent, as the host does not offer it. May be called with a QP locked.
-    fn tell_of_missing_feature(&self, opcode: Opcode);
+    /// Says in the log, but not too often, that the host does not know of `what`, which a request needed. May be called with a QP
+    /// locked.
+    fn log_unable(&self, what: &str);
 
     /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;

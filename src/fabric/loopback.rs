@@ -28,7 +28,6 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
-use crate::transport::opcode::Opcode;
 use crate::transport::outcome::Outcome;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
@@ -151,6 +150,7 @@ impl Shared {
             Body::Request(header) => RxFrame::Request(header, buffers.operands(frame.payload)),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
+            Body::Unreliable(header) => RxFrame::Unreliable(header, RailId::default()),
             Body::Hello
             | Body::Nop { .. }
             | Body::Lost { .. }
@@ -332,8 +332,8 @@ impl Route for Loopback {
         Some(FEATURES)
     }
 
-    fn tell_of_missing_feature(&self, _opcode: Opcode) {
-        // This host knows all that it has.
+    fn log_unable(&self, _what: &str) {
+        // This host knows of all that its QPs need.
     }
 
     fn rails(&self) -> &dyn Rails {

@@ -52,6 +52,7 @@ use crate::verbs::mr::Regions;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::netdev::SocketBuffer;
+use crate::verbs::qp::Departure;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpRoute;
 use crate::verbs::qp::QpTable;
@@ -72,7 +73,11 @@ const DATAGRAM_SHARE: u32 = 16;
 /// Keeps memory alive while a payload is being sent.
 pub(crate) enum Ticket {
     /// The memory a payload is read from.
-    Outgoing { _regions: Regions },
+    Outgoing {
+        _regions: Regions,
+        /// Dropped after the regions.
+        _departure: Option<Departure>,
+    },
     /// A frame of the network interface.
     Datagram { _buffer: SocketBuffer },
 }
@@ -291,7 +296,8 @@ impl RailClient for Fabric {
         let qpn = match item {
             InFlight::Request { qpn, .. }
             | InFlight::Response { qpn, .. }
-            | InFlight::Ack { qpn } => qpn,
+            | InFlight::Ack { qpn }
+            | InFlight::Unreliable { qpn } => qpn,
             InFlight::Datagram => return,
         };
         if let Some(qp) = self.queue_pairs.find(qpn.get()) {
@@ -340,6 +346,7 @@ impl RailClient for Fabric {
             payload,
             ticket: Ticket::Outgoing {
                 _regions: frame.regions,
+                _departure: frame.departure,
             },
         })
     }
@@ -359,6 +366,7 @@ impl RailClient for Fabric {
             Body::Request(header) => RxFrame::Request(header, operands_of(header, payload.bytes())),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
+            Body::Unreliable(header) => RxFrame::Unreliable(header, rail),
             Body::Datagram(state) => {
                 self.netdev.receive(peer.host(), rail, *state, payload);
                 return Reception::Taken;

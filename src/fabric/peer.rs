@@ -36,7 +36,6 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
-use crate::transport::opcode::Opcode;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
@@ -60,7 +59,7 @@ use crate::verbs::route_slot::RosterId;
 struct State {
     /// What the host can take, and what it offers of that which QPs can do, once it has said so.
     offer: Option<(Limits, Features)>,
-    /// Lines about requests that the host does not know.
+    /// Keeps the log from being flooded with what it does not know of.
     log_limit: LogLimit,
     ready: ReadyList,
     final_acks: FinalAcks,
@@ -419,12 +418,13 @@ impl Route for Peer {
         self.state.lock().offer.map(|(_, features)| features)
     }
 
-    fn tell_of_missing_feature(&self, opcode: Opcode) {
+    fn log_unable(&self, what: &str) {
         let allowance = self.state.lock().log_limit.ask(clock::now());
         if let Allowance::Log { left_out } = allowance {
+            let host = self.host.0;
             pr_warn!(
-                "host {:02x?} does not know {opcode:?}: a request ended with an error ({left_out} such lines left out)\n",
-                self.host.0
+                "host {host:02x?} does not know of {what}: requests that need that end with an error there; bring its usb4_roce up to date \
+                 ({left_out} such lines left out)\n"
             );
         }
     }
@@ -452,5 +452,9 @@ impl Rails for Peer {
 
     fn up(&self) -> RailSet {
         self.state.lock().scheduler.up()
+    }
+
+    fn answering(&self) -> RailSet {
+        self.state.lock().scheduler.sound()
     }
 }

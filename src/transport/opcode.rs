@@ -44,6 +44,21 @@ impl Opcode {
         }
     }
 
+    /// What it is called in log lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "SEND",
+            Self::SendWithImm => "SEND with immediate data",
+            Self::Write => "WRITE",
+            Self::WriteWithImm => "WRITE with immediate data",
+            Self::Read => "READ",
+            Self::CompareSwap => "COMPARE AND SWAP",
+            Self::FetchAdd => "FETCH AND ADD",
+            Self::AtomicWrite => "ATOMIC WRITE",
+            Self::Flush => "FLUSH",
+        }
+    }
+
     /// Whether a message of this kind uses up a receive request.
     pub const fn consumes_receive(self) -> bool {
         match self {

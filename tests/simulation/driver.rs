@@ -160,6 +160,11 @@ impl Driver {
                 return true;
             }
         };
+        let endpoint = &self.endpoint;
+        around
+            .host
+            .unreliable
+            .settle(self.rail, |seq| endpoint.frame_status(seq));
         let effect = self.endpoint.judge(around.now);
         self.announce(was_up, effect, around);
         if let Err(fault) = self.endpoint.check(around.now) {
@@ -335,7 +340,7 @@ impl Driver {
         if incoming? == Incoming::Deliver {
             around
                 .host
-                .deliver(header, payload, around.now, around.ledger);
+                .deliver(self.rail, header, payload, around.now, around.ledger);
             around
                 .ledger
                 .frames(self.cable, 1 - self.end)

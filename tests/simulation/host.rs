@@ -59,6 +59,7 @@ use crate::ledger::Fate;
 use crate::ledger::Ledger;
 use crate::ledger::Message;
 use crate::pattern;
+use crate::unreliable;
 
 /// Receive requests, of one queue pair or shared by several.
 #[derive(Default)]
@@ -276,6 +277,8 @@ pub struct Host {
     pub qps: Vec<QueuePair>,
     peers: BTreeMap<usize, Peer>,
     pub rings: Vec<ReceiveRing>,
+    /// Ends of unreliable connections.
+    pub unreliable: unreliable::QueuePairs,
     /// Queue pairs that something was done to, and that have not been scheduled since.
     touched: BTreeSet<usize>,
     /// Those of them that nothing was done to but that something was posted.
@@ -294,6 +297,7 @@ impl Host {
             qps: Vec::new(),
             peers: BTreeMap::new(),
             rings: Vec::new(),
+            unreliable: unreliable::QueuePairs::default(),
             touched: BTreeSet::new(),
             posted: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -321,6 +325,14 @@ impl Host {
                 self.hold(index, now);
             } else {
                 self.schedule_one(index, now);
+            }
+        }
+        let peers = &self.peers;
+        let due = self.unreliable.schedule(|peer| choice(peers, peer));
+        for (peer, rails) in due {
+            if !rails.is_empty() {
+                let peer = self.peers.entry(peer).or_default();
+                self.told.extend(peer.scheduler.notify(rails));
             }
         }
         core::mem::take(&mut self.told)
@@ -359,24 +371,34 @@ impl Host {
 
     pub fn rail_up(&mut self, peer: usize, rail: RailId) {
         self.peers.entry(peer).or_default().scheduler.rail_up(rail);
+        self.unreliable.touch_all();
     }
 
     pub fn rail_down(&mut self, peer_number: usize, rail: RailId) {
+        let waiting = self.waiting(peer_number);
         let peer = self.peers.entry(peer_number).or_default();
-        let waiting = peer.waiting();
         self.told.extend(peer.scheduler.rail_down(rail, waiting));
+        self.unreliable.settle(rail, |_| FrameStatus::Settled);
+        self.unreliable.touch_all();
         // What was sent over it binds nothing any more.
         let theirs = (0..self.qps.len()).filter(|&index| self.qps[index].peer == peer_number);
         self.touched.extend(theirs);
     }
 
     pub fn note_answers(&mut self, peer: usize, rail: RailId, answers: Answers) {
+        let waiting = self.waiting(peer);
         let peer = self.peers.entry(peer).or_default();
-        let waiting = peer.waiting();
         self.told.extend(match answers {
             Answers::Come => peer.scheduler.trust(rail, waiting),
             Answers::Missing => peer.scheduler.suspect(rail, waiting),
         });
+    }
+
+    /// How much waits to be sent to a peer.
+    fn waiting(&self, peer: usize) -> usize {
+        let (up, answering) = choice(&self.peers, peer);
+        let unreliable = self.unreliable.rails_with_frames(peer, up, answering).len();
+        self.peers.get(&peer).map_or(0, Peer::waiting) + unreliable
     }
 
     /// Whether there is something to send to `peer` over `rail`.
@@ -390,7 +412,11 @@ impl Host {
             let waits = self.held.contains(index) && qp.protocol.may_gather();
             qp.peer == peer && !qp.is_destroyed && !waits
         });
-        final_acks > 0 || qps.any(|(_, qp)| qp.rails_with_frames(up, now).contains(rail))
+        let (_, answering) = choice(&self.peers, peer);
+        let unreliable = self.unreliable.rails_with_frames(peer, up, answering);
+        final_acks > 0
+            || qps.any(|(_, qp)| qp.rails_with_frames(up, now).contains(rail))
+            || unreliable.iter().any(|rails| rails.contains(rail))
     }
 
     /// The rails to `peer` that are up.
@@ -447,7 +473,7 @@ impl Host {
         way: Way,
         seq: RailSeq,
         now: Instant,
-        ledger: &Ledger,
+        ledger: &mut Ledger,
     ) -> Option<Outgoing> {
         let peer = self.peers.entry(way.peer).or_default();
         if peer.scheduler.ask(way.rail) == Turn::Rest {
@@ -458,6 +484,13 @@ impl Host {
             let qpn = ack.src_qpn;
             return Some(acknowledgement_of(qpn, ack));
         }
+        // The two kinds take turns.
+        if seq.0 % 2 == 0 {
+            if let Some(frame) = self.next_unreliable(&way, seq, ledger) {
+                return Some(frame);
+            }
+        }
+        let peer = self.peers.entry(way.peer).or_default();
         let ready = peer.ready.len();
         for _ in 0..ready {
             let peer = self.peers.entry(way.peer).or_default();
@@ -483,10 +516,28 @@ impl Host {
                 return frame;
             }
         }
+        if let Some(frame) = self.next_unreliable(&way, seq, ledger) {
+            return Some(frame);
+        }
         let peer = self.peers.entry(way.peer).or_default();
         let again = peer.scheduler.found_nothing(way.rail, way.afterwards);
         self.told.extend(again);
         None
+    }
+
+    fn next_unreliable(
+        &mut self,
+        way: &Way,
+        seq: RailSeq,
+        ledger: &mut Ledger,
+    ) -> Option<Outgoing> {
+        let choice = choice(&self.peers, way.peer);
+        let frame = self
+            .unreliable
+            .next(way, seq, choice, &mut ledger.unreliable)?;
+        let peer = self.peers.entry(way.peer).or_default();
+        peer.scheduler.found(way.rail);
+        Some(frame)
     }
 
     fn next_of(
@@ -568,6 +619,9 @@ impl Host {
 
     /// What was sent over a rail did not arrive.
     pub fn lost(&mut self, rail: RailId, seq: RailSeq, item: InFlight) {
+        if let InFlight::Unreliable { qpn } = item {
+            return self.unreliable.lost(rail, seq, qpn);
+        }
         if let Some(index) = item.qpn().and_then(|qpn| self.find(qpn)) {
             self.touch(index);
             let qp = &mut self.qps[index];
@@ -583,8 +637,19 @@ impl Host {
         }
     }
 
-    /// An intact frame has arrived.
-    pub fn deliver(&mut self, header: &Header, payload: &[u8], now: Instant, ledger: &mut Ledger) {
+    /// An intact frame has arrived over `rail`.
+    pub fn deliver(
+        &mut self,
+        rail: RailId,
+        header: &Header,
+        payload: &[u8],
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        if let Body::Unreliable(segment) = &header.body {
+            let streams = &mut ledger.unreliable;
+            return self.unreliable.deliver(rail, segment, payload, streams);
+        }
         let placement = self.place(header, payload, now, ledger);
         self.commit(placement, payload, now, ledger);
     }
@@ -723,7 +788,8 @@ impl Host {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => Placement::Discard,
+            | Body::Datagram(_)
+            | Body::Unreliable(_) => Placement::Discard,
         }
     }
 
@@ -927,6 +993,15 @@ impl Host {
             any = true;
         }
     }
+}
+
+/// The rails to a peer that are up, and those of them over which it answers.
+fn choice(peers: &BTreeMap<usize, Peer>, peer: usize) -> (RailSet, RailSet) {
+    peers
+        .get(&peer)
+        .map_or((RailSet::NONE, RailSet::NONE), |peer| {
+            (peer.scheduler.up(), peer.scheduler.sound())
+        })
 }
 
 fn acknowledgement_of(qpn: Qpn, ack: AckHeader) -> Outgoing {

@@ -15,6 +15,7 @@ use usb4_roce::transport::status::NakCode;
 use crate::frames::Frames;
 use crate::log::Log;
 use crate::pattern;
+use crate::unreliable;
 use crate::words::Finding;
 use crate::words::Word;
 
@@ -178,6 +179,8 @@ pub struct Connection {
 pub struct Ledger {
     pub connections: Vec<Connection>,
     pub regions: HashMap<u32, Region>,
+    /// Of unreliable connections.
+    pub unreliable: Vec<unreliable::Stream>,
     /// By cable, and the end that sent them.
     pub frames: HashMap<(usize, usize), Frames>,
     pub log: Log,

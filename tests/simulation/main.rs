@@ -21,6 +21,7 @@ mod host;
 mod ledger;
 mod log;
 mod pattern;
+mod unreliable;
 mod words;
 mod world;
 

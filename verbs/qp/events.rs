@@ -101,10 +101,8 @@ impl QueuePair {
         let limit = match state.state {
             QpState::Rts => u32::MAX,
             // Each is flushed at once.
-            QpState::Err => FLUSH_STEP,
-            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {
-                return 0
-            }
+            QpState::Err | QpState::Sqe => FLUSH_STEP,
+            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr => return 0,
         };
         state
             .send_queue
@@ -128,6 +126,12 @@ impl QueuePair {
 
     fn on_event(&self, state: &mut State, event: QpEvent) {
         let raised = match event {
+            QpEvent::SendFailed if state.service.state_after_failed_send() == QpState::Sqe => {
+                if matches!(state.state, QpState::Rts | QpState::Sqd) {
+                    state.state = QpState::Sqe;
+                }
+                return;
+            }
             QpEvent::SendFailed | QpEvent::ReceiveFailed => None,
             QpEvent::InvalidRequest => Some(QpAsyncEvent::RequestError),
             QpEvent::AccessViolation => Some(QpAsyncEvent::AccessError),
@@ -215,7 +219,7 @@ impl QueuePair {
             .features()
             .is_some_and(|features| !features.contains(needed))
         {
-            route.tell_of_missing_feature(opcode);
+            route.log_unable(opcode.name());
         }
     }
 

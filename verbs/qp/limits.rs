@@ -25,4 +25,5 @@ pub(crate) const LIMITS: Limits = Limits {
 /// What QPs of this host can do beyond the plain protocol, as its peers are told.
 pub(crate) const FEATURES: Features = Features::ATOMICS
     .with(Features::ATOMIC_WRITE)
-    .with(Features::FLUSH);
+    .with(Features::FLUSH)
+    .with(Features::UNRELIABLE_CONNECTIONS);

@@ -11,6 +11,7 @@
 
 mod attributes;
 mod create;
+mod departure;
 mod events;
 mod execution;
 mod limits;
@@ -23,9 +24,11 @@ mod send_queue;
 mod service;
 mod timer;
 mod tx;
+mod unreliable;
 
 pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;
+pub(crate) use departure::Departure;
 pub(crate) use limits::FEATURES;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;

@@ -15,14 +15,17 @@ use crate::transport::frame::AckHeader;
 use crate::transport::frame::Operands;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
+use crate::transport::frame::UnreliableHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
+use crate::transport::ids::RailId;
 use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
 use crate::transport::responder::Disposition;
 use crate::transport::responder::RequestToken;
 use crate::transport::status::NakCode;
+use crate::transport::unreliable::UnreliableDisposition;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
@@ -36,7 +39,7 @@ use crate::verbs::route::TxHint;
 /// A payload on its way into the pages that were named for it.
 ///
 /// The QP's destruction waits until it has been committed, and so does its reset. One that is dropped without counts as
-/// aborted: the peer sends the payload again.
+/// aborted: the peer sends the payload again, unless the connection is unreliable.
 #[must_use = "the peer sends a payload again that is not committed"]
 pub(crate) struct PendingPlacement {
     qp: Arc<QueuePair>,
@@ -115,6 +118,8 @@ pub(crate) enum RxFrame<'a> {
     Response(&'a ResponseHeader),
     /// Acknowledgement.
     Ack(&'a AckHeader),
+    /// Segment of an unreliable connection, which has come over this rail.
+    Unreliable(&'a UnreliableHeader, RailId),
 }
 
 impl RxFrame<'_> {
@@ -124,6 +129,7 @@ impl RxFrame<'_> {
             Self::Request(header, _) => header.src_qpn,
             Self::Response(header) => header.src_qpn,
             Self::Ack(header) => header.src_qpn,
+            Self::Unreliable(header, _) => header.src_qpn,
         }
     }
 
@@ -132,6 +138,7 @@ impl RxFrame<'_> {
             Self::Request(header, _) => header.payload_len(),
             Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
+            Self::Unreliable(header, _) => header.extent.len(),
         }
     }
 
@@ -141,6 +148,7 @@ impl RxFrame<'_> {
             Self::Request(header, _) => header.dest_qpn,
             Self::Response(header) => header.dest_qpn,
             Self::Ack(header) => header.dest_qpn,
+            Self::Unreliable(header, _) => header.dest_qpn,
         }
     }
 }
@@ -193,6 +201,9 @@ impl QueuePair {
                 }
                 None => RxVerdict::Discarded,
             },
+            RxFrame::Unreliable(header, rail) => {
+                self.on_unreliable(state, header, rail, now, pages)
+            }
         };
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, hint);
@@ -296,6 +307,51 @@ impl QueuePair {
             Outcome::Placed => RxVerdict::Taken,
             Outcome::Aborted | Outcome::Denied(_) => RxVerdict::Discarded,
         }
+    }
+
+    fn on_unreliable(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &UnreliableHeader,
+        rail: RailId,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> RxVerdict {
+        let Some(unreliable) = state.service.unreliable() else {
+            return RxVerdict::Discarded;
+        };
+        let disposition =
+            unreliable
+                .connection
+                .handle_segment(header, rail, &mut state.receive_queue);
+        let (token, result) = match disposition {
+            UnreliableDisposition::Write {
+                va,
+                rkey,
+                len,
+                token,
+            } => (
+                token,
+                self.resolve_write(state, va, rkey, len, pages)
+                    .map_err(|AccessDenied| NakCode::RemoteAccess),
+            ),
+            UnreliableDisposition::Receive {
+                slot,
+                offset,
+                len,
+                token,
+            } => (
+                token,
+                state
+                    .receive_queue
+                    .resolve(slot, offset, len, &self.regions, pages)
+                    .map_err(|AccessDenied| NakCode::RemoteOperation),
+            ),
+            UnreliableDisposition::NoPayload => return RxVerdict::Taken,
+            UnreliableDisposition::Drop(_) => return RxVerdict::Discarded,
+        };
+        let token = PlacementToken::UnreliableConnection(token);
+        self.begin(state, token, result, now, pages)
     }
 
     fn on_response(

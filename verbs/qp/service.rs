@@ -9,6 +9,7 @@ use kernel::prelude::*;
 
 use super::attributes::Attributes;
 use super::reliable::ReliableConnection;
+use super::unreliable::UnreliableService;
 use crate::transport::connection::PayloadToken;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
@@ -19,6 +20,7 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::InFlight;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::PostError;
@@ -29,14 +31,18 @@ use crate::transport::responder::ReceiveCompletion;
 use crate::transport::responder::ReceiveQueue;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
+use crate::transport::unreliable::PlacementToken as SegmentToken;
 use crate::verbs::counters::Counters;
 use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
 
 /// The service of a QP, with all that it keeps.
 pub(super) enum Service {
     /// Reliable connection.
     ReliableConnection(ReliableConnection),
+    /// Unreliable connection.
+    UnreliableConnection(UnreliableService),
 }
 
 /// Identifies a payload that is being placed.
@@ -44,6 +50,8 @@ pub(super) enum Service {
 pub(super) enum PlacementToken {
     /// Of a reliable connection.
     ReliableConnection(PayloadToken),
+    /// Of an unreliable connection.
+    UnreliableConnection(SegmentToken),
 }
 
 impl Service {
@@ -55,7 +63,10 @@ impl Service {
             QpType::Rc => Ok(Self::ReliableConnection(ReliableConnection::new(
                 max_active,
             )?)),
-            QpType::Uc | QpType::Ud | QpType::Gsi => Err(unsupported()),
+            QpType::Uc => Ok(Self::UnreliableConnection(UnreliableService::new(
+                max_active,
+            )?)),
+            QpType::Ud | QpType::Gsi => Err(unsupported()),
         }
     }
 
@@ -63,6 +74,23 @@ impl Service {
     pub(super) fn qp_type(&self) -> QpType {
         match self {
             Self::ReliableConnection(_) => QpType::Rc,
+            Self::UnreliableConnection(_) => QpType::Uc,
+        }
+    }
+
+    /// What the peer has to know of for this service.
+    pub(super) fn needs(&self) -> Features {
+        match self {
+            Self::ReliableConnection(_) => Features::NONE,
+            Self::UnreliableConnection(_) => Features::UNRELIABLE_CONNECTIONS,
+        }
+    }
+
+    /// What the service is called in log lines.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::ReliableConnection(_) => "reliable connections",
+            Self::UnreliableConnection(_) => "unreliable connections",
         }
     }
 
@@ -70,6 +98,24 @@ impl Service {
     pub(super) fn reliable(&mut self) -> Option<&mut ReliableConnection> {
         match self {
             Self::ReliableConnection(reliable) => Some(reliable),
+            Self::UnreliableConnection(_) => None,
+        }
+    }
+
+    /// The unreliable connection, if the QP has that service.
+    pub(super) fn unreliable(&mut self) -> Option<&mut UnreliableService> {
+        match self {
+            Self::UnreliableConnection(unreliable) => Some(unreliable),
+            Self::ReliableConnection(_) => None,
+        }
+    }
+
+    /// The state of a QP whose send request has failed, which reports that by itself (IBTA 10.3.1).
+    pub(super) fn state_after_failed_send(&self) -> QpState {
+        match self {
+            Self::ReliableConnection(_) => QpState::Err,
+            // Its receive queue goes on.
+            Self::UnreliableConnection(_) => QpState::Sqe,
         }
     }
 
@@ -77,6 +123,8 @@ impl Service {
     pub(super) fn note_early_frame(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.note_early_request(),
+            // Nobody sends it again.
+            Self::UnreliableConnection(_) => {}
         }
     }
 
@@ -84,6 +132,7 @@ impl Service {
     pub(super) fn start_receiving(&mut self, qpn: Qpn, attributes: &Attributes) {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_receiving(qpn, attributes),
+            Self::UnreliableConnection(unreliable) => unreliable.start_receiving(qpn, attributes),
         }
     }
 
@@ -91,6 +140,7 @@ impl Service {
     pub(super) fn start_sending(&mut self, qpn: Qpn, attributes: &Attributes) {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_sending(qpn, attributes),
+            Self::UnreliableConnection(unreliable) => unreliable.start_sending(qpn, attributes),
         }
     }
 
@@ -98,6 +148,7 @@ impl Service {
     pub(super) fn tune(&mut self, attributes: &Attributes, now: Instant) {
         match self {
             Self::ReliableConnection(reliable) => reliable.tune(attributes, now),
+            Self::UnreliableConnection(_) => {}
         }
     }
 
@@ -106,13 +157,15 @@ impl Service {
     pub(super) fn drain(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.drain(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.drain(),
         }
     }
 
-    /// Begins messages again (transition from SQD to RTS).
+    /// Begins messages again (transition from SQD or SQE to RTS).
     pub(super) fn resume(&mut self, now: Instant) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.resume(now),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.resume(),
         }
     }
 
@@ -120,6 +173,7 @@ impl Service {
     pub(super) fn flush(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.flush(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.flush(),
         }
     }
 
@@ -127,6 +181,10 @@ impl Service {
     pub(super) fn reset(&mut self) -> Option<FinalAck> {
         match self {
             Self::ReliableConnection(reliable) => reliable.reset(),
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.reset();
+                None
+            }
         }
     }
 
@@ -134,6 +192,7 @@ impl Service {
     pub(super) fn awaits_limits(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.awaits_limits(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.awaits_limits(),
         }
     }
 
@@ -141,13 +200,20 @@ impl Service {
     pub(super) fn handle_new_path(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_new_path(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.handle_new_path(),
         }
     }
 
-    /// The peer's limits are known: from now on neither they nor our own are exceeded.
-    pub(super) fn handle_limits(&mut self, peer: &Limits) {
+    /// The peer's limits are known, and what it knows of: from now on neither are exceeded, nor our own.
+    pub(super) fn handle_limits(&mut self, peer: &Limits, features: Features) {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.handle_limits(peer),
+            Self::ReliableConnection(reliable) => {
+                reliable.connection.handle_limits(peer);
+                reliable.connection.handle_features(features);
+            }
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.handle_peer(peer, features);
+            }
         }
     }
 
@@ -155,6 +221,7 @@ impl Service {
     pub(super) fn room(&self) -> u32 {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.room(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.room(),
         }
     }
 
@@ -166,6 +233,7 @@ impl Service {
     ) -> Result<MessageSlot, PostError> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.post(request, now),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.post(request),
         }
     }
 
@@ -175,6 +243,9 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => {
                 reliable.connection.handle_send_failure(slot, status);
+            }
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.handle_send_failure(slot, status);
             }
         }
     }
@@ -193,6 +264,13 @@ impl Service {
                     .connection
                     .handle_payload(token, outcome, queue, now);
             }
+            (
+                Self::UnreliableConnection(unreliable),
+                PlacementToken::UnreliableConnection(token),
+            ) => unreliable.connection.handle_payload(token, outcome),
+            // A QP has one service for life, and its tokens are of that.
+            (Self::ReliableConnection(_), PlacementToken::UnreliableConnection(_))
+            | (Self::UnreliableConnection(_), PlacementToken::ReliableConnection(_)) => {}
         }
     }
 
@@ -200,6 +278,7 @@ impl Service {
     pub(super) fn handle_lost(&mut self, item: InFlight, rail: RailId, seq: RailSeq) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_lost(item, rail, seq),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.handle_lost(),
         }
     }
 
@@ -207,6 +286,7 @@ impl Service {
     pub(super) fn handle_timeout(&mut self, now: Instant, rails: &impl Rails) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_timeout(now, rails),
+            Self::UnreliableConnection(_) => {}
         }
     }
 
@@ -214,6 +294,9 @@ impl Service {
     pub(super) fn rails_with_frames(&self, now: Instant, rails: &impl Rails) -> RailSet {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.rails_with_frames(now, rails),
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.rails_with_frames(rails)
+            }
         }
     }
 
@@ -221,6 +304,7 @@ impl Service {
     pub(super) fn poll_send_completion(&mut self) -> Option<SendCompletion> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_send_completion(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.poll_send_completion(),
         }
     }
 
@@ -228,6 +312,9 @@ impl Service {
     pub(super) fn poll_receive_completion(&mut self) -> Option<ReceiveCompletion> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_receive_completion(),
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.poll_receive_completion()
+            }
         }
     }
 
@@ -235,6 +322,7 @@ impl Service {
     pub(super) fn poll_event(&mut self) -> Option<QpEvent> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_event(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.poll_event(),
         }
     }
 
@@ -242,6 +330,7 @@ impl Service {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_timeout(),
+            Self::UnreliableConnection(_) => None,
         }
     }
 
@@ -249,6 +338,7 @@ impl Service {
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_urgent(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.is_urgent(),
         }
     }
 
@@ -256,6 +346,7 @@ impl Service {
     pub(super) fn may_gather(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
+            Self::UnreliableConnection(_) => false,
         }
     }
 
@@ -263,6 +354,7 @@ impl Service {
     pub(super) fn has_ack_that_may_wait(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.has_ack_that_may_wait(),
+            Self::UnreliableConnection(_) => false,
         }
     }
 
@@ -270,6 +362,7 @@ impl Service {
     pub(super) fn next_psn(&self) -> Option<Psn> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.next_psn(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.next_psn(),
         }
     }
 
@@ -277,6 +370,7 @@ impl Service {
     pub(super) fn expected_psn(&self) -> Option<Psn> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.expected_psn(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.expected_psn(),
         }
     }
 
@@ -284,6 +378,7 @@ impl Service {
     pub(super) fn is_draining(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_draining(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.is_draining(),
         }
     }
 
@@ -291,6 +386,7 @@ impl Service {
     pub(super) fn count(&mut self, counters: &Counters) {
         match self {
             Self::ReliableConnection(reliable) => reliable.count(counters),
+            Self::UnreliableConnection(unreliable) => unreliable.count(counters),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::departure::Departure;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
@@ -19,6 +20,7 @@ use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::InFlight;
+use crate::transport::requester::LocalRange;
 use crate::transport::requester::RequestSegment;
 use crate::transport::responder::ResponseSegment;
 use crate::transport::responder::ResponseSource;
@@ -59,6 +61,8 @@ pub(crate) struct TxFrame {
     pub(crate) payload: FramePayload,
     /// Keeps the sink's pages alive.
     pub(crate) regions: Regions,
+    /// Tells the QP, if it wants to know, that the payload has left. Dropped after the regions.
+    pub(crate) departure: Option<Departure>,
 }
 
 impl TxFrame {
@@ -69,6 +73,7 @@ impl TxFrame {
             body: Body::Ack(ack),
             payload: FramePayload::Empty,
             regions: Regions::new(),
+            departure: None,
         }
     }
 
@@ -76,6 +81,7 @@ impl TxFrame {
         match &self.body {
             Body::Request(header) => header.payload_len(),
             Body::Response(header) => header.extent.len(),
+            Body::Unreliable(header) => header.extent.len(),
             Body::Ack(_)
             | Body::Hello
             | Body::Nop { .. }
@@ -108,7 +114,8 @@ impl QueuePair {
         state.agree();
         let frame = self
             .next_ack(state)
-            .or_else(|| self.next_segment(state, rail, seq, now, sink));
+            .or_else(|| self.next_segment(state, rail, seq, now, sink))
+            .or_else(|| self.next_unreliable(state, rail, seq, sink));
         if let Some(frame) = &frame {
             let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
@@ -153,6 +160,7 @@ impl QueuePair {
             item: InFlight::Ack { qpn: self.qpn },
             payload: FramePayload::Empty,
             regions: Regions::new(),
+            departure: None,
         })
     }
 
@@ -183,6 +191,7 @@ impl QueuePair {
                                 item: InFlight::Response { qpn: self.qpn, psn },
                                 payload,
                                 regions,
+                                departure: None,
                             })
                         }
                         Err(code) => connection.handle_response_failure(psn, code),
@@ -198,6 +207,7 @@ impl QueuePair {
                                 item: InFlight::Request { qpn: self.qpn, psn },
                                 payload,
                                 regions,
+                                departure: None,
                             })
                         }
                         Err(status) => {
@@ -208,6 +218,40 @@ impl QueuePair {
                 }
             }
             sink.pages().clear();
+        }
+    }
+
+    /// The next segment of an unreliable connection.
+    fn next_unreliable(
+        self: &Arc<Self>,
+        state: &mut State,
+        rail: RailId,
+        seq: RailSeq,
+        sink: &mut impl FrameSink,
+    ) -> Option<TxFrame> {
+        let slot = FrameSlot {
+            rail,
+            seq,
+            room: sink.room(),
+        };
+        let rails = RailsOf(&state.route);
+        let connection = &mut state.service.unreliable()?.connection;
+        let segment = connection.poll_segment(slot, &rails)?;
+        match self.local_payload(state, &segment.source, Attempt::First, sink) {
+            Ok((payload, regions)) => Some(TxFrame {
+                body: Body::Unreliable(segment.header),
+                item: InFlight::Unreliable { qpn: self.qpn },
+                payload,
+                regions,
+                departure: Some(Departure::new(self, segment.token)),
+            }),
+            Err(status) => {
+                sink.pages().clear();
+                let connection = &mut state.service.unreliable()?.connection;
+                connection.handle_departure(segment.token);
+                connection.handle_send_failure(segment.source.slot, status);
+                None
+            }
         }
     }
 
@@ -285,7 +329,17 @@ impl QueuePair {
             let payload = stage(&operands.to_bytes()[..len], sink);
             return Ok((payload, Regions::new()));
         }
-        let source = &segment.source;
+        self.local_payload(state, &segment.source, segment.attempt(), sink)
+    }
+
+    /// Puts a piece of a message into the sink, and says where. Fails if it cannot be had.
+    fn local_payload(
+        &self,
+        state: &State,
+        source: &LocalRange,
+        attempt: Attempt,
+        sink: &mut impl FrameSink,
+    ) -> Result<(FramePayload, Regions), CompletionStatus> {
         if source.len == 0 {
             return Ok((FramePayload::Empty, Regions::new()));
         }
@@ -312,7 +366,7 @@ impl QueuePair {
                         sink.pages(),
                     )
                     .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
-                Ok((payload_in_pages(source.len, segment.attempt()), regions))
+                Ok((payload_in_pages(source.len, attempt), regions))
             }
         }
     }

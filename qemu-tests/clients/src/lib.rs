@@ -16,6 +16,7 @@ pub mod hostile;
 pub mod pattern;
 pub mod placement;
 pub mod stress;
+pub mod unreliable;
 pub mod uverbs;
 pub mod verbs;
 pub mod verify;

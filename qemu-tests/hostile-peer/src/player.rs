@@ -277,7 +277,8 @@ impl Player {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => {}
+            | Body::Datagram(_)
+            | Body::Unreliable(_) => {}
         }
         news
     }
@@ -654,7 +655,8 @@ impl Client for Players {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => {
+            | Body::Datagram(_)
+            | Body::Unreliable(_) => {
                 return;
             }
         };

@@ -26,6 +26,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-victim",
     "verbs-placement",
     "verbs-atomics",
+    "verbs-unreliable",
     "uverbs-fuzz",
     "verbs-exhaust",
     "verbs-faults",

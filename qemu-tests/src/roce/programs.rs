@@ -58,6 +58,12 @@ pub fn pingpong(options: &str, port: u16) -> VerbsProgram {
     VerbsProgram::over_roce(&command, port)
 }
 
+/// `ibv_uc_pingpong` with `options`.
+pub fn unreliable_pingpong(options: &str, port: u16) -> VerbsProgram {
+    let command = format!("ibv_uc_pingpong -d {DEVICE} -g $gid -p {port} {options}");
+    VerbsProgram::over_roce(&command, port)
+}
+
 /// A program of perftest; `command` is its name and its options.
 pub fn perftest(command: &str, port: u16) -> VerbsProgram {
     let command = perftest_command(command, DEVICE, "$gid", port);

@@ -30,6 +30,7 @@ use crate::hosts::fabric::Fabric;
 use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::atomics::Counting;
+use crate::roce::client_program::ClientProgram;
 use crate::roce::hang::Hang;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Iperf;
@@ -119,6 +120,7 @@ pub fn suite() -> Suite {
             test("port-speed", port_speed),
             test("corrupted-frames", corrupted),
             test("lost-frames", lost),
+            test("unreliable-connection", unreliable),
             test("late-interrupts", late_interrupts),
             test("latency", latency),
             test("everything-at-once", everything),
@@ -291,6 +293,33 @@ fn lost(stage: &Stage<'_>) -> Result<Outcome> {
         enough: HITS,
     };
     weather.traffic(stage, "--variant event-srq")
+}
+
+/// Of an unreliable connection messages get lost; those that arrive are whole, in order, and come once.
+fn unreliable(stage: &Stage<'_>) -> Result<Outcome> {
+    let mut cables = stage.instance().cables()?;
+    let faults = Faults {
+        corrupt_one_in: one_in(300),
+        ..Faults::default()
+    };
+    set_weather(stage, &mut cables, &faults)?;
+    let program = ClientProgram {
+        name: "verbs-unreliable",
+        options: "",
+        port: 7000,
+    };
+    let program = program.between("a", "--bursts 40");
+    let report = program.run(stage, "b", LIMIT)?;
+    set_weather(stage, &mut cables, &Faults::default())?;
+    stage.note(&report);
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    ensure!(
+        report["sent"] != report["received"],
+        "nothing was lost: {report}"
+    );
+    roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
 }
 
 fn late_interrupts(stage: &Stage<'_>) -> Result<Outcome> {

@@ -25,6 +25,7 @@ use crate::roce::programs;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Pieces;
 use crate::roce::programs::Ping;
+use crate::roce::programs::VerbsProgram;
 use crate::roce::traffic::VERIFY;
 use crate::roce::DEVICE;
 
@@ -139,6 +140,42 @@ pub fn suite() -> Suite {
                 atomics::loopback(s, LIMIT)?;
                 Ok(Outcome::Passed)
             }),
+            test("uc-pingpong", |s| uc_pingpong(s, Path::Cable, "-c")),
+            test("uc-pingpong-events", |s| {
+                uc_pingpong(s, Path::Cable, "-c -e")
+            }),
+            test("uc-pingpong-large", |s| {
+                uc_pingpong(s, Path::Cable, "-c -s 1000000 -r 50")
+            }),
+            test("uc-pingpong-loopback", |s| {
+                uc_pingpong(s, Path::Loopback, "-c")
+            }),
+            test("uc-send-bw", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UC -n 300 -s 65536")
+            }),
+            test("uc-send-bw-large", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UC -n 100 -s 1048576")
+            }),
+            test("uc-send-lat", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -c UC -n 300 -s 64")
+            }),
+            test("uc-send-lat-events", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -c UC -n 300 -s 4096 -e")
+            }),
+            test("uc-write-bw", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -c UC -n 300 -s 65536")
+            }),
+            test("uc-write-bw-all-sizes", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -c UC -n 20 -a")
+            }),
+            test("uc-write-lat", |s| {
+                perftest(s, Path::Cable, "ib_write_lat -c UC -n 300 -s 64")
+            }),
+            test("uc-write-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_write_bw -c UC -n 300 -s 65536")
+            }),
+            test("uc-verify", |s| uc_verify(s, Path::Cable)),
+            test("uc-verify-loopback", |s| uc_verify(s, Path::Loopback)),
             test("verify", |s| verify(s, Path::Cable)),
             test("verify-loopback", |s| verify(s, Path::Loopback)),
             test("placement", |s| placement(s, Path::Cable)),
@@ -220,7 +257,15 @@ fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn rc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
-    let program = pingpong(&format!("-n 500 {options}"), PORT);
+    run_pingpong(stage, path, pingpong(&format!("-n 500 {options}"), PORT))
+}
+
+fn uc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
+    let program = programs::unreliable_pingpong(&format!("-n 500 {options}"), PORT);
+    run_pingpong(stage, path, program)
+}
+
+fn run_pingpong(stage: &Stage<'_>, path: Path, program: VerbsProgram) -> Result<Outcome> {
     let output = program.run(stage, path.client_host(), LIMIT)?;
     ensure!(
         output.contains("500 iters"),
@@ -257,6 +302,15 @@ fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -
 fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     let report = client_program(stage, path, VERIFY, "--iterations 3 --large 8M")?;
     client_report::verified(stage, &report)?;
+    Ok(Outcome::Passed)
+}
+
+/// Over a cable without faults, with a receive for each message, nothing is lost.
+fn uc_verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    let report = client_program(stage, path, "verbs-unreliable", "")?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    ensure!(report["sent"] == report["received"], "{report}");
     Ok(Outcome::Passed)
 }
 

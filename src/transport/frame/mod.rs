@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod segment;
 mod size;
+mod unreliable;
 mod wire;
 
 use super::checksum::Checksum;
@@ -45,6 +46,8 @@ pub use size::HEADER_LEN;
 pub use size::MAX_PAYLOAD;
 pub use size::SMALL_PAYLOAD;
 pub use size::STREAM_FRAME;
+pub use unreliable::UnreliableHeader;
+pub use unreliable::UnreliableOperation;
 
 /// The kinds of frames and what each carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +79,8 @@ pub enum Body {
     Ack(AckHeader),
     /// An Ethernet frame of the network interface.
     Datagram(PacketState),
+    /// Segment of an unreliable connection.
+    Unreliable(UnreliableHeader),
 }
 
 /// Whether a `Nop` wants to be answered by another.
@@ -122,6 +127,8 @@ mod kind {
     pub(super) const RESPONSE: u8 = 6;
     pub(super) const ACK: u8 = 7;
     pub(super) const DATAGRAM: u8 = 8;
+    // 9 is for datagrams of queue pairs.
+    pub(super) const UNRELIABLE: u8 = 10;
 }
 
 impl Header {
@@ -173,7 +180,11 @@ impl Header {
 impl Body {
     const fn may_carry_payload(&self) -> bool {
         match self {
-            Self::Hello | Self::Request(_) | Self::Response(_) | Self::Datagram(_) => true,
+            Self::Hello
+            | Self::Request(_)
+            | Self::Response(_)
+            | Self::Datagram(_)
+            | Self::Unreliable(_) => true,
             Self::Nop { .. } | Self::Lost { .. } | Self::Goodbye | Self::Ack(_) => false,
         }
     }
@@ -188,6 +199,7 @@ impl Body {
             Self::Response(_) => kind::RESPONSE,
             Self::Ack(_) => kind::ACK,
             Self::Datagram(_) => kind::DATAGRAM,
+            Self::Unreliable(_) => kind::UNRELIABLE,
         }
     }
 
@@ -211,6 +223,7 @@ impl Body {
             Self::Response(response) => response.emit(wire),
             Self::Ack(ack) => ack.emit(wire),
             Self::Datagram(state) => state.emit(wire),
+            Self::Unreliable(segment) => segment.emit(wire),
         }
     }
 
@@ -230,6 +243,7 @@ impl Body {
             kind::RESPONSE => Self::Response(ResponseHeader::parse(wire)?),
             kind::ACK => Self::Ack(AckHeader::parse(wire)?),
             kind::DATAGRAM => Self::Datagram(PacketState::parse(wire)?),
+            kind::UNRELIABLE => Self::Unreliable(UnreliableHeader::parse(wire)?),
             _ => return None,
         })
     }

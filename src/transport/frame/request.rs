@@ -37,6 +37,9 @@ impl SegmentFlags {
 
     const DEFINED: u16 = 0x3f;
 
+    /// Those that segments of unreliable connections may have.
+    const UNRELIABLE: u16 = Self::ONLY.with(Self::SOLICITED).0;
+
     /// No flag set.
     pub const fn none() -> Self {
         Self(0)
@@ -45,6 +48,20 @@ impl SegmentFlags {
     /// Whether all of `flags` are set.
     pub const fn contains(self, flags: Self) -> bool {
         self.0 & flags.0 == flags.0
+    }
+
+    /// The flags of a segment of an unreliable connection, if they are such.
+    pub(super) const fn unreliable(bits: u16) -> Option<Self> {
+        if bits & !Self::UNRELIABLE == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
+    /// The flags as they are on the wire.
+    pub(super) const fn bits(self) -> u16 {
+        self.0
     }
 
     /// These flags and `flags`.

@@ -45,6 +45,9 @@ impl Features {
     /// FLUSH.
     pub const FLUSH: Self = Self(1 << 4);
 
+    /// Queue pairs may have unreliable connections.
+    pub const UNRELIABLE_CONNECTIONS: Self = Self(1 << 6);
+
     /// Those of both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -14,4 +14,5 @@ pub mod packet;
 pub mod rail;
 pub mod requester;
 pub mod responder;
+pub mod unreliable;
 pub mod wqe;

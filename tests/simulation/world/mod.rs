@@ -3,6 +3,7 @@
 //! Hosts, cables and time; the random program that runs on them, and the checks at its end.
 
 mod pair;
+mod unreliable;
 mod user;
 mod verdict;
 mod weather;
@@ -19,6 +20,7 @@ use pair::Pair;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use unreliable::UnreliablePair;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
@@ -73,6 +75,7 @@ pub struct World {
     ledger: Ledger,
     pairs: Vec<Pair>,
     receivers: Vec<Receiver>,
+    unreliable_pairs: Vec<UnreliablePair>,
     /// The shared receive queue of each host.
     shared_rings: Vec<Option<usize>>,
     next_fault: Instant,
@@ -104,6 +107,7 @@ impl World {
             ledger: Ledger::default(),
             pairs: Vec::new(),
             receivers: Vec::new(),
+            unreliable_pairs: Vec::new(),
             shared_rings: vec![None; host_count],
             next_fault: Instant(match rng.random_range(0..4) {
                 0 => SAFETY_PHASE.0,
@@ -145,6 +149,9 @@ impl World {
         let pairs = world.rng.random_range(1..=most);
         for _ in 0..pairs {
             world.add_pair();
+        }
+        for _ in 0..world.rng.random_range(0..=2) {
+            world.add_unreliable_pair();
         }
         world
     }
@@ -322,6 +329,10 @@ impl World {
         }
         for receiver in &self.receivers {
             consider((!receiver.is_starving).then_some(receiver.next_at));
+        }
+        for pair in &self.unreliable_pairs {
+            consider((pair.left > 0).then_some(pair.next_at));
+            consider(Some(pair.receives_at));
         }
         consider((!self.healed).then_some(self.next_fault.min(SAFETY_PHASE)));
         for (at, _) in &self.replug {

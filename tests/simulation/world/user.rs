@@ -64,6 +64,9 @@ impl World {
             }
             busy = true;
         }
+        for index in 0..self.unreliable_pairs.len() {
+            busy |= self.use_unreliable(index);
+        }
         for index in 0..self.pairs.len() {
             busy |= self.start_late(index);
             busy |= self.ordeal(index);

@@ -6,6 +6,7 @@ use super::pair::Ordeal;
 use super::pair::Pair;
 use super::pair::Patience;
 use super::pair::Poison;
+use super::unreliable::Unreliable;
 use super::weather::Weather;
 use super::World;
 use super::SAFETY_PHASE;
@@ -45,13 +46,16 @@ pub struct Coverage {
     pub changed_payloads: u64,
     pub executions: u64,
     pub equal_psns: u64,
+    /// Of unreliable connections.
+    pub unreliable: Unreliable,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 35] {
+    pub fn figures(&self) -> [(&'static str, u64); 45] {
         let faults = &self.faults;
+        let unreliable = &self.unreliable;
         [
             ("messages", self.messages),
             ("messages verified", self.verified_messages),
@@ -87,6 +91,25 @@ impl Coverage {
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
             ("keys invalidated", self.revocations),
+            ("unreliable: messages", unreliable.messages),
+            ("unreliable: messages received", unreliable.received),
+            ("unreliable: bytes verified", unreliable.verified_bytes),
+            ("unreliable: segments lost", unreliable.lost_segments),
+            (
+                "unreliable: messages broken off",
+                unreliable.broken_messages,
+            ),
+            ("unreliable: segments orphaned", unreliable.orphans),
+            ("unreliable: segments overtaken", unreliable.overtaken),
+            (
+                "unreliable: messages without a receive",
+                unreliable.no_receive,
+            ),
+            ("unreliable: messages too long", unreliable.refused),
+            (
+                "unreliable: connections that never lost anything",
+                unreliable.faultless,
+            ),
             ("virtual seconds", self.virtual_seconds),
         ]
     }
@@ -118,6 +141,7 @@ impl Coverage {
         self.changed_payloads += other.changed_payloads;
         self.executions += other.executions;
         self.equal_psns += other.equal_psns;
+        self.unreliable.add(&other.unreliable);
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -169,7 +193,12 @@ impl World {
             .iter()
             .flatten()
             .all(|driver| driver.endpoint.is_up() || self.cables[driver.cable].is_severed());
-        all_up && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+        all_up
+            && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+            && self
+                .unreliable_pairs
+                .iter()
+                .all(|pair| self.is_unreliable_done(pair))
     }
 
     pub(super) fn is_pair_done(&self, pair: &Pair) -> bool {
@@ -223,6 +252,7 @@ impl World {
         }
         sum.closed_streams = self.closed_streams;
         sum.equal_psns = self.equal_psns;
+        sum.unreliable = self.unreliable_coverage();
         sum.changed_payloads = self.ledger.changed_payloads;
         sum.executions = self.ledger.words.iter().map(|word| word.executions).sum();
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
@@ -286,6 +316,7 @@ impl World {
                 });
             }
         }
+        self.check_unreliable();
         for pair in &self.pairs {
             let connection = &self.ledger.connections[pair.life];
             for side in 0..2 {

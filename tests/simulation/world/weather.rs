@@ -135,6 +135,11 @@ impl World {
     /// Whether no cable is left between the hosts of a pair.
     pub(super) fn is_cut(&self, pair: &Pair) -> bool {
         let [(host, _), (peer, _)] = pair.ends;
+        self.is_cut_between([host, peer])
+    }
+
+    /// Whether all cables between two hosts are gone for good.
+    pub(super) fn is_cut_between(&self, [host, peer]: [usize; 2]) -> bool {
         self.drivers[host]
             .iter()
             .filter(|driver| driver.peer == peer)

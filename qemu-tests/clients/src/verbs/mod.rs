@@ -64,6 +64,7 @@ pub use qp::Qp;
 pub use qp::QpCapacity;
 pub use qp::QpInit;
 pub use qp::QpReport;
+pub use qp::QpType;
 pub use qp_attr::AddressVector;
 pub use qp_attr::Mtu;
 pub use qp_attr::PathMigration;

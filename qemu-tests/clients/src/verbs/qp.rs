@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reliable connected queue pairs.
+//! Connected queue pairs.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -66,7 +66,25 @@ pub struct QpReport {
     pub is_draining: bool,
 }
 
-/// An RC queue pair.
+/// The service of a queue pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QpType {
+    /// Reliable connection.
+    Reliable,
+    /// Unreliable connection.
+    Unreliable,
+}
+
+impl QpType {
+    fn to_raw(self) -> sys::ibv_qp_type {
+        match self {
+            Self::Reliable => sys::IBV_QPT_RC,
+            Self::Unreliable => sys::IBV_QPT_UC,
+        }
+    }
+}
+
+/// A connected queue pair.
 pub struct Qp<'a> {
     raw: NonNull<sys::ibv_qp>,
     posting: Posting,
@@ -75,19 +93,28 @@ pub struct Qp<'a> {
 }
 
 impl<'a> Qp<'a> {
-    /// Makes a queue pair, in RESET.
+    /// Makes an RC queue pair, in RESET.
     pub fn new(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
-        Self::with_posting(pd, init, Posting::Lists)
+        Self::of_type(pd, init, QpType::Reliable)
     }
 
-    /// Makes a queue pair, in RESET, whose send requests are posted in this way.
+    /// Makes a queue pair of this type, in RESET.
+    pub fn of_type(pd: &'a Pd<'_>, init: &QpInit<'a>, qp_type: QpType) -> Result<Self> {
+        Self::make(pd, init, qp_type, Posting::Lists)
+    }
+
+    /// Makes an RC queue pair, in RESET, whose send requests are posted in this way.
     pub fn with_posting(pd: &'a Pd<'_>, init: &QpInit<'a>, posting: Posting) -> Result<Self> {
+        Self::make(pd, init, QpType::Reliable, posting)
+    }
+
+    fn make(pd: &'a Pd<'_>, init: &QpInit<'a>, qp_type: QpType, posting: Posting) -> Result<Self> {
         // SAFETY: ibv_qp_init_attr is integers and raw pointers; zeroes are a valid value.
         let mut attr: sys::ibv_qp_init_attr = unsafe { std::mem::zeroed() };
         attr.send_cq = init.send_cq.raw();
         attr.recv_cq = init.recv_cq.raw();
         attr.srq = init.srq.map_or(std::ptr::null_mut(), Srq::raw);
-        attr.qp_type = sys::IBV_QPT_RC;
+        attr.qp_type = qp_type.to_raw();
         attr.cap.max_send_wr = init.capacity.send_wr;
         attr.cap.max_recv_wr = init.capacity.recv_wr;
         attr.cap.max_send_sge = init.capacity.send_sge;
