@@ -29,6 +29,10 @@ pub(crate) const NAMES: &[CounterName] = &[
     CounterName::new(c"retry_exceeded"),
     CounterName::new(c"rnr_retry_exceeded"),
     CounterName::new(c"failed_sends"),
+    CounterName::new(c"unsent_datagrams"),
+    CounterName::new(c"lost_datagrams"),
+    CounterName::new(c"refused_datagrams"),
+    CounterName::new(c"qkey_violations"),
 ];
 
 /// A counter.
@@ -70,9 +74,17 @@ pub(crate) enum Counter {
     RnrRetryExceeded,
     /// Requests that failed for whatever reason, and were not just flushed.
     FailedSends,
+    /// Datagrams that no rail took, or that the host they were for cannot receive.
+    UnsentDatagrams,
+    /// Datagrams that a rail lost.
+    LostDatagrams,
+    /// Datagrams that arrived and that there was no receive for, or one that was too short.
+    RefusedDatagrams,
+    /// Datagrams that arrived with the key of another QP.
+    QkeyViolations,
 }
 
-const COUNT: usize = Counter::FailedSends as usize + 1;
+const COUNT: usize = Counter::QkeyViolations as usize + 1;
 
 const _: () = assert!(NAMES.len() == COUNT);
 

@@ -94,7 +94,9 @@ fn features() -> Features {
     } else {
         Features::NONE
     };
-    processor.with(Features::UNFINISHED_DATAGRAMS)
+    processor
+        .with(Features::UNFINISHED_DATAGRAMS)
+        .with(Features::UNRELIABLE_DATAGRAMS)
 }
 
 /// What the firmware calls the machine, unless it has left that blank.

@@ -14,6 +14,8 @@
 //!   segment may go over any rail and is sent again over any rail; the responder places segments as they
 //!   come and completes messages in order.
 //!
+//! Beside these, [`unreliable_datagram`]s are frames of their own that nobody sends again.
+//!
 //! `wire-format.md` describes what travels.
 
 #![forbid(unsafe_code)]
@@ -39,5 +41,6 @@ pub mod scheduler;
 pub mod status;
 pub mod storage;
 pub mod timing;
+pub mod unreliable_datagram;
 
 pub use bitmap::MAX_WINDOW;

@@ -50,6 +50,7 @@ use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
 
+use crate::datagrams::Port;
 use crate::heap::Heap;
 use crate::ledger::Fate;
 use crate::ledger::Ledger;
@@ -271,6 +272,7 @@ pub struct Host {
     pub qps: Vec<QueuePair>,
     peers: BTreeMap<usize, Peer>,
     pub rings: Vec<ReceiveRing>,
+    pub port: Port,
     /// Queue pairs that something was done to, and that have not been scheduled since.
     touched: BTreeSet<usize>,
     /// Those of them that nothing was done to but that something was posted.
@@ -282,9 +284,10 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(number: usize, limits: Limits) -> Self {
+    pub fn new(number: usize, limits: Limits, seed: u64) -> Self {
         Self {
             number,
+            port: Port::new(number, seed),
             limits,
             qps: Vec::new(),
             peers: BTreeMap::new(),
@@ -310,7 +313,8 @@ impl Host {
     }
 
     /// Passes on what queue pairs have to send since something was done to them. Gives the rails to be woken.
-    pub fn schedule(&mut self, now: Instant) -> Vec<RailId> {
+    pub fn schedule(&mut self, now: Instant, ledger: &Ledger) -> Vec<RailId> {
+        self.aim(now, ledger);
         for index in core::mem::take(&mut self.touched) {
             if self.posted.remove(&index) && self.qps[index].protocol.may_gather() {
                 self.hold(index, now);
@@ -319,6 +323,22 @@ impl Host {
             }
         }
         core::mem::take(&mut self.told)
+    }
+
+    /// Tells a rail of the next datagram. What has no rail to go over is dropped.
+    fn aim(&mut self, now: Instant, ledger: &Ledger) {
+        while core::mem::take(&mut self.port.has_news) {
+            let Some(number) = self.port.head_peer(&ledger.datagrams) else {
+                return;
+            };
+            if self.up(number).is_empty() {
+                self.port.drop_head();
+                continue;
+            }
+            self.port.note_waiting(now);
+            let peer = self.peers.entry(number).or_default();
+            self.told.extend(peer.scheduler.notify(RailSet::ALL));
+        }
     }
 
     fn schedule_one(&mut self, index: usize, now: Instant) {
@@ -360,6 +380,7 @@ impl Host {
         let peer = self.peers.entry(peer_number).or_default();
         let waiting = peer.waiting();
         self.told.extend(peer.scheduler.rail_down(rail, waiting));
+        self.port.has_news = true;
         // What was sent over it binds nothing any more.
         let theirs = (0..self.qps.len()).filter(|&index| self.qps[index].peer == peer_number);
         self.touched.extend(theirs);
@@ -375,7 +396,10 @@ impl Host {
     }
 
     /// Whether there is something to send to `peer` over `rail`.
-    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
+    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant, ledger: &Ledger) -> bool {
+        if self.port.head_peer(&ledger.datagrams) == Some(peer) {
+            return true;
+        }
         let final_acks = self
             .peers
             .get(&peer)
@@ -442,7 +466,7 @@ impl Host {
         way: Way,
         seq: RailSeq,
         now: Instant,
-        ledger: &Ledger,
+        ledger: &mut Ledger,
     ) -> Option<Outgoing> {
         let peer = self.peers.entry(way.peer).or_default();
         if peer.scheduler.ask(way.rail) == Turn::Rest {
@@ -476,6 +500,13 @@ impl Host {
                 peer.scheduler.found(way.rail);
                 return frame;
             }
+        }
+        if self.port.head_peer(&ledger.datagrams) == Some(way.peer) {
+            let peer = self.peers.entry(way.peer).or_default();
+            peer.scheduler.found(way.rail);
+            let datagram = self.port.next(&mut ledger.datagrams);
+            self.aim(now, ledger);
+            return datagram;
         }
         let peer = self.peers.entry(way.peer).or_default();
         let again = peer.scheduler.found_nothing(way.rail, way.afterwards);
@@ -565,6 +596,10 @@ impl Host {
 
     /// An intact frame has arrived.
     pub fn deliver(&mut self, header: &Header, payload: &[u8], now: Instant, ledger: &mut Ledger) {
+        if let Body::UnreliableDatagram(header) = &header.body {
+            self.port.receive(header, payload);
+            return;
+        }
         let placement = self.place(header, now, ledger);
         self.commit(placement, payload, now, ledger);
     }
@@ -663,7 +698,8 @@ impl Host {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => Placement::Discard,
+            | Body::Datagram(_)
+            | Body::UnreliableDatagram(_) => Placement::Discard,
         }
     }
 

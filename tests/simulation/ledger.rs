@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::status::CompletionStatus;
 
+use crate::datagrams::DatagramLedger;
 use crate::frames::Frames;
 use crate::log::Log;
 use crate::pattern;
@@ -134,6 +135,7 @@ pub struct Ledger {
     pub log: Log,
     /// Payloads that were changed while they were sent.
     pub changed_payloads: u64,
+    pub datagrams: DatagramLedger,
     next_key: u32,
 }
 

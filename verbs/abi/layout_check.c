@@ -24,6 +24,14 @@ static_assert(offsetof(struct rxe_send_wqe, dma.length) == 184);
 static_assert(offsetof(struct rxe_send_wqe, dma.num_sge) == 196);
 static_assert(offsetof(struct rxe_send_wqe, dma.sge) == 208);
 static_assert(offsetof(struct rxe_send_wqe, dma.inline_data) == 208);
+
+/* datagram_wqe.rs */
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.remote_qpn) == 24);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.remote_qkey) == 28);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.pkey_index) == 32);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.ah_num) == 36);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.av.dmac) == 58);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.av.grh.dgid) == 64);
 static_assert(IB_UVERBS_WR_RDMA_WRITE == 0);
 static_assert(IB_UVERBS_WR_RDMA_WRITE_WITH_IMM == 1);
 static_assert(IB_UVERBS_WR_SEND == 2);
@@ -47,6 +55,7 @@ static_assert(offsetof(struct ib_uverbs_wc, ex.imm_data) == 24);
 static_assert(offsetof(struct ib_uverbs_wc, qp_num) == 28);
 static_assert(offsetof(struct ib_uverbs_wc, src_qp) == 32);
 static_assert(offsetof(struct ib_uverbs_wc, wc_flags) == 36);
+static_assert(offsetof(struct ib_uverbs_wc, port_num) == 46);
 
 /* response.rs */
 static_assert(sizeof(struct mminfo) == 16);

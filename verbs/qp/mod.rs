@@ -11,6 +11,7 @@
 
 mod attributes;
 mod create;
+mod datagrams;
 mod events;
 mod limits;
 mod modify;

@@ -14,7 +14,6 @@ use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
 use crate::verbs::rdma::QpModify;
 use crate::verbs::rdma::QpState;
-use crate::verbs::rdma::QpType;
 use crate::verbs::rdma::Transition;
 use crate::verbs::route::TxHint;
 

@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::datagrams::count_dropped;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
@@ -12,6 +13,7 @@ use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::transport::connection::PayloadToken;
 use crate::transport::frame::AckHeader;
+use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
 use crate::transport::ids::Instant;
@@ -113,6 +115,8 @@ pub(crate) enum RxFrame<'a> {
     Response(&'a ResponseHeader),
     /// Acknowledgement.
     Ack(&'a AckHeader),
+    /// Unreliable datagram.
+    Datagram(&'a DatagramHeader),
 }
 
 impl RxFrame<'_> {
@@ -122,6 +126,7 @@ impl RxFrame<'_> {
             Self::Request(header) => header.src_qpn,
             Self::Response(header) => header.src_qpn,
             Self::Ack(header) => header.src_qpn,
+            Self::Datagram(header) => header.src_qpn,
         }
     }
 
@@ -130,6 +135,7 @@ impl RxFrame<'_> {
             Self::Request(header) => header.payload_len(),
             Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
+            Self::Datagram(header) => header.payload_len,
         }
     }
 
@@ -139,6 +145,7 @@ impl RxFrame<'_> {
             Self::Request(header) => header.dest_qpn,
             Self::Response(header) => header.dest_qpn,
             Self::Ack(header) => header.dest_qpn,
+            Self::Datagram(header) => header.dest_qpn,
         }
     }
 }
@@ -169,11 +176,15 @@ impl QueuePair {
             state.service.note_early_frame();
             return RxVerdict::Discarded;
         }
-        // Only the QP at the other end of the connection may speak to this one.
-        if state.is_destroyed
-            || state.attributes.host() != Some(host)
-            || state.attributes.destination_qpn != frame.source()
-        {
+        // Only the QP at the other end of a connection may speak to this one. Datagrams come from anywhere.
+        let may_speak = match frame {
+            RxFrame::Request(_) | RxFrame::Response(_) | RxFrame::Ack(_) => {
+                state.attributes.host() == Some(host)
+                    && state.attributes.destination_qpn == frame.source()
+            }
+            RxFrame::Datagram(_) => true,
+        };
+        if state.is_destroyed || !may_speak {
             return RxVerdict::Discarded;
         }
         let counters = &self.counters;
@@ -182,6 +193,7 @@ impl QueuePair {
         let verdict = match frame {
             RxFrame::Request(header) => self.on_request(state, header, now, pages),
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
+            RxFrame::Datagram(header) => self.on_datagram(state, header, now, pages),
             RxFrame::Ack(header) => match state.service.reliable() {
                 Some(reliable) => {
                     reliable.connection.handle_ack(header, now);
@@ -285,6 +297,31 @@ impl QueuePair {
         };
         let resolved = resolved.map_err(|AccessDenied| NakCode::RemoteAccess);
         let token = PlacementToken::ReliableConnection(PayloadToken::Response(placement.token));
+        self.begin(state, token, resolved, now, pages)
+    }
+
+    fn on_datagram(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &DatagramHeader,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> RxVerdict {
+        let Some(datagrams) = state.service.datagrams() else {
+            return RxVerdict::Discarded;
+        };
+        let queue = &mut state.receive_queue;
+        let placement = match datagrams.receiver.handle_datagram(header, queue) {
+            Ok(placement) => placement,
+            Err(dropped) => {
+                count_dropped(&self.counters, dropped);
+                return RxVerdict::Discarded;
+            }
+        };
+        let resolved = queue
+            .resolve(placement.slot, 0, header.payload_len, &self.regions, pages)
+            .map_err(|AccessDenied| NakCode::RemoteOperation);
+        let token = PlacementToken::UnreliableDatagram(placement.token);
         self.begin(state, token, resolved, now, pages)
     }
 

@@ -6,8 +6,10 @@
 //! knows which service it is: see [`Service::reliable`].
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 use super::attributes::Attributes;
+use super::datagrams::Datagrams;
 use super::reliable::ReliableConnection;
 use crate::transport::connection::PayloadToken;
 use crate::transport::final_acks::FinalAck;
@@ -29,14 +31,23 @@ use crate::transport::responder::ReceiveCompletion;
 use crate::transport::responder::ReceiveQueue;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
+use crate::transport::unreliable_datagram::DatagramCompletion;
+use crate::transport::unreliable_datagram::DatagramToken;
+use crate::verbs::abi::send_wqe;
+use crate::verbs::address::PathTable;
+use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
+use crate::verbs::pd::PdId;
 use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
 
 /// The service of a QP, with all that it keeps.
 pub(super) enum Service {
     /// Reliable connection.
     ReliableConnection(ReliableConnection),
+    /// Unreliable datagram.
+    UnreliableDatagram(Datagrams),
 }
 
 /// Identifies a payload that is being placed.
@@ -44,18 +55,38 @@ pub(super) enum Service {
 pub(super) enum PlacementToken {
     /// Of a reliable connection.
     ReliableConnection(PayloadToken),
+    /// Of an unreliable datagram.
+    UnreliableDatagram(DatagramToken),
+}
+
+/// A receive that has completed.
+pub(super) enum Received {
+    /// With a message of the connection.
+    Message(ReceiveCompletion),
+    /// With a datagram.
+    Datagram(DatagramCompletion),
 }
 
 impl Service {
-    /// The service of a new QP of that type, with room for `max_active` requests at a time: a power of two.
+    /// The service of a new QP of `pd` and of that type, with room for `max_active` requests at a time: a power of two.
     ///
     /// Fails with `EOPNOTSUPP` for services that this device does not have.
-    pub(super) fn new(qp_type: QpType, max_active: usize) -> Result<Self> {
+    pub(super) fn new(
+        qp_type: QpType,
+        max_active: usize,
+        paths: &Arc<PathTable>,
+        pd: PdId,
+    ) -> Result<Self> {
         match qp_type {
             QpType::Rc => Ok(Self::ReliableConnection(ReliableConnection::new(
                 max_active,
             )?)),
-            QpType::Uc | QpType::Ud | QpType::Gsi => Err(unsupported()),
+            QpType::Ud => Ok(Self::UnreliableDatagram(Datagrams::new(
+                max_active,
+                paths.clone(),
+                pd,
+            )?)),
+            QpType::Uc | QpType::Gsi => Err(unsupported()),
         }
     }
 
@@ -63,6 +94,7 @@ impl Service {
     pub(super) fn qp_type(&self) -> QpType {
         match self {
             Self::ReliableConnection(_) => QpType::Rc,
+            Self::UnreliableDatagram(_) => QpType::Ud,
         }
     }
 
@@ -70,6 +102,24 @@ impl Service {
     pub(super) fn reliable(&mut self) -> Option<&mut ReliableConnection> {
         match self {
             Self::ReliableConnection(reliable) => Some(reliable),
+            Self::UnreliableDatagram(_) => None,
+        }
+    }
+
+    /// The datagrams, if the QP has that service.
+    pub(super) fn datagrams(&mut self) -> Option<&mut Datagrams> {
+        match self {
+            Self::ReliableConnection(_) => None,
+            Self::UnreliableDatagram(datagrams) => Some(datagrams),
+        }
+    }
+
+    /// What becomes of the QP when a request fails (IBTA 10.3.1).
+    pub(super) fn state_after_send_failure(&self) -> QpState {
+        match self {
+            Self::ReliableConnection(_) => QpState::Err,
+            // It goes on receiving.
+            Self::UnreliableDatagram(_) => QpState::Sqe,
         }
     }
 
@@ -77,6 +127,7 @@ impl Service {
     pub(super) fn note_early_frame(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.note_early_request(),
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -84,6 +135,7 @@ impl Service {
     pub(super) fn start_receiving(&mut self, qpn: Qpn, attributes: &Attributes) {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_receiving(qpn, attributes),
+            Self::UnreliableDatagram(datagrams) => datagrams.start_receiving(attributes),
         }
     }
 
@@ -91,6 +143,7 @@ impl Service {
     pub(super) fn start_sending(&mut self, qpn: Qpn, attributes: &Attributes) {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_sending(qpn, attributes),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.start(),
         }
     }
 
@@ -98,6 +151,7 @@ impl Service {
     pub(super) fn tune(&mut self, attributes: &Attributes, now: Instant) {
         match self {
             Self::ReliableConnection(reliable) => reliable.tune(attributes, now),
+            Self::UnreliableDatagram(datagrams) => datagrams.tune(attributes),
         }
     }
 
@@ -106,6 +160,7 @@ impl Service {
     pub(super) fn drain(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.drain(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.drain(),
         }
     }
 
@@ -113,6 +168,7 @@ impl Service {
     pub(super) fn resume(&mut self, now: Instant) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.resume(now),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.start(),
         }
     }
 
@@ -120,6 +176,7 @@ impl Service {
     pub(super) fn flush(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.flush(),
+            Self::UnreliableDatagram(datagrams) => datagrams.flush(),
         }
     }
 
@@ -127,6 +184,10 @@ impl Service {
     pub(super) fn reset(&mut self) -> Option<FinalAck> {
         match self {
             Self::ReliableConnection(reliable) => reliable.reset(),
+            Self::UnreliableDatagram(datagrams) => {
+                datagrams.reset();
+                None
+            }
         }
     }
 
@@ -134,6 +195,7 @@ impl Service {
     pub(super) fn awaits_limits(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.awaits_limits(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -141,6 +203,7 @@ impl Service {
     pub(super) fn handle_new_path(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_new_path(),
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -148,6 +211,7 @@ impl Service {
     pub(super) fn handle_limits(&mut self, peer: &Limits) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_limits(peer),
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -155,17 +219,20 @@ impl Service {
     pub(super) fn room(&self) -> u32 {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.room(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.room(),
         }
     }
 
-    /// Posts a request. After a failure it will be flushed.
+    /// Posts a request whose WQE has that header. After a failure it will be flushed.
     pub(super) fn post(
         &mut self,
         request: SendRequest,
+        header: &[u8; send_wqe::HEADER_SIZE],
         now: Instant,
     ) -> Result<MessageSlot, PostError> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.post(request, now),
+            Self::UnreliableDatagram(datagrams) => datagrams.post(&request, header),
         }
     }
 
@@ -176,6 +243,7 @@ impl Service {
             Self::ReliableConnection(reliable) => {
                 reliable.connection.handle_send_failure(slot, status);
             }
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.fail(slot, status),
         }
     }
 
@@ -193,13 +261,26 @@ impl Service {
                     .connection
                     .handle_payload(token, outcome, queue, now);
             }
+            (Self::UnreliableDatagram(datagrams), PlacementToken::UnreliableDatagram(token)) => {
+                datagrams.receiver.handle_payload(token, outcome);
+            }
+            // A token is given back to the QP that it is of.
+            (Self::ReliableConnection(_), PlacementToken::UnreliableDatagram(_))
+            | (Self::UnreliableDatagram(_), PlacementToken::ReliableConnection(_)) => {}
         }
     }
 
     /// The frame `seq` of `rail`, which carried this, was lost.
-    pub(super) fn handle_lost(&mut self, item: InFlight, rail: RailId, seq: RailSeq) {
+    pub(super) fn handle_lost(
+        &mut self,
+        item: InFlight,
+        rail: RailId,
+        seq: RailSeq,
+        counters: &Counters,
+    ) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_lost(item, rail, seq),
+            Self::UnreliableDatagram(_) => counters.add(Counter::LostDatagrams, 1),
         }
     }
 
@@ -207,6 +288,7 @@ impl Service {
     pub(super) fn handle_timeout(&mut self, now: Instant, rails: &impl Rails) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_timeout(now, rails),
+            Self::UnreliableDatagram(datagrams) => datagrams.handle_timeout(now),
         }
     }
 
@@ -214,6 +296,8 @@ impl Service {
     pub(super) fn rails_with_frames(&self, now: Instant, rails: &impl Rails) -> RailSet {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.rails_with_frames(now, rails),
+            Self::UnreliableDatagram(datagrams) if datagrams.has_frame() => RailSet::ALL,
+            Self::UnreliableDatagram(_) => RailSet::NONE,
         }
     }
 
@@ -221,13 +305,21 @@ impl Service {
     pub(super) fn poll_send_completion(&mut self) -> Option<SendCompletion> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_send_completion(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.poll_completion(),
         }
     }
 
     /// The next completion of a receive, in the order the receives were taken.
-    pub(super) fn poll_receive_completion(&mut self) -> Option<ReceiveCompletion> {
+    pub(super) fn poll_receive_completion(&mut self) -> Option<Received> {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.poll_receive_completion(),
+            Self::ReliableConnection(reliable) => {
+                let completion = reliable.connection.poll_receive_completion()?;
+                Some(Received::Message(completion))
+            }
+            Self::UnreliableDatagram(datagrams) => {
+                let completion = datagrams.receiver.poll_completion()?;
+                Some(Received::Datagram(completion))
+            }
         }
     }
 
@@ -235,6 +327,10 @@ impl Service {
     pub(super) fn poll_event(&mut self) -> Option<QpEvent> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_event(),
+            Self::UnreliableDatagram(datagrams) => datagrams
+                .sender
+                .poll_event()
+                .or_else(|| datagrams.receiver.poll_event()),
         }
     }
 
@@ -242,6 +338,7 @@ impl Service {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_timeout(),
+            Self::UnreliableDatagram(datagrams) => datagrams.poll_timeout(),
         }
     }
 
@@ -249,6 +346,7 @@ impl Service {
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_urgent(),
+            Self::UnreliableDatagram(datagrams) => datagrams.is_urgent(),
         }
     }
 
@@ -256,6 +354,7 @@ impl Service {
     pub(super) fn may_gather(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -263,6 +362,7 @@ impl Service {
     pub(super) fn has_ack_that_may_wait(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.has_ack_that_may_wait(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -270,6 +370,7 @@ impl Service {
     pub(super) fn next_psn(&self) -> Option<Psn> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.next_psn(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -277,6 +378,7 @@ impl Service {
     pub(super) fn expected_psn(&self) -> Option<Psn> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.expected_psn(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -284,6 +386,7 @@ impl Service {
     pub(super) fn is_draining(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_draining(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -291,6 +394,8 @@ impl Service {
     pub(super) fn count(&mut self, counters: &Counters) {
         match self {
             Self::ReliableConnection(reliable) => reliable.count(counters),
+            // They are counted as they come.
+            Self::UnreliableDatagram(_) => {}
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod allreduce;
 pub mod bootstrap;
 pub mod child;
 pub mod cli;
+pub mod datagrams;
 pub mod dice;
 pub mod endpoint;
 pub mod errors;

@@ -276,7 +276,8 @@ impl Player {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => {}
+            | Body::Datagram(_)
+            | Body::UnreliableDatagram(_) => {}
         }
         news
     }
@@ -649,7 +650,8 @@ impl Client for Players {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => {
+            | Body::Datagram(_)
+            | Body::UnreliableDatagram(_) => {
                 return;
             }
         };

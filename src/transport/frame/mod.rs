@@ -12,6 +12,7 @@ mod request;
 mod response;
 mod segment;
 mod size;
+mod unreliable_datagram;
 mod wire;
 
 use super::checksum::Checksum;
@@ -38,6 +39,7 @@ pub use size::HEADER_LEN;
 pub use size::MAX_PAYLOAD;
 pub use size::SMALL_PAYLOAD;
 pub use size::STREAM_FRAME;
+pub use unreliable_datagram::DatagramHeader;
 
 /// The kinds of frames and what each carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +71,8 @@ pub enum Body {
     Ack(AckHeader),
     /// An Ethernet frame of the network interface.
     Datagram(PacketState),
+    /// An unreliable datagram.
+    UnreliableDatagram(DatagramHeader),
 }
 
 /// Whether a `Nop` wants to be answered by another.
@@ -115,6 +119,7 @@ mod kind {
     pub(super) const RESPONSE: u8 = 6;
     pub(super) const ACK: u8 = 7;
     pub(super) const DATAGRAM: u8 = 8;
+    pub(super) const UNRELIABLE_DATAGRAM: u8 = 9;
 }
 
 impl Header {
@@ -166,7 +171,11 @@ impl Header {
 impl Body {
     const fn may_carry_payload(&self) -> bool {
         match self {
-            Self::Hello | Self::Request(_) | Self::Response(_) | Self::Datagram(_) => true,
+            Self::Hello
+            | Self::Request(_)
+            | Self::Response(_)
+            | Self::Datagram(_)
+            | Self::UnreliableDatagram(_) => true,
             Self::Nop { .. } | Self::Lost { .. } | Self::Goodbye | Self::Ack(_) => false,
         }
     }
@@ -181,6 +190,7 @@ impl Body {
             Self::Response(_) => kind::RESPONSE,
             Self::Ack(_) => kind::ACK,
             Self::Datagram(_) => kind::DATAGRAM,
+            Self::UnreliableDatagram(_) => kind::UNRELIABLE_DATAGRAM,
         }
     }
 
@@ -204,6 +214,7 @@ impl Body {
             Self::Response(response) => response.emit(wire),
             Self::Ack(ack) => ack.emit(wire),
             Self::Datagram(state) => state.emit(wire),
+            Self::UnreliableDatagram(datagram) => datagram.emit(wire),
         }
     }
 
@@ -223,6 +234,7 @@ impl Body {
             kind::RESPONSE => Self::Response(ResponseHeader::parse(wire)?),
             kind::ACK => Self::Ack(AckHeader::parse(wire)?),
             kind::DATAGRAM => Self::Datagram(PacketState::parse(wire)?),
+            kind::UNRELIABLE_DATAGRAM => Self::UnreliableDatagram(DatagramHeader::parse(wire)?),
             _ => return None,
         })
     }

@@ -36,6 +36,9 @@ impl Features {
     /// Datagrams may be unfinished: see [`PacketState`](crate::transport::frame::PacketState).
     pub const UNFINISHED_DATAGRAMS: Self = Self(2);
 
+    /// Unreliable datagrams are understood.
+    pub const UNRELIABLE_DATAGRAMS: Self = Self(1 << 7);
+
     /// Those of both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

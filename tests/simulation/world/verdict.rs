@@ -44,12 +44,14 @@ pub struct Coverage {
     pub cut: u64,
     pub changed_payloads: u64,
     pub equal_psns: u64,
+    pub datagrams: u64,
+    pub received_datagrams: u64,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 34] {
+    pub fn figures(&self) -> [(&'static str, u64); 36] {
         let faults = &self.faults;
         [
             ("messages", self.messages),
@@ -85,6 +87,8 @@ impl Coverage {
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
             ("keys invalidated", self.revocations),
+            ("unreliable datagrams", self.datagrams),
+            ("unreliable datagrams received", self.received_datagrams),
             ("virtual seconds", self.virtual_seconds),
         ]
     }
@@ -115,6 +119,8 @@ impl Coverage {
         self.cut += other.cut;
         self.changed_payloads += other.changed_payloads;
         self.equal_psns += other.equal_psns;
+        self.datagrams += other.datagrams;
+        self.received_datagrams += other.received_datagrams;
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -166,7 +172,8 @@ impl World {
             .iter()
             .flatten()
             .all(|driver| driver.endpoint.is_up() || self.cables[driver.cable].is_severed());
-        all_up && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+        let ports_are_done = self.hosts.iter().all(|host| host.port.is_done());
+        all_up && ports_are_done && self.pairs.iter().all(|pair| self.is_pair_done(pair))
     }
 
     pub(super) fn is_pair_done(&self, pair: &Pair) -> bool {
@@ -187,7 +194,11 @@ impl World {
     }
 
     pub(super) fn coverage(&self) -> Coverage {
-        let mut sum = Coverage::default();
+        let mut sum = Coverage {
+            datagrams: self.ledger.datagrams.posted(),
+            received_datagrams: self.ledger.datagrams.received(),
+            ..Coverage::default()
+        };
         for qp in self.hosts.iter().flat_map(|host| &host.qps) {
             let requester = qp.protocol.counters().requester;
             let responder = qp.protocol.counters().responder;

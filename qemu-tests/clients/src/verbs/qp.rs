@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reliable connected queue pairs.
+//! Queue pairs.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -15,7 +15,9 @@ use super::extended;
 use super::sys;
 use super::work_request::RecvChain;
 use super::work_request::SendChain;
+use super::Ah;
 use super::Cq;
+use super::Gid;
 use super::Pd;
 use super::Posting;
 use super::Psn;
@@ -66,7 +68,27 @@ pub struct QpReport {
     pub is_draining: bool,
 }
 
-/// An RC queue pair.
+/// What a queue pair is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A reliable connection.
+    Connection,
+    /// Unreliable datagrams.
+    Datagrams,
+}
+
+/// Who gets a datagram.
+#[derive(Clone, Copy)]
+pub struct DatagramTarget<'a> {
+    /// Where it is.
+    pub handle: &'a Ah<'a>,
+    /// The queue pair.
+    pub qpn: Qpn,
+    /// Its queue key.
+    pub qkey: u32,
+}
+
+/// A queue pair.
 pub struct Qp<'a> {
     raw: NonNull<sys::ibv_qp>,
     posting: Posting,
@@ -75,19 +97,36 @@ pub struct Qp<'a> {
 }
 
 impl<'a> Qp<'a> {
-    /// Makes a queue pair, in RESET.
+    /// Makes a queue pair of a reliable connection, in RESET.
     pub fn new(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
         Self::with_posting(pd, init, Posting::Lists)
     }
 
-    /// Makes a queue pair, in RESET, whose send requests are posted in this way.
+    /// Makes a queue pair for datagrams, in RESET.
+    pub fn for_datagrams(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
+        Self::with_service(pd, init, Posting::Lists, Service::Datagrams)
+    }
+
+    /// Makes a queue pair of a reliable connection, in RESET, whose send requests are posted in this way.
     pub fn with_posting(pd: &'a Pd<'_>, init: &QpInit<'a>, posting: Posting) -> Result<Self> {
+        Self::with_service(pd, init, posting, Service::Connection)
+    }
+
+    fn with_service(
+        pd: &'a Pd<'_>,
+        init: &QpInit<'a>,
+        posting: Posting,
+        service: Service,
+    ) -> Result<Self> {
         // SAFETY: ibv_qp_init_attr is integers and raw pointers; zeroes are a valid value.
         let mut attr: sys::ibv_qp_init_attr = unsafe { std::mem::zeroed() };
         attr.send_cq = init.send_cq.raw();
         attr.recv_cq = init.recv_cq.raw();
         attr.srq = init.srq.map_or(std::ptr::null_mut(), Srq::raw);
-        attr.qp_type = sys::IBV_QPT_RC;
+        attr.qp_type = match service {
+            Service::Connection => sys::IBV_QPT_RC,
+            Service::Datagrams => sys::IBV_QPT_UD,
+        };
         attr.cap.max_send_wr = init.capacity.send_wr;
         attr.cap.max_recv_wr = init.capacity.recv_wr;
         attr.cap.max_send_sge = init.capacity.send_sge;
@@ -190,6 +229,43 @@ impl<'a> Qp<'a> {
         check("ibv_post_send", returned).map_err(|error| PostError {
             index: chain.index_of(bad),
             error,
+        })
+    }
+
+    /// Posts a datagram.
+    pub fn post_datagram(&self, to: &DatagramTarget<'_>, request: SendRequest<'_>) -> Result<()> {
+        let mut chain = SendChain::new(&[request]);
+        let head = chain.head();
+        let mut bad = std::ptr::null_mut();
+        // SAFETY: As for `post_send`; the handle is alive during the call.
+        let returned = unsafe {
+            (*head).wr.ud.ah = to.handle.raw();
+            (*head).wr.ud.remote_qpn = to.qpn.0;
+            (*head).wr.ud.remote_qkey = to.qkey;
+            let post = (*(*self.raw.as_ptr()).context)
+                .ops
+                .post_send
+                .expect("every provider posts");
+            post(self.raw.as_ptr(), head, &mut bad)
+        };
+        check("ibv_post_send", returned)
+    }
+
+    /// Joins a multicast group.
+    pub fn join(&self, group: Gid) -> Result<()> {
+        let raw = sys::ibv_gid { raw: group.0 };
+        // SAFETY: The queue pair is alive and the group is valid for the read.
+        check("ibv_attach_mcast", unsafe {
+            sys::ibv_attach_mcast(self.raw.as_ptr(), &raw, 0)
+        })
+    }
+
+    /// Leaves a multicast group.
+    pub fn leave(&self, group: Gid) -> Result<()> {
+        let raw = sys::ibv_gid { raw: group.0 };
+        // SAFETY: As for `join`.
+        check("ibv_detach_mcast", unsafe {
+            sys::ibv_detach_mcast(self.raw.as_ptr(), &raw, 0)
         })
     }
 
