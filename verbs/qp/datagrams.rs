@@ -11,9 +11,6 @@ use kernel::sync::Arc;
 
 use super::attributes::Attributes;
 use super::limits::WINDOW;
-use super::queue_pair::QpRouteTable;
-use super::queue_pair::QueuePair;
-use super::queue_pair::State;
 use crate::base::kernel_tables::KernelTables;
 use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::SMALL_PAYLOAD;
@@ -44,7 +41,7 @@ use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::pd::PdId;
-use crate::verbs::route::Reach;
+use crate::verbs::route::RouteTable;
 
 /// Set in a Q_Key of a request that stands for the QP's own (IBTA 10.2.5).
 const OWN_QKEY: u32 = 1 << 31;
@@ -55,9 +52,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const GRUDGE: Duration = Duration::from_millis(2_000);
 /// Hosts that a QP bears a grudge against at the same time.
 const GRUDGES: usize = 4;
-
-/// Datagrams that are dropped in one round: see [`QueuePair::aim`].
-const DROP_STEP: u32 = 64;
 
 /// Hosts that have taken nothing for long.
 #[derive(Default)]
@@ -142,7 +136,7 @@ pub(super) struct Datagrams {
     /// Where those in the sender's slots go.
     addresses: KVVec<Address>,
     /// The host that the QP's route leads to.
-    aimed: Option<MacAddress>,
+    pub(super) aimed: Option<MacAddress>,
     round: Round,
     patience: Patience,
 }
@@ -250,7 +244,7 @@ impl Datagrams {
     }
 
     /// The next datagram, and where to; none for a group that has been at all hosts.
-    pub(super) fn next_stop(&self, routes: &QpRouteTable) -> Option<Next> {
+    pub(super) fn next_stop(&self, routes: &(impl RouteTable + ?Sized)) -> Option<Next> {
         let (slot, &request) = self.sender.head()?;
         let address = self.addresses[usize::from(slot.0)];
         let host = match (address.destination, self.round) {
@@ -270,7 +264,7 @@ impl Datagrams {
     }
 
     /// The next datagram has gone to that host, or nowhere.
-    pub(super) fn leave(&mut self, stop: &Stop, routes: &QpRouteTable) {
+    pub(super) fn leave(&mut self, stop: &Stop, routes: &(impl RouteTable + ?Sized)) {
         self.patience.since = None;
         match (stop.address.destination, self.round) {
             (Destination::Host(_), _) => self.sender.end_head(),
@@ -284,9 +278,26 @@ impl Datagrams {
         }
     }
 
-    fn end_round(&mut self) {
+    /// The next datagram has been everywhere.
+    pub(super) fn end_round(&mut self) {
         self.round = Round::Own;
         self.sender.end_head();
+    }
+
+    /// The next datagram waits for a rail to `host`, if that is worth it.
+    pub(super) fn wait_for(&mut self, host: MacAddress, now: Instant) -> Result<(), GivenUp> {
+        if self.patience.is_lost(host, now) {
+            return Err(GivenUp);
+        }
+        self.patience.since.get_or_insert(now);
+        Ok(())
+    }
+
+    /// There is no next datagram.
+    pub(super) fn wait_for_nothing(&mut self) {
+        self.patience.since = None;
+        // It may have been flushed on its way.
+        self.round = Round::Own;
     }
 
     /// When [`Self::handle_timeout`] is to be called, if ever.
@@ -317,6 +328,9 @@ impl Datagrams {
     }
 }
 
+/// A host has taken nothing for so long that nothing waits for it now.
+pub(super) struct GivenUp;
+
 /// What is to be done about the next datagram.
 pub(super) enum Next {
     /// It is to be sent.
@@ -331,67 +345,5 @@ pub(super) fn count_dropped(counters: &Counters, dropped: DatagramDropped) {
         DatagramDropped::NotReceiving => {}
         DatagramDropped::Qkey => counters.add(Counter::QkeyViolations, 1),
         DatagramDropped::NoReceive => counters.add(Counter::RefusedDatagrams, 1),
-    }
-}
-
-/// Whether something has been changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aimed {
-    /// The route is that of the next datagram, if there is any.
-    Done,
-    /// Datagrams were dropped: there are completions.
-    Dropped,
-}
-
-impl QueuePair {
-    /// Has the QP's route be that of the next datagram, if its service has such. What cannot be sent to where it should go is
-    /// dropped.
-    pub(super) fn aim(self: &Arc<Self>, state: &mut State, now: Instant) -> Aimed {
-        let mut result = Aimed::Done;
-        for _ in 0..DROP_STEP {
-            let Some(datagrams) = state.service.datagrams() else {
-                return Aimed::Done;
-            };
-            let stop = match datagrams.next_stop(&*self.routes) {
-                None => {
-                    datagrams.patience.since = None;
-                    return result;
-                }
-                // The last host has gone.
-                Some(Next::RoundOver) => {
-                    datagrams.end_round();
-                    result = Aimed::Dropped;
-                    continue;
-                }
-                Some(Next::Stop(stop)) => stop,
-            };
-            let reach = self.routes.reach(stop.host);
-            if reach != Reach::Open || datagrams.patience.is_lost(stop.host, now) {
-                self.counters.add(Counter::UnsentDatagrams, 1);
-                datagrams.leave(&stop, &*self.routes);
-                result = Aimed::Dropped;
-                continue;
-            }
-            datagrams.patience.since.get_or_insert(now);
-            let leads_there = state
-                .route
-                .get()
-                .is_some_and(|route| !route.rails().up().is_empty());
-            if datagrams.aimed == Some(stop.host) && leads_there {
-                return result;
-            }
-            // One at a time is let go of; there is another round.
-            if state.old_route.is_some() {
-                return Aimed::Dropped;
-            }
-            datagrams.aimed = Some(stop.host);
-            let route = self.routes.reachable(stop.host);
-            if route.is_none() {
-                datagrams.aimed = None;
-            }
-            state.old_route = state.route.replace(self, route);
-            return result;
-        }
-        Aimed::Dropped
     }
 }

@@ -6,8 +6,8 @@ use kernel::sync::lock::spinlock::SpinLockBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
 
+use super::aim::Aimed;
 use super::attributes::DrainedEvent;
-use super::datagrams::Aimed;
 use super::queue_pair::Backlog;
 use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;

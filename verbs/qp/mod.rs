@@ -9,6 +9,7 @@
 //! [`QueuePair`] is one type in several files: `queue_pair` has its data, each other file one side of what it
 //! does.
 
+mod aim;
 mod attributes;
 mod create;
 mod datagrams;

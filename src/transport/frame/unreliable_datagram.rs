@@ -2,13 +2,13 @@
 
 //! Header of an unreliable datagram (IBTA 9.8.3): one frame from queue pair to queue pair.
 
+use super::size::MAX_DATAGRAM;
+use super::size::NETWORK_HEADER_LEN;
 use super::wire::WireHeader;
 use super::wire::WireHeaderMut;
 use crate::transport::ids::Qkey;
 use crate::transport::ids::Qpn;
 use crate::transport::requester::Solicitation;
-use crate::transport::unreliable_datagram::MAX_DATAGRAM;
-use crate::transport::unreliable_datagram::NETWORK_HEADER_LEN;
 
 mod code {
     pub(super) const PLAIN: u8 = 0;

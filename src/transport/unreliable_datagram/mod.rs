@@ -13,7 +13,6 @@ mod sender;
 pub use network_header::destination;
 pub use network_header::Gid;
 pub use network_header::Path;
-pub use network_header::NETWORK_HEADER_LEN;
 pub use receiver::DatagramCompletion;
 pub use receiver::DatagramDropped;
 pub use receiver::DatagramPlacement;
@@ -24,5 +23,5 @@ pub use sender::Datagram;
 pub use sender::DatagramRequest;
 pub use sender::DatagramSender;
 
-/// Longest message: the port's MTU.
-pub const MAX_DATAGRAM: u32 = 4096;
+pub use super::frame::MAX_DATAGRAM;
+pub use super::frame::NETWORK_HEADER_LEN;

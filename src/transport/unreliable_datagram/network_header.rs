@@ -3,8 +3,7 @@
 //! The header of the network that a datagram is said to have come over, as RoCE v2 puts it before the message: IPv6, or 20
 //! bytes of zeroes and IPv4 (IBTA annex A17). Who receives a datagram reads the sender's address in it.
 
-/// Bytes before the message.
-pub const NETWORK_HEADER_LEN: usize = 40;
+use crate::transport::frame::NETWORK_HEADER_LEN;
 
 /// Where IPv4's begins.
 const IPV4_AT: usize = NETWORK_HEADER_LEN - IPV4_LEN;
@@ -68,7 +67,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// The header before a message of `len` bytes, at most [`super::MAX_DATAGRAM`].
+    /// The header before a message of `len` bytes, at most [`MAX_DATAGRAM`](crate::transport::frame::MAX_DATAGRAM).
     pub fn network_header(&self, len: u32) -> [u8; NETWORK_HEADER_LEN] {
         let mut header = [0; NETWORK_HEADER_LEN];
         let carried = (len.next_multiple_of(4) + AROUND_MESSAGE) as u16;

@@ -82,7 +82,7 @@ fn receive(input: &mut Unstructured<'_>) -> Result<()> {
     let mut stale: Vec<DatagramToken> = Vec::new();
     let mut next = 0u16;
     receiver.start(QKEY);
-    loop {
+    while !input.is_empty() {
         match input.int_in_range(0..=9)? {
             0..=2 => {
                 next = next.wrapping_add(1);
@@ -151,6 +151,7 @@ fn receive(input: &mut Unstructured<'_>) -> Result<()> {
             }
         }
     }
+    Ok(())
 }
 
 fn send(input: &mut Unstructured<'_>) -> Result<()> {
@@ -158,7 +159,7 @@ fn send(input: &mut Unstructured<'_>) -> Result<()> {
     let mut posted: VecDeque<(MessageSlot, u64)> = VecDeque::new();
     let mut sent = 0usize;
     let mut wr_id = 0;
-    loop {
+    while !input.is_empty() {
         match input.int_in_range(0..=9)? {
             0..=3 => {
                 wr_id += 1;
@@ -186,7 +187,11 @@ fn send(input: &mut Unstructured<'_>) -> Result<()> {
                 }
             }
             7 => match input.int_in_range(0..=3)? {
-                0 => sender.start(),
+                0 => {
+                    // Its owner polls what has failed first.
+                    poll(&mut sender, &mut posted, &mut sent);
+                    sender.start();
+                }
                 1 => sender.drain(),
                 2 => sender.flush(),
                 _ => {
@@ -196,15 +201,25 @@ fn send(input: &mut Unstructured<'_>) -> Result<()> {
                 }
             },
             _ => {
-                while let Some(completion) = sender.poll_completion() {
-                    let (slot, wr_id) = posted.pop_front().expect("never posted");
-                    assert_eq!((completion.slot, completion.wr_id), (slot, wr_id));
-                    let is_sent = completion.status == CompletionStatus::Success;
-                    assert_eq!(is_sent, sent > 0, "{completion:?}");
-                    sent = sent.saturating_sub(1);
-                }
-                let _ = sender.poll_event();
+                poll(&mut sender, &mut posted, &mut sent);
             }
         }
     }
+    Ok(())
+}
+
+/// Of what was posted and not polled, the first `sent` have been sent.
+fn poll(
+    sender: &mut DatagramSender<Heap>,
+    posted: &mut VecDeque<(MessageSlot, u64)>,
+    sent: &mut usize,
+) {
+    while let Some(completion) = sender.poll_completion() {
+        let (slot, wr_id) = posted.pop_front().expect("never posted");
+        assert_eq!((completion.slot, completion.wr_id), (slot, wr_id));
+        let is_sent = completion.status == CompletionStatus::Success;
+        assert_eq!(is_sent, *sent > 0, "{completion:?}");
+        *sent = sent.saturating_sub(1);
+    }
+    let _ = sender.poll_event();
 }
