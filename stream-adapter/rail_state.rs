@@ -285,7 +285,8 @@ impl<C: RailClient> Shared<C> {
             InFlight::Request { .. }
             | InFlight::Response { .. }
             | InFlight::Ack { .. }
-            | InFlight::Unreliable { .. } => {
+            | InFlight::Unreliable { .. }
+            | InFlight::UnreliableDatagram { .. } => {
                 self.client.lost(self.id, seq, item);
             }
         }

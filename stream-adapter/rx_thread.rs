@@ -266,7 +266,8 @@ impl<C: RailClient> RxThread<C> {
                 | Body::Response(_)
                 | Body::Ack(_)
                 | Body::Datagram(_)
-                | Body::Unreliable(_) => {
+                | Body::Unreliable(_)
+                | Body::UnreliableDatagram(_) => {
                     link.counters.rx_discarded.increment();
                 }
             },

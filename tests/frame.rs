@@ -6,6 +6,8 @@
 #[path = "support/checksum.rs"]
 mod checksum;
 
+use std::ops::RangeInclusive;
+
 use checksum::HostHash;
 use proptest::prelude::*;
 use usb4_roce::transport::checksum::Algorithm;
@@ -16,6 +18,7 @@ use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Action;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::DatagramHeader;
 use usb4_roce::transport::frame::ExecuteRequest;
 use usb4_roce::transport::frame::Extent;
 use usb4_roce::transport::frame::Flush;
@@ -41,6 +44,7 @@ use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
+use usb4_roce::transport::ids::Qkey;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
@@ -50,8 +54,11 @@ use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
+use usb4_roce::transport::requester::Solicitation;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::RnrTimer;
+use usb4_roce::transport::unreliable_datagram::MAX_DATAGRAM;
+use usb4_roce::transport::unreliable_datagram::NETWORK_HEADER_LEN;
 
 fn seed(number: u64, algorithm: Algorithm) -> Seed {
     Seed::of_session::<HostHash>(number, 1, algorithm)
@@ -221,7 +228,34 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
         }),
         (packet_state(), 0..=MAX_PAYLOAD).prop_map(|(state, len)| (Body::Datagram(state), len)),
         unreliable().prop_map(|segment| (Body::Unreliable(segment), segment.extent.len())),
+        unreliable_datagram()
+            .prop_map(|header| (Body::UnreliableDatagram(header), header.payload_len)),
     ]
+}
+
+/// Bytes that the payload of an unreliable datagram may have.
+const DATAGRAM_LENGTHS: RangeInclusive<u32> =
+    NETWORK_HEADER_LEN as u32..=NETWORK_HEADER_LEN as u32 + MAX_DATAGRAM;
+
+fn unreliable_datagram() -> impl Strategy<Value = DatagramHeader> {
+    (
+        any::<[u32; 3]>(),
+        any::<Option<u32>>(),
+        any::<bool>(),
+        DATAGRAM_LENGTHS,
+    )
+        .prop_map(|(ids, imm, solicited, payload_len)| DatagramHeader {
+            dest_qpn: Qpn::new(ids[0]),
+            src_qpn: Qpn::new(ids[1]),
+            qkey: Qkey(ids[2]),
+            imm,
+            solicited: if solicited {
+                Solicitation::Solicited
+            } else {
+                Solicitation::Unsolicited
+            },
+            payload_len,
+        })
 }
 
 fn unreliable() -> impl Strategy<Value = UnreliableHeader> {
@@ -373,6 +407,10 @@ proptest! {
                     }
                     Body::Datagram(PacketState::SegmentsDue(payload)) => {
                         prop_assert!(payload.get() >= SegmentPayload::LEAST.get());
+                    }
+                    Body::UnreliableDatagram(datagram) => {
+                        prop_assert_eq!(datagram.payload_len, header.payload_len);
+                        prop_assert!(DATAGRAM_LENGTHS.contains(&header.payload_len));
                     }
                     Body::Hello | Body::Datagram(_) => {}
                 }

@@ -60,6 +60,11 @@ proptest! {
     }
 
     #[test]
+    fn datagrams(data in vec(any::<u8>(), 0..3_000)) {
+        fuzz::datagram::run(&data);
+    }
+
+    #[test]
     fn work_requests(data in vec(any::<u8>(), 0..600)) {
         fuzz::wqe::run(&data);
     }

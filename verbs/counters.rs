@@ -35,6 +35,10 @@ pub(crate) const NAMES: &[CounterName] = &[
     CounterName::new(c"uc_overtaken_segments"),
     CounterName::new(c"uc_no_receive"),
     CounterName::new(c"uc_refused_messages"),
+    CounterName::new(c"unsent_datagrams"),
+    CounterName::new(c"lost_datagrams"),
+    CounterName::new(c"refused_datagrams"),
+    CounterName::new(c"qkey_violations"),
 ];
 
 /// A counter.
@@ -88,9 +92,17 @@ pub(crate) enum Counter {
     UcNoReceive,
     /// Messages that were dropped since they were too long, or not allowed.
     UcRefusedMessages,
+    /// Datagrams that no rail took, or that the host they were for cannot receive.
+    UnsentDatagrams,
+    /// Datagrams that a rail lost.
+    LostDatagrams,
+    /// Datagrams that arrived and that there was no receive for, or one that was too short.
+    RefusedDatagrams,
+    /// Datagrams that arrived with the key of another QP.
+    QkeyViolations,
 }
 
-const COUNT: usize = Counter::UcRefusedMessages as usize + 1;
+const COUNT: usize = Counter::QkeyViolations as usize + 1;
 
 const _: () = assert!(NAMES.len() == COUNT);
 

@@ -23,6 +23,7 @@ use crate::fabric::ready_list::ReadyList;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
+use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::Operands;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
@@ -33,6 +34,8 @@ use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
+use crate::transport::unreliable_datagram::destination;
+use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpTable;
@@ -75,6 +78,18 @@ impl FrameSink for Buffers {
         &mut self.source
     }
 
+    fn stage_pages(&mut self, at: usize) -> Result {
+        let len = self.source.len();
+        let room = self
+            .staging
+            .get_mut(at..)
+            .and_then(|bytes| bytes.get_mut(..len))
+            .ok_or(EINVAL)?;
+        self.source.copy_to_slice(0, room)?;
+        self.source.clear();
+        Ok(())
+    }
+
     fn room(&self) -> u32 {
         MAX_PAYLOAD as u32
     }
@@ -89,6 +104,7 @@ impl FrameSink for Buffers {
 struct Shared {
     host: MacAddress,
     queue_pairs: Arc<QpTable>,
+    groups: Arc<MulticastGroups>,
     #[pin]
     ready: SpinLock<ReadyList>,
     #[pin]
@@ -151,13 +167,47 @@ impl Shared {
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
             Body::Unreliable(header) => RxFrame::Unreliable(header, RailId::default()),
+            Body::UnreliableDatagram(header) if header.dest_qpn == Qpn::MULTICAST => {
+                self.deliver_to_group(header, frame.payload, buffers);
+                return;
+            }
+            Body::UnreliableDatagram(header) => RxFrame::Datagram(header),
             Body::Hello
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_) => return,
         };
-        let Some(qp) = self.queue_pairs.find(received.destination().get()) else {
+        self.deliver_to(received.destination(), received, frame.payload, buffers);
+    }
+
+    /// To all members of the group but who has sent it.
+    fn deliver_to_group(
+        &self,
+        header: &DatagramHeader,
+        payload: FramePayload,
+        buffers: &mut Buffers,
+    ) {
+        let Some(group) = destination(&buffers.staging) else {
+            return;
+        };
+        let mut from = Qpn::default();
+        while let Some(qpn) = self.groups.next_member(group, from) {
+            if qpn != header.src_qpn {
+                self.deliver_to(qpn, RxFrame::Datagram(header), payload, buffers);
+            }
+            from = Qpn::new(qpn.get() + 1);
+        }
+    }
+
+    fn deliver_to(
+        &self,
+        qpn: Qpn,
+        received: RxFrame<'_>,
+        payload: FramePayload,
+        buffers: &mut Buffers,
+    ) {
+        let Some(qp) = self.queue_pairs.find(qpn.get()) else {
             return;
         };
         buffers.target.clear();
@@ -169,7 +219,7 @@ impl Shared {
             TxHint::Deferred,
         );
         if let RxVerdict::Place(placement) = verdict {
-            let outcome = match buffers.copy(frame.payload) {
+            let outcome = match buffers.copy(payload) {
                 Ok(()) => Outcome::Placed,
                 Err(_) => Outcome::Aborted,
             };
@@ -231,13 +281,18 @@ pub(crate) struct Loopback {
 }
 
 impl Loopback {
-    /// A loop for the host with address `host`, whose QPs are in `queue_pairs`.
-    pub(crate) fn new(host: MacAddress, queue_pairs: Arc<QpTable>) -> Result<Arc<Self>> {
+    /// A loop for the host with address `host`, whose QPs are in `queue_pairs`, and in `groups`.
+    pub(crate) fn new(
+        host: MacAddress,
+        queue_pairs: Arc<QpTable>,
+        groups: Arc<MulticastGroups>,
+    ) -> Result<Arc<Self>> {
         let buffers = Buffers::new()?;
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 host,
                 queue_pairs,
+                groups,
                 ready <- new_spinlock!(ReadyList::new()),
                 buffers <- new_mutex!(buffers),
                 carrier <- new_delayed_work!("usb4_roce_loopback"),

@@ -119,6 +119,8 @@ pub(crate) struct Peer {
     net_peer: Arc<NetPeer>,
     /// QPs whose route this is, and rails.
     users: Atomic<u32>,
+    /// Whether it was said that the host's driver is too old for something.
+    has_complaint: Atomic<bool>,
     #[pin]
     state: SpinLock<State>,
 }
@@ -135,6 +137,7 @@ impl Peer {
             named_by,
             net_peer,
             users: Atomic::new(0),
+            has_complaint: Atomic::new(false),
             state <- new_spinlock!(State {
                 offer: None,
                 log_limit: LogLimit::new(),
@@ -150,6 +153,11 @@ impl Peer {
     /// The host's address.
     pub(crate) fn host(&self) -> MacAddress {
         self.host
+    }
+
+    /// Whether nothing was said before of what the host's driver is too old for.
+    pub(crate) fn is_first_complaint(&self) -> bool {
+        !self.has_complaint.xchg(true, Relaxed)
     }
 
     /// The host as the network interface sees it.

@@ -331,7 +331,9 @@ impl<S: Storage> Connection<S> {
             InFlight::Request { psn, .. } => self.requester.on_lost(psn, rail, seq),
             InFlight::Response { psn, .. } => self.responder.on_lost_response(psn, rail, seq),
             InFlight::Ack { .. } => self.responder.on_lost_ack(),
-            InFlight::Datagram | InFlight::Unreliable { .. } => {}
+            InFlight::Datagram
+            | InFlight::Unreliable { .. }
+            | InFlight::UnreliableDatagram { .. } => {}
         }
     }
 

@@ -15,6 +15,8 @@
 //!   come and completes messages in order. One with an unreliable connection ([`unreliable`]) uses one rail at a time, and sends
 //!   nothing again.
 //!
+//! Beside these, [`unreliable_datagram`]s are frames of their own that nobody sends again.
+//!
 //! `wire-format.md` describes what travels.
 
 #![forbid(unsafe_code)]
@@ -41,5 +43,6 @@ pub mod status;
 pub mod storage;
 pub mod timing;
 pub mod unreliable;
+pub mod unreliable_datagram;
 
 pub use bitmap::MAX_WINDOW;

@@ -6,6 +6,7 @@ use std::fmt::Arguments;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
@@ -327,8 +328,9 @@ impl Driver {
         payload: &[u8],
         around: &mut Surroundings<'_>,
     ) -> Result<(), RailFault> {
+        let is_segment = !matches!(header.body, Body::UnreliableDatagram(_));
         assert!(
-            header.payload_len <= self.limits.max_payload,
+            !is_segment || header.payload_len <= self.limits.max_payload,
             "larger than what was agreed"
         );
         let incoming = self.endpoint.on_header(header, around.now);

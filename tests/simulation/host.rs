@@ -54,6 +54,7 @@ use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
 
+use crate::datagrams::Port;
 use crate::heap::Heap;
 use crate::ledger::Fate;
 use crate::ledger::Ledger;
@@ -279,6 +280,7 @@ pub struct Host {
     pub rings: Vec<ReceiveRing>,
     /// Ends of unreliable connections.
     pub unreliable: unreliable::QueuePairs,
+    pub port: Port,
     /// Queue pairs that something was done to, and that have not been scheduled since.
     touched: BTreeSet<usize>,
     /// Those of them that nothing was done to but that something was posted.
@@ -290,9 +292,10 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(number: usize, limits: Limits) -> Self {
+    pub fn new(number: usize, limits: Limits, seed: u64) -> Self {
         Self {
             number,
+            port: Port::new(number, seed),
             limits,
             qps: Vec::new(),
             peers: BTreeMap::new(),
@@ -319,7 +322,8 @@ impl Host {
     }
 
     /// Passes on what queue pairs have to send since something was done to them. Gives the rails to be woken.
-    pub fn schedule(&mut self, now: Instant) -> Vec<RailId> {
+    pub fn schedule(&mut self, now: Instant, ledger: &Ledger) -> Vec<RailId> {
+        self.aim(now, ledger);
         for index in core::mem::take(&mut self.touched) {
             if self.posted.remove(&index) && self.qps[index].protocol.may_gather() {
                 self.hold(index, now);
@@ -336,6 +340,22 @@ impl Host {
             }
         }
         core::mem::take(&mut self.told)
+    }
+
+    /// Tells a rail of the next datagram. What has no rail to go over is dropped.
+    fn aim(&mut self, now: Instant, ledger: &Ledger) {
+        while core::mem::take(&mut self.port.has_news) {
+            let Some(number) = self.port.head_peer(&ledger.datagrams) else {
+                return;
+            };
+            if self.up(number).is_empty() {
+                self.port.drop_head();
+                continue;
+            }
+            self.port.note_waiting(now);
+            let peer = self.peers.entry(number).or_default();
+            self.told.extend(peer.scheduler.notify(RailSet::ALL));
+        }
     }
 
     fn schedule_one(&mut self, index: usize, now: Instant) {
@@ -380,6 +400,7 @@ impl Host {
         self.told.extend(peer.scheduler.rail_down(rail, waiting));
         self.unreliable.settle(rail, |_| FrameStatus::Settled);
         self.unreliable.touch_all();
+        self.port.has_news = true;
         // What was sent over it binds nothing any more.
         let theirs = (0..self.qps.len()).filter(|&index| self.qps[index].peer == peer_number);
         self.touched.extend(theirs);
@@ -402,7 +423,10 @@ impl Host {
     }
 
     /// Whether there is something to send to `peer` over `rail`.
-    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
+    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant, ledger: &Ledger) -> bool {
+        if self.port.head_peer(&ledger.datagrams) == Some(peer) {
+            return true;
+        }
         let final_acks = self
             .peers
             .get(&peer)
@@ -518,6 +542,13 @@ impl Host {
         }
         if let Some(frame) = self.next_unreliable(&way, seq, ledger) {
             return Some(frame);
+        }
+        if self.port.head_peer(&ledger.datagrams) == Some(way.peer) {
+            let peer = self.peers.entry(way.peer).or_default();
+            peer.scheduler.found(way.rail);
+            let datagram = self.port.next(&mut ledger.datagrams);
+            self.aim(now, ledger);
+            return datagram;
         }
         let peer = self.peers.entry(way.peer).or_default();
         let again = peer.scheduler.found_nothing(way.rail, way.afterwards);
@@ -649,6 +680,10 @@ impl Host {
         if let Body::Unreliable(segment) = &header.body {
             let streams = &mut ledger.unreliable;
             return self.unreliable.deliver(rail, segment, payload, streams);
+        }
+        if let Body::UnreliableDatagram(header) = &header.body {
+            self.port.receive(header, payload);
+            return;
         }
         let placement = self.place(header, payload, now, ledger);
         self.commit(placement, payload, now, ledger);
@@ -789,7 +824,8 @@ impl Host {
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_)
-            | Body::Unreliable(_) => Placement::Discard,
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => Placement::Discard,
         }
     }
 

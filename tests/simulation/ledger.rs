@@ -12,6 +12,7 @@ use usb4_roce::transport::responder::Execution;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 
+use crate::datagrams::DatagramLedger;
 use crate::frames::Frames;
 use crate::log::Log;
 use crate::pattern;
@@ -187,6 +188,7 @@ pub struct Ledger {
     /// Payloads that were changed while they were sent.
     pub changed_payloads: u64,
     pub words: Vec<Word>,
+    pub datagrams: DatagramLedger,
     next_key: u32,
 }
 

@@ -13,6 +13,7 @@
 mod cable;
 #[path = "../support/checksum.rs"]
 mod checksum;
+mod datagrams;
 mod driver;
 mod frames;
 #[path = "../support/heap.rs"]

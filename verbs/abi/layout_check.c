@@ -33,6 +33,14 @@ static_assert(offsetof(struct rxe_send_wqe, dma.num_sge) == 196);
 static_assert(offsetof(struct rxe_send_wqe, dma.sge) == 208);
 static_assert(offsetof(struct rxe_send_wqe, dma.inline_data) == 208);
 static_assert(offsetof(struct rxe_send_wqe, dma.atomic_wr) == 208);
+
+/* datagram_wqe.rs */
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.remote_qpn) == 24);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.remote_qkey) == 28);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.pkey_index) == 32);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.ah_num) == 36);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.av.dmac) == 58);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.av.grh.dgid) == 64);
 static_assert(IB_UVERBS_WR_RDMA_WRITE == 0);
 static_assert(IB_UVERBS_WR_RDMA_WRITE_WITH_IMM == 1);
 static_assert(IB_UVERBS_WR_SEND == 2);
@@ -68,6 +76,7 @@ static_assert(IB_UVERBS_WC_COMP_SWAP == 3);
 static_assert(IB_UVERBS_WC_FETCH_ADD == 4);
 static_assert(IB_UVERBS_WC_FLUSH == 8);
 static_assert(IB_UVERBS_WC_ATOMIC_WRITE == 9);
+static_assert(offsetof(struct ib_uverbs_wc, port_num) == 46);
 
 /* response.rs */
 static_assert(sizeof(struct mminfo) == 16);

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use core::mem::offset_of;
+use core::num::NonZeroU32;
 
 use super::completion::Completion;
+use super::completion::Contents;
 use super::completion::WcOpcode;
 use super::completion::CQE_SIZE;
+use super::datagram_wqe::AddressRef;
+use super::datagram_wqe::DatagramTarget;
 use super::limits::MAX_INLINE;
 use super::limits::MAX_MESSAGE;
 use super::limits::MAX_SGE;
@@ -243,6 +247,7 @@ fn completion_encodes_as_the_provider_reads_it() {
         immediate: Some(Immediate(0x0a0b_0c0d)),
         qp_num: 0x2222,
         src_qp: 0x3333,
+        contents: Contents::Message,
     }
     .encode();
     let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -257,6 +262,50 @@ fn completion_encodes_as_the_provider_reads_it() {
     assert_eq!(word(32), 0x3333);
     assert_eq!(word(36), 2);
     assert_eq!(bytes[40..48], [0; 8]);
+}
+
+#[test]
+fn completion_of_a_datagram_says_that_the_network_header_comes_first() {
+    let bytes = Completion {
+        wr_id: 1,
+        status: CompletionStatus::Success,
+        opcode: WcOpcode::Receive,
+        byte_len: 40,
+        immediate: None,
+        qp_num: 2,
+        src_qp: 3,
+        contents: Contents::NetworkHeader,
+    }
+    .encode();
+    assert_eq!(bytes[36..40], 1u32.to_ne_bytes());
+    assert_eq!(bytes[46], 1);
+}
+
+#[test]
+fn datagram_targets_decode() {
+    let mut header = send_header(2, 0, 0, 1);
+    header[24..28].copy_from_slice(&0x0012_3456u32.to_ne_bytes());
+    header[28..32].copy_from_slice(&0x1111_1111u32.to_ne_bytes());
+    header[32..34].copy_from_slice(&7u16.to_ne_bytes());
+    header[36..40].copy_from_slice(&9u32.to_ne_bytes());
+    let target = DatagramTarget {
+        qpn: 0x0012_3456,
+        qkey: 0x1111_1111,
+        pkey_index: 7,
+        address: AddressRef::Handle(NonZeroU32::new(9).unwrap()),
+    };
+    assert_eq!(DatagramTarget::decode(&header), target);
+    header[36..40].copy_from_slice(&[0; 4]);
+    header[58..64].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    header[64..80].copy_from_slice(&[0xfe; 16]);
+    let address = AddressRef::Inline {
+        mac: [2, 0, 0, 0, 0, 1],
+        gid: [0xfe; 16],
+    };
+    assert_eq!(
+        DatagramTarget::decode(&header),
+        DatagramTarget { address, ..target }
+    );
 }
 
 #[test]

@@ -6,22 +6,25 @@ use kernel::sync::lock::spinlock::SpinLockBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
 
+use super::aim::Aimed;
 use super::attributes::DrainedEvent;
 use super::queue_pair::Backlog;
 use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
+use super::service::Received;
 use super::timer::RailsOf;
 use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::needed_for;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
-use crate::transport::responder::ReceiveCompletion;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::verbs::abi::completion::Completion;
+use crate::verbs::abi::completion::Contents;
 use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::counters::Counter;
@@ -67,7 +70,7 @@ impl QueuePair {
         state.service.rails_with_frames(now, &rails)
     }
 
-    fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
+    fn process_events_once(self: &Arc<Self>, state: &mut State, now: Instant) -> Backlog {
         let mut backlog = Backlog::Clear;
         if self.execute(state) > 0 {
             backlog = Backlog::Possible;
@@ -77,9 +80,9 @@ impl QueuePair {
             self.complete_send(state, &completion);
             backlog = Backlog::Possible;
         }
-        while let Some(completion) = state.service.poll_receive_completion() {
+        while let Some(received) = state.service.poll_receive_completion() {
             state.receive_queue.release();
-            self.complete_receive(state, &completion);
+            self.complete_receive(state, &received);
             backlog = Backlog::Possible;
         }
         while let Some(event) = state.service.poll_event() {
@@ -87,6 +90,9 @@ impl QueuePair {
             backlog = Backlog::Possible;
         }
         if self.post_requests(state, now) > 0 {
+            backlog = Backlog::Possible;
+        }
+        if self.aim(state, now) == Aimed::Dropped {
             backlog = Backlog::Possible;
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
@@ -124,15 +130,22 @@ impl QueuePair {
         state.service.flush();
     }
 
+    /// A request has failed.
+    fn fail_sending(&self, state: &mut State) {
+        match (state.service.state_after_send_failure(), state.state) {
+            (QpState::Sqe, QpState::Rts | QpState::Sqd) => state.state = QpState::Sqe,
+            (QpState::Sqe, _) => {}
+            _ => self.fail(state),
+        }
+    }
+
     fn on_event(&self, state: &mut State, event: QpEvent) {
         let raised = match event {
-            QpEvent::SendFailed if state.service.state_after_failed_send() == QpState::Sqe => {
-                if matches!(state.state, QpState::Rts | QpState::Sqd) {
-                    state.state = QpState::Sqe;
-                }
+            QpEvent::SendFailed => {
+                self.fail_sending(state);
                 return;
             }
-            QpEvent::SendFailed | QpEvent::ReceiveFailed => None,
+            QpEvent::ReceiveFailed => None,
             QpEvent::InvalidRequest => Some(QpAsyncEvent::RequestError),
             QpEvent::AccessViolation => Some(QpAsyncEvent::AccessError),
             QpEvent::Catastrophic => Some(QpAsyncEvent::Fatal),
@@ -202,6 +215,7 @@ impl QueuePair {
             immediate: None,
             qp_num: self.qpn.get(),
             src_qp: 0,
+            contents: Contents::Message,
         };
         let pushed = self.send_cq.push(&completion, Solicitation::Unsolicited);
         if let Err(Overflow) = pushed {
@@ -223,7 +237,19 @@ impl QueuePair {
         }
     }
 
-    fn complete_receive(&self, state: &mut State, completion: &ReceiveCompletion) {
+    fn complete_receive(&self, state: &mut State, received: &Received) {
+        let (completion, source, contents) = match received {
+            Received::Message(completion) => (
+                completion,
+                state.attributes.destination_qpn.get(),
+                Contents::Message,
+            ),
+            Received::Datagram(datagram) => (
+                &datagram.receive,
+                datagram.source.map_or(0, Qpn::get),
+                Contents::NetworkHeader,
+            ),
+        };
         let opcode = match completion.opcode {
             Opcode::WriteWithImm => WcOpcode::ReceiveWriteImmediate,
             // No others use up a receive.
@@ -249,7 +275,8 @@ impl QueuePair {
             byte_len: completion.byte_len,
             immediate: has_immediate.then_some(Immediate(completion.imm)),
             qp_num: self.qpn.get(),
-            src_qp: state.attributes.destination_qpn.get(),
+            src_qp: source,
+            contents,
         };
         if let Err(Overflow) = self.recv_cq.push(&completion, solicitation) {
             self.on_lost_completion(state);
@@ -273,6 +300,7 @@ impl QueuePair {
                 immediate: None,
                 qp_num: self.qpn.get(),
                 src_qp: state.attributes.destination_qpn.get(),
+                contents: Contents::Message,
             };
             // Nothing is left to be done if it is lost: the QP has failed.
             let _ = self.recv_cq.push(&completion, Solicitation::Unsolicited);
@@ -289,7 +317,10 @@ impl QueuePair {
         rails: RailSet,
         hint: TxHint,
     ) {
+        let old_route = state.old_route.take();
         if rails.is_empty() {
+            drop(state);
+            drop(old_route);
             return;
         }
         let hint = match hint {
@@ -306,6 +337,7 @@ impl QueuePair {
             Some(Errand::Nothing | Errand::Wake(_) | Errand::Push(_)) | None => None,
         };
         drop(state);
+        drop(old_route);
         match errand {
             Some(Errand::Wake(event)) => event.raise(),
             Some(Errand::Push(rail)) => rail.send_now(),

@@ -26,4 +26,5 @@ pub(crate) const LIMITS: Limits = Limits {
 pub(crate) const FEATURES: Features = Features::ATOMICS
     .with(Features::ATOMIC_WRITE)
     .with(Features::FLUSH)
-    .with(Features::UNRELIABLE_CONNECTIONS);
+    .with(Features::UNRELIABLE_CONNECTIONS)
+    .with(Features::UNRELIABLE_DATAGRAMS);

@@ -9,8 +9,10 @@
 //! [`QueuePair`] is one type in several files: `queue_pair` has its data, each other file one side of what it
 //! does.
 
+mod aim;
 mod attributes;
 mod create;
+mod datagrams;
 mod departure;
 mod events;
 mod execution;

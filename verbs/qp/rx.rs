@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::datagrams::count_dropped;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
@@ -12,6 +13,7 @@ use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::transport::connection::PayloadToken;
 use crate::transport::frame::AckHeader;
+use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::Operands;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
@@ -120,6 +122,8 @@ pub(crate) enum RxFrame<'a> {
     Ack(&'a AckHeader),
     /// Segment of an unreliable connection, which has come over this rail.
     Unreliable(&'a UnreliableHeader, RailId),
+    /// Unreliable datagram.
+    Datagram(&'a DatagramHeader),
 }
 
 impl RxFrame<'_> {
@@ -130,6 +134,7 @@ impl RxFrame<'_> {
             Self::Response(header) => header.src_qpn,
             Self::Ack(header) => header.src_qpn,
             Self::Unreliable(header, _) => header.src_qpn,
+            Self::Datagram(header) => header.src_qpn,
         }
     }
 
@@ -139,6 +144,7 @@ impl RxFrame<'_> {
             Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
             Self::Unreliable(header, _) => header.extent.len(),
+            Self::Datagram(header) => header.payload_len,
         }
     }
 
@@ -149,6 +155,7 @@ impl RxFrame<'_> {
             Self::Response(header) => header.dest_qpn,
             Self::Ack(header) => header.dest_qpn,
             Self::Unreliable(header, _) => header.dest_qpn,
+            Self::Datagram(header) => header.dest_qpn,
         }
     }
 }
@@ -179,11 +186,18 @@ impl QueuePair {
             state.service.note_early_frame();
             return RxVerdict::Discarded;
         }
-        // Only the QP at the other end of the connection may speak to this one.
-        if state.is_destroyed
-            || state.attributes.host() != Some(host)
-            || state.attributes.destination_qpn != frame.source()
-        {
+        // Only the QP at the other end of a connection may speak to this one. Datagrams come from anywhere.
+        let may_speak = match frame {
+            RxFrame::Request(..)
+            | RxFrame::Response(_)
+            | RxFrame::Ack(_)
+            | RxFrame::Unreliable(..) => {
+                state.attributes.host() == Some(host)
+                    && state.attributes.destination_qpn == frame.source()
+            }
+            RxFrame::Datagram(_) => true,
+        };
+        if state.is_destroyed || !may_speak {
             return RxVerdict::Discarded;
         }
         let counters = &self.counters;
@@ -194,6 +208,7 @@ impl QueuePair {
                 self.on_request(state, header, operands, now, pages)
             }
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
+            RxFrame::Datagram(header) => self.on_datagram(state, header, now, pages),
             RxFrame::Ack(header) => match state.service.reliable() {
                 Some(reliable) => {
                     reliable.connection.handle_ack(header, now);
@@ -383,6 +398,31 @@ impl QueuePair {
         };
         let resolved = resolved.map_err(|AccessDenied| NakCode::RemoteAccess);
         let token = PlacementToken::ReliableConnection(PayloadToken::Response(placement.token));
+        self.begin(state, token, resolved, now, pages)
+    }
+
+    fn on_datagram(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &DatagramHeader,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> RxVerdict {
+        let Some(datagrams) = state.service.datagrams() else {
+            return RxVerdict::Discarded;
+        };
+        let queue = &mut state.receive_queue;
+        let placement = match datagrams.receiver.handle_datagram(header, queue) {
+            Ok(placement) => placement,
+            Err(dropped) => {
+                count_dropped(&self.counters, dropped);
+                return RxVerdict::Discarded;
+            }
+        };
+        let resolved = queue
+            .resolve(placement.slot, 0, header.payload_len, &self.regions, pages)
+            .map_err(|AccessDenied| NakCode::RemoteOperation);
+        let token = PlacementToken::UnreliableDatagram(placement.token);
         self.begin(state, token, resolved, now, pages)
     }
 

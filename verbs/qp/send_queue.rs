@@ -176,7 +176,7 @@ impl SendQueue {
         };
         // There is room and the length has been checked; a queue pair that is not connected has an
         // empty ring.
-        let Ok(slot) = service.post(request, now) else {
+        let Ok(slot) = service.post(request, &header, now) else {
             return;
         };
         let place = usize::from(slot.0);

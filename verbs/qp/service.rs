@@ -6,8 +6,10 @@
 //! knows which service it is: see [`Service::reliable`].
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 use super::attributes::Attributes;
+use super::datagrams::Datagrams;
 use super::reliable::ReliableConnection;
 use super::unreliable::UnreliableService;
 use crate::transport::connection::PayloadToken;
@@ -32,7 +34,13 @@ use crate::transport::responder::ReceiveQueue;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::transport::unreliable::PlacementToken as SegmentToken;
+use crate::transport::unreliable_datagram::DatagramCompletion;
+use crate::transport::unreliable_datagram::DatagramToken;
+use crate::verbs::abi::send_wqe;
+use crate::verbs::address::PathTable;
+use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
+use crate::verbs::pd::PdId;
 use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
@@ -43,6 +51,8 @@ pub(super) enum Service {
     ReliableConnection(ReliableConnection),
     /// Unreliable connection.
     UnreliableConnection(UnreliableService),
+    /// Unreliable datagram.
+    UnreliableDatagram(Datagrams),
 }
 
 /// Identifies a payload that is being placed.
@@ -52,13 +62,28 @@ pub(super) enum PlacementToken {
     ReliableConnection(PayloadToken),
     /// Of an unreliable connection.
     UnreliableConnection(SegmentToken),
+    /// Of an unreliable datagram.
+    UnreliableDatagram(DatagramToken),
+}
+
+/// A receive that has completed.
+pub(super) enum Received {
+    /// With a message of the connection.
+    Message(ReceiveCompletion),
+    /// With a datagram.
+    Datagram(DatagramCompletion),
 }
 
 impl Service {
-    /// The service of a new QP of that type, with room for `max_active` requests at a time: a power of two.
+    /// The service of a new QP of `pd` and of that type, with room for `max_active` requests at a time: a power of two.
     ///
     /// Fails with `EOPNOTSUPP` for services that this device does not have.
-    pub(super) fn new(qp_type: QpType, max_active: usize) -> Result<Self> {
+    pub(super) fn new(
+        qp_type: QpType,
+        max_active: usize,
+        paths: &Arc<PathTable>,
+        pd: PdId,
+    ) -> Result<Self> {
         match qp_type {
             QpType::Rc => Ok(Self::ReliableConnection(ReliableConnection::new(
                 max_active,
@@ -66,7 +91,12 @@ impl Service {
             QpType::Uc => Ok(Self::UnreliableConnection(UnreliableService::new(
                 max_active,
             )?)),
-            QpType::Ud | QpType::Gsi => Err(unsupported()),
+            QpType::Ud => Ok(Self::UnreliableDatagram(Datagrams::new(
+                max_active,
+                paths.clone(),
+                pd,
+            )?)),
+            QpType::Gsi => Err(unsupported()),
         }
     }
 
@@ -75,6 +105,7 @@ impl Service {
         match self {
             Self::ReliableConnection(_) => QpType::Rc,
             Self::UnreliableConnection(_) => QpType::Uc,
+            Self::UnreliableDatagram(_) => QpType::Ud,
         }
     }
 
@@ -83,6 +114,7 @@ impl Service {
         match self {
             Self::ReliableConnection(_) => Features::NONE,
             Self::UnreliableConnection(_) => Features::UNRELIABLE_CONNECTIONS,
+            Self::UnreliableDatagram(_) => Features::UNRELIABLE_DATAGRAMS,
         }
     }
 
@@ -91,6 +123,7 @@ impl Service {
         match self {
             Self::ReliableConnection(_) => "reliable connections",
             Self::UnreliableConnection(_) => "unreliable connections",
+            Self::UnreliableDatagram(_) => "unreliable datagrams",
         }
     }
 
@@ -98,7 +131,7 @@ impl Service {
     pub(super) fn reliable(&mut self) -> Option<&mut ReliableConnection> {
         match self {
             Self::ReliableConnection(reliable) => Some(reliable),
-            Self::UnreliableConnection(_) => None,
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -106,16 +139,24 @@ impl Service {
     pub(super) fn unreliable(&mut self) -> Option<&mut UnreliableService> {
         match self {
             Self::UnreliableConnection(unreliable) => Some(unreliable),
-            Self::ReliableConnection(_) => None,
+            Self::ReliableConnection(_) | Self::UnreliableDatagram(_) => None,
         }
     }
 
-    /// The state of a QP whose send request has failed, which reports that by itself (IBTA 10.3.1).
-    pub(super) fn state_after_failed_send(&self) -> QpState {
+    /// The datagrams, if the QP has that service.
+    pub(super) fn datagrams(&mut self) -> Option<&mut Datagrams> {
+        match self {
+            Self::UnreliableDatagram(datagrams) => Some(datagrams),
+            Self::ReliableConnection(_) | Self::UnreliableConnection(_) => None,
+        }
+    }
+
+    /// What becomes of the QP when a request fails (IBTA 10.3.1).
+    pub(super) fn state_after_send_failure(&self) -> QpState {
         match self {
             Self::ReliableConnection(_) => QpState::Err,
-            // Its receive queue goes on.
-            Self::UnreliableConnection(_) => QpState::Sqe,
+            // It goes on receiving.
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => QpState::Sqe,
         }
     }
 
@@ -125,6 +166,7 @@ impl Service {
             Self::ReliableConnection(reliable) => reliable.note_early_request(),
             // Nobody sends it again.
             Self::UnreliableConnection(_) => {}
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -133,6 +175,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_receiving(qpn, attributes),
             Self::UnreliableConnection(unreliable) => unreliable.start_receiving(qpn, attributes),
+            Self::UnreliableDatagram(datagrams) => datagrams.start_receiving(attributes),
         }
     }
 
@@ -141,6 +184,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_sending(qpn, attributes),
             Self::UnreliableConnection(unreliable) => unreliable.start_sending(qpn, attributes),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.start(),
         }
     }
 
@@ -149,6 +193,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.tune(attributes, now),
             Self::UnreliableConnection(_) => {}
+            Self::UnreliableDatagram(datagrams) => datagrams.tune(attributes),
         }
     }
 
@@ -158,6 +203,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.drain(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.drain(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.drain(),
         }
     }
 
@@ -166,6 +212,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.resume(now),
             Self::UnreliableConnection(unreliable) => unreliable.connection.resume(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.start(),
         }
     }
 
@@ -174,6 +221,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.flush(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.flush(),
+            Self::UnreliableDatagram(datagrams) => datagrams.flush(),
         }
     }
 
@@ -185,6 +233,10 @@ impl Service {
                 unreliable.connection.reset();
                 None
             }
+            Self::UnreliableDatagram(datagrams) => {
+                datagrams.reset();
+                None
+            }
         }
     }
 
@@ -193,6 +245,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.awaits_limits(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.awaits_limits(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -201,6 +254,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_new_path(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.handle_new_path(),
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -214,6 +268,7 @@ impl Service {
             Self::UnreliableConnection(unreliable) => {
                 unreliable.connection.handle_peer(peer, features);
             }
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -222,18 +277,21 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.room(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.room(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.room(),
         }
     }
 
-    /// Posts a request. After a failure it will be flushed.
+    /// Posts a request whose WQE has that header. After a failure it will be flushed.
     pub(super) fn post(
         &mut self,
         request: SendRequest,
+        header: &[u8; send_wqe::HEADER_SIZE],
         now: Instant,
     ) -> Result<MessageSlot, PostError> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.post(request, now),
             Self::UnreliableConnection(unreliable) => unreliable.connection.post(request),
+            Self::UnreliableDatagram(datagrams) => datagrams.post(&request, header),
         }
     }
 
@@ -247,6 +305,7 @@ impl Service {
             Self::UnreliableConnection(unreliable) => {
                 unreliable.connection.handle_send_failure(slot, status);
             }
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.fail(slot, status),
         }
     }
 
@@ -268,17 +327,31 @@ impl Service {
                 Self::UnreliableConnection(unreliable),
                 PlacementToken::UnreliableConnection(token),
             ) => unreliable.connection.handle_payload(token, outcome),
+            (Self::UnreliableDatagram(datagrams), PlacementToken::UnreliableDatagram(token)) => {
+                datagrams.receiver.handle_payload(token, outcome);
+            }
             // A QP has one service for life, and its tokens are of that.
-            (Self::ReliableConnection(_), PlacementToken::UnreliableConnection(_))
-            | (Self::UnreliableConnection(_), PlacementToken::ReliableConnection(_)) => {}
+            (
+                Self::ReliableConnection(_)
+                | Self::UnreliableConnection(_)
+                | Self::UnreliableDatagram(_),
+                _,
+            ) => {}
         }
     }
 
     /// The frame `seq` of `rail`, which carried this, was lost.
-    pub(super) fn handle_lost(&mut self, item: InFlight, rail: RailId, seq: RailSeq) {
+    pub(super) fn handle_lost(
+        &mut self,
+        item: InFlight,
+        rail: RailId,
+        seq: RailSeq,
+        counters: &Counters,
+    ) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_lost(item, rail, seq),
             Self::UnreliableConnection(unreliable) => unreliable.connection.handle_lost(),
+            Self::UnreliableDatagram(_) => counters.add(Counter::LostDatagrams, 1),
         }
     }
 
@@ -287,6 +360,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_timeout(now, rails),
             Self::UnreliableConnection(_) => {}
+            Self::UnreliableDatagram(datagrams) => datagrams.handle_timeout(now),
         }
     }
 
@@ -297,6 +371,8 @@ impl Service {
             Self::UnreliableConnection(unreliable) => {
                 unreliable.connection.rails_with_frames(rails)
             }
+            Self::UnreliableDatagram(datagrams) if datagrams.has_frame() => RailSet::ALL,
+            Self::UnreliableDatagram(_) => RailSet::NONE,
         }
     }
 
@@ -305,15 +381,24 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_send_completion(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.poll_send_completion(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.poll_completion(),
         }
     }
 
     /// The next completion of a receive, in the order the receives were taken.
-    pub(super) fn poll_receive_completion(&mut self) -> Option<ReceiveCompletion> {
+    pub(super) fn poll_receive_completion(&mut self) -> Option<Received> {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.poll_receive_completion(),
+            Self::ReliableConnection(reliable) => {
+                let completion = reliable.connection.poll_receive_completion()?;
+                Some(Received::Message(completion))
+            }
             Self::UnreliableConnection(unreliable) => {
-                unreliable.connection.poll_receive_completion()
+                let completion = unreliable.connection.poll_receive_completion()?;
+                Some(Received::Message(completion))
+            }
+            Self::UnreliableDatagram(datagrams) => {
+                let completion = datagrams.receiver.poll_completion()?;
+                Some(Received::Datagram(completion))
             }
         }
     }
@@ -323,6 +408,10 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_event(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.poll_event(),
+            Self::UnreliableDatagram(datagrams) => datagrams
+                .sender
+                .poll_event()
+                .or_else(|| datagrams.receiver.poll_event()),
         }
     }
 
@@ -331,6 +420,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_timeout(),
             Self::UnreliableConnection(_) => None,
+            Self::UnreliableDatagram(datagrams) => datagrams.poll_timeout(),
         }
     }
 
@@ -339,6 +429,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_urgent(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.is_urgent(),
+            Self::UnreliableDatagram(datagrams) => datagrams.is_urgent(),
         }
     }
 
@@ -347,6 +438,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
             Self::UnreliableConnection(_) => false,
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -355,6 +447,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.has_ack_that_may_wait(),
             Self::UnreliableConnection(_) => false,
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -363,6 +456,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.next_psn(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.next_psn(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -371,6 +465,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.expected_psn(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.expected_psn(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -379,6 +474,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_draining(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.is_draining(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -387,6 +483,8 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.count(counters),
             Self::UnreliableConnection(unreliable) => unreliable.count(counters),
+            // They are counted as they come.
+            Self::UnreliableDatagram(_) => {}
         }
     }
 }

@@ -4,10 +4,13 @@
 
 use kernel::sync::Arc;
 
+use super::datagrams::Next;
+use super::datagrams::Stop;
 use super::departure::Departure;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
+use super::service::Service;
 use super::timer::RailsOf;
 use crate::transport::attempt::Attempt;
 use crate::transport::connection::FrameSlot;
@@ -26,6 +29,7 @@ use crate::transport::responder::ResponseSegment;
 use crate::transport::responder::ResponseSource;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
+use crate::transport::unreliable_datagram::NETWORK_HEADER_LEN;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
@@ -88,6 +92,7 @@ impl TxFrame {
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_) => 0,
+            Body::UnreliableDatagram(header) => header.payload_len,
         }
     }
 }
@@ -112,10 +117,13 @@ impl QueuePair {
             return None;
         }
         state.agree();
-        let frame = self
-            .next_ack(state)
-            .or_else(|| self.next_segment(state, rail, seq, now, sink))
-            .or_else(|| self.next_unreliable(state, rail, seq, sink));
+        let frame = match state.service {
+            Service::ReliableConnection(_) => self
+                .next_ack(state)
+                .or_else(|| self.next_segment(state, rail, seq, now, sink)),
+            Service::UnreliableConnection(_) => self.next_unreliable(state, rail, seq, sink),
+            Service::UnreliableDatagram(_) => self.next_datagram(state, sink),
+        };
         if let Some(frame) = &frame {
             let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
@@ -148,7 +156,7 @@ impl QueuePair {
     ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.service.handle_lost(item, rail, seq);
+        state.service.handle_lost(item, rail, seq, &self.counters);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
     }
@@ -253,6 +261,66 @@ impl QueuePair {
                 None
             }
         }
+    }
+
+    /// The next datagram, which is complete with that: its payload is copied.
+    fn next_datagram(&self, state: &mut State, sink: &mut impl FrameSink) -> Option<TxFrame> {
+        let Next::Stop(stop) = state.service.datagrams()?.next_stop(&*self.routes)? else {
+            return None;
+        };
+        let len = stop.payload_len();
+        if len > sink.room() {
+            return None;
+        }
+        let staged = self.stage_datagram(state, &stop, sink);
+        let datagrams = state.service.datagrams()?;
+        if let Err(status) = staged {
+            datagrams.sender.fail(stop.slot, status);
+            return None;
+        }
+        datagrams.leave(&stop, &*self.routes);
+        Some(TxFrame {
+            body: Body::UnreliableDatagram(stop.header(self.qpn)),
+            item: InFlight::UnreliableDatagram { qpn: self.qpn },
+            payload: FramePayload::Staged(len as usize),
+            regions: Regions::new(),
+            departure: None,
+        })
+    }
+
+    /// Puts network header and message into the sink.
+    fn stage_datagram(
+        &self,
+        state: &State,
+        stop: &Stop,
+        sink: &mut impl FrameSink,
+    ) -> Result<(), CompletionStatus> {
+        let length = stop.request.length;
+        let end = stop.payload_len() as usize;
+        let header = stop.address.path.network_header(length);
+        sink.staging()[..NETWORK_HEADER_LEN].copy_from_slice(&header);
+        match state.send_queue.buffers(stop.slot) {
+            Buffers::Inline(bytes) => {
+                let bytes = bytes
+                    .get(..length as usize)
+                    .ok_or(CompletionStatus::LocalQpOperationError)?;
+                sink.staging()[NETWORK_HEADER_LEN..end].copy_from_slice(bytes);
+            }
+            Buffers::Elements(elements) => {
+                let needs = Needs {
+                    pd: self.pd,
+                    access: AccessFlags::empty(),
+                };
+                sink.pages().clear();
+                let regions = elements
+                    .resolve(0, length, needs, &self.regions, sink.pages())
+                    .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                let copied = sink.stage_pages(NETWORK_HEADER_LEN);
+                drop(regions);
+                copied.map_err(|_| CompletionStatus::LocalQpOperationError)?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the payload of a response into the sink, and says where. Fails if the peer may not read the memory (any more).

@@ -54,6 +54,12 @@ pub struct DeviceAttributes {
     pub max_srq_wr: u32,
     /// Scatter elements of a receive of a shared receive queue.
     pub max_srq_sge: u32,
+    /// Multicast groups that queue pairs are in.
+    pub max_multicast_groups: u32,
+    /// Queue pairs in one of them.
+    pub max_qps_of_multicast_group: u32,
+    /// Queue pairs in all of them, counted once for each.
+    pub max_multicast_members: u32,
     /// Entries of a port's table of partition keys.
     pub max_pkeys: u16,
     /// Typical delay of an acknowledgement: 4.096 µs * 2^n.
@@ -93,6 +99,8 @@ impl_flags!(
     pub enum DeviceFeature {
         /// Shared receive queues may be resized.
         ResizeSrq = bindings::ib_device_cap_flags_IB_DEVICE_SRQ_RESIZE as u64,
+        /// An address handle must be of the port that it is used at.
+        UdAvPortEnforce = bindings::ib_device_cap_flags_IB_DEVICE_UD_AV_PORT_ENFORCE as u64,
         /// A responder whose receive queue is empty says so instead of closing the connection.
         RcRnrNak = bindings::ib_device_cap_flags_IB_DEVICE_RC_RNR_NAK_GEN as u64,
         /// The system image GUID is set.
@@ -149,6 +157,9 @@ impl DeviceAttributes {
             max_srq: Limit::clamp_from(self.max_srq),
             max_srq_wr: Limit::clamp_from(self.max_srq_wr),
             max_srq_sge: Limit::clamp_from(self.max_srq_sge),
+            max_mcast_grp: Limit::clamp_from(self.max_multicast_groups),
+            max_mcast_qp_attach: Limit::clamp_from(self.max_qps_of_multicast_group),
+            max_total_mcast_qp_attach: Limit::clamp_from(self.max_multicast_members),
             max_pkeys: self.max_pkeys,
             local_ca_ack_delay: self.ack_delay,
             ..pin_init::zeroed()

@@ -8,6 +8,7 @@ pub mod atomics;
 pub mod bootstrap;
 pub mod child;
 pub mod cli;
+pub mod datagrams;
 pub mod dice;
 pub mod endpoint;
 pub mod errors;

@@ -278,7 +278,8 @@ impl Player {
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_)
-            | Body::Unreliable(_) => {}
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => {}
         }
         news
     }
@@ -656,7 +657,8 @@ impl Client for Players {
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_)
-            | Body::Unreliable(_) => {
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => {
                 return;
             }
         };

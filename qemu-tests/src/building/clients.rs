@@ -20,6 +20,7 @@ use crate::building::root_cargo;
 const PROGRAMS: &[&str] = &[
     "verbs-verify",
     "verbs-errors",
+    "verbs-datagrams",
     "verbs-limits",
     "verbs-flow",
     "verbs-stress",

@@ -28,6 +28,7 @@ use crate::roce::programs::Ping;
 use crate::roce::programs::VerbsProgram;
 use crate::roce::traffic::VERIFY;
 use crate::roce::DEVICE;
+use crate::roce::FIND_GID;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(700);
@@ -178,6 +179,42 @@ pub fn suite() -> Suite {
             test("uc-verify-loopback", |s| uc_verify(s, Path::Loopback)),
             test("verify", |s| verify(s, Path::Cable)),
             test("verify-loopback", |s| verify(s, Path::Loopback)),
+            test("ud-pingpong", |s| {
+                ud_pingpong(s, Path::Cable, FIND_GID, "-s 2048")
+            }),
+            test("ud-pingpong-largest", |s| {
+                ud_pingpong(s, Path::Cable, FIND_GID, "-s 4096")
+            }),
+            test("ud-pingpong-ipv6", |s| {
+                ud_pingpong(s, Path::Cable, FIRST_GID, "-s 1 -e")
+            }),
+            test("ud-pingpong-loopback", |s| {
+                ud_pingpong(s, Path::Loopback, FIND_GID, "-s 2048 -e")
+            }),
+            test("ud-pingpong-ipv6-loopback", |s| {
+                ud_pingpong(s, Path::Loopback, FIRST_GID, "-s 2048")
+            }),
+            test("ud-datagrams", |s| datagrams(s, Path::Cable)),
+            test("ud-datagrams-loopback", |s| datagrams(s, Path::Loopback)),
+            test("ud-send-bw", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UD -n 300 -s 4096")
+            }),
+            test("ud-send-bw-bidirectional", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UD -b -n 300 -s 1024")
+            }),
+            test("ud-send-lat", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -c UD -n 300 -s 64")
+            }),
+            test("ud-send-lat-inline-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_send_lat -c UD -n 300 -s 64 -I 64")
+            }),
+            test("ud-send-bw-srq-loopback", |s| {
+                perftest(
+                    s,
+                    Path::Loopback,
+                    "ib_send_bw -c UD --use-srq -n 300 -s 1024",
+                )
+            }),
             test("placement", |s| placement(s, Path::Cable)),
             test("placement-loopback", |s| placement(s, Path::Loopback)),
             test("forged-frames", forged_frames),
@@ -266,6 +303,31 @@ fn uc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> 
 }
 
 fn run_pingpong(stage: &Stage<'_>, path: Path, program: VerbsProgram) -> Result<Outcome> {
+    let output = program.run(stage, path.client_host(), LIMIT)?;
+    ensure!(
+        output.contains("500 iters"),
+        "not all iterations were done:\n{output}"
+    );
+    Ok(Outcome::Passed)
+}
+
+/// Each datagram is verified, and those that ought to be dropped are.
+fn datagrams(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    for gid in ["", " --gid-index 0"] {
+        let report = client_program(stage, path, "verbs-datagrams", gid)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(report["ok"] == true, "{report}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// The script's `$gid` is the link-local one.
+const FIRST_GID: &str = "gid=0";
+
+/// Both ends check what they receive.
+fn ud_pingpong(stage: &Stage<'_>, path: Path, gid: &str, options: &str) -> Result<Outcome> {
+    let command = format!("ibv_ud_pingpong -d {DEVICE} -g $gid -p {PORT} -n 500 -c {options}");
+    let program = VerbsProgram::over_roce(gid, &command, PORT);
     let output = program.run(stage, path.client_host(), LIMIT)?;
     ensure!(
         output.contains("500 iters"),

@@ -14,6 +14,7 @@ mod response;
 mod segment;
 mod size;
 mod unreliable;
+mod unreliable_datagram;
 mod wire;
 
 use super::checksum::Checksum;
@@ -43,11 +44,14 @@ pub use segment::Extent;
 pub use segment::SegmentSize;
 pub use size::padded;
 pub use size::HEADER_LEN;
+pub use size::MAX_DATAGRAM;
 pub use size::MAX_PAYLOAD;
+pub use size::NETWORK_HEADER_LEN;
 pub use size::SMALL_PAYLOAD;
 pub use size::STREAM_FRAME;
 pub use unreliable::UnreliableHeader;
 pub use unreliable::UnreliableOperation;
+pub use unreliable_datagram::DatagramHeader;
 
 /// The kinds of frames and what each carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +85,8 @@ pub enum Body {
     Datagram(PacketState),
     /// Segment of an unreliable connection.
     Unreliable(UnreliableHeader),
+    /// An unreliable datagram.
+    UnreliableDatagram(DatagramHeader),
 }
 
 /// Whether a `Nop` wants to be answered by another.
@@ -127,7 +133,7 @@ mod kind {
     pub(super) const RESPONSE: u8 = 6;
     pub(super) const ACK: u8 = 7;
     pub(super) const DATAGRAM: u8 = 8;
-    // 9 is for datagrams of queue pairs.
+    pub(super) const UNRELIABLE_DATAGRAM: u8 = 9;
     pub(super) const UNRELIABLE: u8 = 10;
 }
 
@@ -184,7 +190,8 @@ impl Body {
             | Self::Request(_)
             | Self::Response(_)
             | Self::Datagram(_)
-            | Self::Unreliable(_) => true,
+            | Self::Unreliable(_)
+            | Self::UnreliableDatagram(_) => true,
             Self::Nop { .. } | Self::Lost { .. } | Self::Goodbye | Self::Ack(_) => false,
         }
     }
@@ -200,6 +207,7 @@ impl Body {
             Self::Ack(_) => kind::ACK,
             Self::Datagram(_) => kind::DATAGRAM,
             Self::Unreliable(_) => kind::UNRELIABLE,
+            Self::UnreliableDatagram(_) => kind::UNRELIABLE_DATAGRAM,
         }
     }
 
@@ -224,6 +232,7 @@ impl Body {
             Self::Ack(ack) => ack.emit(wire),
             Self::Datagram(state) => state.emit(wire),
             Self::Unreliable(segment) => segment.emit(wire),
+            Self::UnreliableDatagram(datagram) => datagram.emit(wire),
         }
     }
 
@@ -244,6 +253,7 @@ impl Body {
             kind::ACK => Self::Ack(AckHeader::parse(wire)?),
             kind::DATAGRAM => Self::Datagram(PacketState::parse(wire)?),
             kind::UNRELIABLE => Self::Unreliable(UnreliableHeader::parse(wire)?),
+            kind::UNRELIABLE_DATAGRAM => Self::UnreliableDatagram(DatagramHeader::parse(wire)?),
             _ => return None,
         })
     }

@@ -174,7 +174,8 @@ impl<C: Checksum> Arriving<C> {
             | Body::Response(_)
             | Body::Ack(_)
             | Body::Datagram(_)
-            | Body::Unreliable(_) => self.checksum.finish() == self.header.payload_checksum,
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => self.checksum.finish() == self.header.payload_checksum,
         }
     }
 }

@@ -396,7 +396,8 @@ impl<S: Storage> RailEndpoint<S> {
             | Body::Response(_)
             | Body::Ack(_)
             | Body::Datagram(_)
-            | Body::Unreliable(_) => match open.rx.begin(header.seq, header.frame_len()) {
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => match open.rx.begin(header.seq, header.frame_len()) {
                 SeqStatus::New => Ok(Incoming::Deliver),
                 SeqStatus::Stale => Ok(Incoming::Done),
             },

@@ -48,6 +48,9 @@ impl Features {
     /// Queue pairs may have unreliable connections.
     pub const UNRELIABLE_CONNECTIONS: Self = Self(1 << 6);
 
+    /// Unreliable datagrams are understood.
+    pub const UNRELIABLE_DATAGRAMS: Self = Self(1 << 7);
+
     /// Those of both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -43,6 +43,11 @@ pub enum InFlight {
     Datagram,
     /// A segment of an unreliable connection of this queue pair of ours: not sent again.
     Unreliable {
+        /// The queue pair.
+        qpn: Qpn,
+    },
+    /// An unreliable datagram of this queue pair of ours: not sent again.
+    UnreliableDatagram {
         /// Our queue pair.
         qpn: Qpn,
     },
@@ -55,7 +60,8 @@ impl InFlight {
             Self::Request { qpn, .. }
             | Self::Response { qpn, .. }
             | Self::Ack { qpn }
-            | Self::Unreliable { qpn } => Some(*qpn),
+            | Self::Unreliable { qpn }
+            | Self::UnreliableDatagram { qpn } => Some(*qpn),
             Self::Datagram => None,
         }
     }

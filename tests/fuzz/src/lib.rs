@@ -5,6 +5,7 @@
 
 #[path = "../../support/checksum.rs"]
 mod checksum;
+pub mod datagram;
 pub mod deframer;
 pub mod frame;
 #[path = "../../support/heap.rs"]

@@ -123,7 +123,9 @@ impl World {
         };
         for number in 0..host_count {
             let limits = weather::limits(&mut world.rng);
-            world.hosts.push(Host::new(number, limits));
+            let mut host = Host::new(number, limits, seed);
+            host.port.join(host_count);
+            world.hosts.push(host);
             for usage in Use::ALL {
                 let word = Word::new(usage, world.rng.random());
                 world.ledger.words.push(word);
@@ -202,6 +204,9 @@ impl World {
             busy |= self.timers(host);
             self.schedule(host);
         }
+        for host in &mut self.hosts {
+            busy |= host.port.act(self.now, &mut self.ledger.datagrams);
+        }
         busy |= self.users();
         for host in 0..hosts {
             self.schedule(host);
@@ -239,7 +244,7 @@ impl World {
 
     /// Tells rails of what there is to send since something was done to queue pairs.
     fn schedule(&mut self, host: usize) {
-        for rail in self.hosts[host].schedule(self.now) {
+        for rail in self.hosts[host].schedule(self.now, &self.ledger) {
             let told = self.drivers[host]
                 .iter_mut()
                 .find(|driver| driver.rail == rail);
@@ -256,7 +261,8 @@ impl World {
                         .iter()
                         .filter(|other| other.peer == driver.peer && other.endpoint.is_up())
                 };
-                let can_do = |other: &Driver| host.has_work(other.peer, other.rail, self.now);
+                let can_do =
+                    |other: &Driver| host.has_work(other.peer, other.rail, self.now, &self.ledger);
                 let is_sound = |other: &Driver| other.answers() == Answers::Come;
                 // Who does not answer gets nothing while others do.
                 let is_passed_over = !is_sound(driver) && others().any(is_sound);
@@ -310,6 +316,7 @@ impl World {
             }
         }
         for host in &self.hosts {
+            consider(host.port.next_event());
             for qp in &host.qps {
                 consider(qp.protocol.poll_timeout());
             }

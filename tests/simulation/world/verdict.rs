@@ -48,12 +48,14 @@ pub struct Coverage {
     pub equal_psns: u64,
     /// Of unreliable connections.
     pub unreliable: Unreliable,
+    pub datagrams: u64,
+    pub received_datagrams: u64,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 45] {
+    pub fn figures(&self) -> [(&'static str, u64); 47] {
         let faults = &self.faults;
         let unreliable = &self.unreliable;
         [
@@ -110,6 +112,8 @@ impl Coverage {
                 "unreliable: connections that never lost anything",
                 unreliable.faultless,
             ),
+            ("unreliable datagrams", self.datagrams),
+            ("unreliable datagrams received", self.received_datagrams),
             ("virtual seconds", self.virtual_seconds),
         ]
     }
@@ -142,6 +146,8 @@ impl Coverage {
         self.executions += other.executions;
         self.equal_psns += other.equal_psns;
         self.unreliable.add(&other.unreliable);
+        self.datagrams += other.datagrams;
+        self.received_datagrams += other.received_datagrams;
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -193,7 +199,9 @@ impl World {
             .iter()
             .flatten()
             .all(|driver| driver.endpoint.is_up() || self.cables[driver.cable].is_severed());
+        let ports_are_done = self.hosts.iter().all(|host| host.port.is_done());
         all_up
+            && ports_are_done
             && self.pairs.iter().all(|pair| self.is_pair_done(pair))
             && self
                 .unreliable_pairs
@@ -219,7 +227,11 @@ impl World {
     }
 
     pub(super) fn coverage(&self) -> Coverage {
-        let mut sum = Coverage::default();
+        let mut sum = Coverage {
+            datagrams: self.ledger.datagrams.posted(),
+            received_datagrams: self.ledger.datagrams.received(),
+            ..Coverage::default()
+        };
         for qp in self.hosts.iter().flat_map(|host| &host.qps) {
             let requester = qp.protocol.counters().requester;
             let responder = qp.protocol.counters().responder;

@@ -109,6 +109,10 @@ pub struct Completion {
     pub imm: Option<u32>,
     /// The local queue pair.
     pub qpn: Qpn,
+    /// The queue pair that a datagram came from.
+    pub source: Qpn,
+    /// Whether the receive begins with a network header.
+    pub has_network_header: bool,
 }
 
 impl Completion {
@@ -123,6 +127,8 @@ impl Completion {
             byte_len: raw.byte_len,
             imm: with_imm.then_some(imm),
             qpn: Qpn(raw.qp_num),
+            source: Qpn(raw.src_qp),
+            has_network_header: raw.wc_flags & sys::IBV_WC_GRH != 0,
         }
     }
 }

@@ -60,6 +60,7 @@ pub use memory::Protection;
 pub use mr::Access;
 pub use mr::Mr;
 pub use pd::Pd;
+pub use qp::DatagramTarget;
 pub use qp::Qp;
 pub use qp::QpCapacity;
 pub use qp::QpInit;
