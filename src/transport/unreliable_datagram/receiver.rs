@@ -139,11 +139,14 @@ impl<S: Storage> DatagramReceiver<S> {
 
     /// Flushes all receives taken (transition to ERR).
     pub fn flush(&mut self) {
-        if !matches!(self.mode, Mode::Failed(_)) {
-            self.mode = Mode::Failed(Tell::LastWqe);
-        } else if self.mode == Mode::Failed(Tell::Failure) {
-            self.mode = Mode::Failed(Tell::LastWqe);
-        }
+        self.mode = match self.mode {
+            // Nothing was taken, which the owner knows.
+            Mode::Unconnected => Mode::Failed(Tell::Nothing),
+            Mode::Open(_) | Mode::Failed(Tell::Failure | Tell::LastWqe) => {
+                Mode::Failed(Tell::LastWqe)
+            }
+            Mode::Failed(Tell::Nothing) => Mode::Failed(Tell::Nothing),
+        };
     }
 
     /// Forgets everything (transition to RESET).
