@@ -96,8 +96,11 @@ impl<S: Storage> Requester<S> {
         now: Instant,
         rails: &impl Rails,
     ) -> Option<RequestSegment> {
-        self.fail_what_never_goes();
-        let candidate = self.candidate(rail, now, rails)?;
+        let mut candidate = self.candidate(rail, now, rails)?;
+        if let Some(number) = self.never_going(candidate) {
+            self.fail(number, CompletionStatus::LocalQpOperationError);
+            candidate = self.candidate(rail, now, rails)?;
+        }
         self.recovery.note_used(rail);
         if self.recovery.is_rnr_waiting() || !self.recovery.is_armed() {
             self.recovery.end_rnr_wait();
@@ -222,16 +225,16 @@ impl<S: Storage> Requester<S> {
             || !self.peer_features.contains(needed_for(request.opcode))
     }
 
-    /// The next message fails if it would wait for ever.
-    fn fail_what_never_goes(&mut self) {
-        if self.messages.is_admitting() || self.admission != Admission::Open {
-            return;
-        }
-        let next = self.messages.next_to_admit();
-        if let Some(number) = next.filter(|&number| self.may_send(number)) {
-            if self.never_goes(&self.messages.at(number).request) {
-                self.fail(number, CompletionStatus::LocalQpOperationError);
-            }
+    /// The message that would begin, if it would wait for ever in fact.
+    fn never_going(&self, candidate: Candidate) -> Option<MessageNumber> {
+        match candidate {
+            Candidate::New(number) if !self.messages.is_admitting() => self
+                .never_goes(&self.messages.at(number).request)
+                .then_some(number),
+            Candidate::New(_)
+            | Candidate::RepeatRead(_)
+            | Candidate::Resend(_)
+            | Candidate::Probe(_) => None,
         }
     }
 
