@@ -61,7 +61,7 @@ pub fn pingpong(options: &str, port: u16) -> VerbsProgram {
 /// `ibv_uc_pingpong` with `options`.
 pub fn unreliable_pingpong(options: &str, port: u16) -> VerbsProgram {
     let command = format!("ibv_uc_pingpong -d {DEVICE} -g $gid -p {port} {options}");
-    VerbsProgram::over_roce(&command, port)
+    VerbsProgram::over_roce(FIND_GID, &command, port)
 }
 
 /// A program of perftest; `command` is its name and its options.
