@@ -18,3 +18,5 @@ pub(crate) const MAX_PROTECTION_DOMAINS: usize = 1 << 12;
 pub(crate) const MAX_PATH_HANDLES: usize = 1 << 12;
 /// Most memory regions at a time.
 pub(crate) const MAX_REGIONS: usize = 1 << 16;
+/// Most memory windows at a time.
+pub(crate) const MAX_WINDOWS: usize = 1 << 16;

@@ -14,6 +14,8 @@ use crate::stream_adapter::client::Rate;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
+use crate::transport::opcode::Opcode;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::verbs::netdev::MacAddress;
@@ -68,6 +70,12 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.
     fn limits(&self) -> Option<Limits>;
+
+    /// What the host offers beyond the plain protocol; nothing as long as its limits are not known.
+    fn features(&self) -> Option<Features>;
+
+    /// A request with this opcode could not be sent, as the host does not offer it. May be called with a QP locked.
+    fn tell_of_missing_feature(&self, opcode: Opcode);
 
     /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;

@@ -27,7 +27,9 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
+use crate::transport::opcode::Opcode;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -38,6 +40,7 @@ use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
 use crate::verbs::qp::TxFrame;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
@@ -314,6 +317,14 @@ impl Route for Loopback {
 
     fn limits(&self) -> Option<Limits> {
         Some(LIMITS)
+    }
+
+    fn features(&self) -> Option<Features> {
+        Some(FEATURES)
+    }
+
+    fn tell_of_missing_feature(&self, _opcode: Opcode) {
+        // This host knows all that it has.
     }
 
     fn rails(&self) -> &dyn Rails {

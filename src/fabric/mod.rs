@@ -55,6 +55,7 @@ use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::PortLink;
@@ -221,7 +222,8 @@ impl RailClient for Fabric {
                 return;
             }
         };
-        if peer.rail_up(rail, link, identity.limits).is_err() {
+        let offer = (identity.limits, identity.features.both(FEATURES));
+        if peer.rail_up(rail, link, offer).is_err() {
             if let Some(left_out) = link.take_log_line() {
                 pr_err!(
                     "rail {}: {} says other limits than over another cable; the rail stays unused until it is \

@@ -17,6 +17,8 @@ use kernel::time::Delta;
 
 use crate::base::clock;
 use crate::base::event::Event;
+use crate::base::log_limit::Allowance;
+use crate::base::log_limit::LogLimit;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
@@ -34,6 +36,8 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
+use crate::transport::opcode::Opcode;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -54,8 +58,10 @@ use crate::verbs::route_slot::Roster;
 use crate::verbs::route_slot::RosterId;
 
 struct State {
-    /// What the host can take, once it has said so.
-    limits: Option<Limits>,
+    /// What the host can take, and what it offers of that which QPs can do, once it has said so.
+    offer: Option<(Limits, Features)>,
+    /// Lines about requests that the host does not know.
+    log_limit: LogLimit,
     ready: ReadyList,
     final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
@@ -131,7 +137,8 @@ impl Peer {
             net_peer,
             users: Atomic::new(0),
             state <- new_spinlock!(State {
-                limits: None,
+                offer: None,
+                log_limit: LogLimit::new(),
                 ready: ReadyList::new(),
                 final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
@@ -151,15 +158,20 @@ impl Peer {
         &self.net_peer
     }
 
-    /// A rail to the host has come up. With other rails up, what the host can take stays; fails with `EEXIST` if this one
-    /// says something else.
-    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>, limits: Limits) -> Result {
+    /// A rail to the host has come up. With other rails up, what the host can take and offers stays; fails with `EEXIST` if this
+    /// one says something else.
+    pub(crate) fn rail_up(
+        &self,
+        rail: RailId,
+        link: &Arc<dyn RailLink>,
+        offer: (Limits, Features),
+    ) -> Result {
         let old = {
             let mut state = self.state.lock();
-            if !state.scheduler.up().is_empty() && state.limits != Some(limits) {
+            if !state.scheduler.up().is_empty() && state.offer != Some(offer) {
                 return Err(EEXIST);
             }
-            state.limits = Some(limits);
+            state.offer = Some(offer);
             state.scheduler.rail_up(rail);
             state.links[rail.index()].replace(link.clone())
         };
@@ -400,7 +412,21 @@ impl Route for Peer {
     }
 
     fn limits(&self) -> Option<Limits> {
-        self.state.lock().limits
+        self.state.lock().offer.map(|(limits, _)| limits)
+    }
+
+    fn features(&self) -> Option<Features> {
+        self.state.lock().offer.map(|(_, features)| features)
+    }
+
+    fn tell_of_missing_feature(&self, opcode: Opcode) {
+        let allowance = self.state.lock().log_limit.ask(clock::now());
+        if let Allowance::Log { left_out } = allowance {
+            pr_warn!(
+                "host {:02x?} does not know {opcode:?}: a request ended with an error ({left_out} such lines left out)\n",
+                self.host.0
+            );
+        }
     }
 
     fn rails(&self) -> &dyn Rails {

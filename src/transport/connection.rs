@@ -19,8 +19,11 @@ use super::ids::RailSeq;
 use super::limits::Limits;
 use super::outcome::Outcome;
 use super::pace::Pace;
+use super::rail::hello::Features;
 use super::rail::InFlight;
 use super::rail_set::RailSet;
+use super::requester::DueOperation;
+use super::requester::LocalRequest;
 use super::requester::PostError;
 use super::requester::Rails;
 use super::requester::RequestSegment;
@@ -223,6 +226,12 @@ impl<S: Storage> Connection<S> {
         self.agreement = Agreement::Reached;
     }
 
+    /// What the peer offers is known, which it is together with its limits: a request that it does not know fails when its turn
+    /// comes. Until then, nothing that the plain protocol does not have goes.
+    pub fn handle_features(&mut self, peer: Features) {
+        self.requester.set_peer_features(peer);
+    }
+
     /// Posts a request. After a failure it will be flushed.
     ///
     /// # Errors
@@ -233,6 +242,31 @@ impl<S: Storage> Connection<S> {
         self.pace.note_own();
         self.peer_pace.note_other();
         Ok(slot)
+    }
+
+    /// Posts a local operation. After a failure it will be flushed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be taken; nothing has changed then.
+    pub fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
+        self.requester.post_local(request)
+    }
+
+    /// The local operation that is to be carried out now, before anything behind it is sent. Its end is told to
+    /// [`Self::handle_local_end`]; until then it stays due.
+    pub fn due_local(&self) -> Option<DueOperation> {
+        self.requester.due_local()
+    }
+
+    /// The local operation posted as `slot`, which was due, has been carried out, or has failed with this status.
+    pub fn handle_local_end(
+        &mut self,
+        slot: MessageSlot,
+        result: Result<(), CompletionStatus>,
+        now: Instant,
+    ) {
+        self.requester.finish_local(slot, result, now);
     }
 
     /// How many more requests can be posted.

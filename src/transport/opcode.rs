@@ -17,6 +17,8 @@ pub enum Opcode {
     WriteWithImm = 4,
     /// RDMA READ.
     Read = 5,
+    /// SEND that invalidates a key of the responder.
+    SendWithInvalidate = 10,
 }
 
 impl Opcode {
@@ -28,6 +30,7 @@ impl Opcode {
             3 => Some(Self::Write),
             4 => Some(Self::WriteWithImm),
             5 => Some(Self::Read),
+            10 => Some(Self::SendWithInvalidate),
             _ => None,
         }
     }
@@ -35,7 +38,7 @@ impl Opcode {
     /// Whether a message of this kind uses up a receive request.
     pub const fn consumes_receive(self) -> bool {
         match self {
-            Self::Send | Self::SendWithImm | Self::WriteWithImm => true,
+            Self::Send | Self::SendWithImm | Self::SendWithInvalidate | Self::WriteWithImm => true,
             Self::Write | Self::Read => false,
         }
     }
@@ -44,7 +47,7 @@ impl Opcode {
     pub const fn names_memory(self) -> bool {
         match self {
             Self::Write | Self::WriteWithImm | Self::Read => true,
-            Self::Send | Self::SendWithImm => false,
+            Self::Send | Self::SendWithImm | Self::SendWithInvalidate => false,
         }
     }
 
@@ -52,7 +55,7 @@ impl Opcode {
     pub const fn has_imm(self) -> bool {
         match self {
             Self::SendWithImm | Self::WriteWithImm => true,
-            Self::Send | Self::Write | Self::Read => false,
+            Self::Send | Self::SendWithInvalidate | Self::Write | Self::Read => false,
         }
     }
 }

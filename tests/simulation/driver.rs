@@ -386,10 +386,12 @@ impl Driver {
                 return;
             };
             let limits = peer.limits;
+            let features = peer.features;
             let way = Way {
                 peer: self.peer,
                 rail: self.rail,
                 limits,
+                features,
                 afterwards: if self.out.is_empty() {
                     Afterwards::Rests
                 } else {

@@ -25,9 +25,11 @@ use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
+use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::endpoint::Answers;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
@@ -37,8 +39,10 @@ use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::ResponseToken;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
+use usb4_roce::transport::requester::Work;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
@@ -94,6 +98,7 @@ impl ReceiveRing {
 struct Taker<'a> {
     ring: &'a mut ReceiveRing,
     taken: &'a mut Vec<Receive>,
+    ledger: &'a mut Ledger,
 }
 
 impl ReceiveQueue for Taker<'_> {
@@ -107,6 +112,14 @@ impl ReceiveQueue for Taker<'_> {
         self.ring.outstanding += 1;
         self.taken.push(receive);
         Some(receive)
+    }
+
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
+        if self.ledger.invalidate(rkey.0) {
+            Ok(())
+        } else {
+            Err(KeyNotValid)
+        }
     }
 }
 
@@ -233,6 +246,7 @@ pub struct Way {
     pub rail: RailId,
     /// The peer's.
     pub limits: Limits,
+    pub features: Features,
     /// What the rail does if there is no frame.
     pub afterwards: Afterwards,
 }
@@ -466,6 +480,7 @@ impl Host {
             }
             if qp.protocol.awaits_limits() {
                 qp.protocol.handle_limits(&way.limits);
+                qp.protocol.handle_features(way.features);
             }
             let had_work = qp.rails_with_frames(up, now).contains(way.rail);
             let frame = self.next_of(index, way.rail, seq, now, ledger);
@@ -583,6 +598,7 @@ impl Host {
                 let mut taker = Taker {
                     ring: &mut self.rings[ring],
                     taken: &mut qp.taken,
+                    ledger,
                 };
                 match qp.protocol.handle_request(&request, &mut taker) {
                     Disposition::Write {
@@ -610,7 +626,9 @@ impl Host {
                         len,
                         token,
                     } => {
-                        let allowed = ledger.access(life, 1 - qp.side, rkey.0, va, len).is_some();
+                        let side = 1 - qp.side;
+                        let access = taker.ledger.access(life, side, rkey.0, va, len);
+                        let allowed = access.is_some();
                         let outcome = if allowed {
                             Outcome::Placed
                         } else {
@@ -622,7 +640,7 @@ impl Host {
                             &mut taker,
                             now,
                         );
-                        if let Some(region) = ledger.regions.get_mut(&rkey.0) {
+                        if let Some(region) = taker.ledger.regions.get_mut(&rkey.0) {
                             region.revoked |= region.revoke_when_checked;
                         }
                         Placement::Discard
@@ -678,7 +696,7 @@ impl Host {
             } => {
                 let life = (self.qps[qp].connection, 1 - self.qps[qp].side);
                 let outcome = write(life, rkey, va, data, ledger);
-                self.finish(qp, PayloadToken::Request(token), outcome, now);
+                self.finish(qp, PayloadToken::Request(token), outcome, now, ledger);
             }
             Placement::Receive {
                 qp,
@@ -693,7 +711,8 @@ impl Host {
                 let stream = &mut connection.streams[side];
                 let message = &mut stream.messages[stream.consumers[ordinal]];
                 message.place(offset, data, segment);
-                self.finish(qp, PayloadToken::Request(token), Outcome::Placed, now);
+                let token = PayloadToken::Request(token);
+                self.finish(qp, token, Outcome::Placed, now, ledger);
             }
             Placement::Response { qp, token, target } => {
                 let side = self.qps[qp].side;
@@ -702,23 +721,33 @@ impl Host {
                 let segment = connection.segment;
                 let message = &mut connection.streams[side].messages[index];
                 message.place(target.offset, data, segment);
-                self.finish(qp, PayloadToken::Response(token), Outcome::Placed, now);
+                let token = PayloadToken::Response(token);
+                self.finish(qp, token, Outcome::Placed, now, ledger);
             }
         }
     }
 
-    fn finish(&mut self, index: usize, token: PayloadToken, outcome: Outcome, now: Instant) {
+    fn finish(
+        &mut self,
+        index: usize,
+        token: PayloadToken,
+        outcome: Outcome,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
         self.touch(index);
         let qp = &mut self.qps[index];
         let mut taker = Taker {
             ring: &mut self.rings[qp.ring],
             taken: &mut qp.taken,
+            ledger,
         };
         qp.protocol.handle_payload(token, outcome, &mut taker, now);
     }
 
-    /// Polls and checks all completions and events of a queue pair. True if there was any.
-    pub fn poll(&mut self, index: usize, ledger: &mut Ledger) -> bool {
+    /// Polls and checks all completions and events of a queue pair, and carries out its local operations. True if there was
+    /// any.
+    pub fn poll(&mut self, index: usize, now: Instant, ledger: &mut Ledger) -> bool {
         let mut any = false;
         if self.qps[index].is_destroyed {
             return false;
@@ -726,6 +755,21 @@ impl Host {
         loop {
             let mut again = false;
             let qp = &mut self.qps[index];
+            while let Some(due) = qp.protocol.due_local() {
+                again = true;
+                let number = qp.slots[&due.slot];
+                let stream = &mut ledger.connections[qp.connection].streams[qp.side];
+                stream.carry_out(number);
+                let message = &stream.messages[number];
+                let is_valid = match message.invalidates {
+                    None => message.fate == Fate::Succeed,
+                    Some(key) => ledger.invalidate(key),
+                };
+                let result = is_valid
+                    .then_some(())
+                    .ok_or(CompletionStatus::MemoryManagementError);
+                qp.protocol.handle_local_end(due.slot, result, now);
+            }
             // A queue pair is in the error state before the user sees anything flushed.
             while let Some(event) = qp.protocol.poll_event() {
                 again = true;
@@ -776,6 +820,10 @@ impl Host {
                 }
                 let message = &mut stream.messages[stream.consumers[stream.received]];
                 stream.received += 1;
+                if completion.status == CompletionStatus::RemoteInvalidRequestError {
+                    assert!(matches!(message.fate, Fate::Fail(_)));
+                    continue;
+                }
                 if completion.status == CompletionStatus::LocalLengthError {
                     assert!(message.length > taken.length);
                     continue;
@@ -785,6 +833,10 @@ impl Host {
                 assert_eq!(completion.opcode, message.opcode);
                 if message.opcode.has_imm() {
                     assert_eq!(completion.imm, message.imm);
+                }
+                if let Some(key) = message.invalidates {
+                    assert_eq!(completion.rkey, Rkey(key));
+                    assert!(ledger.regions[&key].revoked, "told too early");
                 }
                 let solicited = completion.solicited == Solicitation::Solicited;
                 assert_eq!(solicited, message.solicited);
@@ -806,7 +858,11 @@ impl Host {
                 assert_eq!(qp.slots.remove(&completion.slot), Some(index));
                 assert_eq!(completion.wr_id, index as u64, "completions out of order");
                 let message = &mut stream.messages[index];
-                assert_eq!(completion.opcode, message.opcode);
+                let work = match message.local {
+                    Some(local) => Work::Local(local.operation),
+                    None => Work::Remote(message.opcode),
+                };
+                assert_eq!(completion.work, work);
                 assert_eq!(completion.byte_len, message.length);
                 let signalled = completion.signalling == Signalling::Signalled;
                 assert_eq!(signalled, message.signalled);
@@ -816,9 +872,11 @@ impl Host {
                         let fails = matches!(message.fate, Fate::Fail(_));
                         assert!(!fails, "{:?} succeeded", message.opcode);
                         assert!(
-                            !message.opcode.consumes_receive() || message.received,
+                            !message.consumes_receive() || message.received,
                             "sender's completion before the receiver's"
                         );
+                        let local = message.local;
+                        assert!(local.is_none_or(|local| local.is_done), "not carried out");
                         message.assert_whole();
                     }
                     (None, status) => {

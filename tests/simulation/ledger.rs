@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 
 use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::requester::LocalOperation;
 use usb4_roce::transport::status::CompletionStatus;
 
 use crate::frames::Frames;
@@ -22,10 +23,22 @@ pub enum Fate {
     MayFail(CompletionStatus),
 }
 
+/// An operation of the sender's own host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Local {
+    pub operation: LocalOperation,
+    pub is_done: bool,
+}
+
 /// A posted message.
 #[derive(Debug)]
 pub struct Message {
+    /// Of a local operation it says nothing.
     pub opcode: Opcode,
+    /// Nothing of it goes to the peer.
+    pub local: Option<Local>,
+    /// The key that it makes invalid.
+    pub invalidates: Option<u32>,
     pub length: u32,
     pub tag: u64,
     pub imm: u32,
@@ -64,6 +77,10 @@ impl Message {
         self.placed_bytes += data.len() as u32;
     }
 
+    pub fn consumes_receive(&self) -> bool {
+        self.local.is_none() && self.opcode.consumes_receive()
+    }
+
     /// The target holds the whole message.
     pub fn assert_whole(&self) {
         assert_eq!(self.placed_bytes, self.length, "not all placed");
@@ -87,18 +104,38 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A segment of a message is about to be sent.
+    /// A segment of a message is about to be sent, or a local operation to be carried out.
     pub fn assert_may_start(&self, index: usize) {
-        if !self.messages[index].fenced {
-            return;
-        }
-        let mut reads = self.messages[..index]
+        let (before, message) = (&self.messages[..index], &self.messages[index]);
+        let mut locals = before.iter().filter_map(|message| message.local);
+        assert!(
+            locals.all(|local| local.is_done),
+            "begun before a local operation that it is behind"
+        );
+        let waits = message.fenced || message.opcode == Opcode::SendWithInvalidate;
+        let mut reads = before
             .iter()
             .filter(|message| message.opcode == Opcode::Read);
         assert!(
-            reads.all(|read| read.placed_bytes == read.length),
-            "sent before a READ behind whose fence it is"
+            !waits || reads.all(|read| read.placed_bytes == read.length),
+            "begun before a READ behind whose fence it is"
         );
+    }
+
+    /// A local operation is carried out.
+    pub fn carry_out(&mut self, index: usize) {
+        self.assert_may_start(index);
+        let (before, rest) = self.messages.split_at_mut(index);
+        let (message, behind) = rest.split_first_mut().expect("posted");
+        let local = message.local.as_mut().expect("a local operation");
+        assert!(!local.is_done, "carried out twice");
+        local.is_done = true;
+        let has_begun = |message: &Message| !message.placed.is_empty() || message.received;
+        assert!(!behind.iter().any(has_begun), "overtaken");
+        if local.operation == LocalOperation::Invalidate {
+            let is_done = |message: &Message| message.placed_bytes == message.length;
+            assert!(before.iter().all(is_done), "a key ended before its time");
+        }
     }
 }
 
@@ -134,6 +171,8 @@ pub struct Ledger {
     pub log: Log,
     /// Payloads that were changed while they were sent.
     pub changed_payloads: u64,
+    /// Keys that requests have made invalid.
+    pub invalidations: u64,
     next_key: u32,
 }
 
@@ -156,6 +195,19 @@ impl Ledger {
         };
         self.regions.insert(self.next_key, region);
         self.next_key
+    }
+
+    /// A key is not valid any more, as a request of its owner or of the owner's peer wants it. All that was asked for by it
+    /// before must have been done.
+    pub fn invalidate(&mut self, key: u32) -> bool {
+        let Some(region) = self.regions.get_mut(&key).filter(|region| !region.revoked) else {
+            return false;
+        };
+        region.revoked = true;
+        let stream = &self.connections[region.connection].streams[region.side];
+        stream.messages[region.index].assert_whole();
+        self.invalidations += 1;
+        true
     }
 
     /// The message and offset that an access by a peer touches; nothing if the key forbids it.

@@ -19,6 +19,10 @@ pub enum WcOpcode {
     Write = 1,
     /// RDMA READ.
     Read = 2,
+    /// A memory window was bound.
+    BindWindow = 5,
+    /// A key was made invalid.
+    LocalInvalidate = 6,
     /// A receive that a SEND filled.
     Receive = 1 << 7,
     /// A receive that a WRITE WITH IMMEDIATE consumed.
@@ -27,6 +31,19 @@ pub enum WcOpcode {
 
 /// `IBV_WC_WITH_IMM`.
 const WITH_IMMEDIATE: u32 = 1 << 1;
+/// `IBV_WC_WITH_INV`, which is not `IB_WC_WITH_INVALIDATE`.
+const WITH_INVALIDATED_KEY: u32 = 1 << 3;
+
+/// What a receive brings beside its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    None,
+    /// Immediate data.
+    Immediate(Immediate),
+    /// The key that was made invalid.
+    InvalidatedKey(u32),
+}
 
 /// One completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +56,8 @@ pub struct Completion {
     pub opcode: WcOpcode,
     /// Bytes transferred (receives and READs).
     pub byte_len: u32,
-    /// Immediate data of a receive.
-    pub immediate: Option<Immediate>,
+    /// What comes with a receive.
+    pub extra: Extra,
     /// Number of the local QP.
     pub qp_num: u32,
     /// Number of the peer's QP (receives).
@@ -55,9 +72,16 @@ impl Completion {
         store::<8, 4, CQE_SIZE>(&mut bytes, (self.status as u32).to_ne_bytes());
         store::<12, 4, CQE_SIZE>(&mut bytes, (self.opcode as u32).to_ne_bytes());
         store::<20, 4, CQE_SIZE>(&mut bytes, self.byte_len.to_ne_bytes());
-        if let Some(Immediate(immediate)) = self.immediate {
-            store::<24, 4, CQE_SIZE>(&mut bytes, immediate.to_be_bytes());
-            store::<36, 4, CQE_SIZE>(&mut bytes, WITH_IMMEDIATE.to_ne_bytes());
+        match self.extra {
+            Extra::None => {}
+            Extra::Immediate(Immediate(immediate)) => {
+                store::<24, 4, CQE_SIZE>(&mut bytes, immediate.to_be_bytes());
+                store::<36, 4, CQE_SIZE>(&mut bytes, WITH_IMMEDIATE.to_ne_bytes());
+            }
+            Extra::InvalidatedKey(key) => {
+                store::<24, 4, CQE_SIZE>(&mut bytes, key.to_ne_bytes());
+                store::<36, 4, CQE_SIZE>(&mut bytes, WITH_INVALIDATED_KEY.to_ne_bytes());
+            }
         }
         store::<28, 4, CQE_SIZE>(&mut bytes, self.qp_num.to_ne_bytes());
         store::<32, 4, CQE_SIZE>(&mut bytes, self.src_qp.to_ne_bytes());

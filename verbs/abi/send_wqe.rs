@@ -15,6 +15,13 @@ const FLAGS: usize = 16;
 const IMMEDIATE: usize = 20;
 const REMOTE_ADDRESS: usize = 24;
 const REMOTE_KEY: usize = 32;
+/// Of a binding: `struct rxe_send_wr`'s `wr.mw`.
+const WINDOW_ADDRESS: usize = 24;
+const WINDOW_LENGTH: usize = 32;
+const WINDOW_REGION_KEY: usize = 40;
+const WINDOW_KEY: usize = 44;
+const WINDOW_NEW_KEY: usize = 48;
+const WINDOW_ACCESS: usize = 52;
 const LENGTH: usize = 184;
 const NUM_SGE: usize = 196;
 
@@ -31,6 +38,44 @@ pub enum SendOperation {
     SendImmediate(Immediate),
     /// RDMA READ.
     Read(RemoteAddress),
+    /// Make a local key invalid.
+    LocalInvalidate(u32),
+    /// Bind a memory window.
+    BindWindow(WindowBinding),
+    /// SEND that makes this key of the peer invalid.
+    SendInvalidate(u32),
+}
+
+impl SendOperation {
+    /// Whether the host does it itself. The WQE's payload counts for nothing then.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::LocalInvalidate(_) | Self::BindWindow(_) => true,
+            Self::Write(_)
+            | Self::WriteImmediate(..)
+            | Self::Send
+            | Self::SendImmediate(_)
+            | Self::Read(_)
+            | Self::SendInvalidate(_) => false,
+        }
+    }
+}
+
+/// How a memory window is to be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowBinding {
+    /// Address of its first byte in the region.
+    pub address: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// Key of the region.
+    pub region_key: u32,
+    /// Key of the window until now.
+    pub window_key: u32,
+    /// Key of the window from then on, of which the low eight bits count.
+    pub new_key: u32,
+    /// `enum ib_access_flags`, as they were given.
+    pub access: u32,
 }
 
 /// Where in the peer's memory an RDMA operation goes.
@@ -137,12 +182,24 @@ impl SendWqe {
             rkey: load_u32::<REMOTE_KEY, HEADER_SIZE>(header),
         };
         let immediate = Immediate(u32::from_be(load_u32::<IMMEDIATE, HEADER_SIZE>(header)));
+        // The same place, in the host's byte order.
+        let invalid_key = load_u32::<IMMEDIATE, HEADER_SIZE>(header);
         let operation = match load_u32::<OPCODE, HEADER_SIZE>(header) {
             0 => SendOperation::Write(remote),
             1 => SendOperation::WriteImmediate(remote, immediate),
             2 => SendOperation::Send,
             3 => SendOperation::SendImmediate(immediate),
             4 => SendOperation::Read(remote),
+            7 => SendOperation::LocalInvalidate(invalid_key),
+            8 => SendOperation::BindWindow(WindowBinding {
+                address: load_u64::<WINDOW_ADDRESS, HEADER_SIZE>(header),
+                length: load_u64::<WINDOW_LENGTH, HEADER_SIZE>(header),
+                region_key: load_u32::<WINDOW_REGION_KEY, HEADER_SIZE>(header),
+                window_key: load_u32::<WINDOW_KEY, HEADER_SIZE>(header),
+                new_key: load_u32::<WINDOW_NEW_KEY, HEADER_SIZE>(header),
+                access: load_u32::<WINDOW_ACCESS, HEADER_SIZE>(header),
+            }),
+            9 => SendOperation::SendInvalidate(invalid_key),
             other => return Err(SendWqeError::Opcode(other)),
         };
         let flags = SendFlags::from_bits(load_u32::<FLAGS, HEADER_SIZE>(header));
@@ -151,7 +208,9 @@ impl SendWqe {
         // `ibv_wr_set_inline_data` sets no flag, but a length without elements. With elements, theirs count: up to
         // rdma-core 63, `ibv_wr_set_sge_list` set that of the first, as often as there are any.
         let is_inline = flags.contains(SendFlags::INLINE) || (count == 0 && length > 0);
-        let payload = if is_inline {
+        let payload = if operation.is_local() {
+            Payload::Elements(0)
+        } else if is_inline {
             if length > limits.max_inline {
                 return Err(SendWqeError::InlineTooLong(length));
             }

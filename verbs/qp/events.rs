@@ -15,12 +15,16 @@ use super::timer::RailsOf;
 use crate::transport::ids::Instant;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
+use crate::transport::requester::needed_for;
+use crate::transport::requester::LocalOperation;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
+use crate::transport::requester::Work as SendWork;
 use crate::transport::responder::ReceiveCompletion;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::verbs::abi::completion::Completion;
+use crate::verbs::abi::completion::Extra;
 use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::counters::Counter;
@@ -66,7 +70,7 @@ impl QueuePair {
         state.service.rails_with_frames(now, &rails)
     }
 
-    fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
+    fn process_events_once(self: &Arc<Self>, state: &mut State, now: Instant) -> Backlog {
         let mut backlog = Backlog::Clear;
         while let Some(completion) = state.service.poll_send_completion() {
             state.send_queue.release();
@@ -83,6 +87,9 @@ impl QueuePair {
             backlog = Backlog::Possible;
         }
         if self.post_requests(state, now) > 0 {
+            backlog = Backlog::Possible;
+        }
+        if self.run_local(state, now) == Backlog::Possible {
             backlog = Backlog::Possible;
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
@@ -171,20 +178,29 @@ impl QueuePair {
 
     fn complete_send(&self, state: &mut State, completion: &SendCompletion) {
         self.counters.count_send(completion.status);
+        if let (CompletionStatus::LocalQpOperationError, SendWork::Remote(opcode)) =
+            (completion.status, completion.work)
+        {
+            Self::tell_of_missing_feature(state, opcode);
+        }
         if !completion.is_reported() {
             return;
         }
-        let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm => WcOpcode::Send,
-            Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
-            Opcode::Read => WcOpcode::Read,
+        let opcode = match completion.work {
+            SendWork::Remote(Opcode::Send | Opcode::SendWithImm | Opcode::SendWithInvalidate) => {
+                WcOpcode::Send
+            }
+            SendWork::Remote(Opcode::Write | Opcode::WriteWithImm) => WcOpcode::Write,
+            SendWork::Remote(Opcode::Read) => WcOpcode::Read,
+            SendWork::Local(LocalOperation::BindWindow) => WcOpcode::BindWindow,
+            SendWork::Local(LocalOperation::Invalidate) => WcOpcode::LocalInvalidate,
         };
         let completion = Completion {
             wr_id: completion.wr_id,
             status: completion.status,
             opcode,
             byte_len: completion.byte_len,
-            immediate: None,
+            extra: Extra::None,
             qp_num: self.qpn.get(),
             src_qp: 0,
         };
@@ -194,23 +210,47 @@ impl QueuePair {
         }
     }
 
+    /// A request could not be sent, perhaps because the peer does not know such requests.
+    fn tell_of_missing_feature(state: &State, opcode: Opcode) {
+        let Some(route) = state.route.get() else {
+            return;
+        };
+        let needed = needed_for(opcode);
+        if route
+            .features()
+            .is_some_and(|features| !features.contains(needed))
+        {
+            route.tell_of_missing_feature(opcode);
+        }
+    }
+
     fn complete_receive(&self, state: &mut State, completion: &ReceiveCompletion) {
         let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => WcOpcode::Receive,
+            Opcode::Send
+            | Opcode::SendWithImm
+            | Opcode::SendWithInvalidate
+            | Opcode::Write
+            | Opcode::Read => WcOpcode::Receive,
             Opcode::WriteWithImm => WcOpcode::ReceiveWriteImmediate,
         };
         if completion.status == CompletionStatus::Success {
             self.counters.add(Counter::CompletedReceives, 1);
         }
-        let has_immediate =
-            completion.opcode.has_imm() && completion.status == CompletionStatus::Success;
+        let extra = match completion.opcode {
+            _ if completion.status != CompletionStatus::Success => Extra::None,
+            Opcode::SendWithImm | Opcode::WriteWithImm => {
+                Extra::Immediate(Immediate(completion.imm))
+            }
+            Opcode::SendWithInvalidate => Extra::InvalidatedKey(completion.rkey.0),
+            Opcode::Send | Opcode::Write | Opcode::Read => Extra::None,
+        };
         let solicitation = completion.solicited;
         let completion = Completion {
             wr_id: completion.wr_id,
             status: completion.status,
             opcode,
             byte_len: completion.byte_len,
-            immediate: has_immediate.then_some(Immediate(completion.imm)),
+            extra,
             qp_num: self.qpn.get(),
             src_qp: state.attributes.destination_qpn.get(),
         };
@@ -233,7 +273,7 @@ impl QueuePair {
                 status: CompletionStatus::FlushError,
                 opcode: WcOpcode::Receive,
                 byte_len: 0,
-                immediate: None,
+                extra: Extra::None,
                 qp_num: self.qpn.get(),
                 src_qp: state.attributes.destination_qpn.get(),
             };

@@ -4,6 +4,7 @@
 
 use crate::transport::frame::SegmentSize;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Features;
 
 /// How messages are cut, unless the peer takes less at a time.
 pub(super) const SEGMENT: SegmentSize = SegmentSize::LARGEST;
@@ -20,3 +21,6 @@ pub(crate) const LIMITS: Limits = Limits {
     window: WINDOW,
     max_rd_atomic: MAX_RD_ATOMIC,
 };
+
+/// What QPs of this host can do beyond the plain protocol, as its peers are told.
+pub(crate) const FEATURES: Features = Features::SEND_WITH_INVALIDATE;

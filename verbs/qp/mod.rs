@@ -13,6 +13,8 @@ mod attributes;
 mod create;
 mod events;
 mod limits;
+mod local;
+mod local_work;
 mod modify;
 mod queue_pair;
 mod receive_queue;
@@ -25,6 +27,7 @@ mod tx;
 
 pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;
+pub(crate) use limits::FEATURES;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;
 pub(crate) use queue_pair::QpRoute;

@@ -25,8 +25,12 @@ impl State {
         if !self.service.awaits_limits() {
             return;
         }
-        if let Some(limits) = self.route.get().and_then(|route| route.limits()) {
+        let Some(route) = self.route.get() else {
+            return;
+        };
+        if let Some((limits, features)) = route.limits().zip(route.features()) {
             self.service.handle_limits(&limits);
+            self.service.handle_features(features);
         }
     }
 }
@@ -119,6 +123,7 @@ impl QueuePair {
         state.send_queue.discard();
         state.receive_queue.reset();
         state.flush_interval_ms = None;
+        state.ending = None;
         final_ack
     }
 }

@@ -76,9 +76,10 @@ impl Drop for PendingPlacement {
         let now = clock::now();
         let mut guard = self.qp.state.lock();
         let state = &mut *guard;
+        let mut inbox = self.qp.inbox(&mut state.receive_queue);
         state
             .service
-            .handle_payload(self.token, self.outcome, &mut state.receive_queue, now);
+            .handle_payload(self.token, self.outcome, &mut inbox, now);
         state.placements -= 1;
         if state.placements == 0 {
             self.qp.placed.notify_all();
@@ -205,9 +206,8 @@ impl QueuePair {
         let Some(reliable) = state.service.reliable() else {
             return RxVerdict::Discarded;
         };
-        let disposition = reliable
-            .connection
-            .handle_request(header, &mut state.receive_queue);
+        let mut inbox = self.inbox(&mut state.receive_queue);
+        let disposition = reliable.connection.handle_request(header, &mut inbox);
         let (token, result) = match disposition {
             Disposition::Write {
                 va,
@@ -244,9 +244,10 @@ impl QueuePair {
                     }
                 };
                 let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
+                let mut inbox = self.inbox(&mut state.receive_queue);
                 state
                     .service
-                    .handle_payload(token, outcome, &mut state.receive_queue, now);
+                    .handle_payload(token, outcome, &mut inbox, now);
                 return verdict;
             }
             Disposition::NoPayload => return RxVerdict::Taken,
@@ -274,6 +275,7 @@ impl QueuePair {
         let target = placement.target;
         let needs = Needs {
             pd: self.pd,
+            peer_of: None,
             access: Access::LocalWrite.into(),
         };
         let resolved = match state.send_queue.buffers(target.slot) {
@@ -302,9 +304,10 @@ impl QueuePair {
             Err(code) => {
                 pages.clear();
                 let outcome = Outcome::Denied(code);
+                let mut inbox = self.inbox(&mut state.receive_queue);
                 state
                     .service
-                    .handle_payload(token, outcome, &mut state.receive_queue, now);
+                    .handle_payload(token, outcome, &mut inbox, now);
                 RxVerdict::Discarded
             }
         }
@@ -317,6 +320,7 @@ impl QueuePair {
         }
         Ok(Needs {
             pd: self.pd,
+            peer_of: Some(self.qpn),
             access: access.into(),
         })
     }

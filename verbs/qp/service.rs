@@ -19,8 +19,11 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::InFlight;
 use crate::transport::rail_set::RailSet;
+use crate::transport::requester::DueOperation;
+use crate::transport::requester::LocalRequest;
 use crate::transport::requester::PostError;
 use crate::transport::requester::Rails;
 use crate::transport::requester::SendCompletion;
@@ -151,6 +154,13 @@ impl Service {
         }
     }
 
+    /// What the peer offers is known.
+    pub(super) fn handle_features(&mut self, peer: Features) {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.handle_features(peer),
+        }
+    }
+
     /// How many more requests can be posted.
     pub(super) fn room(&self) -> u32 {
         match self {
@@ -166,6 +176,34 @@ impl Service {
     ) -> Result<MessageSlot, PostError> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.post(request, now),
+        }
+    }
+
+    /// Posts a local operation. After a failure it will be flushed.
+    pub(super) fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.post_local(request),
+        }
+    }
+
+    /// The local operation that is to be carried out now.
+    pub(super) fn due_local(&self) -> Option<DueOperation> {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.due_local(),
+        }
+    }
+
+    /// The local operation posted as `slot`, which was due, has been carried out, or has failed with this status.
+    pub(super) fn handle_local_end(
+        &mut self,
+        slot: MessageSlot,
+        result: Result<(), CompletionStatus>,
+        now: Instant,
+    ) {
+        match self {
+            Self::ReliableConnection(reliable) => {
+                reliable.connection.handle_local_end(slot, result, now);
+            }
         }
     }
 

@@ -220,6 +220,7 @@ impl QueuePair {
         if source.len > 0 {
             let needs = Needs {
                 pd: self.pd,
+                peer_of: Some(self.qpn),
                 access: Access::RemoteRead.into(),
             };
             let region = self.regions.resolve(
@@ -258,6 +259,7 @@ impl QueuePair {
             Buffers::Elements(elements) => {
                 let needs = Needs {
                     pd: self.pd,
+                    peer_of: None,
                     access: AccessFlags::empty(),
                 };
                 let regions = elements

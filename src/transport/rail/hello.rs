@@ -36,6 +36,9 @@ impl Features {
     /// Datagrams may be unfinished: see [`PacketState`](crate::transport::frame::PacketState).
     pub const UNFINISHED_DATAGRAMS: Self = Self(2);
 
+    /// SEND WITH INVALIDATE.
+    pub const SEND_WITH_INVALIDATE: Self = Self(1 << 5);
+
     /// Those of both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

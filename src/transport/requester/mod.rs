@@ -3,7 +3,9 @@
 //! Requester of a reliable connection: turns posted requests into segments and acknowledgements
 //! into completions.
 
+mod abilities;
 mod acknowledge;
+mod local;
 mod messages;
 mod nak;
 mod read;
@@ -29,6 +31,7 @@ use super::limits::Limits;
 use super::limits::MAX_READS;
 use super::opcode::Opcode;
 use super::opcode::MAX_MESSAGE;
+use super::rail::hello::Features;
 use super::status::CompletionStatus;
 use super::status::QpEvent;
 use super::storage::BadTableLength;
@@ -38,6 +41,7 @@ use super::storage::MAX_TABLE;
 use super::timing::AckTimeout;
 use super::timing::RetryLimit;
 
+use messages::Executor;
 use messages::MessageNumber;
 use messages::Messages;
 use read::Reads;
@@ -46,6 +50,10 @@ use window::SendWindow;
 
 pub(super) use read::MAX_RESPONSES;
 
+pub use abilities::needed_for;
+pub use local::DueOperation;
+pub use local::LocalOperation;
+pub use local::LocalRequest;
 pub use messages::Message;
 pub use read::ReadSlot;
 pub use read::ResponseDisposition;
@@ -126,7 +134,7 @@ pub struct SendRequest {
     pub length: u32,
     /// WRITE and READ: address at the peer.
     pub remote_va: u64,
-    /// WRITE and READ: key at the peer.
+    /// WRITE and READ: key at the peer. SEND WITH INVALIDATE: the peer's key that becomes invalid.
     pub rkey: Rkey,
     /// Immediate data, if the opcode has any; handed through as it is.
     pub imm: u32,
@@ -143,6 +151,15 @@ pub enum PostError {
     NotConnected,
 }
 
+/// What a request of the send queue was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Work {
+    /// The peer had to carry it out.
+    Remote(Opcode),
+    /// This host had to.
+    Local(LocalOperation),
+}
+
 /// A completion of the send queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SendCompletion {
@@ -150,8 +167,8 @@ pub struct SendCompletion {
     pub slot: MessageSlot,
     /// The user's name for it.
     pub wr_id: u64,
-    /// Operation of the request.
-    pub opcode: Opcode,
+    /// What was to be done.
+    pub work: Work,
     /// How the request ended.
     pub status: CompletionStatus,
     /// Bytes of the message.
@@ -259,6 +276,8 @@ pub struct Requester<S: Storage> {
     state: State,
     epoch: Epoch,
     admission: Admission,
+    /// What the peer is known to be able to do.
+    peer_features: Features,
     messages: Messages<S>,
     window: SendWindow<S>,
     reads: Reads<S>,
@@ -296,6 +315,7 @@ impl<S: Storage> Requester<S> {
             state: State::Idle,
             epoch: Epoch::default(),
             admission: Admission::Open,
+            peer_features: Features::NONE,
             messages: Messages::new(Ring::new(tables.messages, MAX_TABLE)?),
             window: SendWindow::new(Ring::new(tables.segments, MAX_WINDOW as usize)?),
             reads: Reads::new(Ring::new(tables.reads, MAX_READS)?),
@@ -333,11 +353,18 @@ impl<S: Storage> Requester<S> {
         }
     }
 
+    /// What the peer offers is known: requests for which that is not enough fail when their turn comes. To be called before the
+    /// first segment is asked for, and again when the peer is another one.
+    pub fn set_peer_features(&mut self, features: Features) {
+        self.peer_features = features;
+    }
+
     /// Forgets everything (transition to RESET).
     pub fn reset(&mut self) {
         self.epoch = self.epoch.next();
         self.state = State::Idle;
         self.admission = Admission::Open;
+        self.peer_features = Features::NONE;
         self.messages.reset();
         self.window.start(Psn::new(0), 1);
         self.reads.start(Psn::new(0), 1);
@@ -381,7 +408,10 @@ impl<S: Storage> Requester<S> {
         if request.length > MAX_MESSAGE {
             return Err(PostError::TooLong);
         }
-        let number = self.messages.push(request).ok_or(PostError::Full)?;
+        let number = self
+            .messages
+            .push(request, Executor::Peer)
+            .ok_or(PostError::Full)?;
         if !self.recovery.is_armed() {
             self.arm(now);
         }
@@ -425,11 +455,15 @@ impl<S: Storage> Requester<S> {
             State::Flushing => self.messages.flush_oldest(),
             State::Idle | State::Running | State::Failing(_) => self.messages.pop_oldest(),
         }
-        let request = self.messages.at(number).request;
+        let message = self.messages.at(number);
+        let request = &message.request;
         Some(SendCompletion {
             slot: self.messages.slot_of(number),
             wr_id: request.wr_id,
-            opcode: request.opcode,
+            work: match message.executor {
+                Executor::Peer => Work::Remote(request.opcode),
+                Executor::Host(operation, _) => Work::Local(operation),
+            },
             status,
             byte_len: request.length,
             signalling: request.signalling,

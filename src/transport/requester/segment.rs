@@ -2,6 +2,8 @@
 
 //! The requester's segments: which one goes next, over which rail, and what comes back lost.
 
+use super::abilities::needed_for;
+use super::messages::Executor;
 use super::messages::Message;
 use super::messages::MessageNumber;
 use super::window::LostCopy;
@@ -11,6 +13,7 @@ use super::LocalRange;
 use super::Rails;
 use super::RequestSegment;
 use super::Requester;
+use super::SendRequest;
 use super::Signalling;
 use super::Solicitation;
 use super::State;
@@ -82,7 +85,11 @@ impl<S: Storage> Requester<S> {
                 let request = &self.messages.at(number).request;
                 Some(match request.opcode {
                     Opcode::Read => 0,
-                    Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+                    Opcode::Send
+                    | Opcode::SendWithImm
+                    | Opcode::SendWithInvalidate
+                    | Opcode::Write
+                    | Opcode::WriteWithImm => {
                         let index = self.messages.admitted_segments();
                         Extent::of_segment(index, self.config.segment, request.length).len()
                     }
@@ -99,7 +106,7 @@ impl<S: Storage> Requester<S> {
         now: Instant,
         rails: &impl Rails,
     ) -> Option<RequestSegment> {
-        self.fail_read_never_allowed();
+        self.fail_what_never_goes();
         let candidate = self.candidate(rail, now, rails)?;
         self.recovery.note_used(rail);
         if self.recovery.is_rnr_waiting() || !self.recovery.is_armed() {
@@ -199,7 +206,8 @@ impl<S: Storage> Requester<S> {
 
     /// Whether the first segment of a message may enter the window.
     fn may_begin(&self, number: MessageNumber, rail: RailId, rails: &impl Rails) -> bool {
-        if self.admission != Admission::Open {
+        // A local operation holds up what is behind it until it has been carried out.
+        if self.admission != Admission::Open || self.is_local(number) {
             return false;
         }
         let message = self.messages.at(number);
@@ -207,32 +215,39 @@ impl<S: Storage> Requester<S> {
         if message.request.fencing == Fencing::Fenced && reads > 0 {
             return false;
         }
+        if self.never_goes(&message.request) {
+            // Whoever asks for a segment has it fail.
+            return true;
+        }
         match message.request.opcode {
-            // Where none is allowed, whoever asks for a segment has it fail.
-            Opcode::Read if self.config.max_rd_atomic == 0 => true,
             Opcode::Read => {
                 reads < u32::from(self.config.max_rd_atomic)
                     && self
                         .reads
                         .has_room_for(self.config.segment.segments_of(message.request.length))
             }
+            // A READ by the key that becomes invalid may not have been answered in full.
+            Opcode::SendWithInvalidate => reads == 0,
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
                 !is_ordered(message) || self.window.keeps_order(rail, rails)
             }
         }
     }
 
-    /// A READ on a queue pair that allows none would wait for ever: it fails.
-    fn fail_read_never_allowed(&mut self) {
-        if self.config.max_rd_atomic > 0
-            || self.messages.is_admitting()
-            || self.admission != Admission::Open
-        {
+    /// Whether a request would wait for ever: it is a READ, of which the queue pair allows none, or the peer does not know it.
+    fn never_goes(&self, request: &SendRequest) -> bool {
+        (request.opcode == Opcode::Read && self.config.max_rd_atomic == 0)
+            || !self.peer_features.contains(needed_for(request.opcode))
+    }
+
+    /// The next message fails if it would wait for ever.
+    fn fail_what_never_goes(&mut self) {
+        if self.messages.is_admitting() || self.admission != Admission::Open {
             return;
         }
         let next = self.messages.next_to_admit();
         if let Some(number) = next.filter(|&number| self.may_send(number)) {
-            if self.messages.at(number).request.opcode == Opcode::Read {
+            if self.never_goes(&self.messages.at(number).request) {
                 self.fail(number, CompletionStatus::LocalQpOperationError);
             }
         }
@@ -272,7 +287,13 @@ impl<S: Storage> Requester<S> {
                 src_qpn: self.config.local_qpn,
                 psn,
                 flags,
-                operation: if request.opcode.names_memory() {
+                operation: if request.opcode == Opcode::SendWithInvalidate {
+                    Operation::SendWithInvalidate {
+                        data,
+                        rkey: request.rkey,
+                        response_psn: self.reads.base(),
+                    }
+                } else if request.opcode.names_memory() {
                     Operation::Write {
                         data,
                         imm,
@@ -330,7 +351,11 @@ impl<S: Storage> Requester<S> {
             || self
                 .messages
                 .follower(number)
-                .is_none_or(|next| is_ordered(next) && !self.window.is_all_on_rail_of(psn))
+                .is_none_or(|next| match next.executor {
+                    Executor::Peer => is_ordered(next) && !self.window.is_all_on_rail_of(psn),
+                    // It waits for all before it, or its completion does.
+                    Executor::Host(..) => true,
+                })
     }
 }
 

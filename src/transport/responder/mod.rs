@@ -36,6 +36,7 @@ use nak::Naks;
 use window::RequestWindow;
 use window::SlotState;
 
+pub use receive::KeyNotValid;
 pub use receive::Receive;
 pub use receive::ReceiveCompletion;
 pub use receive::ReceiveQueue;

@@ -5,6 +5,7 @@
 use super::nak::NakCause;
 use super::nak::Refusal;
 use super::receive::Assignment;
+use super::receive::KeyNotValid;
 use super::receive::ReceiveEnd;
 use super::DueAck;
 use super::Fault;
@@ -20,6 +21,7 @@ use crate::transport::frame::ReadRequest;
 use crate::transport::frame::SegmentFlags;
 use crate::transport::frame::Syndrome;
 use crate::transport::ids::Psn;
+use crate::transport::ids::Rkey;
 use crate::transport::opcode::Opcode;
 use crate::transport::requester::Solicitation;
 use crate::transport::status::CompletionStatus;
@@ -36,7 +38,7 @@ impl<S: Storage> Responder<S> {
                 SlotState::Empty | SlotState::Placing(_) => return,
                 SlotState::Placed => {
                     let (flags, operation) = (slot.flags, slot.operation);
-                    self.process(flags, &operation);
+                    self.process(flags, &operation, queue);
                 }
                 SlotState::Nak(cause) => {
                     let opcode = slot.operation.opcode();
@@ -47,8 +49,13 @@ impl<S: Storage> Responder<S> {
     }
 
     /// The request at the base has been placed.
-    fn process(&mut self, flags: SegmentFlags, operation: &Operation) {
-        match self.carry_out(flags, operation) {
+    fn process(
+        &mut self,
+        flags: SegmentFlags,
+        operation: &Operation,
+        queue: &mut impl ReceiveQueue,
+    ) {
+        match self.carry_out(flags, operation, queue) {
             Ok(()) => {
                 self.window.pop_first();
                 self.naks.on_processed();
@@ -56,7 +63,7 @@ impl<S: Storage> Responder<S> {
                     self.ack.note_processed();
                 }
             }
-            Err(code) => self.refuse(Refusal::flushing(code)),
+            Err(refusal) => self.refuse(refusal),
         }
     }
 
@@ -114,6 +121,7 @@ impl<S: Storage> Responder<S> {
                 status,
                 byte_len: 0,
                 imm: 0,
+                rkey: Rkey::default(),
                 solicited: Solicitation::Unsolicited,
             });
             if completed.is_ok() {
@@ -150,7 +158,12 @@ impl<S: Storage> Responder<S> {
     }
 
     /// Carries out the request at the base, which has been placed.
-    fn carry_out(&mut self, flags: SegmentFlags, operation: &Operation) -> Result<(), NakCode> {
+    fn carry_out(
+        &mut self,
+        flags: SegmentFlags,
+        operation: &Operation,
+        queue: &mut impl ReceiveQueue,
+    ) -> Result<(), Refusal> {
         match operation {
             Operation::Send { data, imm } | Operation::Write { data, imm, .. } => {
                 let opcode = operation.opcode();
@@ -158,15 +171,35 @@ impl<S: Storage> Responder<S> {
                 if self.open.is_some() || !opcode.consumes_receive() {
                     return Ok(());
                 }
-                self.complete_receive(opcode, flags, received, *imm)
+                let imm = imm.unwrap_or(0);
+                self.complete_receive(opcode, flags, received, imm, Rkey::default())?;
+            }
+            Operation::SendWithInvalidate {
+                data,
+                rkey,
+                response_psn,
+            } => {
+                let opcode = operation.opcode();
+                let received = self.continue_message(opcode, flags, data)?;
+                if self.open.is_some() {
+                    return Ok(());
+                }
+                // What was read by the key is not read again.
+                self.on_response_ack(*response_psn);
+                // Once all before it has been done, and before its receiver hears of it.
+                queue
+                    .invalidate(*rkey)
+                    .map_err(|KeyNotValid| Refusal::KEY_NOT_VALID)?;
+                self.complete_receive(opcode, flags, received, 0, *rkey)?;
             }
             Operation::Read(read) => {
                 if self.open.is_some() || !flags.contains(SegmentFlags::ONLY) {
-                    return Err(NakCode::InvalidRequest);
+                    return Err(NakCode::InvalidRequest.into());
                 }
-                self.serve_read(read)
+                self.serve_read(read)?;
             }
         }
+        Ok(())
     }
 
     /// The message continues, or begins, with this segment. Gives how much of it has been received; it stays open unless
@@ -203,7 +236,8 @@ impl<S: Storage> Responder<S> {
         opcode: Opcode,
         flags: SegmentFlags,
         byte_len: u32,
-        imm: Option<u32>,
+        imm: u32,
+        rkey: Rkey,
     ) -> Result<(), NakCode> {
         let solicited = if flags.contains(SegmentFlags::SOLICITED) {
             Solicitation::Solicited
@@ -215,7 +249,8 @@ impl<S: Storage> Responder<S> {
                 opcode,
                 status: CompletionStatus::Success,
                 byte_len,
-                imm: imm.unwrap_or(0),
+                imm,
+                rkey,
                 solicited,
             })
             .map_err(|_| NakCode::InvalidRequest)

@@ -168,7 +168,9 @@ impl<S: Storage> Responder<S> {
         let SlotState::Placing(copies) = slot.state else {
             return;
         };
-        if let Operation::Send { data, .. } = &slot.operation {
+        if let Operation::Send { data, .. } | Operation::SendWithInvalidate { data, .. } =
+            &slot.operation
+        {
             self.receives.end_placing(data.rsn);
         }
         let cause = match (outcome, copies) {
@@ -310,7 +312,9 @@ impl<S: Storage> Responder<S> {
             return Err(NakCause::Sequence);
         }
         match &request.operation {
-            Operation::Send { data, .. } => self.place_send(request.psn, data, queue),
+            Operation::Send { data, .. } | Operation::SendWithInvalidate { data, .. } => {
+                self.place_send(request.psn, data, queue)
+            }
             Operation::Write {
                 data,
                 imm,
