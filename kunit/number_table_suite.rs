@@ -50,6 +50,27 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_keeps_an_object() -> Result {
+        let table = table(4)?;
+        let number = *add(&table)?;
+        let other = Arc::new(number + 1, GFP_KERNEL)?;
+        assert!(table
+            .remove_if(number, |object| *object != number)
+            .is_none());
+        assert!(table
+            .replace_if(number, other.clone(), |object| *object != number)
+            .is_none());
+        assert_eq!(table.find(number).map(|found| *found), Some(number));
+        let old = table.replace_if(number, other, |object| *object == number);
+        assert_eq!(old.map(|old| *old), Some(number));
+        assert!(table
+            .remove_if(number, |object| *object == number + 1)
+            .is_some());
+        assert!(table.find(number).is_none());
+        Ok(())
+    }
+
+    #[test]
     fn a_removed_object_is_gone() -> Result {
         let table = table(4)?;
         let number = *add(&table)?;

@@ -109,6 +109,27 @@ mod tests {
     }
 
     #[test]
+    fn a_user_knows_whether_there_are_others() -> Result {
+        let (dropped, taken) = (event()?, event()?);
+        let table = table()?;
+        let number = add(&table, &dropped)?;
+        let one = get(&table, number).ok_or(EINVAL)?;
+        assert!(one.is_only());
+        let other = get(&table, number).ok_or(EINVAL)?;
+        assert!(!one.is_only() && !other.is_only());
+        drop(other);
+        assert!(one.is_only());
+        let owner = end(&table, number, &taken)?;
+        assert_eq!(taken.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        // Whether the owner has begun to wait makes no difference.
+        assert_eq!(dropped.wait(msecs_to_jiffies(SHORT_MS)), Wake::Timeout);
+        assert!(one.is_only());
+        drop(one);
+        drop(owner);
+        Ok(())
+    }
+
+    #[test]
     fn the_last_use_ends_while_the_value_does() -> Result {
         let (dropped, taken, never) = (event()?, event()?, event()?);
         let table = table()?;

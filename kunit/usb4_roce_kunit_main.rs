@@ -41,6 +41,7 @@ mod rail_threads_suite;
 mod revocable_suite;
 mod scripted_peer;
 mod stream_suite;
+mod window_suite;
 
 module! {
     type: Usb4RoceKunitModule,

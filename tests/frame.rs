@@ -119,6 +119,13 @@ fn operation() -> impl Strategy<Value = Operation> {
         .prop_map(|units| SegmentSize::new(units * 64).unwrap());
     prop_oneof![
         (data.clone(), imm.clone()).prop_map(|(data, imm)| Operation::Send { data, imm }),
+        (data.clone(), any::<[u32; 2]>()).prop_map(|(data, [rkey, response])| {
+            Operation::SendWithInvalidate {
+                data,
+                rkey: Rkey(rkey),
+                response_psn: Psn::new(response),
+            }
+        }),
         (data, imm, memory.clone()).prop_map(|(data, imm, (va, rkey))| Operation::Write {
             data,
             imm,
@@ -375,7 +382,9 @@ proptest! {
                                 prop_assert!(execute.action.length() <= MAX_MESSAGE);
                                 prop_assert!(header.payload_len <= Operands::MAX_LEN as u32);
                             }
-                            Operation::Send { data, .. } | Operation::Write { data, .. } => {
+                            Operation::Send { data, .. }
+                            | Operation::SendWithInvalidate { data, .. }
+                            | Operation::Write { data, .. } => {
                                 let extent = data.extent;
                                 let end = u64::from(extent.offset()) + u64::from(extent.len());
                                 prop_assert!(end <= u64::from(MAX_MESSAGE));
@@ -523,6 +532,17 @@ fn fields_lie_where_the_description_says() {
     let send = request(Operation::Send { data, imm: None });
     let words = [kind(5, 1, 0x23), 0x55, 0x0303];
     let rest = [0x44, 0, 0, 0, 0x1000, 0];
+    assert_eq!(
+        layout(send, 0x55),
+        [&common[..], &words, &ids, &rest].concat()
+    );
+    let send = request(Operation::SendWithInvalidate {
+        data,
+        rkey: Rkey(0x99),
+        response_psn: Psn::new(0xbb),
+    });
+    let words = [kind(5, 10, 0x23), 0x55, 0x0303];
+    let rest = [0x44, 0x99, 0, 0, 0x1000, 0xbb];
     assert_eq!(
         layout(send, 0x55),
         [&common[..], &words, &ids, &rest].concat()

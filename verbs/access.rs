@@ -14,7 +14,8 @@ pub(crate) fn check_supported(access: AccessFlags) -> Result {
         | Access::RemoteWrite
         | Access::RemoteRead
         | Access::RemoteAtomic
-        | Access::FlushGlobal;
+        | Access::FlushGlobal
+        | Access::MwBind;
     if supported.contains_all(access) {
         Ok(())
     } else {

@@ -147,6 +147,7 @@ impl Counters {
             CompletionStatus::LocalLengthError
             | CompletionStatus::LocalQpOperationError
             | CompletionStatus::LocalProtectionError
+            | CompletionStatus::MemoryManagementError
             | CompletionStatus::RemoteInvalidRequestError
             | CompletionStatus::RemoteAccessError
             | CompletionStatus::RemoteOperationError => self.add(Counter::FailedSends, 1),

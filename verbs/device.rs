@@ -28,10 +28,12 @@ use crate::verbs::limits::MAX_QPS_OF_GROUP;
 use crate::verbs::limits::MAX_QUEUE_PAIRS;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
+use crate::verbs::limits::MAX_WINDOWS;
 use crate::verbs::mr::HasRegions;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::RegisteredRegion;
 use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::mw::UserWindow;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::pd::HasProtectionDomains;
 use crate::verbs::pd::ProtectionDomain;
@@ -189,6 +191,7 @@ impl Driver for RoceDevice {
     type Qp = UserQueuePair;
     type Srq = Arc<SharedReceiveQueue>;
     type Mr = RegisteredRegion;
+    type Mw = UserWindow;
     type Ah = PathHandle;
 
     fn query_device(&self) -> DeviceAttributes {
@@ -208,6 +211,7 @@ impl Driver for RoceDevice {
             max_cq: MAX_COMPLETION_QUEUES as u32,
             max_cqe: MAX_CQE,
             max_mr: MAX_REGIONS as u32,
+            max_mw: MAX_WINDOWS as u32,
             max_pd: MAX_PROTECTION_DOMAINS as u32,
             max_ah: MAX_PATH_HANDLES as u32,
             max_qp_rd_atomic: MAX_RD_ATOMIC.into(),
@@ -227,7 +231,9 @@ impl Driver for RoceDevice {
                 | DeviceFeature::UdAvPortEnforce
                 | DeviceFeature::ResizeSrq
                 | DeviceFeature::FlushGlobal
-                | DeviceFeature::AtomicWrite,
+                | DeviceFeature::AtomicWrite
+                | DeviceFeature::MemoryWindows
+                | DeviceFeature::MemoryWindowsType2B,
         }
     }
 

@@ -24,3 +24,5 @@ pub(crate) const MAX_QPS_OF_GROUP: usize = 64;
 pub(crate) const MAX_MULTICAST_MEMBERS: usize = 1024;
 /// Most memory regions at a time.
 pub(crate) const MAX_REGIONS: usize = 1 << 16;
+/// Most memory windows at a time.
+pub(crate) const MAX_WINDOWS: usize = 1 << 16;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory regions: registered memory, its keys, and the references segments hold on it.
+//! Memory regions and windows: registered memory, its keys, and the references segments hold on it.
 
 use core::ptr::NonNull;
 
@@ -9,6 +9,7 @@ use kernel::new_mutex;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
@@ -23,6 +24,8 @@ use crate::transport::opcode::WORD;
 use crate::verbs::abi::limits;
 use crate::verbs::access::check_supported;
 use crate::verbs::limits::MAX_REGIONS;
+use crate::verbs::limits::MAX_WINDOWS;
+use crate::verbs::memory_key;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::rdma::Access;
@@ -32,21 +35,28 @@ use crate::verbs::rdma::MrChange;
 use crate::verbs::rdma::MrKeys;
 use crate::verbs::rdma::MrOps;
 use crate::verbs::rdma::MrRequest;
+use crate::verbs::rdma::MwType;
 use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::Umem;
 use crate::verbs::rdma::UserData;
+use crate::verbs::window::BindRefused;
+use crate::verbs::window::BindRequest;
+use crate::verbs::window::Binder;
+use crate::verbs::window::Ground;
+use crate::verbs::window::Grounds;
+use crate::verbs::window::Window;
+
+pub(crate) use crate::verbs::memory_key::AccessDenied;
+pub(crate) use crate::verbs::memory_key::Key;
+pub(crate) use crate::verbs::memory_key::Needs;
 
 const _: () = assert!(
     MAX_SGE == limits::MAX_SGE as usize,
     "pages are listed of as many elements as processes may name"
 );
 
-/// Bits of a key that say nothing about which region it is; the rest is its number.
-const VARIANT_BITS: u32 = 8;
-
-/// A key names a region, in local (lkey) and remote (rkey) accesses alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(pub(crate) u32);
+/// Where numbers of windows begin; those of regions are below.
+const FIRST_WINDOW: u32 = memory_key::NUMBERS / 2;
 
 /// Checks what a registration asks for.
 ///
@@ -60,20 +70,6 @@ fn check(access: AccessFlags) -> Result {
         return Err(EINVAL);
     }
     Ok(())
-}
-
-/// An access that the region does not allow: wrong key, PD, rights or range. Which of them is not
-/// told to the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AccessDenied;
-
-/// What an access needs of a region.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Needs {
-    /// The protection domain of the QP.
-    pub(crate) pd: PdId,
-    /// The rights. None are needed to read for the process itself.
-    pub(crate) access: AccessFlags,
 }
 
 /// PD and access flags of a region.
@@ -150,14 +146,33 @@ impl PinnedMemory {
 /// It is changed by putting another into its place. [`RegionTable::replace`] and
 /// [`RegionTable::deregister`] return when no [`RegionUse`] of the old one is left. Uses last as long as one
 /// segment is copied, never as long as a work request is outstanding.
+///
+/// A region to which windows are bound is neither changed nor ended (IBTA 10.6.7.2.6).
 pub(crate) struct Region {
     key: Key,
     iova: u64,
     rights: Rights,
     memory: Arc<PinnedMemory>,
+    /// Windows that are bound to it. Changed with the table locked.
+    windows: Atomic<u32>,
 }
 
 impl Region {
+    fn new(key: Key, iova: u64, rights: Rights, memory: Arc<PinnedMemory>) -> Self {
+        Self {
+            key,
+            iova,
+            rights,
+            memory,
+            windows: Atomic::new(0),
+        }
+    }
+
+    /// Whether no window is bound to it.
+    fn is_free(&self) -> bool {
+        self.windows.load(Relaxed) == 0
+    }
+
     /// Checks an access to `len` bytes from `address` on, and says where in the memory they begin.
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
         let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
@@ -174,13 +189,21 @@ impl Region {
     }
 }
 
+/// Keeps a window while something is copied through it, or is waited for.
+pub(crate) type WindowUse = Guard<Window>;
+
 /// Keeps a region registered as it is while a segment is copied from or to it.
-pub(crate) type RegionUse = Guard<Region>;
+pub(crate) struct RegionUse {
+    region: Guard<Region>,
+    window: Option<WindowUse>,
+}
 
 /// The regions one segment is copied from or to.
 pub(crate) struct Regions {
-    uses: [Option<RegionUse>; MAX_SGE],
+    uses: [Option<Guard<Region>>; MAX_SGE],
     count: usize,
+    /// The one through which it is. Only peers use windows, one for each segment.
+    window: Option<WindowUse>,
 }
 
 impl Regions {
@@ -189,14 +212,18 @@ impl Regions {
         Self {
             uses: [const { None }; MAX_SGE],
             count: 0,
+            window: None,
         }
     }
 
     /// Adds one; there are at most [`MAX_SGE`].
-    pub(crate) fn add(&mut self, region: RegionUse) {
+    pub(crate) fn add(&mut self, used: RegionUse) {
         if let Some(place) = self.uses.get_mut(self.count) {
-            *place = Some(region);
+            *place = Some(used.region);
             self.count += 1;
+        }
+        if used.window.is_some() {
+            self.window = used.window;
         }
     }
 
@@ -206,22 +233,45 @@ impl Regions {
             *place = None;
         }
         self.count = 0;
+        self.window = None;
     }
 }
 
-/// All regions of the device.
+/// Regions by number.
+type RegionsByNumber = NumberTable<CountedRevocable<Region>>;
+
+/// All regions and windows of the device.
 #[pin_data]
 pub(crate) struct RegionTable {
     /// A use of a region begins with the table locked, and a region is revoked after it has been taken out: so
     /// every use is seen that there will ever be.
     #[pin]
-    regions: NumberTable<CountedRevocable<Region>>,
+    regions: RegionsByNumber,
+    /// The same holds for windows.
+    #[pin]
+    windows: NumberTable<CountedRevocable<Window>>,
 }
 
-impl Key {
-    /// Number of the region that the key names.
-    fn number(self) -> u32 {
-        self.0 >> VARIANT_BITS
+impl Grounds for RegionsByNumber {
+    fn hold<R>(&self, key: Key, check: impl FnOnce(&Ground) -> Option<R>) -> Option<R> {
+        self.find_with(key.number(), |region| {
+            let ground = Ground {
+                pd: region.rights.pd,
+                access: region.rights.access,
+                iova: region.iova,
+                length: region.memory.length,
+            };
+            let result = check(&ground).filter(|_| region.key == key)?;
+            region.windows.fetch_add(1, Relaxed);
+            Some(result)
+        })
+    }
+
+    fn release(&self, key: Key) {
+        self.find_with(key.number(), |region| {
+            region.windows.fetch_sub(1, Relaxed);
+            Some(())
+        });
     }
 }
 
@@ -230,7 +280,8 @@ impl RegionTable {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // Number 0 stays free: a zeroed key never names a region.
-            regions <- NumberTable::new(1..1 << (u32::BITS - VARIANT_BITS), MAX_REGIONS),
+            regions <- NumberTable::new(1..FIRST_WINDOW, MAX_REGIONS),
+            windows <- NumberTable::new(FIRST_WINDOW..memory_key::NUMBERS, MAX_WINDOWS),
         })
     }
 
@@ -245,13 +296,8 @@ impl RegionTable {
         let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL_ACCOUNT)?;
         iova.checked_add(memory.length).ok_or(EINVAL)?;
         self.regions.add(|number| {
-            let variant = random() & ((1 << VARIANT_BITS) - 1);
-            let region = Region {
-                key: Key(number << VARIANT_BITS | variant),
-                iova,
-                rights: Rights { pd, access },
-                memory,
-            };
+            let key = Key::new(number, random());
+            let region = Region::new(key, iova, Rights { pd, access }, memory);
             Arc::pin_init(CountedRevocable::new(region), GFP_KERNEL_ACCOUNT)
         })
     }
@@ -267,10 +313,9 @@ impl RegionTable {
         needs: Needs,
         pages: &mut PageVec,
     ) -> Result<RegionUse, AccessDenied> {
-        let region = self.acquire(key)?;
-        let start = region.offset(address, len, needs)?;
-        region.memory.fill(start, len, pages)?;
-        Ok(region)
+        let (used, start) = self.acquire(key, address, len, needs)?;
+        used.region.memory.fill(start, len, pages)?;
+        Ok(used)
     }
 
     /// Whether an access to these bytes is allowed now.
@@ -281,12 +326,52 @@ impl RegionTable {
         len: usize,
         needs: Needs,
     ) -> Result<(), AccessDenied> {
-        self.acquire(key)?.offset(address, len, needs).map(|_| ())
+        self.acquire(key, address, len, needs).map(|_| ())
+    }
+
+    /// Checks an access, and says where in the region's memory it begins.
+    fn acquire(
+        &self,
+        key: Key,
+        address: u64,
+        len: usize,
+        needs: Needs,
+    ) -> Result<(RegionUse, usize), AccessDenied> {
+        if key.number() >= FIRST_WINDOW {
+            return self.acquire_through_window(key, address, len, needs);
+        }
+        let region = self.acquire_region(key)?;
+        let start = region.offset(address, len, needs)?;
+        let used = RegionUse {
+            region,
+            window: None,
+        };
+        Ok((used, start))
+    }
+
+    fn acquire_through_window(
+        &self,
+        key: Key,
+        address: u64,
+        len: usize,
+        needs: Needs,
+    ) -> Result<(RegionUse, usize), AccessDenied> {
+        // Counted first: whoever unbinds the window sees the use, or the use sees that it is not bound any more.
+        let window = self.acquire_window(key)?;
+        let (region, start) = window.access(key, address, len, needs, |region, start| {
+            Ok((self.acquire_region(region)?, start as usize))
+        })?;
+        let used = RegionUse {
+            region,
+            window: Some(window),
+        };
+        Ok((used, start))
     }
 
     /// Whether an access to all bytes of the region is allowed now.
     pub(crate) fn check_all(&self, key: Key, needs: Needs) -> Result<(), AccessDenied> {
-        if self.acquire(key)?.allows(needs) {
+        // A window has no right to any of it.
+        if self.acquire_region(key)?.allows(needs) {
             Ok(())
         } else {
             Err(AccessDenied)
@@ -301,12 +386,11 @@ impl RegionTable {
         needs: Needs,
         f: impl FnOnce(&Atomic<u64>) -> R,
     ) -> Result<R, AccessDenied> {
-        let region = self.acquire(key)?;
-        let start = region.offset(address, WORD as usize, needs)?;
-        region.memory.with_word(start, f)
+        let (used, start) = self.acquire(key, address, WORD as usize, needs)?;
+        used.region.memory.with_word(start, f)
     }
 
-    fn acquire(&self, key: Key) -> Result<RegionUse, AccessDenied> {
+    fn acquire_region(&self, key: Key) -> Result<Guard<Region>, AccessDenied> {
         self.regions
             .find_with(key.number(), |region| {
                 // SAFETY: Only what has been taken out of the table is revoked.
@@ -315,26 +399,79 @@ impl RegionTable {
             .ok_or(AccessDenied)
     }
 
-    /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow.
-    fn replace(&self, region: &Region, rights: Rights) -> Result<Arc<CountedRevocable<Region>>> {
-        let new = CountedRevocable::new(Region {
-            key: region.key,
-            iova: region.iova,
-            rights,
-            memory: region.memory.clone(),
-        });
-        let new = Arc::pin_init(new, GFP_KERNEL_ACCOUNT)?;
-        if let Some(old) = self.regions.replace(region.key.number(), new.clone()) {
-            old.revoke();
+    fn acquire_window(&self, key: Key) -> Result<WindowUse, AccessDenied> {
+        self.windows
+            .find_with(key.number(), |window| {
+                // SAFETY: As above.
+                Some(unsafe { window.access() })
+            })
+            .ok_or(AccessDenied)
+    }
+
+    /// Allocates a window of `pd`, which is not bound.
+    pub(crate) fn allocate_window(
+        &self,
+        pd: PdId,
+        window_type: MwType,
+    ) -> Result<Arc<CountedRevocable<Window>>> {
+        self.windows.add(|number| {
+            let window = Window::new(Key::new(number, random()), pd, window_type)?;
+            Arc::pin_init(CountedRevocable::new(window), GFP_KERNEL_ACCOUNT)
+        })
+    }
+
+    /// Makes the window's key invalid, for good, and waits until nothing is copied through it any more.
+    pub(crate) fn deallocate_window(&self, window: &Window) {
+        if let Some(window) = self.windows.remove(window.key().number()) {
+            window.unbind(&self.regions);
+            window.revoke();
         }
+    }
+
+    /// Binds a window. What is still copied by its former key keeps it used, see [`Guard::is_only`].
+    pub(crate) fn bind(
+        &self,
+        binder: Binder,
+        request: &BindRequest,
+    ) -> Result<WindowUse, BindRefused> {
+        let window = self
+            .acquire_window(request.window)
+            .map_err(|AccessDenied| BindRefused)?;
+        window.bind(binder, request, &self.regions)?;
+        Ok(window)
+    }
+
+    /// Makes the key of a window invalid that is bound to the binder's QP. What is still copied by it keeps the window
+    /// used, see [`Guard::is_only`]; nothing new begins to be.
+    pub(crate) fn invalidate(&self, binder: Binder, key: Key) -> Result<WindowUse, AccessDenied> {
+        let window = self.acquire_window(key)?;
+        window.invalidate(binder, key, &self.regions)?;
+        Ok(window)
+    }
+
+    /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow. Fails with
+    /// `EBUSY` if windows are bound to it.
+    fn replace(&self, region: &Region, rights: Rights) -> Result<Arc<CountedRevocable<Region>>> {
+        let new = Region::new(region.key, region.iova, rights, region.memory.clone());
+        let new = Arc::pin_init(CountedRevocable::new(new), GFP_KERNEL_ACCOUNT)?;
+        let number = region.key.number();
+        let old = self
+            .regions
+            .replace_if(number, new.clone(), |old| old.is_free())
+            .ok_or(EBUSY)?;
+        old.revoke();
         Ok(new)
     }
 
-    /// Makes the region's key invalid and waits until nothing is copied from or to the region any more.
-    fn deregister(&self, region: &Region) {
-        if let Some(region) = self.regions.remove(region.key.number()) {
-            region.revoke();
-        }
+    /// Makes the region's key invalid and waits until nothing is copied from or to the region any more. Fails with
+    /// `EBUSY` if windows are bound to it.
+    fn deregister(&self, region: &Region) -> Result {
+        let region = self
+            .regions
+            .remove_if(region.key.number(), |region| region.is_free())
+            .ok_or(EBUSY)?;
+        region.revoke();
+        Ok(())
     }
 }
 
@@ -404,7 +541,7 @@ where
         Ok(())
     }
 
-    fn deregister(&self) {
-        self.table.deregister(&self.region.lock());
+    fn deregister(&self) -> Result {
+        self.table.deregister(&self.region.lock())
     }
 }

@@ -18,6 +18,14 @@ use crate::verbs::rdma::UserData;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PdId(u64);
 
+impl PdId {
+    /// One that there has not been.
+    pub(crate) fn unique() -> Self {
+        static NEXT: Atomic<u64> = Atomic::new(0);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
 /// A protection domain.
 pub(crate) struct ProtectionDomain {
     id: PdId,
@@ -39,13 +47,12 @@ pub(crate) trait HasProtectionDomains {
 
 impl<D: Driver + HasProtectionDomains> PdOps<D> for ProtectionDomain {
     fn create(device: &Device<D>, _user: Option<UserData<'_, D>>) -> impl PinInit<Self, Error> {
-        static NEXT: Atomic<u64> = Atomic::new(0);
         device
             .driver()
             .protection_domains()
             .take()
             .map(|place| Self {
-                id: PdId(NEXT.fetch_add(1, Relaxed)),
+                id: PdId::unique(),
                 _place: place,
             })
     }

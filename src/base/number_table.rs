@@ -108,17 +108,33 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
     }
 
     /// Puts `object` into the place of the one with that number, which is returned. Does nothing if there
-    /// is none.
-    pub(crate) fn replace(&self, number: u32, object: Arc<T>) -> Option<Arc<T>> {
+    /// is none, or `condition` does not hold for it, which is looked at as by [`Self::find_with`].
+    pub(crate) fn replace_if(
+        &self,
+        number: u32,
+        object: Arc<T>,
+        condition: impl FnOnce(&T) -> bool,
+    ) -> Option<Arc<T>> {
         let mut entries = self.entries.lock();
-        let place = entries.get_mut(&number)?;
+        let place = entries.get_mut(&number).filter(|old| condition(old))?;
         Some(core::mem::replace(place, object))
     }
 
     /// Takes the object with that number out.
     pub(crate) fn remove(&self, number: u32) -> Option<Arc<T>> {
+        self.remove_if(number, |_| true)
+    }
+
+    /// Takes the object with that number out if `condition` holds for it, which is looked at as by [`Self::find_with`].
+    pub(crate) fn remove_if(
+        &self,
+        number: u32,
+        condition: impl FnOnce(&T) -> bool,
+    ) -> Option<Arc<T>> {
         let mut count = self.count.lock();
-        let object = self.entries.lock().remove(&number)?;
+        let mut entries = self.entries.lock();
+        entries.get(&number).filter(|object| condition(object))?;
+        let object = entries.remove(&number)?;
         *count -= 1;
         Some(object)
     }

@@ -129,6 +129,17 @@ unsafe impl<T: Sync> Send for Guard<T> {}
 // SAFETY: As above.
 unsafe impl<T: Sync> Sync for Guard<T> {}
 
+impl<T> Guard<T> {
+    /// Whether nobody else uses the value. If so, whatever others have done while they did is done. Nothing keeps others
+    /// from beginning to.
+    pub(crate) fn is_only(&self) -> bool {
+        // SAFETY: By the type's invariants.
+        let value = unsafe { self.0.as_ref() };
+        // The end of its life is noted before it stops to count: if it comes in between, there seems to be one more.
+        value.count.load(Acquire) - value.phase.load(Relaxed) == 1
+    }
+}
+
 impl<T> Deref for Guard<T> {
     type Target = T;
 

@@ -295,7 +295,10 @@ impl FrameSink for RailSink<'_, '_> {
 fn operands_of(header: &RequestHeader, payload: &[u8]) -> Option<Operands> {
     match header.operation {
         Operation::Execute(_) => Operands::from_bytes(payload),
-        Operation::Send { .. } | Operation::Write { .. } | Operation::Read(_) => None,
+        Operation::Send { .. }
+        | Operation::SendWithInvalidate { .. }
+        | Operation::Write { .. }
+        | Operation::Read(_) => None,
     }
 }
 

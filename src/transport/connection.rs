@@ -23,6 +23,8 @@ use super::pace::Pace;
 use super::rail::hello::Features;
 use super::rail::InFlight;
 use super::rail_set::RailSet;
+use super::requester::DueOperation;
+use super::requester::LocalRequest;
 use super::requester::PostError;
 use super::requester::Rails;
 use super::requester::RequestSegment;
@@ -242,6 +244,31 @@ impl<S: Storage> Connection<S> {
         self.pace.note_own();
         self.peer_pace.note_other();
         Ok(slot)
+    }
+
+    /// Posts a local operation. After a failure it will be flushed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be taken; nothing has changed then.
+    pub fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
+        self.requester.post_local(request)
+    }
+
+    /// The local operation that is to be carried out now, before anything behind it is sent. Its end is told to
+    /// [`Self::handle_local_end`]; until then it stays due.
+    pub fn due_local(&self) -> Option<DueOperation> {
+        self.requester.due_local()
+    }
+
+    /// The local operation posted as `slot`, which was due, has been carried out, or has failed with this status.
+    pub fn handle_local_end(
+        &mut self,
+        slot: MessageSlot,
+        result: Result<(), CompletionStatus>,
+        now: Instant,
+    ) {
+        self.requester.finish_local(slot, result, now);
     }
 
     /// How many more requests can be posted.

@@ -25,6 +25,8 @@ pub enum Opcode {
     AtomicWrite = 8,
     /// FLUSH.
     Flush = 9,
+    /// SEND that invalidates a key of the responder.
+    SendWithInvalidate = 10,
 }
 
 impl Opcode {
@@ -40,6 +42,7 @@ impl Opcode {
             7 => Some(Self::FetchAdd),
             8 => Some(Self::AtomicWrite),
             9 => Some(Self::Flush),
+            10 => Some(Self::SendWithInvalidate),
             _ => None,
         }
     }
@@ -56,13 +59,14 @@ impl Opcode {
             Self::FetchAdd => "FETCH AND ADD",
             Self::AtomicWrite => "ATOMIC WRITE",
             Self::Flush => "FLUSH",
+            Self::SendWithInvalidate => "SEND with invalidate",
         }
     }
 
     /// Whether a message of this kind uses up a receive request.
     pub const fn consumes_receive(self) -> bool {
         match self {
-            Self::Send | Self::SendWithImm | Self::WriteWithImm => true,
+            Self::Send | Self::SendWithImm | Self::SendWithInvalidate | Self::WriteWithImm => true,
             Self::Write
             | Self::Read
             | Self::CompareSwap
@@ -82,7 +86,7 @@ impl Opcode {
             | Self::FetchAdd
             | Self::AtomicWrite
             | Self::Flush => true,
-            Self::Send | Self::SendWithImm => false,
+            Self::Send | Self::SendWithImm | Self::SendWithInvalidate => false,
         }
     }
 
@@ -91,6 +95,7 @@ impl Opcode {
         match self {
             Self::SendWithImm | Self::WriteWithImm => true,
             Self::Send
+            | Self::SendWithInvalidate
             | Self::Write
             | Self::Read
             | Self::CompareSwap
@@ -107,7 +112,11 @@ impl Opcode {
             Self::Read | Self::CompareSwap | Self::FetchAdd | Self::AtomicWrite | Self::Flush => {
                 true
             }
-            Self::Send | Self::SendWithImm | Self::Write | Self::WriteWithImm => false,
+            Self::Send
+            | Self::SendWithImm
+            | Self::SendWithInvalidate
+            | Self::Write
+            | Self::WriteWithImm => false,
         }
     }
 
@@ -118,6 +127,7 @@ impl Opcode {
             Self::FetchAdd | Self::AtomicWrite => WORD,
             Self::Send
             | Self::SendWithImm
+            | Self::SendWithInvalidate
             | Self::Write
             | Self::WriteWithImm
             | Self::Read

@@ -17,6 +17,8 @@ pub enum CompletionStatus {
     LocalProtectionError = 4,
     /// Did not run, as an earlier request of the queue failed.
     FlushError = 5,
+    /// A memory window cannot be bound, or a key not be invalidated, as was asked ("memory management operation error").
+    MemoryManagementError = 6,
     /// The responder found the request malformed.
     RemoteInvalidRequestError = 9,
     /// The responder's memory region forbids the access.

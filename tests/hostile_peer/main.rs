@@ -54,6 +54,7 @@ use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Responder;
@@ -84,6 +85,14 @@ impl ReceiveQueue for Receives {
             length: RECEIVE_LEN,
             soundness: Soundness::Sound,
         })
+    }
+
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
+        if rkey == Rkey(1) {
+            Ok(())
+        } else {
+            Err(KeyNotValid)
+        }
     }
 }
 
@@ -152,6 +161,7 @@ fn request() -> impl Strategy<Value = RequestHeader> {
     let opcode = prop_oneof![
         Just(Opcode::Send),
         Just(Opcode::SendWithImm),
+        Just(Opcode::SendWithInvalidate),
         Just(Opcode::Write),
         Just(Opcode::WriteWithImm),
         Just(Opcode::Read),
@@ -193,9 +203,14 @@ fn request() -> impl Strategy<Value = RequestHeader> {
                     extent: Extent::new(offset, len).unwrap(),
                 };
                 let imm = opcode.has_imm().then_some(5);
-                let rkey = Rkey(1);
+                let rkey = Rkey(1 + u32::from(bits >> 15));
                 let operation = match opcode {
                     Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                    Opcode::SendWithInvalidate => Operation::SendWithInvalidate {
+                        data,
+                        rkey,
+                        response_psn,
+                    },
                     Opcode::Write | Opcode::WriteWithImm => Operation::Write {
                         data,
                         imm,

@@ -8,6 +8,7 @@ mod execution;
 #[path = "../support/heap.rs"]
 mod heap;
 mod limits;
+mod local;
 mod pair;
 mod repetition;
 
@@ -28,6 +29,7 @@ use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailSeq;
+use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::outcome::Outcome;
@@ -60,11 +62,13 @@ fn every_opcode_and_odd_lengths_complete_in_order() {
     for opcode in [
         Opcode::Send,
         Opcode::SendWithImm,
+        Opcode::SendWithInvalidate,
         Opcode::Write,
         Opcode::WriteWithImm,
         Opcode::Read,
     ] {
         for length in [0, 1, SMALL_PAYLOAD, SMALL_PAYLOAD + 1, 5 * SMALL_PAYLOAD] {
+            pair.receives.valid_key = Some(Rkey::default());
             pair.post(opcode, length);
             pair.exchange();
             assert_eq!(

@@ -17,12 +17,16 @@ use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
+use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::WORD;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
+use usb4_roce::transport::requester::Fencing;
+use usb4_roce::transport::requester::LocalOperation;
+use usb4_roce::transport::requester::LocalRequest;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
@@ -32,6 +36,7 @@ use usb4_roce::transport::requester::SendCompletion;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Responder;
@@ -57,6 +62,8 @@ pub struct Receives {
     pub taken: u16,
     /// Of all that are taken.
     pub soundness: Soundness,
+    /// The key that the peer may make invalid.
+    pub valid_key: Option<Rkey>,
 }
 
 impl ReceiveQueue for Receives {
@@ -72,6 +79,16 @@ impl ReceiveQueue for Receives {
             length,
             soundness: self.soundness,
         })
+    }
+
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
+        match self.valid_key.take() {
+            Some(key) if key == rkey => Ok(()),
+            key => {
+                self.valid_key = key;
+                Err(KeyNotValid)
+            }
+        }
     }
 }
 
@@ -195,6 +212,25 @@ impl Pair {
             ..SendRequest::default()
         };
         self.requester.post(request, self.now).unwrap();
+    }
+
+    pub fn post_local(&mut self, operation: LocalOperation, signalling: Signalling) {
+        let request = LocalRequest {
+            wr_id: 0,
+            operation,
+            signalling,
+            fencing: Fencing::Unfenced,
+        };
+        self.requester.post_local(request).unwrap();
+    }
+
+    /// Carries out a local operation that is due.
+    pub fn run_local(&mut self, result: Result<(), CompletionStatus>) -> bool {
+        let Some(due) = self.requester.due_local() else {
+            return false;
+        };
+        self.requester.finish_local(due.slot, result, self.now);
+        true
     }
 
     pub fn pull(&mut self) -> Option<RequestHeader> {

@@ -16,10 +16,12 @@ use usb4_roce::transport::ids::MessageSlot;
 use usb4_roce::transport::ids::Qkey;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::ReceiveSlot;
+use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Soundness;
@@ -95,6 +97,10 @@ impl Receives {
 impl ReceiveQueue for Receives {
     fn take(&mut self) -> Option<Receive> {
         self.waiting.pop_front()
+    }
+
+    fn invalidate(&mut self, _: Rkey) -> Result<(), KeyNotValid> {
+        unreachable!("no datagram makes a key invalid");
     }
 }
 

@@ -26,6 +26,7 @@ use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
+use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
@@ -40,8 +41,10 @@ use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::ResponseToken;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
+use usb4_roce::transport::requester::Work;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
@@ -100,6 +103,7 @@ impl ReceiveRing {
 struct Taker<'a> {
     ring: &'a mut ReceiveRing,
     taken: &'a mut Vec<Receive>,
+    ledger: &'a mut Ledger,
 }
 
 impl ReceiveQueue for Taker<'_> {
@@ -113,6 +117,14 @@ impl ReceiveQueue for Taker<'_> {
         self.ring.outstanding += 1;
         self.taken.push(receive);
         Some(receive)
+    }
+
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
+        if self.ledger.invalidate(rkey.0) {
+            Ok(())
+        } else {
+            Err(KeyNotValid)
+        }
     }
 }
 
@@ -709,6 +721,7 @@ impl Host {
                 let mut taker = Taker {
                     ring: &mut self.rings[ring],
                     taken: &mut qp.taken,
+                    ledger,
                 };
                 match qp.protocol.handle_request(&request, &mut taker) {
                     Disposition::Write {
@@ -736,7 +749,9 @@ impl Host {
                         len,
                         token,
                     } => {
-                        let allowed = ledger.access(life, 1 - qp.side, rkey.0, va, len).is_some();
+                        let side = 1 - qp.side;
+                        let access = taker.ledger.access(life, side, rkey.0, va, len);
+                        let allowed = access.is_some();
                         let outcome = if allowed {
                             Outcome::Placed
                         } else {
@@ -748,7 +763,7 @@ impl Host {
                             &mut taker,
                             now,
                         );
-                        if let Some(region) = ledger.regions.get_mut(&rkey.0) {
+                        if let Some(region) = taker.ledger.regions.get_mut(&rkey.0) {
                             region.revoked |= region.revoke_when_checked;
                         }
                         Placement::Discard
@@ -760,7 +775,8 @@ impl Host {
                         token,
                     } => {
                         let (side, len) = (1 - qp.side, action.length());
-                        let allowed = ledger.access(life, side, rkey.0, va, len).is_some();
+                        let access = taker.ledger.access(life, side, rkey.0, va, len);
+                        let allowed = access.is_some();
                         let request_token = PayloadToken::Request(token);
                         match Operands::from_bytes(payload) {
                             _ if !allowed => qp.protocol.handle_payload(
@@ -782,7 +798,7 @@ impl Host {
                                 );
                             }
                         }
-                        if let Some(region) = ledger.regions.get_mut(&rkey.0) {
+                        if let Some(region) = taker.ledger.regions.get_mut(&rkey.0) {
                             region.revoked |= region.revoke_when_checked;
                         }
                         Placement::Discard
@@ -840,7 +856,7 @@ impl Host {
             } => {
                 let life = (self.qps[qp].connection, 1 - self.qps[qp].side);
                 let outcome = write(life, rkey, va, data, ledger);
-                self.finish(qp, PayloadToken::Request(token), outcome, now);
+                self.finish(qp, PayloadToken::Request(token), outcome, now, ledger);
             }
             Placement::Receive {
                 qp,
@@ -855,7 +871,8 @@ impl Host {
                 let stream = &mut connection.streams[side];
                 let message = &mut stream.messages[stream.consumers[ordinal]];
                 message.place(offset, data, segment);
-                self.finish(qp, PayloadToken::Request(token), Outcome::Placed, now);
+                let token = PayloadToken::Request(token);
+                self.finish(qp, token, Outcome::Placed, now, ledger);
             }
             Placement::Response { qp, token, target } => {
                 let side = self.qps[qp].side;
@@ -868,17 +885,26 @@ impl Host {
                 } else {
                     message.place_answer(data);
                 }
-                self.finish(qp, PayloadToken::Response(token), Outcome::Placed, now);
+                let token = PayloadToken::Response(token);
+                self.finish(qp, token, Outcome::Placed, now, ledger);
             }
         }
     }
 
-    fn finish(&mut self, index: usize, token: PayloadToken, outcome: Outcome, now: Instant) {
+    fn finish(
+        &mut self,
+        index: usize,
+        token: PayloadToken,
+        outcome: Outcome,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
         self.touch(index);
         let qp = &mut self.qps[index];
         let mut taker = Taker {
             ring: &mut self.rings[qp.ring],
             taken: &mut qp.taken,
+            ledger,
         };
         qp.protocol.handle_payload(token, outcome, &mut taker, now);
     }
@@ -898,6 +924,7 @@ impl Host {
             let mut taker = Taker {
                 ring: &mut self.rings[qp.ring],
                 taken: &mut qp.taken,
+                ledger,
             };
             qp.protocol
                 .handle_execution(execution.token, result, &mut taker);
@@ -905,8 +932,9 @@ impl Host {
         any
     }
 
-    /// Polls and checks all completions and events of a queue pair. True if there was any.
-    pub fn poll(&mut self, index: usize, ledger: &mut Ledger) -> bool {
+    /// Polls and checks all completions and events of a queue pair, and carries out its local operations. True if there was
+    /// any.
+    pub fn poll(&mut self, index: usize, now: Instant, ledger: &mut Ledger) -> bool {
         let mut any = false;
         if self.qps[index].is_destroyed {
             return false;
@@ -914,6 +942,21 @@ impl Host {
         loop {
             let mut again = self.execute(index, ledger);
             let qp = &mut self.qps[index];
+            while let Some(due) = qp.protocol.due_local() {
+                again = true;
+                let number = qp.slots[&due.slot];
+                let stream = &mut ledger.connections[qp.connection].streams[qp.side];
+                stream.carry_out(number);
+                let message = &stream.messages[number];
+                let is_valid = match message.invalidates {
+                    None => message.fate == Fate::Succeed,
+                    Some(key) => ledger.invalidate(key),
+                };
+                let result = is_valid
+                    .then_some(())
+                    .ok_or(CompletionStatus::MemoryManagementError);
+                qp.protocol.handle_local_end(due.slot, result, now);
+            }
             // A queue pair is in the error state before the user sees anything flushed.
             while let Some(event) = qp.protocol.poll_event() {
                 again = true;
@@ -964,6 +1007,10 @@ impl Host {
                 }
                 let message = &mut stream.messages[stream.consumers[stream.received]];
                 stream.received += 1;
+                if completion.status == CompletionStatus::RemoteInvalidRequestError {
+                    assert!(matches!(message.fate, Fate::Fail(_)));
+                    continue;
+                }
                 if completion.status == CompletionStatus::LocalLengthError {
                     assert!(message.length > taken.length);
                     continue;
@@ -973,6 +1020,10 @@ impl Host {
                 assert_eq!(completion.opcode, message.opcode);
                 if message.opcode.has_imm() {
                     assert_eq!(completion.imm, message.imm);
+                }
+                if let Some(key) = message.invalidates {
+                    assert_eq!(completion.rkey, Rkey(key));
+                    assert!(ledger.regions[&key].revoked, "told too early");
                 }
                 let solicited = completion.solicited == Solicitation::Solicited;
                 assert_eq!(solicited, message.solicited);
@@ -994,7 +1045,11 @@ impl Host {
                 assert_eq!(qp.slots.remove(&completion.slot), Some(index));
                 assert_eq!(completion.wr_id, index as u64, "completions out of order");
                 let message = &mut stream.messages[index];
-                assert_eq!(completion.opcode, message.opcode);
+                let work = match message.local {
+                    Some(local) => Work::Local(local.operation),
+                    None => Work::Remote(message.opcode),
+                };
+                assert_eq!(completion.work, work);
                 assert_eq!(completion.byte_len, message.length);
                 let signalled = completion.signalling == Signalling::Signalled;
                 assert_eq!(signalled, message.signalled);
@@ -1004,9 +1059,11 @@ impl Host {
                         let fails = matches!(message.fate, Fate::Fail(_));
                         assert!(!fails, "{:?} succeeded", message.opcode);
                         assert!(
-                            !message.opcode.consumes_receive() || message.received,
+                            !message.consumes_receive() || message.received,
                             "sender's completion before the receiver's"
                         );
+                        let local = message.local;
+                        assert!(local.is_none_or(|local| local.is_done), "not carried out");
                         message.assert_whole();
                     }
                     (None, status) => {

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::WORD;
+use usb4_roce::transport::requester::LocalOperation;
 use usb4_roce::transport::responder::Execution;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
@@ -30,10 +31,22 @@ pub enum Fate {
     MayFail(CompletionStatus),
 }
 
+/// An operation of the sender's own host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Local {
+    pub operation: LocalOperation,
+    pub is_done: bool,
+}
+
 /// A posted message.
 #[derive(Debug)]
 pub struct Message {
+    /// Of a local operation it says nothing.
     pub opcode: Opcode,
+    /// Nothing of it goes to the peer.
+    pub local: Option<Local>,
+    /// The key that it makes invalid.
+    pub invalidates: Option<u32>,
     pub length: u32,
     pub tag: u64,
     pub imm: u32,
@@ -96,6 +109,7 @@ impl Message {
             Opcode::AtomicWrite | Opcode::Flush => self.executed.is_some(),
             Opcode::Send
             | Opcode::SendWithImm
+            | Opcode::SendWithInvalidate
             | Opcode::Write
             | Opcode::WriteWithImm
             | Opcode::Read => self.placed_bytes == self.length,
@@ -109,6 +123,10 @@ impl Message {
             Opcode::CompareSwap | Opcode::FetchAdd => self.executed.is_some(),
             _ => self.is_whole(),
         }
+    }
+
+    pub fn consumes_receive(&self) -> bool {
+        self.local.is_none() && self.opcode.consumes_receive()
     }
 
     /// The target holds the whole message.
@@ -138,18 +156,40 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A segment of a message is about to be sent.
+    /// A segment of a message is about to be sent, or a local operation to be carried out.
     pub fn assert_may_start(&self, index: usize) {
-        if !self.messages[index].fenced {
-            return;
-        }
-        let mut reads = self.messages[..index]
-            .iter()
-            .filter(|message| message.opcode.is_answered());
+        let (before, message) = (&self.messages[..index], &self.messages[index]);
+        let mut locals = before.iter().filter_map(|message| message.local);
         assert!(
-            reads.all(Message::is_whole),
-            "sent before a READ behind whose fence it is"
+            locals.all(|local| local.is_done),
+            "begun before a local operation that it is behind"
         );
+        let waits = message.fenced || message.opcode == Opcode::SendWithInvalidate;
+        let mut reads = before.iter().filter(|message| message.opcode.is_answered());
+        assert!(
+            !waits || reads.all(Message::is_whole),
+            "begun before a READ behind whose fence it is"
+        );
+    }
+
+    /// A local operation is carried out.
+    pub fn carry_out(&mut self, index: usize) {
+        self.assert_may_start(index);
+        let (before, rest) = self.messages.split_at_mut(index);
+        let (message, behind) = rest.split_first_mut().expect("posted");
+        let local = message.local.as_mut().expect("a local operation");
+        assert!(!local.is_done, "carried out twice");
+        local.is_done = true;
+        let has_begun = |message: &Message| {
+            !message.placed.is_empty() || message.executed.is_some() || message.received
+        };
+        assert!(!behind.iter().any(has_begun), "overtaken");
+        if local.operation == LocalOperation::Invalidate {
+            assert!(
+                before.iter().all(Message::is_whole),
+                "a key ended before its time"
+            );
+        }
     }
 }
 
@@ -189,6 +229,8 @@ pub struct Ledger {
     pub changed_payloads: u64,
     pub words: Vec<Word>,
     pub datagrams: DatagramLedger,
+    /// Keys that requests have made invalid.
+    pub invalidations: u64,
     next_key: u32,
 }
 
@@ -268,6 +310,19 @@ impl Ledger {
                 word.assert_explained_by(findings);
             }
         }
+    }
+
+    /// A key is not valid any more, as a request of its owner or of the owner's peer wants it. All that was asked for by it
+    /// before must have been done.
+    pub fn invalidate(&mut self, key: u32) -> bool {
+        let Some(region) = self.regions.get_mut(&key).filter(|region| !region.revoked) else {
+            return false;
+        };
+        region.revoked = true;
+        let stream = &self.connections[region.connection].streams[region.side];
+        stream.messages[region.index].assert_whole();
+        self.invalidations += 1;
+        true
     }
 
     /// The message and offset that an access by a peer touches; nothing if the key forbids it.

@@ -31,6 +31,7 @@ use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveCompletion;
 use usb4_roce::transport::responder::ReceiveQueue;
@@ -109,6 +110,10 @@ struct Receives {
 impl ReceiveQueue for Receives {
     fn take(&mut self) -> Option<Receive> {
         self.waiting.pop_front()
+    }
+
+    fn invalidate(&mut self, _: Rkey) -> Result<(), KeyNotValid> {
+        unreachable!("no segment of an unreliable connection makes a key invalid");
     }
 }
 

@@ -28,6 +28,7 @@ use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::SendCompletion;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveCompletion;
 use usb4_roce::transport::responder::ReceiveQueue;
@@ -89,6 +90,10 @@ impl ReceiveQueue for Receives {
         let receive = self.waiting.pop_front()?;
         self.taken += 1;
         Some(receive)
+    }
+
+    fn invalidate(&mut self, _: Rkey) -> Result<(), KeyNotValid> {
+        unreachable!("no segment of an unreliable connection makes a key invalid");
     }
 }
 

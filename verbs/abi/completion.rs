@@ -23,6 +23,10 @@ pub enum WcOpcode {
     CompareSwap = 3,
     /// ATOMIC FETCH AND ADD.
     FetchAdd = 4,
+    /// A memory window was bound.
+    BindWindow = 5,
+    /// A key was made invalid.
+    LocalInvalidate = 6,
     /// FLUSH.
     Flush = 8,
     /// ATOMIC WRITE.
@@ -37,6 +41,19 @@ pub enum WcOpcode {
 const NETWORK_HEADER: u32 = 1 << 0;
 /// `IBV_WC_WITH_IMM`.
 const WITH_IMMEDIATE: u32 = 1 << 1;
+/// `IBV_WC_WITH_INV`, which is not `IB_WC_WITH_INVALIDATE`.
+const WITH_INVALIDATED_KEY: u32 = 1 << 3;
+
+/// What a receive brings beside its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    None,
+    /// Immediate data.
+    Immediate(Immediate),
+    /// The key that was made invalid.
+    InvalidatedKey(u32),
+}
 
 /// What a receive begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +78,8 @@ pub struct Completion {
     pub opcode: WcOpcode,
     /// Bytes transferred (receives and READs).
     pub byte_len: u32,
-    /// Immediate data of a receive.
-    pub immediate: Option<Immediate>,
+    /// What comes with a receive.
+    pub extra: Extra,
     /// Number of the local QP.
     pub qp_num: u32,
     /// Number of the peer's QP (receives).
@@ -79,15 +96,24 @@ impl Completion {
         store::<8, 4, CQE_SIZE>(&mut bytes, (self.status as u32).to_ne_bytes());
         store::<12, 4, CQE_SIZE>(&mut bytes, (self.opcode as u32).to_ne_bytes());
         store::<20, 4, CQE_SIZE>(&mut bytes, self.byte_len.to_ne_bytes());
-        let mut flags = 0;
-        if let Some(Immediate(immediate)) = self.immediate {
-            store::<24, 4, CQE_SIZE>(&mut bytes, immediate.to_be_bytes());
-            flags |= WITH_IMMEDIATE;
-        }
-        if self.contents == Contents::NetworkHeader {
-            store::<46, 1, CQE_SIZE>(&mut bytes, [PORT]);
-            flags |= NETWORK_HEADER;
-        }
+        let flags = match self.extra {
+            Extra::None => 0,
+            Extra::Immediate(Immediate(immediate)) => {
+                store::<24, 4, CQE_SIZE>(&mut bytes, immediate.to_be_bytes());
+                WITH_IMMEDIATE
+            }
+            Extra::InvalidatedKey(key) => {
+                store::<24, 4, CQE_SIZE>(&mut bytes, key.to_ne_bytes());
+                WITH_INVALIDATED_KEY
+            }
+        };
+        let flags = match self.contents {
+            Contents::Message => flags,
+            Contents::NetworkHeader => {
+                store::<46, 1, CQE_SIZE>(&mut bytes, [PORT]);
+                flags | NETWORK_HEADER
+            }
+        };
         store::<36, 4, CQE_SIZE>(&mut bytes, flags.to_ne_bytes());
         store::<28, 4, CQE_SIZE>(&mut bytes, self.qp_num.to_ne_bytes());
         store::<32, 4, CQE_SIZE>(&mut bytes, self.src_qp.to_ne_bytes());

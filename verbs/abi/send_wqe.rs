@@ -28,6 +28,13 @@ const ATOMIC_KEY: usize = 48;
 const FLUSH_KEY: usize = 36;
 const FLUSH_PLACEMENT: usize = 40;
 const FLUSH_LEVEL: usize = 41;
+/// Of a binding: `struct rxe_send_wr`'s `wr.mw`.
+const WINDOW_ADDRESS: usize = 24;
+const WINDOW_LENGTH: usize = 32;
+const WINDOW_REGION_KEY: usize = 40;
+const WINDOW_KEY: usize = 44;
+const WINDOW_NEW_KEY: usize = 48;
+const WINDOW_ACCESS: usize = 52;
 const LENGTH: usize = 184;
 const NUM_SGE: usize = 196;
 
@@ -48,10 +55,16 @@ pub enum SendOperation {
     CompareSwap(RemoteAddress, Operands),
     /// ATOMIC FETCH AND ADD.
     FetchAdd(RemoteAddress, Operands),
-    /// ATOMIC WRITE; the value is the payload.
-    AtomicWrite(RemoteAddress),
+    /// Make a local key invalid.
+    LocalInvalidate(u32),
+    /// Bind a memory window.
+    BindWindow(WindowBinding),
+    /// SEND that makes this key of the peer invalid.
+    SendInvalidate(u32),
     /// FLUSH of so many bytes.
     Flush(RemoteAddress, Flush, u32),
+    /// ATOMIC WRITE; the value is the payload.
+    AtomicWrite(RemoteAddress),
 }
 
 impl SendOperation {
@@ -63,10 +76,47 @@ impl SendOperation {
             | Self::WriteImmediate(..)
             | Self::Send
             | Self::SendImmediate(_)
-            | Self::AtomicWrite(_)
-            | Self::Flush(..) => false,
+            | Self::LocalInvalidate(_)
+            | Self::BindWindow(_)
+            | Self::SendInvalidate(_)
+            | Self::Flush(..)
+            | Self::AtomicWrite(_) => false,
         }
     }
+
+    /// Whether the host does it itself. The WQE's payload counts for nothing then.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::LocalInvalidate(_) | Self::BindWindow(_) => true,
+            Self::Write(_)
+            | Self::WriteImmediate(..)
+            | Self::Send
+            | Self::SendImmediate(_)
+            | Self::Read(_)
+            | Self::CompareSwap(..)
+            | Self::FetchAdd(..)
+            | Self::SendInvalidate(_)
+            | Self::Flush(..)
+            | Self::AtomicWrite(_) => false,
+        }
+    }
+}
+
+/// How a memory window is to be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowBinding {
+    /// Address of its first byte in the region.
+    pub address: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// Key of the region.
+    pub region_key: u32,
+    /// Key of the window until now.
+    pub window_key: u32,
+    /// Key of the window from then on, of which the low eight bits count.
+    pub new_key: u32,
+    /// `enum ib_access_flags`, as they were given.
+    pub access: u32,
 }
 
 /// Where in the peer's memory an RDMA operation goes.
@@ -198,6 +248,8 @@ impl SendWqe {
         };
         let immediate = Immediate(u32::from_be(load_u32::<IMMEDIATE, HEADER_SIZE>(header)));
         let length = load_u32::<LENGTH, HEADER_SIZE>(header);
+        // The same place, in the host's byte order.
+        let invalid_key = load_u32::<IMMEDIATE, HEADER_SIZE>(header);
         let operation = match load_u32::<OPCODE, HEADER_SIZE>(header) {
             0 => SendOperation::Write(remote),
             1 => SendOperation::WriteImmediate(remote, immediate),
@@ -218,6 +270,16 @@ impl SendWqe {
                     second: 0,
                 },
             ),
+            7 => SendOperation::LocalInvalidate(invalid_key),
+            8 => SendOperation::BindWindow(WindowBinding {
+                address: load_u64::<WINDOW_ADDRESS, HEADER_SIZE>(header),
+                length: load_u64::<WINDOW_LENGTH, HEADER_SIZE>(header),
+                region_key: load_u32::<WINDOW_REGION_KEY, HEADER_SIZE>(header),
+                window_key: load_u32::<WINDOW_KEY, HEADER_SIZE>(header),
+                new_key: load_u32::<WINDOW_NEW_KEY, HEADER_SIZE>(header),
+                access: load_u32::<WINDOW_ACCESS, HEADER_SIZE>(header),
+            }),
+            9 => SendOperation::SendInvalidate(invalid_key),
             14 => SendOperation::Flush(
                 remote.with_key(load_u32::<FLUSH_KEY, HEADER_SIZE>(header)),
                 flush(header[FLUSH_PLACEMENT], header[FLUSH_LEVEL])?,
@@ -231,7 +293,7 @@ impl SendWqe {
         // `ibv_wr_set_inline_data` sets no flag, but a length without elements. With elements, theirs count: up to
         // rdma-core 63, `ibv_wr_set_sge_list` set that of the first, as often as there are any.
         let is_inline = flags.contains(SendFlags::INLINE) || (count == 0 && length > 0);
-        let payload = if let SendOperation::Flush(..) = operation {
+        let payload = if operation.is_local() || matches!(operation, SendOperation::Flush(..)) {
             Payload::Elements(0)
         } else if let SendOperation::AtomicWrite(_) = operation {
             if limits.max_inline < WORD {

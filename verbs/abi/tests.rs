@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 
 use super::completion::Completion;
 use super::completion::Contents;
+use super::completion::Extra;
 use super::completion::WcOpcode;
 use super::completion::CQE_SIZE;
 use super::datagram_wqe::AddressRef;
@@ -32,6 +33,7 @@ use super::send_wqe::SendLimits;
 use super::send_wqe::SendOperation;
 use super::send_wqe::SendWqe;
 use super::send_wqe::SendWqeError;
+use super::send_wqe::WindowBinding;
 use crate::transport::frame::Flush;
 use crate::transport::frame::FlushPlacement;
 use crate::transport::frame::FlushSelectivity;
@@ -66,12 +68,14 @@ const REMOTE: RemoteAddress = RemoteAddress {
 #[test]
 fn send_wqe_operations_decode() {
     let immediate = Immediate(0xcafe_babe);
+    let invalid_key = u32::from_ne_bytes([0xca, 0xfe, 0xba, 0xbe]);
     for (opcode, operation) in [
         (0, SendOperation::Write(REMOTE)),
         (1, SendOperation::WriteImmediate(REMOTE, immediate)),
         (2, SendOperation::Send),
         (3, SendOperation::SendImmediate(immediate)),
         (4, SendOperation::Read(REMOTE)),
+        (9, SendOperation::SendInvalidate(invalid_key)),
     ] {
         let header = send_header(opcode, 2, 0, 3);
         let wqe = SendWqe::decode(&header, &LIMITS).unwrap();
@@ -244,7 +248,7 @@ fn completion_encodes_as_the_provider_reads_it() {
         status: CompletionStatus::RnrRetryExceeded,
         opcode: WcOpcode::ReceiveWriteImmediate,
         byte_len: 0x1111,
-        immediate: Some(Immediate(0x0a0b_0c0d)),
+        extra: Extra::Immediate(Immediate(0x0a0b_0c0d)),
         qp_num: 0x2222,
         src_qp: 0x3333,
         contents: Contents::Message,
@@ -271,7 +275,7 @@ fn completion_of_a_datagram_says_that_the_network_header_comes_first() {
         status: CompletionStatus::Success,
         opcode: WcOpcode::Receive,
         byte_len: 40,
-        immediate: None,
+        extra: Extra::None,
         qp_num: 2,
         src_qp: 3,
         contents: Contents::NetworkHeader,
@@ -306,6 +310,51 @@ fn datagram_targets_decode() {
         DatagramTarget::decode(&header),
         DatagramTarget { address, ..target }
     );
+}
+
+#[test]
+fn completion_tells_of_an_invalidated_key_in_the_user_s_terms() {
+    let bytes = Completion {
+        wr_id: 1,
+        status: CompletionStatus::Success,
+        opcode: WcOpcode::Receive,
+        byte_len: 0,
+        extra: Extra::InvalidatedKey(0x0a0b_0c0d),
+        qp_num: 2,
+        src_qp: 3,
+        contents: Contents::Message,
+    }
+    .encode();
+    assert_eq!(bytes[24..28], 0x0a0b_0c0du32.to_ne_bytes());
+    // IBV_WC_WITH_INV; the kernel's own bit is another one.
+    assert_eq!(bytes[36..40], (1u32 << 3).to_ne_bytes());
+}
+
+#[test]
+fn send_wqe_local_operations_have_no_payload() {
+    let key = u32::from_ne_bytes([0xca, 0xfe, 0xba, 0xbe]);
+    // Whatever the length and the elements of an earlier request in that slot were.
+    let decode = |header: &[u8; send_wqe::HEADER_SIZE]| {
+        let wqe = SendWqe::decode(header, &LIMITS).unwrap();
+        assert_eq!(wqe.payload.size(), 0);
+        wqe.operation
+    };
+    let invalidate = send_header(7, 0, 5_000, 77);
+    assert_eq!(decode(&invalidate), SendOperation::LocalInvalidate(key));
+    let mut bind = send_header(8, 0, 5_000, 77);
+    bind[32..40].copy_from_slice(&0x1234_5678_9abcu64.to_ne_bytes());
+    for (at, word) in [(40, 0x11u32), (44, 0x22), (48, 0x33), (52, 0x44)] {
+        bind[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    let binding = WindowBinding {
+        address: 0xdead_0000_beef_0000,
+        length: 0x1234_5678_9abc,
+        region_key: 0x11,
+        window_key: 0x22,
+        new_key: 0x33,
+        access: 0x44,
+    };
+    assert_eq!(decode(&bind), SendOperation::BindWindow(binding));
 }
 
 #[test]

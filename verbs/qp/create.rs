@@ -96,6 +96,7 @@ impl State {
             flush_interval_ms: None,
             backlog: Backlog::Clear,
             receive_flush: ReceiveFlush::Ring,
+            ending: None,
             placements: 0,
         })
     }

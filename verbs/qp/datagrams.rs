@@ -229,7 +229,8 @@ impl Datagrams {
     ) -> Result<Address, CompletionStatus> {
         match request.opcode {
             Opcode::Send | Opcode::SendWithImm => {}
-            Opcode::Write
+            Opcode::SendWithInvalidate
+            | Opcode::Write
             | Opcode::WriteWithImm
             | Opcode::Read
             | Opcode::CompareSwap

@@ -19,12 +19,15 @@ use crate::transport::ids::Qpn;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::needed_for;
+use crate::transport::requester::LocalOperation;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
+use crate::transport::requester::Work as SendWork;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::verbs::abi::completion::Completion;
 use crate::verbs::abi::completion::Contents;
+use crate::verbs::abi::completion::Extra;
 use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::counters::Counter;
@@ -93,6 +96,9 @@ impl QueuePair {
             backlog = Backlog::Possible;
         }
         if self.aim(state, now) == Aimed::Dropped {
+            backlog = Backlog::Possible;
+        }
+        if self.run_local(state, now) == Backlog::Possible {
             backlog = Backlog::Possible;
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
@@ -192,27 +198,33 @@ impl QueuePair {
 
     fn complete_send(&self, state: &mut State, completion: &SendCompletion) {
         self.counters.count_send(completion.status);
-        if completion.status == CompletionStatus::LocalQpOperationError {
-            Self::tell_of_missing_feature(state, completion.opcode);
+        if let (CompletionStatus::LocalQpOperationError, SendWork::Remote(opcode)) =
+            (completion.status, completion.work)
+        {
+            Self::tell_of_missing_feature(state, opcode);
         }
         if !completion.is_reported() {
             return;
         }
-        let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm => WcOpcode::Send,
-            Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
-            Opcode::Read => WcOpcode::Read,
-            Opcode::CompareSwap => WcOpcode::CompareSwap,
-            Opcode::FetchAdd => WcOpcode::FetchAdd,
-            Opcode::AtomicWrite => WcOpcode::AtomicWrite,
-            Opcode::Flush => WcOpcode::Flush,
+        let opcode = match completion.work {
+            SendWork::Remote(opcode) => match opcode {
+                Opcode::Send | Opcode::SendWithImm | Opcode::SendWithInvalidate => WcOpcode::Send,
+                Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
+                Opcode::Read => WcOpcode::Read,
+                Opcode::CompareSwap => WcOpcode::CompareSwap,
+                Opcode::FetchAdd => WcOpcode::FetchAdd,
+                Opcode::AtomicWrite => WcOpcode::AtomicWrite,
+                Opcode::Flush => WcOpcode::Flush,
+            },
+            SendWork::Local(LocalOperation::BindWindow) => WcOpcode::BindWindow,
+            SendWork::Local(LocalOperation::Invalidate) => WcOpcode::LocalInvalidate,
         };
         let completion = Completion {
             wr_id: completion.wr_id,
             status: completion.status,
             opcode,
             byte_len: completion.byte_len,
-            immediate: None,
+            extra: Extra::None,
             qp_num: self.qpn.get(),
             src_qp: 0,
             contents: Contents::Message,
@@ -255,6 +267,7 @@ impl QueuePair {
             // No others use up a receive.
             Opcode::Send
             | Opcode::SendWithImm
+            | Opcode::SendWithInvalidate
             | Opcode::Write
             | Opcode::Read
             | Opcode::CompareSwap
@@ -265,15 +278,27 @@ impl QueuePair {
         if completion.status == CompletionStatus::Success {
             self.counters.add(Counter::CompletedReceives, 1);
         }
-        let has_immediate =
-            completion.opcode.has_imm() && completion.status == CompletionStatus::Success;
+        let extra = match completion.opcode {
+            _ if completion.status != CompletionStatus::Success => Extra::None,
+            Opcode::SendWithImm | Opcode::WriteWithImm => {
+                Extra::Immediate(Immediate(completion.imm))
+            }
+            Opcode::SendWithInvalidate => Extra::InvalidatedKey(completion.rkey.0),
+            Opcode::Send
+            | Opcode::Write
+            | Opcode::Read
+            | Opcode::CompareSwap
+            | Opcode::FetchAdd
+            | Opcode::AtomicWrite
+            | Opcode::Flush => Extra::None,
+        };
         let solicitation = completion.solicited;
         let completion = Completion {
             wr_id: completion.wr_id,
             status: completion.status,
             opcode,
             byte_len: completion.byte_len,
-            immediate: has_immediate.then_some(Immediate(completion.imm)),
+            extra,
             qp_num: self.qpn.get(),
             src_qp: source,
             contents,
@@ -297,7 +322,7 @@ impl QueuePair {
                 status: CompletionStatus::FlushError,
                 opcode: WcOpcode::Receive,
                 byte_len: 0,
-                immediate: None,
+                extra: Extra::None,
                 qp_num: self.qpn.get(),
                 src_qp: state.attributes.destination_qpn.get(),
                 contents: Contents::Message,

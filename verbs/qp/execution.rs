@@ -68,12 +68,11 @@ impl QueuePair {
             let outcome = self
                 .execute_one(state, &execution)
                 .map_err(|AccessDenied| NakCode::RemoteAccess);
+            let mut inbox = self.inbox(&mut state.receive_queue);
             if let Some(reliable) = state.service.reliable() {
-                reliable.connection.handle_execution(
-                    execution.token,
-                    outcome,
-                    &mut state.receive_queue,
-                );
+                reliable
+                    .connection
+                    .handle_execution(execution.token, outcome, &mut inbox);
             }
             executed += 1;
         }
@@ -92,6 +91,7 @@ impl QueuePair {
         }
         Ok(Needs {
             pd: self.pd,
+            peer_of: Some(self.qpn),
             access,
         })
     }

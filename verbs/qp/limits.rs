@@ -26,5 +26,6 @@ pub(crate) const LIMITS: Limits = Limits {
 pub(crate) const FEATURES: Features = Features::ATOMICS
     .with(Features::ATOMIC_WRITE)
     .with(Features::FLUSH)
+    .with(Features::SEND_WITH_INVALIDATE)
     .with(Features::UNRELIABLE_CONNECTIONS)
     .with(Features::UNRELIABLE_DATAGRAMS);

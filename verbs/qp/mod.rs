@@ -17,6 +17,8 @@ mod departure;
 mod events;
 mod execution;
 mod limits;
+mod local;
+mod local_work;
 mod modify;
 mod queue_pair;
 mod receive_queue;

@@ -126,6 +126,7 @@ impl QueuePair {
         state.send_queue.discard();
         state.receive_queue.reset();
         state.flush_interval_ms = None;
+        state.ending = None;
         final_ack
     }
 }

@@ -13,6 +13,7 @@ use kernel::time::Msecs;
 use kernel::workqueue::DelayedWork;
 
 use super::attributes::Attributes;
+use super::receive_queue::Inbox;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
 use super::service::Service;
@@ -23,6 +24,7 @@ use crate::verbs::counters::Counters;
 use crate::verbs::cq::CompletionQueue;
 use crate::verbs::limits::MAX_QUEUE_PAIRS;
 use crate::verbs::mr::RegionTable;
+use crate::verbs::mr::WindowUse;
 use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::pd::PdId;
 use crate::verbs::rdma::QpCap;
@@ -32,6 +34,7 @@ use crate::verbs::rdma::SignalType;
 use crate::verbs::route::RouteHandle;
 use crate::verbs::route::RouteTable;
 use crate::verbs::route_slot::RouteSlot;
+use crate::verbs::window::Binder;
 
 /// Numbers of QPs have 24 bits; 0 and 1 are those of the management QPs (IBTA 3.5.3).
 const NUMBERS: core::ops::Range<u32> = 2..1 << 24;
@@ -70,6 +73,8 @@ pub(super) struct State {
     /// Whether the QP's own work is to go on with the events.
     pub(super) backlog: Backlog,
     pub(super) receive_flush: ReceiveFlush,
+    /// The window that a local operation in progress has taken rights from.
+    pub(super) ending: Option<WindowUse>,
     /// Payloads on their way into memory.
     pub(super) placements: u32,
 }
@@ -139,6 +144,23 @@ impl QueuePair {
     /// An empty table.
     pub(crate) fn table() -> impl PinInit<QpTable> {
         NumberTable::new(NUMBERS, MAX_QUEUE_PAIRS)
+    }
+
+    /// The QP as windows know it.
+    pub(super) fn binder(&self) -> Binder {
+        Binder {
+            qp: self.qpn,
+            pd: self.pd,
+        }
+    }
+
+    /// What the responder works with, of which `queue` is a part.
+    pub(super) fn inbox<'a>(&'a self, queue: &'a mut ReceiveQueue) -> Inbox<'a> {
+        Inbox {
+            queue,
+            regions: &self.regions,
+            binder: self.binder(),
+        }
     }
 }
 

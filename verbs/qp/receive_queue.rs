@@ -8,9 +8,12 @@ use kernel::sync::Arc;
 use super::limits::WINDOW;
 use crate::base::page_vec::PageVec;
 use crate::transport::ids::ReceiveSlot;
+use crate::transport::ids::Rkey;
 use crate::transport::responder;
+use crate::transport::responder::KeyNotValid;
 use crate::transport::responder::Receive;
 use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
@@ -23,6 +26,7 @@ use crate::verbs::receive;
 use crate::verbs::receive::Posted;
 use crate::verbs::receive::ReceiveStore;
 use crate::verbs::srq::SharedReceiveQueue;
+use crate::verbs::window::Binder;
 
 /// The queue receives are taken from.
 enum Source {
@@ -115,6 +119,7 @@ impl ReceiveQueue {
     ) -> Result<Regions, AccessDenied> {
         let needs = Needs {
             pd: self.pd,
+            peer_of: None,
             access: Access::LocalWrite.into(),
         };
         self.store
@@ -123,10 +128,17 @@ impl ReceiveQueue {
     }
 }
 
-impl responder::ReceiveQueue for ReceiveQueue {
+/// A QP's receives, and the windows that are bound to it, whose keys its peer may make invalid.
+pub(super) struct Inbox<'a> {
+    pub(super) queue: &'a mut ReceiveQueue,
+    pub(super) regions: &'a RegionTable,
+    pub(super) binder: Binder,
+}
+
+impl responder::ReceiveQueue for Inbox<'_> {
     fn take(&mut self) -> Option<Receive> {
-        let source = &mut self.source;
-        let (slot, posted) = self.store.add(|elements| match source {
+        let source = &mut self.queue.source;
+        let (slot, posted) = self.queue.store.add(|elements| match source {
             Source::Own(ring) => {
                 let taken = ring.take()?;
                 Some(Posted::read(ring, taken, elements))
@@ -139,5 +151,12 @@ impl responder::ReceiveQueue for ReceiveQueue {
             length: posted.length,
             soundness: posted.soundness,
         })
+    }
+
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
+        self.regions
+            .invalidate(self.binder, Key(rkey.0))
+            .map(|_| ())
+            .map_err(|AccessDenied| KeyNotValid)
     }
 }

@@ -83,9 +83,10 @@ impl Drop for PendingPlacement {
         let now = clock::now();
         let mut guard = self.qp.state.lock();
         let state = &mut *guard;
+        let mut inbox = self.qp.inbox(&mut state.receive_queue);
         state
             .service
-            .handle_payload(self.token, self.outcome, &mut state.receive_queue, now);
+            .handle_payload(self.token, self.outcome, &mut inbox, now);
         state.placements -= 1;
         if state.placements == 0 {
             self.qp.placed.notify_all();
@@ -236,9 +237,8 @@ impl QueuePair {
         let Some(reliable) = state.service.reliable() else {
             return RxVerdict::Discarded;
         };
-        let disposition = reliable
-            .connection
-            .handle_request(header, &mut state.receive_queue);
+        let mut inbox = self.inbox(&mut state.receive_queue);
+        let disposition = reliable.connection.handle_request(header, &mut inbox);
         let (token, result) = match disposition {
             Disposition::Write {
                 va,
@@ -275,9 +275,10 @@ impl QueuePair {
                     }
                 };
                 let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
+                let mut inbox = self.inbox(&mut state.receive_queue);
                 state
                     .service
-                    .handle_payload(token, outcome, &mut state.receive_queue, now);
+                    .handle_payload(token, outcome, &mut inbox, now);
                 return verdict;
             }
             Disposition::CheckExecution {
@@ -290,7 +291,7 @@ impl QueuePair {
                     Ok(()) => Outcome::Placed,
                     Err(AccessDenied) => Outcome::Denied(NakCode::RemoteAccess),
                 };
-                return Self::take_execution(state, token, outcome, operands, now);
+                return self.take_execution(state, token, outcome, operands, now);
             }
             Disposition::NoPayload => return RxVerdict::Taken,
             Disposition::Drop(_) => return RxVerdict::Discarded,
@@ -301,6 +302,7 @@ impl QueuePair {
 
     /// Takes on what is to be carried out in memory when its turn has come, if that is allowed.
     fn take_execution(
+        &self,
         state: &mut State,
         token: RequestToken,
         outcome: Outcome,
@@ -311,11 +313,14 @@ impl QueuePair {
             return RxVerdict::Discarded;
         };
         let connection = &mut reliable.connection;
-        let queue = &mut state.receive_queue;
+        let mut inbox = self.inbox(&mut state.receive_queue);
         match (outcome, operands) {
-            (Outcome::Placed, Some(operands)) => connection.handle_operands(token, operands, queue),
+            (Outcome::Placed, Some(operands)) => {
+                connection.handle_operands(token, operands, &mut inbox);
+            }
             (outcome, _) => {
-                connection.handle_payload(PayloadToken::Request(token), outcome, queue, now);
+                let token = PayloadToken::Request(token);
+                connection.handle_payload(token, outcome, &mut inbox, now);
             }
         }
         match outcome {
@@ -335,10 +340,10 @@ impl QueuePair {
         let Some(unreliable) = state.service.unreliable() else {
             return RxVerdict::Discarded;
         };
-        let disposition =
-            unreliable
-                .connection
-                .handle_segment(header, rail, &mut state.receive_queue);
+        let mut inbox = self.inbox(&mut state.receive_queue);
+        let disposition = unreliable
+            .connection
+            .handle_segment(header, rail, &mut inbox);
         let (token, result) = match disposition {
             UnreliableDisposition::Write {
                 va,
@@ -387,6 +392,7 @@ impl QueuePair {
         let target = placement.target;
         let needs = Needs {
             pd: self.pd,
+            peer_of: None,
             access: Access::LocalWrite.into(),
         };
         let resolved = match state.send_queue.buffers(target.slot) {
@@ -411,15 +417,16 @@ impl QueuePair {
         let Some(datagrams) = state.service.datagrams() else {
             return RxVerdict::Discarded;
         };
-        let queue = &mut state.receive_queue;
-        let placement = match datagrams.receiver.handle_datagram(header, queue) {
+        let mut inbox = self.inbox(&mut state.receive_queue);
+        let placement = match datagrams.receiver.handle_datagram(header, &mut inbox) {
             Ok(placement) => placement,
             Err(dropped) => {
                 count_dropped(&self.counters, dropped);
                 return RxVerdict::Discarded;
             }
         };
-        let resolved = queue
+        let resolved = state
+            .receive_queue
             .resolve(placement.slot, 0, header.payload_len, &self.regions, pages)
             .map_err(|AccessDenied| NakCode::RemoteOperation);
         let token = PlacementToken::UnreliableDatagram(placement.token);
@@ -440,9 +447,10 @@ impl QueuePair {
             Err(code) => {
                 pages.clear();
                 let outcome = Outcome::Denied(code);
+                let mut inbox = self.inbox(&mut state.receive_queue);
                 state
                     .service
-                    .handle_payload(token, outcome, &mut state.receive_queue, now);
+                    .handle_payload(token, outcome, &mut inbox, now);
                 RxVerdict::Discarded
             }
         }
@@ -455,6 +463,7 @@ impl QueuePair {
         }
         Ok(Needs {
             pd: self.pd,
+            peer_of: Some(self.qpn),
             access: access.into(),
         })
     }

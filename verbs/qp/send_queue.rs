@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use super::local_work::LocalWork;
 use super::service::Service;
 use crate::transport::frame::Flush;
 use crate::transport::frame::Operands;
@@ -15,6 +16,8 @@ use crate::transport::opcode::Opcode;
 use crate::transport::opcode::MAX_MESSAGE;
 use crate::transport::opcode::WORD;
 use crate::transport::requester::Fencing;
+use crate::transport::requester::LocalOperation;
+use crate::transport::requester::LocalRequest;
 use crate::transport::requester::SendRequest;
 use crate::transport::requester::Signalling;
 use crate::transport::requester::Solicitation;
@@ -30,19 +33,40 @@ use crate::verbs::abi::send_wqe::SendLimits;
 use crate::verbs::abi::send_wqe::SendOperation;
 use crate::verbs::abi::send_wqe::SendWqe;
 use crate::verbs::abi::send_wqe::SendWqeError;
+use crate::verbs::abi::send_wqe::WindowBinding;
 use crate::verbs::elements::Elements;
+use crate::verbs::mr::Key;
 use crate::verbs::queue::Taken;
 use crate::verbs::queue::WorkQueue;
+use crate::verbs::rdma::AccessFlags;
 use crate::verbs::rdma::MmapBuffer;
 use crate::verbs::rdma::QpCap;
 use crate::verbs::rdma::SignalType;
+use crate::verbs::window::BindRequest;
 
 /// Work requests the protocol works on at a time; more wait in the ring.
 const MAX_ACTIVE: u32 = 512;
 
+/// A request as the protocol takes it, but for what it is named and whether its success is reported.
+enum Posting {
+    Remote(SendRequest),
+    Local(LocalRequest),
+}
+
+impl Posting {
+    fn signalling(&self) -> Signalling {
+        match self {
+            Self::Remote(request) => request.signalling,
+            Self::Local(request) => request.signalling,
+        }
+    }
+}
+
 /// Where the payload of an active request is.
 #[derive(Clone, Copy)]
 enum Source {
+    /// There is none, but work for this host.
+    Local(LocalWork),
     /// That many bytes in the request's place in the store.
     Inline(usize),
     /// Elements, of that many bytes, in its place in the store.
@@ -151,10 +175,19 @@ impl SendQueue {
         let place = usize::from(slot.0);
         let start = place * self.stride;
         match self.sources[place] {
+            Source::Local(_) => Buffers::Inline(&[]),
             Source::Inline(len) => Buffers::Inline(&self.store[start..start + len]),
             Source::Elements(size) => {
                 Buffers::Elements(Elements::new(&self.store[start..start + size]))
             }
+        }
+    }
+
+    /// What this host is to do for an active request, if it is a local operation.
+    pub(super) fn local_work(&self, slot: MessageSlot) -> Option<LocalWork> {
+        match self.sources[usize::from(slot.0)] {
+            Source::Local(work) => Some(work),
+            Source::Inline(_) | Source::Elements(_) => None,
         }
     }
 
@@ -163,24 +196,42 @@ impl SendQueue {
         self.ring.read(taken, 0, &mut header);
         let (request, source, verdict) = match self.read(&header, taken) {
             Ok((request, source)) => (request, source, None),
-            Err(status) => (SendRequest::default(), Source::Inline(0), Some(status)),
+            Err(status) => {
+                let nothing = Posting::Remote(SendRequest::default());
+                (nothing, Source::Inline(0), Some(status))
+            }
         };
         let signalling = match rule {
             SignalType::All => Signalling::Signalled,
-            SignalType::Requested => request.signalling,
+            SignalType::Requested => request.signalling(),
         };
-        let request = SendRequest {
-            wr_id: send_wqe::wr_id(&header),
-            signalling,
-            ..request
+        let wr_id = send_wqe::wr_id(&header);
+        let posted = match request {
+            Posting::Remote(request) => {
+                let request = SendRequest {
+                    wr_id,
+                    signalling,
+                    ..request
+                };
+                service.post(request, &header, now)
+            }
+            Posting::Local(request) => {
+                let request = LocalRequest {
+                    wr_id,
+                    signalling,
+                    ..request
+                };
+                service.post_local(request, &header, now)
+            }
         };
         // There is room and the length has been checked; a queue pair that is not connected has an
         // empty ring.
-        let Ok(slot) = service.post(request, &header, now) else {
+        let Ok(slot) = posted else {
             return;
         };
         let place = usize::from(slot.0);
         let size = match source {
+            Source::Local(_) => 0,
             Source::Inline(size) | Source::Elements(size) => size,
         };
         let scratch = self.scratch();
@@ -202,7 +253,7 @@ impl SendQueue {
         &mut self,
         header: &[u8; send_wqe::HEADER_SIZE],
         taken: Taken,
-    ) -> Result<(SendRequest, Source), CompletionStatus> {
+    ) -> Result<(Posting, Source), CompletionStatus> {
         let wqe = SendWqe::decode(header, &self.limits).map_err(|error| match error {
             SendWqeError::InlineTooLong(_) => CompletionStatus::LocalLengthError,
             SendWqeError::Opcode(_)
@@ -210,6 +261,25 @@ impl SendQueue {
             | SendWqeError::InlineRead
             | SendWqeError::Flush(..) => CompletionStatus::LocalQpOperationError,
         })?;
+        let signalling = if wqe.flags.contains(SendFlags::SIGNALED) {
+            Signalling::Signalled
+        } else {
+            Signalling::Unsignalled
+        };
+        let fencing = if wqe.flags.contains(SendFlags::FENCE) {
+            Fencing::Fenced
+        } else {
+            Fencing::Unfenced
+        };
+        let local = |operation, work| {
+            let request = LocalRequest {
+                wr_id: 0,
+                operation,
+                signalling,
+                fencing,
+            };
+            Ok((Posting::Local(request), Source::Local(work)))
+        };
         let scratch = self.scratch();
         let payload = &mut self.store[scratch..scratch + wqe.payload.size()];
         self.ring.read(taken, send_wqe::HEADER_SIZE, payload);
@@ -234,6 +304,11 @@ impl SendQueue {
             SendOperation::Send => (Opcode::Send, NOWHERE, NO_IMMEDIATE),
             SendOperation::SendImmediate(imm) => (Opcode::SendWithImm, NOWHERE, imm),
             SendOperation::Read(remote) => (Opcode::Read, remote, NO_IMMEDIATE),
+            SendOperation::SendInvalidate(rkey) => (
+                Opcode::SendWithInvalidate,
+                RemoteAddress { rkey, ..NOWHERE },
+                NO_IMMEDIATE,
+            ),
             SendOperation::CompareSwap(remote, both) => {
                 operands = both;
                 (Opcode::CompareSwap, remote, NO_IMMEDIATE)
@@ -252,6 +327,13 @@ impl SendQueue {
                 length = range;
                 (Opcode::Flush, remote, NO_IMMEDIATE)
             }
+            SendOperation::LocalInvalidate(key) => {
+                return local(LocalOperation::Invalidate, LocalWork::Invalidate(Key(key)));
+            }
+            SendOperation::BindWindow(binding) => {
+                let request = bind_request(&binding)?;
+                return local(LocalOperation::BindWindow, LocalWork::Bind(request));
+            }
         };
         let is_word = opcode.operands_len() == 0 || length == WORD;
         if !is_word || length > MAX_MESSAGE {
@@ -260,21 +342,13 @@ impl SendQueue {
         let request = SendRequest {
             wr_id: 0,
             opcode,
-            signalling: if wqe.flags.contains(SendFlags::SIGNALED) {
-                Signalling::Signalled
-            } else {
-                Signalling::Unsignalled
-            },
+            signalling,
             solicitation: if wqe.flags.contains(SendFlags::SOLICITED) {
                 Solicitation::Solicited
             } else {
                 Solicitation::Unsolicited
             },
-            fencing: if wqe.flags.contains(SendFlags::FENCE) {
-                Fencing::Fenced
-            } else {
-                Fencing::Unfenced
-            },
+            fencing,
             length,
             remote_va: remote.address,
             rkey: Rkey(remote.rkey),
@@ -282,6 +356,20 @@ impl SendQueue {
             operands,
             flush,
         };
-        Ok((request, source))
+        Ok((Posting::Remote(request), source))
     }
+}
+
+/// How a window is to be bound. Fails for rights that nothing can have; optional ones count for nothing.
+fn bind_request(binding: &WindowBinding) -> Result<BindRequest, CompletionStatus> {
+    let access = AccessFlags::from_raw(i32::from_ne_bytes(binding.access.to_ne_bytes()))
+        .map_err(|_| CompletionStatus::MemoryManagementError)?;
+    Ok(BindRequest {
+        window: Key(binding.window_key),
+        variant: binding.new_key,
+        region: Key(binding.region_key),
+        address: binding.address,
+        length: binding.length,
+        access,
+    })
 }

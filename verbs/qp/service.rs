@@ -25,6 +25,8 @@ use crate::transport::outcome::Outcome;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::InFlight;
 use crate::transport::rail_set::RailSet;
+use crate::transport::requester::DueOperation;
+use crate::transport::requester::LocalRequest;
 use crate::transport::requester::PostError;
 use crate::transport::requester::Rails;
 use crate::transport::requester::SendCompletion;
@@ -292,6 +294,52 @@ impl Service {
             Self::ReliableConnection(reliable) => reliable.connection.post(request, now),
             Self::UnreliableConnection(unreliable) => unreliable.connection.post(request),
             Self::UnreliableDatagram(datagrams) => datagrams.post(&request, header),
+        }
+    }
+
+    /// Posts a local operation whose WQE has that header. After a failure it will be flushed.
+    pub(super) fn post_local(
+        &mut self,
+        request: LocalRequest,
+        header: &[u8; send_wqe::HEADER_SIZE],
+        now: Instant,
+    ) -> Result<MessageSlot, PostError> {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.post_local(request),
+            // It is not among what such a QP does: all there is of it is its completion.
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {
+                let nothing = SendRequest {
+                    wr_id: request.wr_id,
+                    signalling: request.signalling,
+                    ..SendRequest::default()
+                };
+                let slot = self.post(nothing, header, now)?;
+                self.handle_send_failure(slot, CompletionStatus::LocalQpOperationError);
+                Ok(slot)
+            }
+        }
+    }
+
+    /// The local operation that is to be carried out now.
+    pub(super) fn due_local(&self) -> Option<DueOperation> {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.due_local(),
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
+        }
+    }
+
+    /// The local operation posted as `slot`, which was due, has been carried out, or has failed with this status.
+    pub(super) fn handle_local_end(
+        &mut self,
+        slot: MessageSlot,
+        result: Result<(), CompletionStatus>,
+        now: Instant,
+    ) {
+        match self {
+            Self::ReliableConnection(reliable) => {
+                reliable.connection.handle_local_end(slot, result, now);
+            }
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {}
         }
     }
 

@@ -309,6 +309,7 @@ impl QueuePair {
             Buffers::Elements(elements) => {
                 let needs = Needs {
                     pd: self.pd,
+                    peer_of: None,
                     access: AccessFlags::empty(),
                 };
                 sink.pages().clear();
@@ -341,6 +342,7 @@ impl QueuePair {
         if source.len > 0 {
             let needs = Needs {
                 pd: self.pd,
+                peer_of: Some(self.qpn),
                 access: Access::RemoteRead.into(),
             };
             let region = self.regions.resolve(
@@ -365,7 +367,10 @@ impl QueuePair {
     ) -> Result<(), CompletionStatus> {
         let len = match &segment.header.operation {
             Operation::Execute(execute) => execute.action.answer_len(),
-            Operation::Send { .. } | Operation::Write { .. } | Operation::Read(_) => 0,
+            Operation::Send { .. }
+            | Operation::SendWithInvalidate { .. }
+            | Operation::Write { .. }
+            | Operation::Read(_) => 0,
         };
         if len == 0 {
             return Ok(());
@@ -375,6 +380,7 @@ impl QueuePair {
         };
         let needs = Needs {
             pd: self.pd,
+            peer_of: None,
             access: Access::LocalWrite.into(),
         };
         elements
@@ -423,6 +429,7 @@ impl QueuePair {
             Buffers::Elements(elements) => {
                 let needs = Needs {
                     pd: self.pd,
+                    peer_of: None,
                     access: AccessFlags::empty(),
                 };
                 let regions = elements

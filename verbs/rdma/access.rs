@@ -46,7 +46,7 @@ impl AccessFlags {
     /// # Errors
     ///
     /// `EOPNOTSUPP` when a right is asked for that is neither known nor optional.
-    pub(super) fn from_raw(raw: kernel::ffi::c_int) -> Result<Self> {
+    pub fn from_raw(raw: kernel::ffi::c_int) -> Result<Self> {
         let raw = u32::from_ne_bytes(raw.to_ne_bytes());
         let required = raw & !bindings::ib_access_flags_IB_ACCESS_OPTIONAL;
 

@@ -38,6 +38,8 @@ pub struct DeviceAttributes {
     pub max_cqe: u32,
     /// Memory regions.
     pub max_mr: u32,
+    /// Memory windows.
+    pub max_mw: u32,
     /// Protection domains.
     pub max_pd: u32,
     /// Address handles.
@@ -97,6 +99,11 @@ impl_flags!(
     /// An optional feature (`enum ib_device_cap_flags`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum DeviceFeature {
+        /// There are memory windows of type 1.
+        MemoryWindows = bindings::ib_device_cap_flags_IB_DEVICE_MEM_WINDOW as u64,
+        /// There are memory windows of type 2B: each belongs to a queue pair, and is checked for its domain when it is
+        /// used. A queue pair with windows can be destroyed.
+        MemoryWindowsType2B = bindings::ib_device_cap_flags_IB_DEVICE_MEM_WINDOW_TYPE_2B as u64,
         /// Shared receive queues may be resized.
         ResizeSrq = bindings::ib_device_cap_flags_IB_DEVICE_SRQ_RESIZE as u64,
         /// An address handle must be of the port that it is used at.
@@ -148,6 +155,7 @@ impl DeviceAttributes {
             max_cq: Limit::clamp_from(self.max_cq),
             max_cqe: Limit::clamp_from(self.max_cqe),
             max_mr: Limit::clamp_from(self.max_mr),
+            max_mw: Limit::clamp_from(self.max_mw),
             max_pd: Limit::clamp_from(self.max_pd),
             max_qp_rd_atom: Limit::clamp_from(self.max_qp_rd_atomic),
             max_res_rd_atom: Limit::clamp_from(self.max_rd_atomic),

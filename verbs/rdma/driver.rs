@@ -8,6 +8,7 @@ use super::{
     counters::CounterName,
     device_attributes::DeviceAttributes,
     memory_region::MrOps,
+    memory_window::MwOps,
     net_device_ref::NetDeviceRef,
     port::{
         PortAttributes,
@@ -65,6 +66,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     type Srq: SrqOps<Self>;
     /// Memory region.
     type Mr: MrOps<Self>;
+    /// Memory window; [`Infallible`](core::convert::Infallible) if there are none.
+    type Mw: MwOps<Self>;
     /// Address handle; [`Infallible`](core::convert::Infallible) if there are none.
     type Ah: AhOps<Self>;
 

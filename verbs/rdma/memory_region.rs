@@ -88,7 +88,11 @@ pub trait MrOps<D: Driver>: Sized + Send + Sync {
     }
 
     /// Ends the region. Nobody may touch its memory once this has returned. It is dropped then.
-    fn deregister(&self);
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while memory windows are bound to it; it lives on then.
+    fn deregister(&self) -> Result;
 }
 
 impl<D: Driver> MemoryRegion<D> {
@@ -211,11 +215,10 @@ pub(super) unsafe extern "C" fn dereg_mr<D: Driver>(
     _udata: *mut bindings::ib_udata,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: `ib_core` passes a region of `MemoryRegion::allocate`, and uses it no more.
-        let mut this = unsafe {
-            MemoryRegion::<D>::from_raw(&mr).deregister();
-            KBox::from_raw(mr.cast::<MemoryRegion<D>>())
-        };
+        // SAFETY: `ib_core` passes a region of `MemoryRegion::allocate`.
+        unsafe { MemoryRegion::<D>::from_raw(&mr) }.deregister()?;
+        // SAFETY: As above; it uses the region no more when this succeeds.
+        let mut this = unsafe { KBox::from_raw(mr.cast::<MemoryRegion<D>>()) };
 
         // SAFETY: The driver's part is initialised and dropped only here.
         unsafe { this.data.assume_init_drop() };

@@ -9,10 +9,10 @@
 //! # Objects
 //!
 //! `ib_core` allocates protection domains, completion queues, queue pairs, shared receive queues,
-//! address handles and user contexts itself, with room for the driver's part behind its own struct.
+//! address handles, memory windows and user contexts itself, with room for the driver's part behind its own struct.
 //! [`Object`] is that pair. A create operation returns an initialiser for the driver's part, which
 //! is initialised in place and pinned; the destroy operation is called before it is dropped. A driver
-//! without shared receive queues or address handles names [`Infallible`](core::convert::Infallible)
+//! without shared receive queues, address handles or memory windows names [`Infallible`](core::convert::Infallible)
 //! for them.
 //!
 //! # Execution context
@@ -34,6 +34,7 @@ mod error;
 mod event;
 mod gid;
 mod memory_region;
+mod memory_window;
 mod mmap;
 mod net_device_ref;
 mod object;
@@ -100,6 +101,11 @@ pub use memory_region::{
     MrKeys,
     MrOps,
     MrRequest, //
+};
+pub use memory_window::{
+    Mw,
+    MwOps,
+    MwType, //
 };
 pub use mmap::{
     MmapBuffer,

@@ -19,6 +19,11 @@ use super::{
     driver::Driver,
     memory_region,
     memory_region::MrOps,
+    memory_window,
+    memory_window::{
+        Mw,
+        MwOps, //
+    },
     net_device_ref::NetDeviceRef,
     port::PortNumber,
     protection_domain,
@@ -124,6 +129,11 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         ops.create_user_ah = Some(address_handle::create_user_ah::<D>);
         ops.destroy_ah = Some(address_handle::destroy_ah::<D>);
         ops.size_ib_ah = AddressHandle::<D>::SIZE;
+    }
+    if <D::Mw as MwOps<D>>::SUPPORTED {
+        ops.alloc_mw = Some(memory_window::alloc_mw::<D>);
+        ops.dealloc_mw = Some(memory_window::dealloc_mw::<D>);
+        ops.size_ib_mw = Mw::<D>::SIZE;
     }
     ops
 }

@@ -39,6 +39,7 @@ use usb4_roce::transport::requester::ResponseDisposition;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::ResponderConfig;
@@ -129,6 +130,10 @@ impl ReceiveQueue for Receives {
             length: RECEIVE_LEN,
             soundness: Soundness::Sound,
         })
+    }
+
+    fn invalidate(&mut self, _rkey: Rkey) -> Result<(), KeyNotValid> {
+        Err(KeyNotValid)
     }
 }
 

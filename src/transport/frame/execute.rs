@@ -221,6 +221,7 @@ impl ExecuteRequest {
             Opcode::Flush
             | Opcode::Send
             | Opcode::SendWithImm
+            | Opcode::SendWithInvalidate
             | Opcode::Write
             | Opcode::WriteWithImm
             | Opcode::Read => return None,

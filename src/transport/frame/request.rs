@@ -90,6 +90,15 @@ pub enum Operation {
         /// Immediate data, as the user gave it.
         imm: Option<u32>,
     },
+    /// SEND that invalidates a key when it is complete.
+    SendWithInvalidate {
+        /// The piece of the message that the segment carries.
+        data: DataSegment,
+        /// The responder's key.
+        rkey: Rkey,
+        /// The requester has all responses before this one: no READ before it is answered again.
+        response_psn: Psn,
+    },
     /// RDMA WRITE, with or without immediate data.
     Write {
         /// The piece of the message that the segment carries.
@@ -128,6 +137,7 @@ impl Operation {
         match self {
             Self::Send { imm: None, .. } => Opcode::Send,
             Self::Send { imm: Some(_), .. } => Opcode::SendWithImm,
+            Self::SendWithInvalidate { .. } => Opcode::SendWithInvalidate,
             Self::Write { imm: None, .. } => Opcode::Write,
             Self::Write { imm: Some(_), .. } => Opcode::WriteWithImm,
             Self::Read(_) => Opcode::Read,
@@ -141,6 +151,15 @@ impl Operation {
             Self::Send { data, imm } => {
                 data.emit(wire);
                 wire.set_imm(imm.unwrap_or(0));
+            }
+            Self::SendWithInvalidate {
+                data,
+                rkey,
+                response_psn,
+            } => {
+                data.emit(wire);
+                wire.set_rkey(rkey.0);
+                wire.set_imm(response_psn.get());
             }
             Self::Write {
                 data,
@@ -165,6 +184,11 @@ impl Operation {
             Opcode::Send | Opcode::SendWithImm => Self::Send {
                 data: DataSegment::parse(wire)?,
                 imm,
+            },
+            Opcode::SendWithInvalidate => Self::SendWithInvalidate {
+                data: DataSegment::parse(wire)?,
+                rkey: Rkey(wire.rkey()),
+                response_psn: psn(wire.imm())?,
             },
             Opcode::Write | Opcode::WriteWithImm => Self::Write {
                 data: DataSegment::parse(wire)?,
@@ -243,7 +267,9 @@ impl RequestHeader {
     /// Bytes that follow the header.
     pub const fn payload_len(&self) -> u32 {
         match &self.operation {
-            Operation::Send { data, .. } | Operation::Write { data, .. } => data.extent.len(),
+            Operation::Send { data, .. }
+            | Operation::SendWithInvalidate { data, .. }
+            | Operation::Write { data, .. } => data.extent.len(),
             Operation::Read(_) => 0,
             Operation::Execute(execute) => execute.action.opcode().operands_len(),
         }
@@ -252,9 +278,9 @@ impl RequestHeader {
     /// Whether it is the first segment of its message.
     pub const fn begins_message(&self) -> bool {
         match &self.operation {
-            Operation::Send { data, .. } | Operation::Write { data, .. } => {
-                data.extent.offset() == 0
-            }
+            Operation::Send { data, .. }
+            | Operation::SendWithInvalidate { data, .. }
+            | Operation::Write { data, .. } => data.extent.offset() == 0,
             Operation::Read(_) | Operation::Execute(_) => true,
         }
     }

@@ -68,7 +68,8 @@ impl UnreliableOperation {
                 va: wire.va(),
                 rkey: Rkey(wire.rkey()),
             }),
-            Opcode::Read
+            Opcode::SendWithInvalidate
+            | Opcode::Read
             | Opcode::CompareSwap
             | Opcode::FetchAdd
             | Opcode::AtomicWrite

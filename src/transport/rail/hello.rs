@@ -45,6 +45,9 @@ impl Features {
     /// FLUSH.
     pub const FLUSH: Self = Self(1 << 4);
 
+    /// SEND WITH INVALIDATE.
+    pub const SEND_WITH_INVALIDATE: Self = Self(1 << 5);
+
     /// Queue pairs may have unreliable connections.
     pub const UNRELIABLE_CONNECTIONS: Self = Self(1 << 6);
 

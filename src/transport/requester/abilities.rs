@@ -16,5 +16,6 @@ pub const fn needed_for(opcode: Opcode) -> Features {
         Opcode::CompareSwap | Opcode::FetchAdd => Features::ATOMICS,
         Opcode::AtomicWrite => Features::ATOMIC_WRITE,
         Opcode::Flush => Features::FLUSH,
+        Opcode::SendWithInvalidate => Features::SEND_WITH_INVALIDATE,
     }
 }

@@ -2,6 +2,7 @@
 
 //! What the requester makes of acknowledgements.
 
+use super::messages::MessageNumber;
 use super::nak::NakSubject;
 use super::Admission;
 use super::Requester;
@@ -64,11 +65,18 @@ impl<S: Storage> Requester<S> {
         }
     }
 
-    /// Whether anything is unfinished.
+    /// The next message to enter the window, unless a local operation has to be carried out before it.
+    fn next_to_send(&self) -> Option<MessageNumber> {
+        self.messages
+            .next_to_admit()
+            .filter(|&number| !self.is_local(number))
+    }
+
+    /// Whether anything is unfinished that the peer has to do with.
     pub(super) fn is_waiting(&self) -> bool {
         let may_begin = self.admission == Admission::Open || self.messages.is_admitting();
         !self.window.is_empty()
             || self.reads.outstanding() > 0
-            || (self.messages.next_to_admit().is_some() && may_begin)
+            || (may_begin && self.next_to_send().is_some())
     }
 }

@@ -2,6 +2,7 @@
 
 //! The send queue: requests from posting to completion.
 
+use super::LocalOperation;
 use super::SendRequest;
 use crate::transport::frame::padded;
 use crate::transport::frame::SegmentSize;
@@ -30,10 +31,39 @@ impl MessageNumber {
     }
 }
 
+/// Whether a local operation has been carried out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LocalProgress {
+    Waiting,
+    Done,
+}
+
+/// Who carries a message out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Executor {
+    /// The peer: segments of it are sent.
+    #[default]
+    Peer,
+    /// This host: it has no segments.
+    Host(LocalOperation, LocalProgress),
+}
+
+impl Executor {
+    /// The operation, if it is a local one.
+    pub(super) const fn local(self) -> Option<LocalOperation> {
+        match self {
+            Self::Peer => None,
+            Self::Host(operation, _) => Some(operation),
+        }
+    }
+}
+
 /// Entry of the table of messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Message {
+    /// What was posted; of a local operation, what it has in common with others.
     pub(super) request: SendRequest,
+    pub(super) executor: Executor,
     /// Receives used up by the messages before it.
     pub(super) rsn: Rsn,
     /// These are known once the first segment is in the window.
@@ -54,7 +84,8 @@ impl Message {
 ///
 /// # Invariants
 ///
-/// `completed` <= `acknowledged` <= `admitted` <= `posted` (as distances), at most the table's length apart.
+/// `completed` <= `acknowledged` <= `admitted` <= `posted` (as distances), at most the table's length apart. Local
+/// operations before `admitted` have been carried out.
 pub(super) struct Messages<S: Storage> {
     table: Ring<S, Message>,
     /// All messages before this one have completed.
@@ -104,19 +135,24 @@ impl<S: Storage> Messages<S> {
     }
 
     /// Posts a request, if there is room.
-    pub(super) fn push(&mut self, request: SendRequest) -> Option<MessageNumber> {
+    pub(super) fn push(
+        &mut self,
+        request: SendRequest,
+        executor: Executor,
+    ) -> Option<MessageNumber> {
         if self.outstanding() >= self.table.len() {
             return None;
         }
         let number = self.posted;
         *self.at_mut(number) = Message {
             request,
+            executor,
             rsn: self.next_rsn,
             first_psn: Psn::new(0),
             segments: 0,
             answered: false,
         };
-        if request.opcode.consumes_receive() {
+        if executor == Executor::Peer && request.opcode.consumes_receive() {
             self.next_rsn = self.next_rsn.add(1);
         }
         self.posted = number.next();
@@ -164,7 +200,12 @@ impl<S: Storage> Messages<S> {
         let mut room = bytes;
         let mut number = self.admitted;
         while number != self.posted {
-            let carried = self.at(number).request.carried();
+            let message = self.at(number);
+            number = number.next();
+            if message.executor != Executor::Peer {
+                continue;
+            }
+            let carried = message.request.carried();
             if carried > room {
                 return false;
             }
@@ -172,7 +213,6 @@ impl<S: Storage> Messages<S> {
                 Some(rest) => room = rest,
                 None => return false,
             }
-            number = number.next();
         }
         true
     }
@@ -213,6 +253,16 @@ impl<S: Storage> Messages<S> {
         }
     }
 
+    /// The message that was to enter the window next is a local operation, and has been carried out.
+    pub(super) fn finish_local(&mut self) {
+        let number = self.admitted;
+        let message = self.at_mut(number);
+        if let Executor::Host(_, progress) = &mut message.executor {
+            *progress = LocalProgress::Done;
+            self.admitted = number.next();
+        }
+    }
+
     /// The segment `psn` of the message has been acknowledged, and all before it.
     pub(super) fn acknowledge_segment(&mut self, number: MessageNumber, psn: Psn) {
         if self.at(number).last_psn() == psn {
@@ -226,8 +276,11 @@ impl<S: Storage> Messages<S> {
     }
 
     pub(super) fn is_complete(&self, number: MessageNumber) -> bool {
-        let is_acknowledged = self.is_before(number, self.acknowledged);
         let message = self.at(number);
+        if let Executor::Host(_, progress) = message.executor {
+            return progress == LocalProgress::Done;
+        }
+        let is_acknowledged = self.is_before(number, self.acknowledged);
         is_acknowledged && (message.answered || !message.request.opcode.is_answered())
     }
 
@@ -247,6 +300,10 @@ impl<S: Storage> Messages<S> {
 
     /// The completion of the oldest message has been polled.
     pub(super) fn pop_oldest(&mut self) {
+        // Nobody acknowledges a local operation.
+        if self.acknowledged == self.completed {
+            self.acknowledged = self.completed.next();
+        }
         self.completed = self.completed.next();
     }
 

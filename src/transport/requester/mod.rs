@@ -5,6 +5,7 @@
 
 mod abilities;
 mod acknowledge;
+mod local;
 mod messages;
 mod nak;
 mod read;
@@ -43,6 +44,7 @@ use super::storage::MAX_TABLE;
 use super::timing::AckTimeout;
 use super::timing::RetryLimit;
 
+use messages::Executor;
 use messages::MessageNumber;
 use messages::Messages;
 use read::Reads;
@@ -52,6 +54,9 @@ use window::SendWindow;
 pub(super) use read::MAX_RESPONSES;
 
 pub use abilities::needed_for;
+pub use local::DueOperation;
+pub use local::LocalOperation;
+pub use local::LocalRequest;
 pub use messages::Message;
 pub use read::ReadSlot;
 pub use read::ResponseDisposition;
@@ -132,7 +137,7 @@ pub struct SendRequest {
     pub length: u32,
     /// Address at the peer, of an opcode that names memory.
     pub remote_va: u64,
-    /// Key at the peer, of an opcode that names memory.
+    /// Key at the peer, of an opcode that names memory. SEND WITH INVALIDATE: the peer's key that becomes invalid.
     pub rkey: Rkey,
     /// Immediate data, if the opcode has any; handed through as it is.
     pub imm: u32,
@@ -155,6 +160,7 @@ impl SendRequest {
             }),
             Opcode::Send
             | Opcode::SendWithImm
+            | Opcode::SendWithInvalidate
             | Opcode::Write
             | Opcode::WriteWithImm
             | Opcode::Read => None,
@@ -190,6 +196,15 @@ pub enum PostError {
     NotConnected,
 }
 
+/// What a request of the send queue was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Work {
+    /// The peer had to carry it out.
+    Remote(Opcode),
+    /// This host had to.
+    Local(LocalOperation),
+}
+
 /// A completion of the send queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SendCompletion {
@@ -197,8 +212,8 @@ pub struct SendCompletion {
     pub slot: MessageSlot,
     /// The user's name for it.
     pub wr_id: u64,
-    /// Operation of the request.
-    pub opcode: Opcode,
+    /// What was to be done.
+    pub work: Work,
     /// How the request ended.
     pub status: CompletionStatus,
     /// Bytes of the message.
@@ -440,7 +455,10 @@ impl<S: Storage> Requester<S> {
         if request.length > MAX_MESSAGE {
             return Err(PostError::TooLong);
         }
-        let number = self.messages.push(request).ok_or(PostError::Full)?;
+        let number = self
+            .messages
+            .push(request, Executor::Peer)
+            .ok_or(PostError::Full)?;
         if !self.recovery.is_armed() {
             self.arm(now);
         }
@@ -484,11 +502,15 @@ impl<S: Storage> Requester<S> {
             State::Flushing => self.messages.flush_oldest(),
             State::Idle | State::Running | State::Failing(_) => self.messages.pop_oldest(),
         }
-        let request = self.messages.at(number).request;
+        let message = self.messages.at(number);
+        let request = &message.request;
         Some(SendCompletion {
             slot: self.messages.slot_of(number),
             wr_id: request.wr_id,
-            opcode: request.opcode,
+            work: match message.executor {
+                Executor::Peer => Work::Remote(request.opcode),
+                Executor::Host(operation, _) => Work::Local(operation),
+            },
             status,
             byte_len: request.length,
             signalling: request.signalling,

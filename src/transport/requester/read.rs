@@ -153,6 +153,11 @@ impl<S: Storage> Reads<S> {
         self.repeat_due = false;
     }
 
+    /// All responses before this one are placed.
+    pub(super) const fn base(&self) -> Psn {
+        self.base
+    }
+
     /// READs sent and not complete.
     pub(super) const fn outstanding(&self) -> u32 {
         self.newest.wrapping_sub(self.oldest)

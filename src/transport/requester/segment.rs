@@ -3,6 +3,7 @@
 //! The requester's segments: which one goes next, over which rail, and what comes back lost.
 
 use super::abilities::needed_for;
+use super::messages::Executor;
 use super::messages::Message;
 use super::messages::MessageNumber;
 use super::window::LostCopy;
@@ -199,7 +200,8 @@ impl<S: Storage> Requester<S> {
 
     /// Whether the first segment of a message may enter the window.
     fn may_begin(&self, number: MessageNumber, rail: RailId, rails: &impl Rails) -> bool {
-        if self.admission != Admission::Open {
+        // A local operation holds up what is behind it until it has been carried out.
+        if self.admission != Admission::Open || self.is_local(number) {
             return false;
         }
         let message = self.messages.at(number);
@@ -213,6 +215,9 @@ impl<S: Storage> Requester<S> {
         } else if message.request.opcode.is_answered() {
             reads < u32::from(self.config.max_rd_atomic)
                 && self.reads.has_room_for(self.responses_to(&message.request))
+        } else if message.request.opcode == Opcode::SendWithInvalidate {
+            // A READ by the key that becomes invalid may not have been answered in full.
+            reads == 0
         } else {
             !is_ordered(message) || self.window.keeps_order(rail, rails)
         }
@@ -277,7 +282,13 @@ impl<S: Storage> Requester<S> {
                 src_qpn: self.config.local_qpn,
                 psn,
                 flags,
-                operation: if request.opcode.names_memory() {
+                operation: if request.opcode == Opcode::SendWithInvalidate {
+                    Operation::SendWithInvalidate {
+                        data,
+                        rkey: request.rkey,
+                        response_psn: self.reads.base(),
+                    }
+                } else if request.opcode.names_memory() {
                     Operation::Write {
                         data,
                         imm,
@@ -336,7 +347,11 @@ impl<S: Storage> Requester<S> {
             || self
                 .messages
                 .follower(number)
-                .is_none_or(|next| is_ordered(next) && !self.window.is_all_on_rail_of(psn))
+                .is_none_or(|next| match next.executor {
+                    Executor::Peer => is_ordered(next) && !self.window.is_all_on_rail_of(psn),
+                    // It waits for all before it, or its completion does.
+                    Executor::Host(..) => true,
+                })
     }
 }
 

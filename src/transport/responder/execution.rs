@@ -6,7 +6,6 @@
 //! among those of READs until the requester has it: a copy of the request that comes later, however late, finds its slot
 //! taken or its number passed, and gets that answer again.
 
-use super::nak::Refusal;
 use super::ReceiveQueue;
 use super::RequestToken;
 use super::Responder;
@@ -102,7 +101,7 @@ impl<S: Storage> Responder<S> {
                 self.pass(flags);
                 self.advance(queue);
             }
-            Err(code) => self.refuse(Refusal::flushing(code)),
+            Err(code) => self.refuse(code.into()),
         }
     }
 

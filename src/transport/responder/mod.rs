@@ -39,6 +39,7 @@ use window::RequestWindow;
 use window::SlotState;
 
 pub use execution::Execution;
+pub use receive::KeyNotValid;
 pub use receive::Receive;
 pub use receive::ReceiveCompletion;
 pub use receive::ReceiveQueue;

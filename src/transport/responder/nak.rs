@@ -53,23 +53,22 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// The key is not valid that a SEND is to make invalid (IBTA 9.9.3, a fault of class J: the receive ends as well).
+    pub(super) const KEY_NOT_VALID: Self = Self::failing(
+        NakCode::RemoteAccess,
+        CompletionStatus::RemoteInvalidRequestError,
+    );
+
     /// The request is refused with this code.
     pub(super) const fn of(code: NakCode, opcode: Opcode) -> Self {
         let receive = match (opcode, code) {
-            (Opcode::Send | Opcode::SendWithImm, NakCode::RemoteOperation) => {
-                FaultyReceive::Failed(CompletionStatus::LocalProtectionError)
-            }
+            (
+                Opcode::Send | Opcode::SendWithImm | Opcode::SendWithInvalidate,
+                NakCode::RemoteOperation,
+            ) => FaultyReceive::Failed(CompletionStatus::LocalProtectionError),
             _ => FaultyReceive::Flushed,
         };
         Self { code, receive }
-    }
-
-    /// Processing has shown that the request is refused with this code.
-    pub(super) const fn flushing(code: NakCode) -> Self {
-        Self {
-            code,
-            receive: FaultyReceive::Flushed,
-        }
     }
 
     /// A refusal by which the receive ends with this status.
@@ -77,6 +76,16 @@ impl Refusal {
         Self {
             code,
             receive: FaultyReceive::Failed(status),
+        }
+    }
+}
+
+impl From<NakCode> for Refusal {
+    /// Processing has shown that the request is refused with this code.
+    fn from(code: NakCode) -> Self {
+        Self {
+            code,
+            receive: FaultyReceive::Flushed,
         }
     }
 }

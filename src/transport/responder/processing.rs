@@ -5,6 +5,7 @@
 use super::nak::NakCause;
 use super::nak::Refusal;
 use super::receive::Assignment;
+use super::receive::KeyNotValid;
 use super::receive::ReceiveEnd;
 use super::DueAck;
 use super::Fault;
@@ -20,6 +21,7 @@ use crate::transport::frame::ReadRequest;
 use crate::transport::frame::SegmentFlags;
 use crate::transport::frame::Syndrome;
 use crate::transport::ids::Psn;
+use crate::transport::ids::Rkey;
 use crate::transport::opcode::Opcode;
 use crate::transport::requester::Solicitation;
 use crate::transport::status::CompletionStatus;
@@ -47,7 +49,7 @@ impl<S: Storage> Responder<S> {
                 | SlotState::Executing => return,
                 SlotState::Placed => {
                     let (flags, operation) = (slot.flags, slot.operation);
-                    self.process(flags, &operation);
+                    self.process(flags, &operation, queue);
                 }
                 SlotState::Nak(cause) => {
                     let opcode = slot.operation.opcode();
@@ -58,11 +60,16 @@ impl<S: Storage> Responder<S> {
     }
 
     /// The request at the base has been placed.
-    fn process(&mut self, flags: SegmentFlags, operation: &Operation) {
-        match self.carry_out(flags, operation) {
+    fn process(
+        &mut self,
+        flags: SegmentFlags,
+        operation: &Operation,
+        queue: &mut impl ReceiveQueue,
+    ) {
+        match self.carry_out(flags, operation, queue) {
             Ok(Progress::Done) => self.pass(flags),
             Ok(Progress::Waits) => {}
-            Err(code) => self.refuse(Refusal::flushing(code)),
+            Err(refusal) => self.refuse(refusal),
         }
     }
 
@@ -129,6 +136,7 @@ impl<S: Storage> Responder<S> {
                 status,
                 byte_len: 0,
                 imm: 0,
+                rkey: Rkey::default(),
                 solicited: Solicitation::Unsolicited,
             });
             if completed.is_ok() {
@@ -169,18 +177,38 @@ impl<S: Storage> Responder<S> {
         &mut self,
         flags: SegmentFlags,
         operation: &Operation,
-    ) -> Result<Progress, NakCode> {
+        queue: &mut impl ReceiveQueue,
+    ) -> Result<Progress, Refusal> {
         match operation {
             Operation::Send { data, imm } | Operation::Write { data, imm, .. } => {
                 let opcode = operation.opcode();
                 let received = self.continue_message(opcode, flags, data)?;
                 if self.open.is_none() && opcode.consumes_receive() {
-                    self.complete_receive(opcode, flags, received, *imm)?;
+                    let imm = imm.unwrap_or(0);
+                    self.complete_receive(opcode, flags, received, imm, Rkey::default())?;
                 }
+            }
+            Operation::SendWithInvalidate {
+                data,
+                rkey,
+                response_psn,
+            } => {
+                let opcode = operation.opcode();
+                let received = self.continue_message(opcode, flags, data)?;
+                if self.open.is_some() {
+                    return Ok(Progress::Done);
+                }
+                // What was read by the key is not read again.
+                self.on_response_ack(*response_psn);
+                // Once all before it has been done, and before its receiver hears of it.
+                queue
+                    .invalidate(*rkey)
+                    .map_err(|KeyNotValid| Refusal::KEY_NOT_VALID)?;
+                self.complete_receive(opcode, flags, received, 0, *rkey)?;
             }
             Operation::Read(read) => {
                 if self.open.is_some() || !flags.contains(SegmentFlags::ONLY) {
-                    return Err(NakCode::InvalidRequest);
+                    return Err(NakCode::InvalidRequest.into());
                 }
                 self.serve_read(read)?;
             }
@@ -226,7 +254,8 @@ impl<S: Storage> Responder<S> {
         opcode: Opcode,
         flags: SegmentFlags,
         byte_len: u32,
-        imm: Option<u32>,
+        imm: u32,
+        rkey: Rkey,
     ) -> Result<(), NakCode> {
         let solicited = if flags.contains(SegmentFlags::SOLICITED) {
             Solicitation::Solicited
@@ -238,7 +267,8 @@ impl<S: Storage> Responder<S> {
                 opcode,
                 status: CompletionStatus::Success,
                 byte_len,
-                imm: imm.unwrap_or(0),
+                imm,
+                rkey,
                 solicited,
             })
             .map_err(|_| NakCode::InvalidRequest)

@@ -3,6 +3,7 @@
 //! Receives that messages have taken from the receive queue, and their completions.
 
 use crate::transport::ids::ReceiveSlot;
+use crate::transport::ids::Rkey;
 use crate::transport::ids::Rsn;
 use crate::transport::opcode::Opcode;
 use crate::transport::requester::Solicitation;
@@ -37,7 +38,19 @@ pub enum Soundness {
 pub trait ReceiveQueue {
     /// Takes the next receive request, if there is one.
     fn take(&mut self) -> Option<Receive>;
+
+    /// A message that uses up a receive is complete but for this: makes `rkey` invalid, which the peer may do if it names
+    /// a memory window that is bound to the queue pair. No access by it begins after this.
+    ///
+    /// # Errors
+    ///
+    /// If the peer may not.
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid>;
 }
+
+/// A peer may not make a key invalid that is not valid for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KeyNotValid;
 
 /// A completion of the receive queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +67,8 @@ pub struct ReceiveCompletion {
     pub byte_len: u32,
     /// Immediate data, if the opcode has any.
     pub imm: u32,
+    /// The key that is not valid any more, if the opcode makes one invalid.
+    pub rkey: Rkey,
     /// Whether the sender asked to wake the receiver.
     pub solicited: Solicitation,
 }
@@ -74,6 +89,7 @@ pub(super) struct ReceiveEnd {
     pub(super) status: CompletionStatus,
     pub(super) byte_len: u32,
     pub(super) imm: u32,
+    pub(super) rkey: Rkey,
     pub(super) solicited: Solicitation,
 }
 
@@ -217,6 +233,7 @@ impl<S: Storage> Receives<S> {
                         status: CompletionStatus::FlushError,
                         byte_len: 0,
                         imm: 0,
+                        rkey: Rkey::default(),
                         solicited: Solicitation::Unsolicited,
                     }
                 }
@@ -230,6 +247,7 @@ impl<S: Storage> Receives<S> {
             status: end.status,
             byte_len: end.byte_len,
             imm: end.imm,
+            rkey: end.rkey,
             solicited: end.solicited,
         })
     }

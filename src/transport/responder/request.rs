@@ -189,7 +189,9 @@ impl<S: Storage> Responder<S> {
         let SlotState::Placing(copies) = slot.state else {
             return;
         };
-        if let Operation::Send { data, .. } = &slot.operation {
+        if let Operation::Send { data, .. } | Operation::SendWithInvalidate { data, .. } =
+            &slot.operation
+        {
             self.receives.end_placing(data.rsn);
         }
         let cause = match (outcome, copies) {
@@ -320,7 +322,9 @@ impl<S: Storage> Responder<S> {
         self.counters.duplicates += 1;
         self.ack = DueAck::Urgent;
         let response_psn = match &request.operation {
-            Operation::Send { .. } | Operation::Write { .. } => return,
+            Operation::Send { .. }
+            | Operation::SendWithInvalidate { .. }
+            | Operation::Write { .. } => return,
             Operation::Read(read) => read.response_psn,
             Operation::Execute(execute) => execute.response_psn,
         };
@@ -340,7 +344,9 @@ impl<S: Storage> Responder<S> {
             return Err(NakCause::Sequence);
         }
         match &request.operation {
-            Operation::Send { data, .. } => self.place_send(request.psn, data, queue),
+            Operation::Send { data, .. } | Operation::SendWithInvalidate { data, .. } => {
+                self.place_send(request.psn, data, queue)
+            }
             Operation::Write {
                 data,
                 imm,

@@ -480,6 +480,7 @@ fn completion_of(receive: &Receive, status: CompletionStatus) -> ReceiveCompleti
         status,
         byte_len: 0,
         imm: 0,
+        rkey: Rkey::default(),
         solicited: Solicitation::Unsolicited,
     }
 }

@@ -28,6 +28,7 @@ use crate::transport::requester::Rails;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::SendRequest;
 use crate::transport::requester::Solicitation;
+use crate::transport::requester::Work;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::transport::storage::BadTableLength;
@@ -281,7 +282,8 @@ impl<S: Storage> Sender<S> {
         self.posted = number.next();
         match request.opcode {
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {}
-            Opcode::Read
+            Opcode::SendWithInvalidate
+            | Opcode::Read
             | Opcode::CompareSwap
             | Opcode::FetchAdd
             | Opcode::AtomicWrite
@@ -482,7 +484,7 @@ impl<S: Storage> Sender<S> {
         Some(SendCompletion {
             slot: MessageSlot(self.table.index(number.0) as u16),
             wr_id: request.wr_id,
-            opcode: request.opcode,
+            work: Work::Remote(request.opcode),
             status,
             byte_len: request.length,
             signalling: request.signalling,

@@ -7,6 +7,7 @@ use crate::transport::ids::Epoch;
 use crate::transport::ids::Qkey;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::ReceiveSlot;
+use crate::transport::ids::Rkey;
 use crate::transport::ids::BEFORE_WRAP;
 use crate::transport::opcode::Opcode;
 use crate::transport::outcome::Outcome;
@@ -251,6 +252,7 @@ impl<S: Storage> DatagramReceiver<S> {
                 status,
                 byte_len: entry.header.map_or(0, |header| header.payload_len),
                 imm: imm.unwrap_or(0),
+                rkey: Rkey::default(),
                 solicited: entry
                     .header
                     .map_or(Solicitation::Unsolicited, |header| header.solicited),

@@ -11,6 +11,7 @@ use crate::transport::requester::PostError;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Signalling;
 use crate::transport::requester::Solicitation;
+use crate::transport::requester::Work;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::transport::storage::BadTableLength;
@@ -201,10 +202,10 @@ impl<S: Storage> DatagramSender<S> {
         Some(SendCompletion {
             slot: self.slot_of(number),
             wr_id: request.wr_id,
-            opcode: match request.imm {
+            work: Work::Remote(match request.imm {
                 None => Opcode::Send,
                 Some(_) => Opcode::SendWithImm,
-            },
+            }),
             status: status.unwrap_or_default(),
             byte_len: request.length,
             signalling: request.signalling,

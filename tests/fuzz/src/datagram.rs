@@ -13,7 +13,9 @@ use usb4_roce::transport::frame::DatagramHeader;
 use usb4_roce::transport::ids::MessageSlot;
 use usb4_roce::transport::ids::Qkey;
 use usb4_roce::transport::ids::ReceiveSlot;
+use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Soundness;
@@ -44,6 +46,10 @@ impl ReceiveQueue for Receives {
         let receive = self.waiting.pop_front()?;
         self.taken.push_back(receive);
         Some(receive)
+    }
+
+    fn invalidate(&mut self, _: Rkey) -> Result<(), KeyNotValid> {
+        unreachable!("no datagram makes a key invalid");
     }
 }
 

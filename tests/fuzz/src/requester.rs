@@ -26,7 +26,9 @@ use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Fencing;
+use usb4_roce::transport::requester::LocalOperation;
 use usb4_roce::transport::requester::LocalRange;
+use usb4_roce::transport::requester::LocalRequest;
 use usb4_roce::transport::requester::Rails;
 use usb4_roce::transport::requester::Requester;
 use usb4_roce::transport::requester::RequesterConfig;
@@ -116,6 +118,7 @@ impl World {
     fn step(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
         let rail = RailId::new(input.int_in_range(0..=2)?).unwrap();
         match input.int_in_range(0..=15)? {
+            0 if input.ratio(1, 4)? => self.post_local(input)?,
             0..=2 => self.post(input)?,
             3..=6 => {
                 let had_work = self.requester.has_work(rail, self.now, &NoRails);
@@ -158,7 +161,8 @@ impl World {
                 window: 1 << input.int_in_range(0..=10)?,
                 max_rd_atomic: input.int_in_range(1..=8)?,
             }),
-            _ => match input.int_in_range(0..=15)? {
+            _ => match input.int_in_range(0..=23)? {
+                16..=23 => self.run_local(input)?,
                 0 => self.requester.flush(),
                 1 => self.requester.drain(),
                 4 => self
@@ -180,6 +184,7 @@ impl World {
     fn post(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
         let opcodes = [
             Opcode::Send,
+            Opcode::SendWithInvalidate,
             Opcode::Write,
             Opcode::WriteWithImm,
             Opcode::Read,
@@ -211,6 +216,42 @@ impl World {
             self.lengths[usize::from(slot.0)] = request.length;
             self.posted += 1;
         }
+        Ok(())
+    }
+
+    fn post_local(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        let request = LocalRequest {
+            wr_id: self.posted,
+            operation: if input.arbitrary()? {
+                LocalOperation::BindWindow
+            } else {
+                LocalOperation::Invalidate
+            },
+            signalling: Signalling::Signalled,
+            fencing: if input.ratio(1, 8)? {
+                Fencing::Fenced
+            } else {
+                Fencing::Unfenced
+            },
+        };
+        if let Ok(slot) = self.requester.post_local(request) {
+            self.lengths[usize::from(slot.0)] = 0;
+            self.posted += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends a local operation that is due.
+    fn run_local(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        let Some(due) = self.requester.due_local() else {
+            return Ok(());
+        };
+        let result = if input.ratio(1, 16)? {
+            Err(CompletionStatus::MemoryManagementError)
+        } else {
+            Ok(())
+        };
+        self.requester.finish_local(due.slot, result, self.now);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::responder::Disposition;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
@@ -46,6 +47,7 @@ use super::host::psn;
 const WINDOW: u16 = 16;
 const READS: u8 = 4;
 const RECEIVE_LEN: u32 = 10_000;
+const VALID_KEY: Rkey = Rkey(1);
 const FIRST: Psn = Psn::new(Psn::MASK - 9);
 
 #[derive(Default)]
@@ -67,6 +69,14 @@ impl ReceiveQueue for Receives {
             soundness: Soundness::Sound,
         })
     }
+
+    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
+        if rkey == VALID_KEY {
+            Ok(())
+        } else {
+            Err(KeyNotValid)
+        }
+    }
 }
 
 struct World {
@@ -84,6 +94,7 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
     let opcodes = [
         Opcode::Send,
         Opcode::SendWithImm,
+        Opcode::SendWithInvalidate,
         Opcode::Write,
         Opcode::WriteWithImm,
         Opcode::Read,
@@ -122,7 +133,11 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
         Rsn::FIRST.add(input.int_in_range(0..=40)?)
     };
     let va = if wild { input.arbitrary()? } else { 0x1000 };
-    let rkey = Rkey(1);
+    let rkey = if input.ratio(1, 32)? {
+        Rkey(2)
+    } else {
+        VALID_KEY
+    };
     let response_psn = psn(input, base)?;
     let imm = opcode.has_imm().then_some(7);
     let operation = match opcode {
@@ -149,13 +164,22 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
                 response_psn,
             })
         }
-        Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
+        Opcode::Send
+        | Opcode::SendWithImm
+        | Opcode::SendWithInvalidate
+        | Opcode::Write
+        | Opcode::WriteWithImm => {
             let data = DataSegment {
                 rsn,
                 extent: Extent::new(offset, input.int_in_range(0..=SMALL_PAYLOAD)?).unwrap(),
             };
             match opcode {
                 Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                Opcode::SendWithInvalidate => Operation::SendWithInvalidate {
+                    data,
+                    rkey,
+                    response_psn,
+                },
                 _ => Operation::Write {
                     data,
                     imm,

@@ -17,6 +17,7 @@ use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::responder::KeyNotValid;
 use usb4_roce::transport::responder::Receive;
 use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Soundness;
@@ -58,6 +59,10 @@ impl ReceiveQueue for Receives {
                 Soundness::Sound
             },
         })
+    }
+
+    fn invalidate(&mut self, _: Rkey) -> Result<(), KeyNotValid> {
+        unreachable!("no segment of an unreliable connection makes a key invalid");
     }
 }
 

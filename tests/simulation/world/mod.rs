@@ -235,7 +235,7 @@ impl World {
             };
             driver.run_at = self.now.after(Duration(self.rng.random_range(1..pause)));
             for qp in 0..self.hosts[host].qps.len() {
-                self.hosts[host].poll(qp, &mut self.ledger);
+                self.hosts[host].poll(qp, self.now, &mut self.ledger);
             }
         }
         self.schedule(host);
@@ -295,7 +295,7 @@ impl World {
                 };
                 qp.protocol.handle_timeout(self.now, &view);
                 self.hosts[host].touch(index);
-                self.hosts[host].poll(index, &mut self.ledger);
+                self.hosts[host].poll(index, self.now, &mut self.ledger);
                 busy = true;
             }
         }

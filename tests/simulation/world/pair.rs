@@ -60,6 +60,12 @@ pub(super) enum Poison {
     LongSend,
     LocalBuffer,
     NoReceives,
+    /// A SEND is to make a key invalid that is not valid.
+    ForeignKey,
+    /// The same for a local operation.
+    OwnKey,
+    /// A window cannot be bound.
+    Window,
 }
 
 /// What becomes of a request that is not answered.
@@ -116,10 +122,13 @@ impl World {
         let rng = &mut self.rng;
         let one = rng.random_range(0..self.hosts.len());
         let other = (one + rng.random_range(1..self.hosts.len())) % self.hosts.len();
-        let ordeal = match rng.random_range(0..20) {
+        let ordeal = match rng.random_range(0..23) {
             11 => Ordeal::Poison(Poison::AtomicKey),
             12 => Ordeal::Poison(Poison::RevokedAtomic),
             13 => Ordeal::Poison(Poison::Misaligned),
+            14 => Ordeal::Poison(Poison::ForeignKey),
+            15 => Ordeal::Poison(Poison::OwnKey),
+            16 => Ordeal::Poison(Poison::Window),
             8 => Ordeal::Destroy,
             9 => Ordeal::Leave,
             10 => Ordeal::Revoke,
@@ -403,7 +412,7 @@ impl World {
                 qp_ref.in_error = true;
                 qp_ref.protocol.flush();
                 self.hosts[host].touch(qp);
-                self.hosts[host].poll(qp, &mut self.ledger);
+                self.hosts[host].poll(qp, self.now, &mut self.ledger);
             }
             Ordeal::Reset => {
                 // What the old life left undone is forgotten; its receives are gone.
@@ -451,7 +460,11 @@ impl World {
     fn has_seen_all(&self, index: usize) -> bool {
         let pair = &self.pairs[index];
         let [own, peer] = &self.ledger.connections[pair.life].streams;
-        let is_last_seen = peer.messages.last().is_some_and(|message| message.received);
+        let mut sent = peer
+            .messages
+            .iter()
+            .filter(|message| message.local.is_none());
+        let is_last_seen = sent.next_back().is_some_and(|message| message.received);
         // An empty answer is only shown by a completion.
         let are_reads_done = peer.messages.iter().all(|message| {
             !message.opcode.is_answered()

@@ -6,11 +6,13 @@ use super::pair::Ordeal;
 use super::pair::Poison;
 use super::World;
 use crate::ledger::Fate;
+use crate::ledger::Local;
 use crate::ledger::Message;
 use crate::words::Use;
 use crate::words::Word;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashSet;
 use usb4_roce::transport::frame::Flush;
 use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::ids::Duration;
@@ -19,6 +21,8 @@ use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::WORD;
 use usb4_roce::transport::requester::Fencing;
+use usb4_roce::transport::requester::LocalOperation;
+use usb4_roce::transport::requester::LocalRequest;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
@@ -41,6 +45,9 @@ pub(super) struct Receiver {
     /// Posts nothing any more.
     pub(super) is_starving: bool,
 }
+
+/// A key that nothing has.
+const NO_KEY: u32 = u32::MAX;
 
 /// Size of receive buffers.
 pub(super) const RECEIVE_LEN: u32 = 192 * 1024;
@@ -97,7 +104,7 @@ impl World {
             }
             self.post_one(index, side);
         }
-        self.hosts[host].poll(qp_index, &mut self.ledger);
+        self.hosts[host].poll(qp_index, self.now, &mut self.ledger);
         true
     }
 
@@ -110,6 +117,13 @@ impl World {
             _ => None,
         };
         sender.left -= 1;
+        let local = self.local_operation(index, side, poisoned);
+        let invalidates = match local {
+            Some((_, key)) => key,
+            None => self.key_to_end(index, side, poisoned),
+        };
+        let pair = &mut self.pairs[index];
+        let sender = &mut pair.senders[side];
         let rng = &mut self.rng;
         let mut opcode = [
             Opcode::Send,
@@ -154,6 +168,15 @@ impl World {
                 length = RECEIVE_LEN + rng.random_range(1..100_000);
             }
             Some(Poison::LocalBuffer | Poison::NoReceives) => opcode = Opcode::Send,
+            Some(Poison::ForeignKey | Poison::OwnKey | Poison::Window) => {}
+        }
+        if invalidates.is_some() {
+            opcode = Opcode::SendWithInvalidate;
+        }
+        if local.is_some() {
+            // Says nothing.
+            opcode = Opcode::Send;
+            length = 0;
         }
         if opcode.operands_len() > 0 {
             length = WORD;
@@ -163,12 +186,16 @@ impl World {
         }
         let fate = match poisoned {
             None => Fate::Succeed,
+            Some(Poison::OwnKey | Poison::Window) => {
+                Fate::Fail(CompletionStatus::MemoryManagementError)
+            }
             Some(
                 Poison::WriteKey
                 | Poison::ReadKey
                 | Poison::RevokedRead
                 | Poison::AtomicKey
-                | Poison::RevokedAtomic,
+                | Poison::RevokedAtomic
+                | Poison::ForeignKey,
             ) => Fate::Fail(CompletionStatus::RemoteAccessError),
             Some(Poison::LongSend | Poison::Misaligned) => {
                 Fate::Fail(CompletionStatus::RemoteInvalidRequestError)
@@ -190,7 +217,7 @@ impl World {
         let (word, operands) = operands(opcode, peer_host, &self.ledger.words, rng);
         let tag = rng.random();
         let signalled = rng.random_range(0..3) > 0;
-        let solicited = opcode.consumes_receive() && rng.random_range(0..2) == 0;
+        let solicited = local.is_none() && opcode.consumes_receive() && rng.random_range(0..2) == 0;
         let imm = rng.random();
         let fenced = rng.random_range(0..6) == 0;
         let changes = rng.random_range(0..8) == 0;
@@ -210,11 +237,16 @@ impl World {
             }
         }
         let stream = &mut self.ledger.connections[life].streams[side];
-        if opcode.consumes_receive() {
+        if local.is_none() && opcode.consumes_receive() {
             stream.consumers.push(number);
         }
         stream.messages.push(Message {
             opcode,
+            local: local.map(|(operation, _)| Local {
+                operation,
+                is_done: false,
+            }),
+            invalidates,
             length,
             tag,
             imm,
@@ -236,39 +268,125 @@ impl World {
         });
         let index = qp;
         let qp = &mut self.hosts[host].qps[index];
-        let slot = qp
-            .protocol
-            .post(
+        let signalling = if signalled {
+            Signalling::Signalled
+        } else {
+            Signalling::Unsignalled
+        };
+        let fencing = if fenced {
+            Fencing::Fenced
+        } else {
+            Fencing::Unfenced
+        };
+        let slot = match local {
+            Some((operation, _)) => qp.protocol.post_local(LocalRequest {
+                wr_id: number as u64,
+                operation,
+                signalling,
+                fencing,
+            }),
+            None => qp.protocol.post(
                 SendRequest {
                     wr_id: number as u64,
                     opcode,
-                    signalling: if signalled {
-                        Signalling::Signalled
-                    } else {
-                        Signalling::Unsignalled
-                    },
+                    signalling,
                     solicitation: if solicited {
                         Solicitation::Solicited
                     } else {
                         Solicitation::Unsolicited
                     },
-                    fencing: if fenced {
-                        Fencing::Fenced
-                    } else {
-                        Fencing::Unfenced
-                    },
+                    fencing,
                     length,
                     remote_va: va,
-                    rkey: Rkey(rkey),
+                    rkey: Rkey(invalidates.unwrap_or(rkey)),
                     imm,
                     operands,
                     flush: Flush::default(),
                 },
                 self.now,
-            )
-            .unwrap();
+            ),
+        };
+        let slot = slot.unwrap();
         qp.slots.insert(slot, number);
         self.hosts[host].touch_by_post(index);
+    }
+
+    /// Whether a sender posts a local operation, and the key that it ends.
+    fn local_operation(
+        &mut self,
+        index: usize,
+        side: usize,
+        poisoned: Option<Poison>,
+    ) -> Option<(LocalOperation, Option<u32>)> {
+        match poisoned {
+            Some(Poison::OwnKey) => {
+                return Some((LocalOperation::Invalidate, Some(NO_KEY)));
+            }
+            Some(Poison::Window) => return Some((LocalOperation::BindWindow, None)),
+            None if !self.pairs[index].senders[side].flag_due => {}
+            _ => return None,
+        }
+        match self.rng.random_range(0..16) {
+            0 => Some((LocalOperation::BindWindow, None)),
+            1 => {
+                // By which the peer has written, and knows that it has.
+                let key = self.key_of(index, 1 - side, |message| {
+                    let is_write = matches!(message.opcode, Opcode::Write | Opcode::WriteWithImm);
+                    is_write && message.completed == Some(CompletionStatus::Success)
+                });
+                key.map(|key| (LocalOperation::Invalidate, Some(key)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The peer's key that a SEND is to end, if it is to end one: what the sender has asked for by it before is done first.
+    fn key_to_end(&mut self, index: usize, side: usize, poisoned: Option<Poison>) -> Option<u32> {
+        match poisoned {
+            Some(Poison::ForeignKey) => return Some(NO_KEY),
+            None if !self.pairs[index].senders[side].flag_due => {}
+            _ => return None,
+        }
+        if self.rng.random_range(0..8) > 0 {
+            return None;
+        }
+        self.key_of(index, side, |message| message.opcode.names_memory())
+    }
+
+    /// A key of the memory that a message sent by this side is about, which nothing has ended or will. None of a connection
+    /// whose keys end otherwise.
+    fn key_of(
+        &mut self,
+        index: usize,
+        side: usize,
+        is_wanted: impl Fn(&Message) -> bool,
+    ) -> Option<u32> {
+        let pair = &self.pairs[index];
+        if matches!(
+            pair.ordeal,
+            Ordeal::Revoke | Ordeal::Poison(Poison::RevokedRead | Poison::RevokedAtomic)
+        ) {
+            return None;
+        }
+        let life = pair.life;
+        let connection = &self.ledger.connections[life];
+        let messages = &connection.streams[side].messages;
+        let ended: HashSet<_> = connection
+            .streams
+            .iter()
+            .flat_map(|stream| &stream.messages)
+            .filter_map(|message| message.invalidates)
+            .collect();
+        let keys = self.ledger.regions.iter().filter(|(key, region)| {
+            (region.connection, region.side) == (life, side)
+                && !region.revoked
+                && !ended.contains(key)
+                && messages
+                    .get(region.index)
+                    .is_some_and(|message| message.fate == Fate::Succeed && is_wanted(message))
+        });
+        // Of a map that has no order, for one that does not depend on it.
+        keys.map(|(key, _)| *key).min()
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Coverage {
     pub flushes: u64,
     pub destructions: u64,
     pub revocations: u64,
+    pub local_operations: u64,
+    pub invalidations: u64,
     /// Those that wait for ever if need be, and those that had to do without their last cable.
     pub endless: u64,
     pub cut: u64,
@@ -55,7 +57,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 47] {
+    pub fn figures(&self) -> [(&'static str, u64); 49] {
         let faults = &self.faults;
         let unreliable = &self.unreliable;
         [
@@ -92,7 +94,9 @@ impl Coverage {
             ("connections with the PSNs of before", self.equal_psns),
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
-            ("keys invalidated", self.revocations),
+            ("keys revoked", self.revocations),
+            ("local operations", self.local_operations),
+            ("keys invalidated by requests", self.invalidations),
             ("unreliable: messages", unreliable.messages),
             ("unreliable: messages received", unreliable.received),
             ("unreliable: bytes verified", unreliable.verified_bytes),
@@ -140,6 +144,8 @@ impl Coverage {
         self.flushes += other.flushes;
         self.destructions += other.destructions;
         self.revocations += other.revocations;
+        self.local_operations += other.local_operations;
+        self.invalidations += other.invalidations;
         self.endless += other.endless;
         self.cut += other.cut;
         self.changed_payloads += other.changed_payloads;
@@ -265,6 +271,7 @@ impl World {
         sum.closed_streams = self.closed_streams;
         sum.equal_psns = self.equal_psns;
         sum.unreliable = self.unreliable_coverage();
+        sum.invalidations = self.ledger.invalidations;
         sum.changed_payloads = self.ledger.changed_payloads;
         sum.executions = self.ledger.words.iter().map(|word| word.executions).sum();
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
@@ -281,6 +288,7 @@ impl World {
             sum.failed_streams += u64::from(stream.failed.is_some());
             sum.messages += stream.messages.len() as u64;
             for message in &stream.messages {
+                sum.local_operations += u64::from(message.local.is_some_and(|local| local.is_done));
                 if message.completed == Some(CompletionStatus::Success) {
                     sum.verified_messages += 1;
                     sum.verified_bytes += u64::from(message.length);

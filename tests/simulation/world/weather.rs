@@ -49,7 +49,7 @@ fn identity(seed: u64, host: usize, limits: Limits) -> Identity {
     Identity {
         node_guid: NodeGuid(host as u64 + 1),
         mac: [2, 0, 0, 0, 0, host as u8],
-        features,
+        features: features.with(Features::SEND_WITH_INVALIDATE),
         limits,
         name: [0; NODE_NAME_LEN],
     }
@@ -207,7 +207,7 @@ impl World {
                 self.closed_streams += 1;
                 driver.close(&mut around);
                 for qp in 0..self.hosts[host].qps.len() {
-                    self.hosts[host].poll(qp, &mut self.ledger);
+                    self.hosts[host].poll(qp, now, &mut self.ledger);
                 }
             }
             2 => {

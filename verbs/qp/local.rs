@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Local operations of a QP: memory windows are bound, and keys made invalid.
+
+use kernel::sync::Arc;
+
+use super::local_work::LocalWork;
+use super::queue_pair::Backlog;
+use super::queue_pair::QueuePair;
+use super::queue_pair::State;
+use crate::transport::ids::Instant;
+use crate::transport::status::CompletionStatus;
+use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::WindowUse;
+use crate::verbs::window::BindRefused;
+
+impl QueuePair {
+    /// Carries out the local operations whose turn has come.
+    ///
+    /// One that takes rights away is complete when nothing is copied any more that needs them; until then the QP's own
+    /// work looks again.
+    pub(super) fn run_local(self: &Arc<Self>, state: &mut State, now: Instant) -> Backlog {
+        let mut backlog = Backlog::Clear;
+        while let Some(due) = state.service.due_local() {
+            let begun = match state.ending.take() {
+                Some(window) => Ok(window),
+                None => self.begin_local(state.send_queue.local_work(due.slot)),
+            };
+            let result = match begun {
+                Ok(window) if !window.is_only() => {
+                    state.ending = Some(window);
+                    self.process_events_later();
+                    return backlog;
+                }
+                Ok(_) => Ok(()),
+                Err(status) => Err(status),
+            };
+            state.service.handle_local_end(due.slot, result, now);
+            backlog = Backlog::Possible;
+        }
+        // The operation that it was for may have been flushed.
+        state.ending = None;
+        backlog
+    }
+
+    fn begin_local(&self, work: Option<LocalWork>) -> Result<WindowUse, CompletionStatus> {
+        let binder = self.binder();
+        match work {
+            Some(LocalWork::Bind(request)) => self
+                .regions
+                .bind(binder, &request)
+                .map_err(|BindRefused| CompletionStatus::MemoryManagementError),
+            Some(LocalWork::Invalidate(key)) => self
+                .regions
+                .invalidate(binder, key)
+                .map_err(|AccessDenied| CompletionStatus::MemoryManagementError),
+            None => Err(CompletionStatus::LocalQpOperationError),
+        }
+    }
+}
