@@ -200,7 +200,7 @@ fn send_wqe_limits_are_enforced() {
         decode(send_header(4, 2, 8, 2)).map(|wqe| wqe.payload),
         Ok(Payload::Elements(2))
     );
-    for opcode in [7, 13, 16, u32::MAX] {
+    for opcode in [10, 13, 16, u32::MAX] {
         assert_eq!(
             decode(send_header(opcode, 0, 0, 0)),
             Err(SendWqeError::Opcode(opcode))
