@@ -250,6 +250,22 @@ fn a_send_that_makes_a_key_invalid_waits_for_reads_and_acknowledges_them() {
 }
 
 #[test]
+fn what_makes_a_key_invalid_waits_for_atomic_operations() {
+    let mut pair = Pair::new();
+    pair.post_atomic(Opcode::FetchAdd, 1, 0);
+    let request = send_with_invalidate(10, KEY);
+    pair.requester.post(request, pair.now).unwrap();
+    assert!(pair.pull().is_some());
+    assert_eq!(pair.pull(), None);
+
+    let mut pair = Pair::new();
+    pair.post_atomic(Opcode::FetchAdd, 1, 0);
+    pair.post_local(Invalidate, Signalled);
+    assert!(pair.pull().is_some());
+    assert!(!pair.run_local(Ok(())));
+}
+
+#[test]
 fn a_key_that_is_not_valid_ends_the_receive_and_both_queue_pairs() {
     let mut pair = Pair::new();
     pair.receives.lengths = vec![100; 2];

@@ -318,12 +318,19 @@ fn a_single_segment_whose_memory_cannot_be_had_fails() {
 }
 
 #[test]
-fn reads_and_peers_that_do_not_know_how_fail() {
-    let mut link = Link::new();
-    link.post(Opcode::Read, 10);
-    link.pump_all();
+fn what_only_reliable_connections_do_and_peers_that_do_not_know_how_fail() {
     let failure = CompletionStatus::LocalQpOperationError;
-    assert_eq!(statuses(&mut link), [(0, failure)]);
+    for opcode in [
+        Opcode::Read,
+        Opcode::FetchAdd,
+        Opcode::Flush,
+        Opcode::SendWithInvalidate,
+    ] {
+        let mut link = Link::new();
+        link.post(opcode, 10);
+        link.pump_all();
+        assert_eq!(statuses(&mut link), [(0, failure)]);
+    }
 
     let mut link = Link::new();
     link.sender.handle_new_path();
