@@ -246,6 +246,21 @@ pub fn next_completion(cq: &Cq<'_>, limit: Duration) -> Result<Completion> {
 }
 
 impl End<'_> {
+    /// A queue pair beside this end's, with the same domain and queue. Nobody answers to it.
+    pub fn sibling(&self) -> Result<Qp<'_>> {
+        let qp = Qp::new(
+            self.pd,
+            &QpInit {
+                send_cq: self.cq,
+                recv_cq: self.cq,
+                srq: None,
+                capacity: self.qp.capacity(),
+            },
+        )?;
+        endpoint::connect(&qp, self.env.path, &self.tuning, FIRST_PSN, self.peer_qp)?;
+        Ok(qp)
+    }
+
     /// A WRITE to the peer's region.
     pub fn write(&self) -> Operation {
         Operation::Write {

@@ -22,6 +22,7 @@ pub mod remote_access;
 pub mod reregistration;
 pub mod resize;
 pub mod transitions;
+pub mod windows;
 
 use case::Case;
 
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         reregistration::cases(),
         lifecycle::cases(),
         events::cases(),
+        windows::cases(),
     ]
     .into_iter()
     .flatten()

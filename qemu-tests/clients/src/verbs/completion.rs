@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::sys;
 use super::Qpn;
+use super::Rkey;
 
 macro_rules! codes {
     ($(#[$doc:meta])* $type:ident($inner:ty), $($(#[$each:meta])* $name:ident = $value:ident,)+) => {
@@ -49,6 +50,8 @@ codes!(
     LOC_QP_OP_ERR = IBV_WC_LOC_QP_OP_ERR,
     /// A local buffer without a valid region.
     LOC_PROT_ERR = IBV_WC_LOC_PROT_ERR,
+    /// A window that cannot be bound, or a key that cannot be made invalid.
+    MW_BIND_ERR = IBV_WC_MW_BIND_ERR,
     /// Flushed by a queue pair in the error state.
     WR_FLUSH_ERR = IBV_WC_WR_FLUSH_ERR,
     /// A response that does not fit the request.
@@ -88,6 +91,10 @@ codes!(
     FLUSH = IBV_WC_FLUSH,
     /// ATOMIC WRITE.
     ATOMIC_WRITE = IBV_WC_ATOMIC_WRITE,
+    /// A window was bound.
+    BIND_MW = IBV_WC_BIND_MW,
+    /// A key was made invalid.
+    LOCAL_INV = IBV_WC_LOCAL_INV,
     /// A receive that a SEND filled.
     RECV = IBV_WC_RECV,
     /// A receive that an RDMA WRITE with immediate data consumed.
@@ -107,6 +114,8 @@ pub struct Completion {
     pub byte_len: u32,
     /// Immediate data in host order, when there is any.
     pub imm: Option<u32>,
+    /// The key that the peer has made invalid, if it has.
+    pub invalidated: Option<Rkey>,
     /// The local queue pair.
     pub qpn: Qpn,
     /// The queue pair that a datagram came from.
@@ -120,12 +129,16 @@ impl Completion {
         let with_imm = raw.wc_flags & sys::IBV_WC_WITH_IMM != 0;
         // SAFETY: Both variants of the union are 32 bits of plain data.
         let imm = u32::from_be(unsafe { raw.__bindgen_anon_1.imm_data });
+        // SAFETY: As above.
+        let rkey = Rkey(unsafe { raw.__bindgen_anon_1.invalidated_rkey });
+        let with_invalidated = raw.wc_flags & sys::IBV_WC_WITH_INV != 0;
         Self {
             wr_id: raw.wr_id,
             status: Status::from_raw(raw.status),
             opcode: Opcode::from_raw(raw.opcode),
             byte_len: raw.byte_len,
             imm: with_imm.then_some(imm),
+            invalidated: with_invalidated.then_some(rkey),
             qpn: Qpn(raw.qp_num),
             source: Qpn(raw.src_qp),
             has_network_header: raw.wc_flags & sys::IBV_WC_GRH != 0,

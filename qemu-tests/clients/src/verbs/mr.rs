@@ -34,6 +34,10 @@ bitflags::bitflags! {
         const REMOTE_ATOMIC = sys::IBV_ACCESS_REMOTE_ATOMIC;
         /// Peers may have what they wrote made visible to everybody.
         const FLUSH_GLOBAL = sys::IBV_ACCESS_FLUSH_GLOBAL;
+        /// Windows may be bound to it.
+        const MW_BIND = sys::IBV_ACCESS_MW_BIND;
+        /// Of a window: peers address its first byte by 0.
+        const ZERO_BASED = sys::IBV_ACCESS_ZERO_BASED;
         /// A hint that a device may ignore.
         const RELAXED_ORDERING = sys::IBV_ACCESS_RELAXED_ORDERING;
     }
@@ -205,6 +209,21 @@ impl<'a> Mr<'a> {
         nix::unistd::write(fd, bytes)
             .map_err(|errno| Error::new("IB_USER_VERBS_CMD_REREG_MR", errno as i32))?;
         Ok(())
+    }
+
+    pub(super) fn raw(&self) -> *mut sys::ibv_mr {
+        self.raw.as_ptr()
+    }
+
+    /// Deregisters, and gives the region back if that fails.
+    pub fn try_deregister(self) -> std::result::Result<(), (Self, Error)> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `ManuallyDrop` keeps the destructor from doing it a second time; the library keeps a region that the
+        // kernel does not deregister.
+        let result = check("ibv_dereg_mr", unsafe {
+            sys::ibv_dereg_mr(this.raw.as_ptr())
+        });
+        result.map_err(|error| (ManuallyDrop::into_inner(this), error))
     }
 
     /// Deregisters, telling of failure.

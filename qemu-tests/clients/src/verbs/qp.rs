@@ -166,6 +166,10 @@ impl<'a> Qp<'a> {
         })
     }
 
+    pub(super) fn raw(&self) -> *mut sys::ibv_qp {
+        self.raw.as_ptr()
+    }
+
     /// The queue pair's number.
     pub fn qpn(&self) -> Qpn {
         // SAFETY: The queue pair is alive; the field is set when it is made.
