@@ -85,7 +85,8 @@ impl<'a> Runner<'a> {
         let address = self.device.address(SERVER);
         let ended = format!("/tmp/ended-{port}");
         // A server that cannot even begin never listens.
-        let script = format!("device={device}\nport={port}\n{FIND_GID}\n{command} {options}");
+        // The port comes behind what finds the GID, which has a variable of that name.
+        let script = format!("device={device}\n{FIND_GID}\nport={port}\n{command} {options}");
         let server = format!("{script}\nstatus=$?; touch {ended}; exit $status");
         let client = format!("{script} {address}");
 
