@@ -13,6 +13,7 @@ pub mod mirror_tree;
 pub mod module;
 pub mod package;
 pub mod progress;
+pub mod pyverbs;
 pub mod root;
 pub mod root_cargo;
 pub mod run_directory;

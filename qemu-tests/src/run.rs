@@ -248,6 +248,11 @@ impl<'a> Run<'a> {
                 files.push(self.workbench.tools()?.hostile_peer.clone());
                 files
             }
+            Subject::Conformance => {
+                let mut files = self.workbench.module(suite.lab.kernel)?;
+                files.extend(self.workbench.conformance()?);
+                files
+            }
             Subject::Package => vec![self.workbench.package()?.directory],
         })
     }
@@ -383,7 +388,7 @@ impl<'a> Run<'a> {
 fn shared_name(subject: Subject, source: &Path) -> String {
     match subject {
         Subject::Package => INSTALLED.to_owned(),
-        Subject::Drivers | Subject::Module => {
+        Subject::Drivers | Subject::Module | Subject::Conformance => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         }

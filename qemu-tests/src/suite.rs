@@ -15,6 +15,7 @@ use crate::hosts::stage::Stage;
 use crate::roce;
 use native::Need;
 
+pub mod conformance;
 pub mod crash;
 pub mod debug;
 pub mod faults;
@@ -87,6 +88,8 @@ pub enum Subject {
     Drivers,
     /// The module of the checkout, and the verbs clients.
     Module,
+    /// The module of the checkout, and public test programs.
+    Conformance,
     /// What `make install` installs.
     Package,
 }
@@ -177,6 +180,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         mesh::suite(),
         peer::suite(extent),
         packaging::suite(),
+        conformance::suite(),
         kunit::suite(),
         debug::suite(extent),
     ];
