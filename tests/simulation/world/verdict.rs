@@ -55,7 +55,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 47] {
+    pub fn figures(&self) -> [(&'static str, u64); 46] {
         let faults = &self.faults;
         let unreliable = &self.unreliable;
         [
@@ -102,7 +102,6 @@ impl Coverage {
                 unreliable.broken_messages,
             ),
             ("unreliable: segments orphaned", unreliable.orphans),
-            ("unreliable: segments overtaken", unreliable.overtaken),
             (
                 "unreliable: messages without a receive",
                 unreliable.no_receive,
