@@ -169,8 +169,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.note_early_request(),
             // Nobody sends it again.
-            Self::UnreliableConnection(_) => {}
-            Self::UnreliableDatagram(_) => {}
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -441,8 +440,7 @@ impl Service {
     pub(super) fn may_gather(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
-            Self::UnreliableConnection(_) => false,
-            Self::UnreliableDatagram(_) => false,
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -450,8 +448,7 @@ impl Service {
     pub(super) fn has_ack_that_may_wait(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.has_ack_that_may_wait(),
-            Self::UnreliableConnection(_) => false,
-            Self::UnreliableDatagram(_) => false,
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
         }
     }
 
