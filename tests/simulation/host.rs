@@ -4,24 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::collections::VecDeque;
 
-use usb4_roce::transport::attempt::Attempt;
-use usb4_roce::transport::connection::Connection;
 use usb4_roce::transport::connection::FrameSlot;
 use usb4_roce::transport::connection::PayloadToken;
 use usb4_roce::transport::connection::Segment;
 use usb4_roce::transport::final_acks::AckState;
 use usb4_roce::transport::final_acks::FinalAcks;
-use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
-use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
-use usb4_roce::transport::ids::MessageSlot;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
@@ -44,12 +38,8 @@ use usb4_roce::transport::requester::Solicitation;
 use usb4_roce::transport::requester::Work;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
-use usb4_roce::transport::responder::KeyNotValid;
-use usb4_roce::transport::responder::Receive;
-use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
 use usb4_roce::transport::responder::ResponseSource;
-use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::scheduler::Afterwards;
 use usb4_roce::transport::scheduler::Scheduler;
 use usb4_roce::transport::scheduler::Turn;
@@ -57,140 +47,21 @@ use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
 
+mod outgoing;
+mod queue_pair;
+mod receive_ring;
+
 use crate::datagrams::Port;
-use crate::heap::Heap;
 use crate::ledger::Fate;
 use crate::ledger::Ledger;
-use crate::ledger::Message;
 use crate::pattern;
 use crate::unreliable;
+use receive_ring::Taker;
 
-/// Receive requests, of one queue pair or shared by several.
-#[derive(Default)]
-pub struct ReceiveRing {
-    waiting: VecDeque<Receive>,
-    posted: u64,
-    next_slot: u16,
-    /// Receives handed out whose completion has not been seen.
-    pub outstanding: u32,
-    /// Its user posts one of this length just after nothing was found.
-    pub posted_late: Option<u32>,
-}
-
-impl ReceiveRing {
-    pub fn post(&mut self, length: u32) {
-        self.posted += 1;
-        self.next_slot = self.next_slot.wrapping_add(1);
-        self.waiting.push_back(Receive {
-            slot: ReceiveSlot(self.next_slot),
-            wr_id: self.posted,
-            length,
-            soundness: Soundness::Sound,
-        });
-    }
-
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Loses all receives that are waiting.
-    pub fn clear(&mut self) {
-        self.waiting.clear();
-    }
-}
-
-/// Hands receives of a ring to one queue pair and remembers which one was which.
-struct Taker<'a> {
-    ring: &'a mut ReceiveRing,
-    taken: &'a mut Vec<Receive>,
-    ledger: &'a mut Ledger,
-}
-
-impl ReceiveQueue for Taker<'_> {
-    fn take(&mut self) -> Option<Receive> {
-        let Some(receive) = self.ring.waiting.pop_front() else {
-            if let Some(length) = self.ring.posted_late {
-                self.ring.post(length);
-            }
-            return None;
-        };
-        self.ring.outstanding += 1;
-        self.taken.push(receive);
-        Some(receive)
-    }
-
-    fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
-        if self.ledger.invalidate(rkey.0) {
-            Ok(())
-        } else {
-            Err(KeyNotValid)
-        }
-    }
-}
-
-pub struct QueuePair {
-    pub qpn: Qpn,
-    pub peer: usize,
-    pub connection: usize,
-    /// Which end of the connection this is.
-    pub side: usize,
-    pub protocol: Connection<Heap>,
-    pub ring: usize,
-    /// Receives taken in this life, in order, and how many of them have completed.
-    taken: Vec<Receive>,
-    ended: usize,
-    /// Message index by slot.
-    pub slots: HashMap<MessageSlot, usize>,
-    pub in_error: bool,
-    /// Segments have arrived before the responder was started.
-    pub missed: bool,
-    /// Requests that rails have handed back, to be sent again behind what was to come after them.
-    pub handed_back: u64,
-    pub is_destroyed: bool,
-}
-
-impl QueuePair {
-    pub fn new(qpn: Qpn, peer: usize, ring: usize, protocol: Connection<Heap>) -> Self {
-        Self {
-            qpn,
-            peer,
-            connection: usize::MAX,
-            side: 0,
-            protocol,
-            ring,
-            taken: Vec::new(),
-            ended: 0,
-            slots: HashMap::new(),
-            in_error: false,
-            missed: false,
-            handed_back: 0,
-            is_destroyed: false,
-        }
-    }
-
-    /// Begins a new life.
-    pub fn begin(&mut self, connection: usize, side: usize) {
-        self.connection = connection;
-        self.side = side;
-        self.taken.clear();
-        self.ended = 0;
-        self.slots.clear();
-        self.in_error = false;
-        self.missed = false;
-    }
-
-    fn ordinal(&self, slot: ReceiveSlot) -> usize {
-        self.taken
-            .iter()
-            .rposition(|receive| receive.slot == slot)
-            .expect("receive was never taken")
-    }
-
-    /// The rails over which it has frames, of those that are up.
-    fn rails_with_frames(&self, up: RailSet, now: Instant) -> RailSet {
-        self.protocol.rails_with_frames(now, &Up(up))
-    }
-}
+pub use outgoing::Outgoing;
+pub use outgoing::Steadiness;
+pub use queue_pair::QueuePair;
+pub use receive_ring::ReceiveRing;
 
 /// Where a payload goes.
 #[derive(Clone, Copy, Debug)]
@@ -213,35 +84,6 @@ enum Placement {
         token: ResponseToken,
         target: LocalRange,
     },
-}
-
-/// A frame to send.
-pub struct Outgoing {
-    pub body: Body,
-    pub payload: Vec<u8>,
-    pub item: InFlight,
-    /// Whether a processor may write to the payload while it is sent.
-    pub steadiness: Steadiness,
-}
-
-/// Whether a payload stays as it is while it is sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Steadiness {
-    /// It does, or has been copied.
-    Steady,
-    /// It may change after its checksum has been computed.
-    Changing,
-}
-
-impl Steadiness {
-    /// What is small, and what is sent again, is copied before.
-    fn of(message: &Message, len: u32, attempt: Attempt) -> Self {
-        if message.changes && len > SMALL_PAYLOAD && attempt == Attempt::First {
-            Self::Changing
-        } else {
-            Self::Steady
-        }
-    }
 }
 
 /// The way a frame goes.
@@ -518,7 +360,7 @@ impl Host {
         if let Some(ack) = peer.final_acks.take_due() {
             peer.scheduler.found(way.rail);
             let qpn = ack.src_qpn;
-            return Some(acknowledgement_of(qpn, ack));
+            return Some(Outgoing::acknowledgement_of(qpn, ack));
         }
         // The two kinds take turns.
         if seq.0 % 2 == 0 {
@@ -595,7 +437,7 @@ impl Host {
         let qp = &mut self.qps[index];
         let qpn = qp.qpn;
         if let Some(ack) = qp.protocol.poll_ack() {
-            return Some(acknowledgement_of(qpn, ack));
+            return Some(Outgoing::acknowledgement_of(qpn, ack));
         }
         let slot = FrameSlot {
             rail,
@@ -1095,15 +937,6 @@ fn choice(peers: &BTreeMap<usize, Peer>, peer: usize) -> (RailSet, RailSet) {
         .map_or((RailSet::NONE, RailSet::NONE), |peer| {
             (peer.scheduler.up(), peer.scheduler.sound())
         })
-}
-
-fn acknowledgement_of(qpn: Qpn, ack: AckHeader) -> Outgoing {
-    Outgoing {
-        body: Body::Ack(ack),
-        payload: Vec::new(),
-        item: InFlight::Ack { qpn },
-        steadiness: Steadiness::Steady,
-    }
 }
 
 /// A piece of a WRITE of this life and side has arrived.

@@ -449,9 +449,10 @@ impl QueuePairs {
             assert!(length.is_some(), "completed twice, or never posted");
             let buffer = qp.receives.buffers.remove(&completion.slot);
             let buffer = buffer.unwrap_or_default();
-            let bytes = match completion.opcode {
-                Opcode::Send | Opcode::SendWithImm => &buffer,
-                _ => &qp.memory,
+            let bytes = if completion.opcode.names_memory() {
+                &qp.memory
+            } else {
+                &buffer
             };
             stream.receive(&completion, &bytes[..completion.byte_len as usize]);
         }

@@ -398,9 +398,10 @@ impl Link {
         if request.opcode.has_imm() {
             assert_eq!(completion.imm, request.imm);
         }
-        let buffer = match request.opcode {
-            Opcode::Send | Opcode::SendWithImm => &self.receives.buffers[&completion.slot],
-            _ => &self.memory,
+        let buffer = if request.opcode.names_memory() {
+            &self.memory
+        } else {
+            &self.receives.buffers[&completion.slot]
         };
         for (at, &found) in buffer.iter().take(request.length as usize).enumerate() {
             assert_eq!(

@@ -21,6 +21,7 @@ use crate::transport::frame::UnreliableHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
+use crate::transport::ids::ReceiveSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
@@ -245,23 +246,13 @@ impl QueuePair {
                 rkey,
                 len,
                 token,
-            } => (
-                token,
-                self.resolve_write(state, va, rkey, len, pages)
-                    .map_err(|AccessDenied| NakCode::RemoteAccess),
-            ),
+            } => (token, self.resolve_write(state, va, rkey, len, pages)),
             Disposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (
-                token,
-                state
-                    .receive_queue
-                    .resolve(slot, offset, len, &self.regions, pages)
-                    .map_err(|AccessDenied| NakCode::RemoteOperation),
-            ),
+            } => (token, self.resolve_receive(state, slot, offset, len, pages)),
             Disposition::CheckRead {
                 va,
                 rkey,
@@ -350,23 +341,13 @@ impl QueuePair {
                 rkey,
                 len,
                 token,
-            } => (
-                token,
-                self.resolve_write(state, va, rkey, len, pages)
-                    .map_err(|AccessDenied| NakCode::RemoteAccess),
-            ),
+            } => (token, self.resolve_write(state, va, rkey, len, pages)),
             UnreliableDisposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (
-                token,
-                state
-                    .receive_queue
-                    .resolve(slot, offset, len, &self.regions, pages)
-                    .map_err(|AccessDenied| NakCode::RemoteOperation),
-            ),
+            } => (token, self.resolve_receive(state, slot, offset, len, pages)),
             UnreliableDisposition::NoPayload => return RxVerdict::Taken,
             UnreliableDisposition::Drop(_) => return RxVerdict::Discarded,
         };
@@ -425,10 +406,7 @@ impl QueuePair {
                 return RxVerdict::Discarded;
             }
         };
-        let resolved = state
-            .receive_queue
-            .resolve(placement.slot, 0, header.payload_len, &self.regions, pages)
-            .map_err(|AccessDenied| NakCode::RemoteOperation);
+        let resolved = self.resolve_receive(state, placement.slot, 0, header.payload_len, pages);
         let token = PlacementToken::UnreliableDatagram(placement.token);
         self.begin(state, token, resolved, now, pages)
     }
@@ -468,6 +446,7 @@ impl QueuePair {
         })
     }
 
+    /// Where a piece of a WRITE goes.
     fn resolve_write(
         &self,
         state: &State,
@@ -475,14 +454,31 @@ impl QueuePair {
         rkey: Rkey,
         len: u32,
         pages: &mut PageVec,
-    ) -> Result<Regions, AccessDenied> {
-        let needs = self.remote_needs(state, Access::RemoteWrite)?;
+    ) -> Result<Regions, NakCode> {
         let mut regions = Regions::new();
-        regions.add(
-            self.regions
-                .resolve(Key(rkey.0), va, len as usize, needs, pages)?,
-        );
+        let region = self
+            .remote_needs(state, Access::RemoteWrite)
+            .and_then(|needs| {
+                self.regions
+                    .resolve(Key(rkey.0), va, len as usize, needs, pages)
+            });
+        regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
         Ok(regions)
+    }
+
+    /// Where a piece of a message goes that uses up a receive.
+    fn resolve_receive(
+        &self,
+        state: &State,
+        slot: ReceiveSlot,
+        offset: u32,
+        len: u32,
+        pages: &mut PageVec,
+    ) -> Result<Regions, NakCode> {
+        state
+            .receive_queue
+            .resolve(slot, offset, len, &self.regions, pages)
+            .map_err(|AccessDenied| NakCode::RemoteOperation)
     }
 
     fn check_read(&self, state: &State, va: u64, rkey: Rkey, len: u32) -> Result<(), AccessDenied> {

@@ -48,6 +48,10 @@ use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
 
 /// The service of a QP, with all that it keeps.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "reliable connections are what most QPs have: in memory of their own, each frame would have one more pointer to follow"
+)]
 pub(super) enum Service {
     /// Reliable connection.
     ReliableConnection(ReliableConnection),
@@ -167,8 +171,7 @@ impl Service {
         match self {
             Self::ReliableConnection(reliable) => reliable.note_early_request(),
             // Nobody sends it again.
-            Self::UnreliableConnection(_) => {}
-            Self::UnreliableDatagram(_) => {}
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -485,8 +488,7 @@ impl Service {
     pub(super) fn may_gather(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
-            Self::UnreliableConnection(_) => false,
-            Self::UnreliableDatagram(_) => false,
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -494,8 +496,7 @@ impl Service {
     pub(super) fn has_ack_that_may_wait(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.has_ack_that_may_wait(),
-            Self::UnreliableConnection(_) => false,
-            Self::UnreliableDatagram(_) => false,
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
         }
     }
 

@@ -418,9 +418,14 @@ impl Players {
         if !lies {
             known.retain(|region| match opcode {
                 Opcode::Read => region.rights != Rights::None,
-                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                    region.rights == Rights::Write
-                }
+                Opcode::Send
+                | Opcode::SendWithImm
+                | Opcode::Write
+                | Opcode::WriteWithImm
+                | Opcode::CompareSwap
+                | Opcode::FetchAdd
+                | Opcode::AtomicWrite
+                | Opcode::Flush => region.rights == Rights::Write,
             });
             // Those that come and go are for lies.
             known.retain(|region| !self.news.iter().any(|news| news.key == region.key));

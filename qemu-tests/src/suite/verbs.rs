@@ -146,7 +146,7 @@ pub fn suite() -> Suite {
                 uc_pingpong(s, Path::Cable, "-c -e")
             }),
             test("uc-pingpong-large", |s| {
-                uc_pingpong(s, Path::Cable, "-c -s 1000000 -r 50")
+                uc_pingpong(s, Path::Cable, "-c -s 1000000 -r 10")
             }),
             test("uc-pingpong-loopback", |s| {
                 uc_pingpong(s, Path::Loopback, "-c")

@@ -44,7 +44,6 @@ pub struct Unreliable {
     pub lost_segments: u64,
     pub broken_messages: u64,
     pub orphans: u64,
-    pub overtaken: u64,
     pub no_receive: u64,
     pub refused: u64,
     pub faultless: u64,
@@ -58,7 +57,6 @@ impl Unreliable {
         self.lost_segments += other.lost_segments;
         self.broken_messages += other.broken_messages;
         self.orphans += other.orphans;
-        self.overtaken += other.overtaken;
         self.no_receive += other.no_receive;
         self.refused += other.refused;
         self.faultless += other.faultless;
@@ -192,7 +190,6 @@ impl World {
             sum.lost_segments += counters.sender.lost_segments;
             sum.broken_messages += counters.receiver.broken_messages;
             sum.orphans += counters.receiver.orphans;
-            sum.overtaken += counters.receiver.overtaken;
             sum.no_receive += counters.receiver.no_receive;
             sum.refused += counters.receiver.refused;
         }

@@ -57,7 +57,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 49] {
+    pub fn figures(&self) -> [(&'static str, u64); 48] {
         let faults = &self.faults;
         let unreliable = &self.unreliable;
         [
@@ -106,7 +106,6 @@ impl Coverage {
                 unreliable.broken_messages,
             ),
             ("unreliable: segments orphaned", unreliable.orphans),
-            ("unreliable: segments overtaken", unreliable.overtaken),
             (
                 "unreliable: messages without a receive",
                 unreliable.no_receive,
