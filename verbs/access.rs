@@ -8,14 +8,30 @@ use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 
-/// Fails with `EOPNOTSUPP` for rights that this device does not have.
-pub(crate) fn check_supported(access: AccessFlags) -> Result {
-    let supported = Access::LocalWrite
+/// Rights that memory of this device can have.
+fn of_memory() -> AccessFlags {
+    Access::LocalWrite
         | Access::RemoteWrite
         | Access::RemoteRead
         | Access::RemoteAtomic
         | Access::FlushGlobal
-        | Access::MwBind;
+        | Access::MwBind
+}
+
+/// Fails with `EOPNOTSUPP` for rights that a memory region cannot have.
+pub(crate) fn check_region(access: AccessFlags) -> Result {
+    check(access, of_memory())
+}
+
+/// Fails with `EOPNOTSUPP` for rights that a QP cannot grant to its peer.
+///
+/// It may grant FLUSH to persistence, though no region has that right: programs grant all that they know, and what counts is
+/// what a QP and a region both allow.
+pub(crate) fn check_queue_pair(access: AccessFlags) -> Result {
+    check(access, of_memory() | Access::FlushPersistent)
+}
+
+fn check(access: AccessFlags, supported: AccessFlags) -> Result {
     if supported.contains_all(access) {
         Ok(())
     } else {

@@ -22,7 +22,7 @@ use crate::base::revocable::CountedRevocable;
 use crate::base::revocable::Guard;
 use crate::transport::opcode::WORD;
 use crate::verbs::abi::limits;
-use crate::verbs::access::check_supported;
+use crate::verbs::access::check_region;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::limits::MAX_WINDOWS;
 use crate::verbs::memory_key;
@@ -63,7 +63,7 @@ const FIRST_WINDOW: u32 = memory_key::NUMBERS / 2;
 /// Fails with `EOPNOTSUPP` for kinds of regions this device does not have, and with `EINVAL` for
 /// remote write without local write (IBTA 10.6.3.1).
 fn check(access: AccessFlags) -> Result {
-    check_supported(access)?;
+    check_region(access)?;
     if access.contains_any(Access::RemoteWrite | Access::RemoteAtomic)
         && !access.contains(Access::LocalWrite)
     {

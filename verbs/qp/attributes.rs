@@ -8,7 +8,7 @@ use super::limits::MAX_RD_ATOMIC;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Qkey;
 use crate::transport::ids::Qpn;
-use crate::verbs::access::check_supported;
+use crate::verbs::access::check_queue_pair;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::rdma::AhAttributes;
@@ -104,7 +104,7 @@ impl Attributes {
             return Err(EINVAL);
         }
         if let Some(access) = change.access().transpose()? {
-            check_supported(access)?;
+            check_queue_pair(access)?;
             new.access = access;
         }
         if let Some(path) = change.path().transpose()? {
