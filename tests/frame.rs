@@ -26,6 +26,7 @@ use usb4_roce::transport::frame::FlushPlacement;
 use usb4_roce::transport::frame::FlushSelectivity;
 use usb4_roce::transport::frame::FrameError;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::Network;
 use usb4_roce::transport::frame::NopReply;
 use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::Operation;
@@ -249,20 +250,24 @@ fn unreliable_datagram() -> impl Strategy<Value = DatagramHeader> {
         any::<[u32; 3]>(),
         any::<Option<u32>>(),
         any::<bool>(),
+        prop_oneof![Just(Network::Ipv4), Just(Network::Ipv6)],
         DATAGRAM_LENGTHS,
     )
-        .prop_map(|(ids, imm, solicited, payload_len)| DatagramHeader {
-            dest_qpn: Qpn::new(ids[0]),
-            src_qpn: Qpn::new(ids[1]),
-            qkey: Qkey(ids[2]),
-            imm,
-            solicited: if solicited {
-                Solicitation::Solicited
-            } else {
-                Solicitation::Unsolicited
+        .prop_map(
+            |(ids, imm, solicited, network, payload_len)| DatagramHeader {
+                dest_qpn: Qpn::new(ids[0]),
+                src_qpn: Qpn::new(ids[1]),
+                qkey: Qkey(ids[2]),
+                imm,
+                solicited: if solicited {
+                    Solicitation::Solicited
+                } else {
+                    Solicitation::Unsolicited
+                },
+                network,
+                payload_len,
             },
-            payload_len,
-        })
+        )
 }
 
 fn unreliable() -> impl Strategy<Value = UnreliableHeader> {

@@ -223,6 +223,7 @@ impl Port {
             qkey: request.qkey,
             imm: request.imm,
             solicited: request.solicitation,
+            network: path.network(),
             payload_len: payload.len() as u32,
         };
         self.drop_head();

@@ -4,6 +4,7 @@
 
 use super::bytes::store;
 use super::send_wqe::Immediate;
+use crate::transport::frame::Network;
 use crate::transport::status::CompletionStatus;
 
 /// Bytes of one entry. Slots are 64 bytes; the rest stays zero.
@@ -61,7 +62,16 @@ pub enum Contents {
     /// The message.
     Message,
     /// The 40 bytes of the network header; the message is behind them.
-    NetworkHeader,
+    NetworkHeader(Network),
+}
+
+/// What the service level says of a datagram. A completion has to tell which network it came by (IBTA annex A17.4.5.1), and
+/// `struct ib_uverbs_wc` has no other place for it; what mlx5's cards put there is what UCX goes by.
+mod packet_type {
+    pub(super) const IPV6: u8 = 1;
+    pub(super) const IPV4: u8 = 2;
+    /// Beside either: by UDP, which is RoCE v2.
+    pub(super) const UDP: u8 = 1 << 3;
 }
 
 /// The only port's number.
@@ -109,7 +119,12 @@ impl Completion {
         };
         let flags = match self.contents {
             Contents::Message => flags,
-            Contents::NetworkHeader => {
+            Contents::NetworkHeader(network) => {
+                let network = match network {
+                    Network::Ipv4 => packet_type::IPV4,
+                    Network::Ipv6 => packet_type::IPV6,
+                };
+                store::<44, 1, CQE_SIZE>(&mut bytes, [network | packet_type::UDP]);
                 store::<46, 1, CQE_SIZE>(&mut bytes, [PORT]);
                 flags | NETWORK_HEADER
             }

@@ -37,6 +37,7 @@ use super::send_wqe::WindowBinding;
 use crate::transport::frame::Flush;
 use crate::transport::frame::FlushPlacement;
 use crate::transport::frame::FlushSelectivity;
+use crate::transport::frame::Network;
 use crate::transport::frame::Operands;
 use crate::transport::status::CompletionStatus;
 
@@ -278,10 +279,11 @@ fn completion_of_a_datagram_says_that_the_network_header_comes_first() {
         extra: Extra::None,
         qp_num: 2,
         src_qp: 3,
-        contents: Contents::NetworkHeader,
+        contents: Contents::NetworkHeader(Network::Ipv4),
     }
     .encode();
     assert_eq!(bytes[36..40], 1u32.to_ne_bytes());
+    assert_eq!(bytes[44], 0b1010);
     assert_eq!(bytes[46], 1);
 }
 

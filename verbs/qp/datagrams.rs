@@ -116,6 +116,7 @@ impl Stop {
             qkey: self.request.qkey,
             imm: self.request.imm,
             solicited: self.request.solicitation,
+            network: self.address.path.network(),
             payload_len: self.payload_len(),
         }
     }

@@ -259,7 +259,7 @@ impl QueuePair {
             Received::Datagram(datagram) => (
                 &datagram.receive,
                 datagram.source.map_or(0, Qpn::get),
-                Contents::NetworkHeader,
+                Contents::NetworkHeader(datagram.network),
             ),
         };
         let opcode = match completion.opcode {

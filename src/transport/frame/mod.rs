@@ -52,6 +52,7 @@ pub use size::STREAM_FRAME;
 pub use unreliable::UnreliableHeader;
 pub use unreliable::UnreliableOperation;
 pub use unreliable_datagram::DatagramHeader;
+pub use unreliable_datagram::Network;
 
 /// The kinds of frames and what each carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

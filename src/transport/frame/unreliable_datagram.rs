@@ -15,8 +15,21 @@ mod code {
     pub(super) const WITH_IMM: u8 = 1;
 }
 
-/// `flags`: the receiver's completion raises an event.
-const SOLICITED: u16 = 1;
+mod flag {
+    /// The receiver's completion raises an event.
+    pub(super) const SOLICITED: u16 = 1;
+    /// The network header is that of IPv4.
+    pub(super) const IPV4: u16 = 2;
+}
+
+/// What a network header is that of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Network {
+    /// IPv4, behind zeroes.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
 
 /// An unreliable datagram. Its payload is what lands in the receive's buffers: the network header, then the message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +44,8 @@ pub struct DatagramHeader {
     pub imm: Option<u32>,
     /// Whether the receiver's completion is to raise an event.
     pub solicited: Solicitation,
+    /// What the network header is.
+    pub network: Network,
     /// Bytes of network header and message.
     pub payload_len: u32,
 }
@@ -47,16 +62,25 @@ impl DatagramHeader {
                 wire.set_imm(imm);
             }
         }
-        match self.solicited {
-            Solicitation::Unsolicited => {}
-            Solicitation::Solicited => wire.set_flags(SOLICITED),
-        }
+        let solicited = match self.solicited {
+            Solicitation::Unsolicited => 0,
+            Solicitation::Solicited => flag::SOLICITED,
+        };
+        let network = match self.network {
+            Network::Ipv4 => flag::IPV4,
+            Network::Ipv6 => 0,
+        };
+        wire.set_flags(solicited | network);
     }
 
     pub(super) fn parse(wire: &WireHeader<'_>) -> Option<Self> {
         let payload_len = wire.payload_len();
+        let flags = wire.flags();
         let lengths = NETWORK_HEADER_LEN as u32..=NETWORK_HEADER_LEN as u32 + MAX_DATAGRAM;
         if !lengths.contains(&payload_len) {
+            return None;
+        }
+        if flags & !(flag::SOLICITED | flag::IPV4) != 0 {
             return None;
         }
         Some(Self {
@@ -68,10 +92,13 @@ impl DatagramHeader {
                 code::WITH_IMM => Some(wire.imm()),
                 _ => return None,
             },
-            solicited: match wire.flags() {
+            solicited: match flags & flag::SOLICITED {
                 0 => Solicitation::Unsolicited,
-                SOLICITED => Solicitation::Solicited,
-                _ => return None,
+                _ => Solicitation::Solicited,
+            },
+            network: match flags & flag::IPV4 {
+                0 => Network::Ipv6,
+                _ => Network::Ipv4,
             },
             payload_len,
         })

@@ -3,6 +3,7 @@
 //! The header of the network that a datagram is said to have come over, as RoCE v2 puts it before the message: IPv6, or 20
 //! bytes of zeroes and IPv4 (IBTA annex A17). Who receives a datagram reads the sender's address in it.
 
+use crate::transport::frame::Network;
 use crate::transport::frame::NETWORK_HEADER_LEN;
 
 /// Where IPv4's begins.
@@ -67,11 +68,24 @@ pub struct Path {
 }
 
 impl Path {
+    /// What its network header is.
+    pub fn network(&self) -> Network {
+        match self.addresses_of_ipv4() {
+            Some(_) => Network::Ipv4,
+            None => Network::Ipv6,
+        }
+    }
+
+    /// Source and destination, if both are addresses of IPv4.
+    fn addresses_of_ipv4(&self) -> Option<([u8; 4], [u8; 4])> {
+        self.source.ipv4().zip(self.destination.ipv4())
+    }
+
     /// The header before a message of `len` bytes, at most [`MAX_DATAGRAM`](crate::transport::frame::MAX_DATAGRAM).
     pub fn network_header(&self, len: u32) -> [u8; NETWORK_HEADER_LEN] {
         let mut header = [0; NETWORK_HEADER_LEN];
         let carried = (len.next_multiple_of(4) + AROUND_MESSAGE) as u16;
-        match self.source.ipv4().zip(self.destination.ipv4()) {
+        match self.addresses_of_ipv4() {
             Some((source, destination)) => {
                 let ip = &mut header[IPV4_AT..];
                 ip[0] = IPV4_VERSION_AND_LENGTH;

@@ -3,6 +3,7 @@
 //! The receiving side: a receive for each datagram that there is one for.
 
 use crate::transport::frame::DatagramHeader;
+use crate::transport::frame::Network;
 use crate::transport::ids::Epoch;
 use crate::transport::ids::Qkey;
 use crate::transport::ids::Qpn;
@@ -67,6 +68,8 @@ pub struct DatagramCompletion {
     pub receive: ReceiveCompletion,
     /// Which queue pair the datagram came from, if there was one.
     pub source: Option<Qpn>,
+    /// What the network header is. Means nothing if there was no datagram.
+    pub network: Network,
 }
 
 /// Whether datagrams are received.
@@ -258,6 +261,7 @@ impl<S: Storage> DatagramReceiver<S> {
                     .map_or(Solicitation::Unsolicited, |header| header.solicited),
             },
             source: entry.header.map(|header| header.src_qpn),
+            network: entry.header.map_or(Network::Ipv6, |header| header.network),
         })
     }
 
