@@ -5,6 +5,7 @@
 #[path = "../support/heap.rs"]
 mod heap;
 mod link;
+mod local;
 mod weather;
 
 use link::Link;

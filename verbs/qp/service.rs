@@ -309,8 +309,9 @@ impl Service {
     ) -> Result<MessageSlot, PostError> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.post_local(request),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.post_local(request),
             // It is not among what such a QP does: all there is of it is its completion.
-            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {
+            Self::UnreliableDatagram(_) => {
                 let nothing = SendRequest {
                     wr_id: request.wr_id,
                     signalling: request.signalling,
@@ -327,7 +328,8 @@ impl Service {
     pub(super) fn due_local(&self) -> Option<DueOperation> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.due_local(),
-            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
+            Self::UnreliableConnection(unreliable) => unreliable.connection.due_local(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -342,7 +344,10 @@ impl Service {
             Self::ReliableConnection(reliable) => {
                 reliable.connection.handle_local_end(slot, result, now);
             }
-            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {}
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.handle_local_end(slot, result);
+            }
+            Self::UnreliableDatagram(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use anyhow::Context as _;
 use anyhow::Result;
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -18,10 +19,13 @@ use crate::endpoint::Device;
 use crate::endpoint::QpAddress;
 use crate::pattern::Pattern;
 use crate::verbs::Access;
+use crate::verbs::Binding;
 use crate::verbs::Buffer;
 use crate::verbs::Completion;
 use crate::verbs::Cq;
 use crate::verbs::Mr;
+use crate::verbs::Mw;
+use crate::verbs::MwType;
 use crate::verbs::Opcode;
 use crate::verbs::Operation;
 use crate::verbs::Payload;
@@ -45,6 +49,15 @@ const BURST: usize = 16;
 /// How long nothing comes until the rest of a burst is taken to be lost.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// By which key messages are written.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ValueEnum)]
+pub enum Through {
+    /// That of the memory region.
+    Region,
+    /// That of a memory window of type 2, which the receiver's queue pair has bound: the region's own gives no right.
+    Window,
+}
+
 /// What is to be done; the client's rules.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -52,6 +65,8 @@ pub struct Job {
     pub bytes: usize,
     /// Number of bursts.
     pub bursts: u32,
+    /// By which key.
+    pub through: Through,
 }
 
 /// What the receiver has seen.
@@ -65,12 +80,6 @@ pub struct Finding {
     pub wrong: u32,
     /// Of these, those that came twice or behind later ones.
     pub out_of_order: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Offer {
-    qp: QpAddress,
-    memory: RemoteAddr,
 }
 
 /// A message: all about it follows from its number.
@@ -126,7 +135,11 @@ pub fn run(
     let cq = Cq::new(context, 2 * BURST as u32, None)?;
     // Where messages are sent from, or written to; and where receives are.
     let buffer = Buffer::new(2 * BURST * job.bytes)?;
-    let access = Access::LOCAL_WRITE | Access::REMOTE_WRITE;
+    let for_peers = match job.through {
+        Through::Region => Access::REMOTE_WRITE,
+        Through::Window => Access::MW_BIND,
+    };
+    let access = Access::LOCAL_WRITE | for_peers;
     let memory = Mr::new(&pd, &buffer, 0..buffer.len(), access)?;
     let qp = Qp::of_type(
         &pd,
@@ -145,16 +158,13 @@ pub fn run(
         QpType::Unreliable,
     )?;
     let psn = Psn(0xff_fff0);
-    let theirs: Offer = peer.exchange(&Offer {
-        qp: QpAddress { qpn: qp.qpn(), psn },
-        memory: memory.remote(),
-    })?;
+    let theirs: QpAddress = peer.exchange(&QpAddress { qpn: qp.qpn(), psn })?;
     endpoint::init(&qp, path.address.port, Access::REMOTE_WRITE)?;
     qp.modify(QpAttr {
         state: Some(QpState::Rtr),
         path_mtu: Some(path.mtu),
-        dest_qpn: Some(theirs.qp.qpn),
-        rq_psn: Some(theirs.qp.psn),
+        dest_qpn: Some(theirs.qpn),
+        rq_psn: Some(theirs.psn),
         address: Some(path.address),
         ..QpAttr::default()
     })
@@ -165,6 +175,12 @@ pub fn run(
         ..QpAttr::default()
     })
     .context("RTR to RTS")?;
+    let window = Mw::new(&pd, MwType::Two)?;
+    let ours = match job.through {
+        Through::Region => memory.remote(),
+        Through::Window => bind(&window, &memory, &qp, &cq, limit)?,
+    };
+    let theirs: RemoteAddr = peer.exchange(&ours)?;
     let mut end = End {
         job,
         cq: &cq,
@@ -181,7 +197,7 @@ pub fn run(
         match side {
             Side::Client => {
                 peer.barrier("armed")?;
-                end.send(numbers, theirs.memory)?;
+                end.send(numbers, theirs)?;
                 peer.barrier("sent")?;
             }
             Side::Server => {
@@ -197,6 +213,36 @@ pub fn run(
     Ok(match side {
         Side::Client => (job, theirs),
         Side::Server => (job, end.finding),
+    })
+}
+
+/// Binds a window to all of the memory, through which a peer may write.
+fn bind(
+    window: &Mw<'_>,
+    memory: &Mr<'_>,
+    qp: &Qp<'_>,
+    cq: &Cq<'_>,
+    limit: Duration,
+) -> Result<RemoteAddr> {
+    let binding = Binding::new(memory, 0..memory.len(), Access::REMOTE_WRITE);
+    qp.bind_type_2(0, window, &binding)?;
+    let mut done = Vec::new();
+    let begun = Instant::now();
+    while cq.poll(&mut done, 1)? == 0 {
+        ensure!(
+            begun.elapsed() < limit,
+            "the window is not bound within {limit:?}"
+        );
+        std::thread::yield_now();
+    }
+    ensure!(
+        done[0].status == Status::SUCCESS,
+        "the window was not bound: {}",
+        done[0].status
+    );
+    Ok(RemoteAddr {
+        address: binding.address(),
+        rkey: window.rkey(),
     })
 }
 

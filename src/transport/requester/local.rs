@@ -52,6 +52,18 @@ pub struct DueOperation {
     pub operation: LocalOperation,
 }
 
+impl LocalRequest {
+    /// What it has in common with requests that the peer carries out.
+    pub(in crate::transport) fn common(&self) -> SendRequest {
+        SendRequest {
+            wr_id: self.wr_id,
+            signalling: self.signalling,
+            fencing: self.fencing,
+            ..SendRequest::default()
+        }
+    }
+}
+
 impl<S: Storage> Requester<S> {
     /// Posts a local operation. After a failure it will be flushed.
     ///
@@ -62,16 +74,10 @@ impl<S: Storage> Requester<S> {
         if self.state == State::Idle {
             return Err(PostError::NotConnected);
         }
-        let common = SendRequest {
-            wr_id: request.wr_id,
-            signalling: request.signalling,
-            fencing: request.fencing,
-            ..SendRequest::default()
-        };
         let executor = Executor::Host(request.operation, LocalProgress::Waiting);
         let number = self
             .messages
-            .push(common, executor)
+            .push(request.common(), executor)
             .ok_or(PostError::Full)?;
         Ok(self.messages.slot_of(number))
     }

@@ -21,6 +21,8 @@ use super::outcome::Outcome;
 use super::pace::Pace;
 use super::rail::hello::Features;
 use super::rail_set::RailSet;
+use super::requester::DueOperation;
+use super::requester::LocalRequest;
 use super::requester::PostError;
 use super::requester::Rails;
 use super::requester::SendCompletion;
@@ -149,6 +151,26 @@ impl<S: Storage> UnreliableConnection<S> {
         let slot = self.sender.post(request)?;
         self.pace.note_own();
         Ok(slot)
+    }
+
+    /// Posts a local operation, which takes its turn among the messages. After a failure it will be flushed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be taken; nothing has changed then.
+    pub fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
+        self.sender.post_local(request)
+    }
+
+    /// The local operation that is to be carried out now, before anything behind it is sent. Its end is told to
+    /// [`Self::handle_local_end`]; until then it stays due.
+    pub fn due_local(&self) -> Option<DueOperation> {
+        self.sender.due_local()
+    }
+
+    /// The local operation posted as `slot`, which was due, has been carried out, or has failed with this status.
+    pub fn handle_local_end(&mut self, slot: MessageSlot, result: Result<(), CompletionStatus>) {
+        self.sender.finish_local(slot, result);
     }
 
     /// How many more requests can be posted.

@@ -22,7 +22,10 @@ use crate::transport::opcode::MAX_MESSAGE;
 use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
+use crate::transport::requester::DueOperation;
+use crate::transport::requester::LocalOperation;
 use crate::transport::requester::LocalRange;
+use crate::transport::requester::LocalRequest;
 use crate::transport::requester::PostError;
 use crate::transport::requester::Rails;
 use crate::transport::requester::SendCompletion;
@@ -60,6 +63,8 @@ pub struct SenderCounters {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnreliableMessage {
     request: SendRequest,
+    /// What this host does itself, in place of anything that the request says but for what all have in common.
+    local: Option<LocalOperation>,
     /// Segments that have been given out, and whose data has not left.
     leaving: u32,
 }
@@ -274,12 +279,7 @@ impl<S: Storage> Sender<S> {
         if self.room() == 0 {
             return Err(PostError::Full);
         }
-        let number = self.posted;
-        *self.table.at_mut(number.0) = UnreliableMessage {
-            request,
-            leaving: 0,
-        };
-        self.posted = number.next();
+        let (number, slot) = self.push(request, None);
         match request.opcode {
             Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {}
             Opcode::SendWithInvalidate
@@ -290,7 +290,65 @@ impl<S: Storage> Sender<S> {
             | Opcode::Flush => self.fail(number, CompletionStatus::LocalQpOperationError),
         }
         self.refuse_if_unable();
-        Ok(MessageSlot(self.table.index(number.0) as u16))
+        Ok(slot)
+    }
+
+    pub(super) fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
+        if self.state == State::Idle {
+            return Err(PostError::NotConnected);
+        }
+        if self.room() == 0 {
+            return Err(PostError::Full);
+        }
+        let (_, slot) = self.push(request.common(), Some(request.operation));
+        self.refuse_if_unable();
+        Ok(slot)
+    }
+
+    fn push(
+        &mut self,
+        request: SendRequest,
+        local: Option<LocalOperation>,
+    ) -> (MessageNumber, MessageSlot) {
+        let number = self.posted;
+        *self.table.at_mut(number.0) = UnreliableMessage {
+            request,
+            local,
+            leaving: 0,
+        };
+        self.posted = number.next();
+        (number, self.slot_of(number))
+    }
+
+    fn slot_of(&self, number: MessageNumber) -> MessageSlot {
+        MessageSlot(self.table.index(number.0) as u16)
+    }
+
+    pub(super) fn due_local(&self) -> Option<DueOperation> {
+        if !self.may_begin() || self.admission != Admission::Open {
+            return None;
+        }
+        let operation = self.table.at(self.current.0).local?;
+        let may_run = match operation {
+            LocalOperation::BindWindow => true,
+            LocalOperation::Invalidate => self.completed == self.current,
+        };
+        may_run.then(|| DueOperation {
+            slot: self.slot_of(self.current),
+            operation,
+        })
+    }
+
+    pub(super) fn finish_local(&mut self, slot: MessageSlot, result: Result<(), CompletionStatus>) {
+        let is_due = self
+            .due_local()
+            .is_some_and(|operation| operation.slot == slot);
+        match result {
+            Ok(()) if is_due => self.current = self.current.next(),
+            Err(status) if is_due => self.fail(self.current, status),
+            // It was flushed meanwhile.
+            Ok(()) | Err(_) => {}
+        }
     }
 
     pub(super) fn room(&self) -> u32 {
@@ -303,8 +361,10 @@ impl<S: Storage> Sender<S> {
 
     /// Whether there is one message to be sent, of one small frame.
     pub(super) fn has_little(&self) -> bool {
+        let message = self.table.at(self.current.0);
         self.posted.distance_from(self.current) == 1
-            && self.table.at(self.current.0).request.length <= SMALL_PAYLOAD
+            && message.local.is_none()
+            && message.request.length <= SMALL_PAYLOAD
     }
 
     pub(super) fn fail_message(&mut self, slot: MessageSlot, status: CompletionStatus) {
@@ -394,7 +454,7 @@ impl<S: Storage> Sender<S> {
                 extent,
             },
             source: LocalRange {
-                slot: MessageSlot(self.table.index(number.0) as u16),
+                slot: self.slot_of(number),
                 offset: extent.offset(),
                 len: extent.len(),
             },
@@ -434,20 +494,26 @@ impl<S: Storage> Sender<S> {
         }
     }
 
-    /// Whether there is a segment to send.
-    fn has_work(&self) -> bool {
+    /// Whether there is a message whose turn it is, and none has failed before it.
+    fn may_begin(&self) -> bool {
         if self.current == self.posted {
             return false;
         }
         match self.state {
-            State::Running => {}
+            State::Running => true,
             State::Failing(failure) => {
                 let base = self.completed;
-                if self.current.distance_from(base) >= failure.message.distance_from(base) {
-                    return false;
-                }
+                self.current.distance_from(base) < failure.message.distance_from(base)
             }
-            State::Idle | State::Flushing => return false,
+            State::Idle | State::Flushing => false,
+        }
+    }
+
+    /// Whether there is a segment to send.
+    fn has_work(&self) -> bool {
+        // A local operation has to be carried out before anything behind it is sent.
+        if !self.may_begin() || self.table.at(self.current.0).local.is_some() {
+            return false;
         }
         match self.admission {
             Admission::Open => true,
@@ -482,9 +548,12 @@ impl<S: Storage> Sender<S> {
         self.completed = number.next();
         let request = message.request;
         Some(SendCompletion {
-            slot: MessageSlot(self.table.index(number.0) as u16),
+            slot: self.slot_of(number),
             wr_id: request.wr_id,
-            work: Work::Remote(request.opcode),
+            work: match message.local {
+                Some(operation) => Work::Local(operation),
+                None => Work::Remote(request.opcode),
+            },
             status,
             byte_len: request.length,
             signalling: request.signalling,

@@ -19,6 +19,7 @@ use verbs_clients::endpoint::Device;
 use verbs_clients::unreliable;
 use verbs_clients::unreliable::Finding;
 use verbs_clients::unreliable::Job;
+use verbs_clients::unreliable::Through;
 
 const PROGRAM: &str = "verbs-unreliable";
 
@@ -40,6 +41,10 @@ struct Args {
     /// Number of bursts of 16 messages
     #[arg(long, default_value_t = 20)]
     bursts: u32,
+
+    /// By which key messages are written
+    #[arg(long, value_enum, default_value = "region")]
+    through: Through,
 
     /// Seconds without progress after which it counts as hung
     #[arg(long, default_value = "60", value_parser = cli::seconds)]
@@ -65,6 +70,7 @@ fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
     let job = Job {
         bytes: args.bytes,
         bursts: args.bursts,
+        through: args.through,
     };
     let (job, finding) = unreliable::run(&device, side, peer, job, args.timeout)?;
     Ok(Report {
