@@ -24,9 +24,6 @@ const LOOK_LIMIT: Duration = Duration::from_secs(90);
 /// The host of the server.
 const SERVER: &str = "a";
 
-/// The first TCP port on which a server listens; each has another, since a port stays in use for a while.
-const FIRST_PORT: u16 = 20_000;
-
 /// What a shell adds to the number of the signal that has killed a program.
 const SIGNALLED: i32 = 128;
 
@@ -71,7 +68,7 @@ impl<'a> Runner<'a> {
         Self {
             stage,
             device,
-            next_port: FIRST_PORT,
+            next_port: device.first_port(),
         }
     }
 
@@ -89,6 +86,9 @@ impl<'a> Runner<'a> {
         let server = format!("{script}\nstatus=$?; touch {ended}; exit $status");
         let client = format!("{script} {address}");
 
+        // One of another test's had the same port.
+        let forget = format!("rm -f {ended}");
+        self.stage.shell(SERVER, &forget, LOOK_LIMIT)?;
         let server = self.stage.start(SERVER, &server, LIMIT)?;
         // A server that cannot even begin never listens.
         let ready = format!(

@@ -36,6 +36,15 @@ impl Device {
         }
     }
 
+    /// The first TCP port on which servers of programs on it listen. Each has another, of either device, since a port stays in use
+    /// for a while.
+    pub const fn first_port(self) -> u16 {
+        match self {
+            Self::Usb4Roce => 20_000,
+            Self::Rxe => 21_000,
+        }
+    }
+
     /// IPv4 address of `host` where it reaches it.
     pub fn address(self, host: &str) -> String {
         let ours = roce::address(host);
