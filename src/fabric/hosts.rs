@@ -139,8 +139,8 @@ impl Hosts {
             Some((peer, _)) => {
                 if peer.is_first_complaint() {
                     pr_warn!(
-                        "usb4_roce0: host {:02x?} has a version of the driver that knows no unreliable datagrams: those for it are \
-                         dropped\n",
+                        "host {:02x?} does not know of unreliable datagrams: those for it are dropped; bring its usb4_roce up \
+                         to date\n",
                         host.0
                     );
                 }
