@@ -420,6 +420,7 @@ impl Players {
                 Opcode::Read => region.rights != Rights::None,
                 Opcode::Send
                 | Opcode::SendWithImm
+                | Opcode::SendWithInvalidate
                 | Opcode::Write
                 | Opcode::WriteWithImm
                 | Opcode::CompareSwap
