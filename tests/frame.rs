@@ -190,7 +190,7 @@ fn packet_state() -> impl Strategy<Value = PacketState> {
     prop_oneof![
         Just(PacketState::Finished),
         Just(PacketState::ChecksumDue),
-        (SegmentPayload::LEAST.get()..)
+        (SegmentPayload::LEAST.get()..u16::MAX)
             .prop_map(|bytes| { PacketState::SegmentsDue(SegmentPayload::new(bytes).unwrap()) }),
     ]
 }

@@ -114,7 +114,7 @@ fn state() -> impl Strategy<Value = PacketState> {
     prop_oneof![
         Just(PacketState::Finished),
         Just(PacketState::ChecksumDue),
-        (SegmentPayload::LEAST.get()..).prop_map(segments),
+        (SegmentPayload::LEAST.get()..u16::MAX).prop_map(segments),
         (SegmentPayload::LEAST.get()..64).prop_map(segments),
     ]
 }
