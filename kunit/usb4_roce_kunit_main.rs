@@ -29,6 +29,7 @@ mod checksum_suite;
 mod event_suite;
 mod frame_batch_suite;
 mod identity;
+mod kernel_user_suite;
 mod lending_buffer_suite;
 mod memory_cable;
 mod multicast_suite;

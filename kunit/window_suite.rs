@@ -8,6 +8,7 @@ use kernel::prelude::*;
 
 use crate::transport::ids::Qpn;
 use crate::verbs::memory_key::Key;
+use crate::verbs::pd::Owner;
 use crate::verbs::pd::PdId;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_bound_window_of_type_2_is_used_by_its_queue_pair_only() -> Result {
-        let (pd, other) = (PdId::unique(), PdId::unique());
+        let (pd, other) = (PdId::unique(Owner::Process), PdId::unique(Owner::Process));
         let region = region(pd, Access::LocalWrite.into());
         let window = Window::new(WINDOW, pd, MwType::Two)?;
         let at = IOVA + 0x410;
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_window_has_the_range_and_the_rights_it_was_given() -> Result {
-        let pd = PdId::unique();
+        let pd = PdId::unique(Owner::Process);
         let region = region(pd, Access::LocalWrite.into());
         let window = Window::new(WINDOW, pd, MwType::Two)?;
         assert!(window
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_zero_based_window_counts_from_its_first_byte() -> Result {
-        let pd = PdId::unique();
+        let pd = PdId::unique(Owner::Process);
         let region = region(pd, Access::LocalWrite.into());
         let zero_based = request(writable() | Access::ZeroBased);
         let window = Window::new(WINDOW, pd, MwType::Two)?;
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_invalid_key_is_not_used_any_more() -> Result {
-        let pd = PdId::unique();
+        let pd = PdId::unique(Owner::Process);
         let region = region(pd, Access::LocalWrite.into());
         let window = Window::new(WINDOW, pd, MwType::Two)?;
         assert!(window.invalidate(binder(pd), WINDOW, &region).is_err());
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_window_of_type_1_is_bound_again_and_again() -> Result {
-        let pd = PdId::unique();
+        let pd = PdId::unique(Owner::Process);
         let region = region(pd, Access::LocalWrite.into());
         let window = Window::new(WINDOW, pd, MwType::One)?;
         assert!(window
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_may_not_be_bound_is_refused() -> Result {
-        let (pd, other) = (PdId::unique(), PdId::unique());
+        let (pd, other) = (PdId::unique(Owner::Process), PdId::unique(Owner::Process));
         let good = request(writable());
         let refused = |region: &Region, by: PdId, request: BindRequest| -> Result<bool> {
             let window = Window::new(WINDOW, pd, MwType::Two)?;

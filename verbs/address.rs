@@ -9,6 +9,7 @@ use crate::base::number_table::NumberTable;
 use crate::transport::unreliable_datagram::Gid;
 use crate::transport::unreliable_datagram::Path;
 use crate::verbs::abi::datagram_wqe::AddressRef;
+use crate::verbs::abi::encode::Way;
 use crate::verbs::limits::MAX_PATH_HANDLES;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::pd::PdId;
@@ -33,6 +34,20 @@ pub(crate) struct Address {
     pub(crate) destination: Destination,
     /// What the receiver is told of the way.
     pub(crate) path: Path,
+}
+
+impl Address {
+    /// Where that way leads.
+    pub(crate) fn of(way: &Way) -> Self {
+        Self {
+            destination: if way.path.destination.is_multicast() {
+                Destination::Group
+            } else {
+                Destination::Host(MacAddress(way.mac))
+            },
+            path: way.path,
+        }
+    }
 }
 
 /// An address handle.

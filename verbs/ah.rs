@@ -9,13 +9,12 @@ use kernel::sync::Arc;
 
 use crate::transport::unreliable_datagram::Gid;
 use crate::transport::unreliable_datagram::Path;
+use crate::verbs::abi::encode::Way;
 use crate::verbs::abi::response::CreateAhResponse;
 use crate::verbs::address::Address;
-use crate::verbs::address::Destination;
 use crate::verbs::address::HasPaths;
 use crate::verbs::address::PathEntry;
 use crate::verbs::address::PathTable;
-use crate::verbs::netdev::MacAddress;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::rdma::AhAttributes;
 use crate::verbs::rdma::AhOps;
@@ -25,10 +24,12 @@ use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::PortNumber;
 use crate::verbs::rdma::UserData;
 
-/// An address handle as its process sees it.
-pub(crate) struct PathHandle {
-    number: u32,
-    paths: Arc<PathTable>,
+/// An address handle as its user sees it.
+pub(crate) enum PathHandle {
+    /// A process's, found by its number.
+    Process { number: u32, paths: Arc<PathTable> },
+    /// The kernel's, whose requests carry all that there is to it.
+    Kernel(Way),
 }
 
 /// A device with address handles.
@@ -38,27 +39,24 @@ impl PathHandle {
     fn build<D: HasPathHandles>(
         pd: &Pd<D>,
         attributes: &AhAttributes,
-        user: UserData<'_, D>,
+        user: Option<UserData<'_, D>>,
     ) -> Result<Self> {
         let source = attributes.source.ok_or(EINVAL)?;
         if attributes.port != PortNumber::FIRST || source.gid_type != GidType::RoceUdpEncap {
             return Err(EINVAL);
         }
-        let destination = Gid(attributes.destination.0);
-        let mac = attributes.destination_mac;
-        let address = Address {
-            destination: if destination.is_multicast() {
-                Destination::Group
-            } else {
-                Destination::Host(MacAddress(mac))
-            },
+        let way = Way {
+            mac: attributes.destination_mac,
             path: Path {
                 source: Gid(source.gid.0),
-                destination,
+                destination: Gid(attributes.destination.0),
                 traffic_class: attributes.traffic_class,
                 flow_label: attributes.flow_label,
                 hop_limit: attributes.hop_limit,
             },
+        };
+        let Some(user) = user else {
+            return Ok(Self::Kernel(way));
         };
         let paths = pd.device().driver().paths();
         let mut number = 0;
@@ -66,12 +64,12 @@ impl PathHandle {
             number = free;
             let entry = PathEntry {
                 pd: pd.id(),
-                mac,
-                address,
+                mac: way.mac,
+                address: Address::of(&way),
             };
             Ok(Arc::new(entry, GFP_KERNEL_ACCOUNT)?)
         })?;
-        let this = Self {
+        let this = Self::Process {
             number,
             paths: paths.clone(),
         };
@@ -83,12 +81,21 @@ impl PathHandle {
 
 impl Drop for PathHandle {
     fn drop(&mut self) {
-        self.paths.remove(self.number);
+        match self {
+            Self::Process { number, paths } => {
+                paths.remove(*number);
+            }
+            Self::Kernel(_) => {}
+        }
     }
 }
 
 impl<D: HasPathHandles> AhOps<D> for PathHandle {
-    fn create(pd: &Pd<D>, path: AhAttributes, user: UserData<'_, D>) -> impl PinInit<Self, Error> {
+    fn create(
+        pd: &Pd<D>,
+        path: AhAttributes,
+        user: Option<UserData<'_, D>>,
+    ) -> impl PinInit<Self, Error> {
         PathHandle::build(pd, &path, user)
     }
 }

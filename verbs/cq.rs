@@ -3,17 +3,19 @@
 //! Completion queues.
 
 use kernel::new_mutex;
-use kernel::new_spinlock;
 use kernel::prelude::*;
+use kernel::static_lock_class;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
-use kernel::sync::SpinLock;
 
+use crate::base::irq_lock::IrqLock;
 use crate::transport::requester::Solicitation;
 use crate::transport::status::CompletionStatus;
 use crate::verbs::abi::completion::Completion;
 use crate::verbs::abi::completion::CQE_SIZE;
 use crate::verbs::abi::limits::MAX_CQE;
+use crate::verbs::kernel_completions::KernelCompletion;
+use crate::verbs::kernel_completions::KernelCompletions;
 use crate::verbs::mmap_offer::OfferedQueue;
 use crate::verbs::queue::EventQueue;
 use crate::verbs::queue::Overflow;
@@ -28,7 +30,9 @@ use crate::verbs::rdma::Device;
 use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::MissedCompletions;
 use crate::verbs::rdma::Notify;
+use crate::verbs::rdma::QpReference;
 use crate::verbs::rdma::UserData;
+use crate::verbs::rdma::WorkCompletion;
 use crate::verbs::user_context::ProcessContext;
 
 /// What has to happen for the next completion event.
@@ -54,32 +58,84 @@ enum Condition {
     Destroyed,
 }
 
+/// Where completions wait.
+enum Store {
+    /// In memory that a process shares.
+    Shared(EventQueue),
+    /// In the kernel's own, for a user there.
+    Kernel(KernelCompletions),
+}
+
+impl Store {
+    fn capacity(&self) -> u32 {
+        match self {
+            Self::Shared(ring) => ring.capacity(),
+            Self::Kernel(completions) => completions.capacity(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Shared(ring) => ring.is_empty(),
+            Self::Kernel(completions) => completions.is_empty(),
+        }
+    }
+
+    fn push(&mut self, completion: &Completion, qp: QpReference) -> Result<(), Overflow> {
+        match self {
+            Self::Shared(ring) => ring.push(&completion.encode()),
+            Self::Kernel(completions) => completions.push(KernelCompletion {
+                completion: *completion,
+                qp,
+            }),
+        }
+    }
+}
+
 struct State {
-    ring: EventQueue,
+    store: Store,
     armed: Armed,
     condition: Condition,
 }
 
-/// A ring of completions in shared memory, and the events that announce them.
+/// Completions, and the events that announce them.
 ///
 /// # Locking
 ///
-/// Its lock is innermost among the verbs objects': it is taken with the lock of a QP held.
+/// Its lock is innermost among the verbs objects': it is taken with the lock of a QP held, and in any context, as users in the
+/// kernel poll there. It is not held while a user is told of something, who may poll at once.
 #[pin_data]
 pub(crate) struct CompletionQueue {
     events: CqEvents,
     #[pin]
-    state: SpinLock<State>,
+    state: IrqLock<State>,
     /// A lock that is taken alone.
     #[pin]
-    offer: Mutex<OfferedQueue>,
+    offer: Mutex<Option<OfferedQueue>>,
+}
+
+/// `EINVAL` for a number of entries that no queue has.
+fn check_capacity(entries: u32) -> Result {
+    if (1..=MAX_CQE).contains(&entries) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// What a user is told of a completion.
+enum Tidings {
+    /// Nothing.
+    None,
+    /// That there is one.
+    Completion,
+    /// That one was lost.
+    Overflow,
 }
 
 impl CompletionQueue {
     fn ring(entries: u32) -> Result<EventQueue> {
-        if !(1..=MAX_CQE).contains(&entries) {
-            return Err(EINVAL);
-        }
+        check_capacity(entries)?;
         EventQueue::new(entries, CQE_SIZE)
     }
 
@@ -88,17 +144,29 @@ impl CompletionQueue {
         events: CqEvents,
         user: Option<UserData<'_, D>>,
     ) -> Result<Arc<Self>> {
-        let user = user.ok_or_else(unsupported)?;
-        let ring = Self::ring(init.capacity)?;
-        let offer = Self::offer(&ring, &user)?;
+        let (store, offer) = match user {
+            Some(user) => {
+                let ring = Self::ring(init.capacity)?;
+                let offer = Self::offer(&ring, &user)?;
+                (Store::Shared(ring), Some(offer))
+            }
+            None => {
+                check_capacity(init.capacity)?;
+                (Store::Kernel(KernelCompletions::new(init.capacity)?), None)
+            }
+        };
         Arc::pin_init(
             pin_init!(Self {
                 events,
-                state <- new_spinlock!(State {
-                    ring,
-                    armed: Armed::No,
-                    condition: Condition::Working,
-                }),
+                state <- IrqLock::new(
+                    State {
+                        store,
+                        armed: Armed::No,
+                        condition: Condition::Working,
+                    },
+                    c"usb4_roce_cq",
+                    static_lock_class!()
+                ),
                 offer <- new_mutex!(offer),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -115,26 +183,40 @@ impl CompletionQueue {
         Ok(offer)
     }
 
-    /// Adds a completion and raises the event that is due. If the completion is lost, the QP has to fail.
+    /// Adds a completion of `qp` and raises the event that is due. If the completion is lost, the QP has to fail.
     pub(crate) fn push(
         &self,
         completion: &Completion,
         solicitation: Solicitation,
+        qp: QpReference,
     ) -> Result<(), Overflow> {
-        let mut state = self.state.lock();
-        match state.condition {
-            Condition::Working => {}
-            Condition::Overflowed => return Err(Overflow),
-            Condition::Destroyed => return Ok(()),
+        let (result, tidings) = self.state.lock().push(completion, solicitation, qp);
+        match tidings {
+            Tidings::None => {}
+            Tidings::Completion => self.events.completion(),
+            Tidings::Overflow => self.events.error(),
         }
-        state
-            .ring
-            .push(&completion.encode())
-            .inspect_err(|Overflow| {
-                state.condition = Condition::Overflowed;
-                self.events.error();
-            })?;
-        let due = match state.armed {
+        result
+    }
+}
+
+impl State {
+    fn push(
+        &mut self,
+        completion: &Completion,
+        solicitation: Solicitation,
+        qp: QpReference,
+    ) -> (Result<(), Overflow>, Tidings) {
+        match self.condition {
+            Condition::Working => {}
+            Condition::Overflowed => return (Err(Overflow), Tidings::None),
+            Condition::Destroyed => return (Ok(()), Tidings::None),
+        }
+        if let Err(Overflow) = self.store.push(completion, qp) {
+            self.condition = Condition::Overflowed;
+            return (Err(Overflow), Tidings::Overflow);
+        }
+        let due = match self.armed {
             Armed::No => false,
             Armed::Solicited => {
                 solicitation == Solicitation::Solicited
@@ -142,11 +224,11 @@ impl CompletionQueue {
             }
             Armed::Any => true,
         };
-        if due {
-            state.armed = Armed::No;
-            self.events.completion();
+        if !due {
+            return (Ok(()), Tidings::None);
         }
-        Ok(())
+        self.armed = Armed::No;
+        (Ok(()), Tidings::Completion)
     }
 }
 
@@ -156,10 +238,11 @@ pub(crate) trait HasCompletionQueues {
     fn completion_queues(&self) -> &Arc<Quota>;
 }
 
-/// A completion queue as its process sees it.
+/// A completion queue as its user sees it.
 pub(crate) struct UserCompletionQueue {
     queue: Arc<CompletionQueue>,
-    _place: Place,
+    /// The kernel's take none from processes.
+    _place: Option<Place>,
 }
 
 impl UserCompletionQueue {
@@ -173,7 +256,10 @@ impl UserCompletionQueue {
         D: Driver<UserContext = ProcessContext> + HasCompletionQueues,
     {
         Ok(Self {
-            _place: device.driver().completion_queues().take()?,
+            _place: match &user {
+                Some(_) => Some(device.driver().completion_queues().take()?),
+                None => None,
+            },
             queue: CompletionQueue::build(init, events, user)?,
         })
     }
@@ -199,7 +285,16 @@ where
     }
 
     fn capacity(&self) -> u32 {
-        self.queue.state.lock().ring.capacity()
+        self.queue.state.lock().store.capacity()
+    }
+
+    fn poll(&self) -> Option<WorkCompletion> {
+        let mut state = self.queue.state.lock();
+        match &mut state.store {
+            // Its process has it mapped.
+            Store::Shared(_) => None,
+            Store::Kernel(completions) => completions.pop().map(|taken| taken.work_completion()),
+        }
     }
 
     fn request_notify(&self, notify: Notify) -> Result<MissedCompletions> {
@@ -208,7 +303,7 @@ where
             (Notify::Solicited, Armed::No | Armed::Solicited) => Armed::Solicited,
             (Notify::Solicited, Armed::Any) | (Notify::Any, _) => Armed::Any,
         };
-        Ok(if state.ring.is_empty() {
+        Ok(if state.store.is_empty() {
             MissedCompletions::No
         } else {
             MissedCompletions::Yes
@@ -218,20 +313,26 @@ where
     fn resize(&self, capacity: u32, user: UserData<'_, D>) -> Result {
         let mut ring = CompletionQueue::ring(capacity)?;
         let offer = CompletionQueue::offer(&ring, &user)?;
-        let mut transfer = self.queue.state.lock().ring.transfer();
+        let mut transfer = match &self.queue.state.lock().store {
+            Store::Shared(ring) => ring.transfer(),
+            Store::Kernel(_) => return Err(unsupported()),
+        };
         loop {
             let mut state = self.queue.state.lock();
-            match ring.take_over(&state.ring, &mut transfer)? {
+            let Store::Shared(old) = &mut state.store else {
+                return Err(unsupported());
+            };
+            match ring.take_over(old, &mut transfer)? {
                 Remainder::More => {}
                 Remainder::Nothing => {
-                    core::mem::swap(&mut state.ring, &mut ring);
+                    core::mem::swap(old, &mut ring);
                     break;
                 }
             }
         }
         // With the lock released, because memory is freed.
         drop(ring);
-        *self.queue.offer.lock() = offer;
+        *self.queue.offer.lock() = Some(offer);
         Ok(())
     }
 

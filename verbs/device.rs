@@ -254,7 +254,7 @@ impl Driver for RoceDevice {
             pkey_table_len: 1,
             active_speed,
             active_width,
-            capabilities: Capabilities::RoceV2,
+            capabilities: Capabilities::RoceV2Managed,
         }
     }
 

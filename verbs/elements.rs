@@ -4,6 +4,7 @@
 
 use crate::base::page_vec::PageVec;
 use crate::verbs::abi::scatter;
+use crate::verbs::kernel_memory;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
@@ -46,8 +47,13 @@ impl<'a> Elements<'a> {
                 .address
                 .checked_add(u64::from(skip))
                 .ok_or(AccessDenied)?;
-            let region = table.resolve(Key(element.lkey), address, part as usize, needs, pages)?;
-            regions.add(region);
+            let (key, part_len) = (Key(element.lkey), part as usize);
+            if kernel_memory::is_named_by(key, needs) {
+                // SAFETY: The user in the kernel names its own memory, and keeps it until the request has completed.
+                unsafe { kernel_memory::fill(address, part_len, pages) }?;
+            } else {
+                regions.add(table.resolve(key, address, part_len, needs, pages)?);
+            }
             left -= part;
             skip = 0;
         }

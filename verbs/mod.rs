@@ -12,6 +12,8 @@ mod counters;
 mod cq;
 pub(crate) mod device;
 mod elements;
+pub(crate) mod kernel_completions;
+mod kernel_memory;
 mod limits;
 pub(crate) mod memory_key;
 mod mmap_offer;

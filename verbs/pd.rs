@@ -14,22 +14,43 @@ use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::PdOps;
 use crate::verbs::rdma::UserData;
 
+/// Whose a protection domain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A process's.
+    Process,
+    /// The kernel's, all of whose memory its queue pairs may name.
+    Kernel,
+}
+
 /// Names a protection domain; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PdId(u64);
+pub(crate) struct PdId {
+    number: u64,
+    owner: Owner,
+}
 
 impl PdId {
     /// One that there has not been.
-    pub(crate) fn unique() -> Self {
+    pub(crate) fn unique(owner: Owner) -> Self {
         static NEXT: Atomic<u64> = Atomic::new(0);
-        Self(NEXT.fetch_add(1, Relaxed))
+        Self {
+            number: NEXT.fetch_add(1, Relaxed),
+            owner,
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(self) -> Owner {
+        self.owner
     }
 }
 
 /// A protection domain.
 pub(crate) struct ProtectionDomain {
     id: PdId,
-    _place: Place,
+    /// The kernel's take none from processes.
+    _place: Option<Place>,
 }
 
 impl ProtectionDomain {
@@ -46,14 +67,18 @@ pub(crate) trait HasProtectionDomains {
 }
 
 impl<D: Driver + HasProtectionDomains> PdOps<D> for ProtectionDomain {
-    fn create(device: &Device<D>, _user: Option<UserData<'_, D>>) -> impl PinInit<Self, Error> {
-        device
-            .driver()
-            .protection_domains()
-            .take()
-            .map(|place| Self {
-                id: PdId::unique(),
-                _place: place,
-            })
+    fn create(device: &Device<D>, user: Option<UserData<'_, D>>) -> impl PinInit<Self, Error> {
+        let owner = match user {
+            Some(_) => Owner::Process,
+            None => Owner::Kernel,
+        };
+        let place = match owner {
+            Owner::Process => device.driver().protection_domains().take().map(Some),
+            Owner::Kernel => Ok(None),
+        };
+        place.map(|place| Self {
+            id: PdId::unique(owner),
+            _place: place,
+        })
     }
 }

@@ -27,6 +27,7 @@ use crate::verbs::rdma::MmapBuffer;
 /// # Invariants
 ///
 /// `memory` has at least `layout.size()` bytes.
+#[derive(Clone)]
 struct Ring {
     layout: QueueLayout,
     memory: Arc<MmapBuffer>,
@@ -76,10 +77,14 @@ impl Ring {
         unsafe { bindings::memcpy(into.as_mut_ptr().cast(), from.as_ptr().cast(), len) };
     }
 
-    /// Overwrites the first bytes of a slot. What does not fit is left out.
-    fn write(&self, slot: SlotIndex, bytes: &[u8]) {
-        let len = bytes.len().min(self.layout.element_size());
-        let to = self.address(self.layout.offset(slot), len);
+    /// Overwrites bytes of a slot, from `skip` on. What does not fit is left out.
+    fn write(&self, slot: SlotIndex, skip: usize, bytes: &[u8]) {
+        let room = self.layout.element_size().saturating_sub(skip);
+        let len = bytes.len().min(room);
+        if len == 0 {
+            return;
+        }
+        let to = self.address(self.layout.offset(slot) + skip, len);
         // SAFETY: As in `read`, the other way round.
         unsafe { bindings::memcpy(to.as_ptr().cast(), bytes.as_ptr().cast(), len) };
     }
@@ -181,6 +186,14 @@ impl WorkQueue {
         self.ring.layout.capacity()
     }
 
+    /// What adds elements, for a queue that no process is offered.
+    pub(crate) fn producer_side(&self) -> WorkProducer {
+        WorkProducer {
+            ring: self.ring.clone(),
+            next: self.producer(),
+        }
+    }
+
     /// Takes the next element, if the process has added one.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         let producer = self.producer();
@@ -256,6 +269,46 @@ impl WorkQueue {
     }
 }
 
+/// There is no room in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// Adds elements to a [`WorkQueue`], in place of a process.
+pub(crate) struct WorkProducer {
+    ring: Ring,
+    next: SlotIndex,
+}
+
+impl WorkProducer {
+    /// Adds an element of which `header` is the beginning, and `rest` gives, one after the other, what follows. What does not
+    /// fit is left out.
+    pub(crate) fn push<'a>(
+        &mut self,
+        header: &[u8],
+        rest: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), Full> {
+        let consumer = self.ring.word(CONSUMER_OFFSET).load(Acquire);
+        if self
+            .ring
+            .layout
+            .is_full(self.next, self.ring.layout.slot(consumer))
+        {
+            return Err(Full);
+        }
+        self.ring.write(self.next, 0, header);
+        let mut at = header.len();
+        for part in rest {
+            self.ring.write(self.next, at, part);
+            at += part.len();
+        }
+        self.next = self.ring.layout.next(self.next);
+        self.ring
+            .word(PRODUCER_OFFSET)
+            .store(self.next.get(), Release);
+        Ok(())
+    }
+}
+
 /// The process has not taken completions away fast enough.
 pub(crate) struct Overflow;
 
@@ -294,7 +347,7 @@ impl EventQueue {
         if self.ring.layout.is_full(self.next, self.consumer()) {
             return Err(Overflow);
         }
-        self.ring.write(self.next, element);
+        self.ring.write(self.next, 0, element);
         self.next = self.ring.layout.next(self.next);
         self.ring
             .word(PRODUCER_OFFSET)

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cpu_latency;
 pub(crate) mod delayed_work;
 pub mod event;
+pub(crate) mod irq_lock;
 pub mod kernel_tables;
 pub mod kthread;
 pub mod lending_buffer;

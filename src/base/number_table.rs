@@ -71,6 +71,30 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
         Ok(object)
     }
 
+    /// Adds an object with that number, which is not one of those that are given to others.
+    ///
+    /// Fails with `EBUSY` when there is one, with `ENOMEM` when the table is full, or as `make` does.
+    pub(crate) fn add_at(
+        &self,
+        number: u32,
+        make: impl FnOnce() -> Result<Arc<T>>,
+    ) -> Result<Arc<T>> {
+        let mut count = self.count.lock();
+        if *count >= self.capacity {
+            return Err(ENOMEM);
+        }
+        if self.entries.lock().get(&number).is_some() {
+            return Err(EBUSY);
+        }
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let object = make()?;
+        self.entries
+            .lock()
+            .insert(node.into_node(number, object.clone()));
+        *count += 1;
+        Ok(object)
+    }
+
     fn free_number(&self) -> Option<u32> {
         let size = self.numbers.end - self.numbers.start;
         for _ in 0..MAX_ATTEMPTS {

@@ -6,6 +6,7 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
 #include <linux/vmalloc.h>
@@ -31,6 +32,30 @@ void base_shim_host_name(char *name, size_t size)
 void base_shim_smp_wmb(void)
 {
 	smp_wmb();
+}
+
+/* Untyped, because the lock comes from bindings that are not generated with these. */
+unsigned long base_shim_lock_irqsave(void *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave((spinlock_t *)lock, flags);
+	return flags;
+}
+
+bool base_shim_trylock_irqsave(void *lock, unsigned long *flags)
+{
+	return spin_trylock_irqsave((spinlock_t *)lock, *flags);
+}
+
+bool base_shim_irqs_disabled(void)
+{
+	return irqs_disabled();
+}
+
+void base_shim_unlock_irqrestore(void *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore((spinlock_t *)lock, flags);
 }
 
 /*

@@ -10,6 +10,10 @@
 const char *base_shim_machine_uuid(void);
 void base_shim_host_name(char *name, size_t size);
 void base_shim_smp_wmb(void);
+unsigned long base_shim_lock_irqsave(void *lock);
+bool base_shim_trylock_irqsave(void *lock, unsigned long *flags);
+bool base_shim_irqs_disabled(void);
+void base_shim_unlock_irqrestore(void *lock, unsigned long flags);
 void base_shim_forbid_io(void);
 bool base_shim_has_fast_crc32c(void);
 unsigned int base_shim_hrtimer_resolution(void);

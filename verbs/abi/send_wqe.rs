@@ -84,6 +84,24 @@ impl SendOperation {
         }
     }
 
+    /// Its number.
+    pub(super) fn opcode(&self) -> u32 {
+        match self {
+            Self::Write(_) => 0,
+            Self::WriteImmediate(..) => 1,
+            Self::Send => 2,
+            Self::SendImmediate(_) => 3,
+            Self::Read(_) => 4,
+            Self::CompareSwap(..) => 5,
+            Self::FetchAdd(..) => 6,
+            Self::LocalInvalidate(_) => 7,
+            Self::BindWindow(_) => 8,
+            Self::SendInvalidate(_) => 9,
+            Self::Flush(..) => 14,
+            Self::AtomicWrite(_) => 15,
+        }
+    }
+
     /// Whether the host does it itself. The WQE's payload counts for nothing then.
     pub fn is_local(&self) -> bool {
         match self {
@@ -149,6 +167,11 @@ impl SendFlags {
     /// The flags as a WQE carries them; unknown bits stay and are ignored.
     pub fn from_bits(bits: u32) -> Self {
         Self(bits)
+    }
+
+    /// The flags as a WQE carries them.
+    pub fn bits(self) -> u32 {
+        self.0
     }
 
     /// Whether all of `flags` are set.

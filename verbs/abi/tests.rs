@@ -10,6 +10,9 @@ use super::completion::WcOpcode;
 use super::completion::CQE_SIZE;
 use super::datagram_wqe::AddressRef;
 use super::datagram_wqe::DatagramTarget;
+use super::encode;
+use super::encode::Follows;
+use super::encode::Way;
 use super::limits::MAX_INLINE;
 use super::limits::MAX_MESSAGE;
 use super::limits::MAX_SGE;
@@ -40,6 +43,8 @@ use crate::transport::frame::FlushSelectivity;
 use crate::transport::frame::Network;
 use crate::transport::frame::Operands;
 use crate::transport::status::CompletionStatus;
+use crate::transport::unreliable_datagram::Gid;
+use crate::transport::unreliable_datagram::Path;
 
 const LIMITS: SendLimits = SendLimits {
     max_sge: 4,
@@ -399,4 +404,66 @@ fn responses_match_the_abi() {
     assert_eq!(offset_of!(CreateSrqResponse, number), 16);
     assert_eq!(size_of::<CreateAhResponse>(), 8);
     assert_eq!(size_of::<ModifySrqCommand>(), 8);
+}
+
+#[test]
+fn requests_of_the_kernel_are_read_as_they_were_written() {
+    let limits = SendLimits {
+        max_sge: 4,
+        max_inline: 64,
+    };
+    let flags = SendFlags::from_bits(SendFlags::SIGNALED.bits() | SendFlags::SOLICITED.bits());
+    let imm = Immediate(0x0a0b_0c0d);
+    for (immediate, operation) in [
+        (None, SendOperation::Send),
+        (Some(imm), SendOperation::SendImmediate(imm)),
+    ] {
+        let header = encode::send_header(99, immediate, flags, Follows::Elements(3));
+        let wqe = SendWqe::decode(&header, &limits).unwrap();
+        assert_eq!((send_wqe::wr_id(&header), wqe.operation), (99, operation));
+        assert_eq!(wqe.flags, flags);
+        assert_eq!(wqe.payload, Payload::Elements(3));
+    }
+    let header = encode::send_header(1, None, flags, Follows::Bytes(40));
+    let wqe = SendWqe::decode(&header, &limits).unwrap();
+    assert_eq!(wqe.payload, Payload::Inline(40));
+
+    let sge = Sge {
+        address: 0x0102_0304_0506_0708,
+        length: 77,
+        lkey: 0x99,
+    };
+    assert_eq!(Sge::decode(&encode::element(&sge)), sge);
+    let receive = encode::receive_header(7, 2);
+    assert_eq!(receive_wqe::wr_id(&receive), 7);
+    assert_eq!(ReceiveWqe::decode(&receive, 2).unwrap().elements, 2);
+}
+
+#[test]
+fn ways_of_the_kernel_are_read_as_they_were_written() {
+    let way = Way {
+        mac: [1, 2, 3, 4, 5, 6],
+        path: Path {
+            source: Gid(core::array::from_fn(|at| at as u8)),
+            destination: Gid(core::array::from_fn(|at| 0x80 | at as u8)),
+            traffic_class: 9,
+            flow_label: 0x000f_1234,
+            hop_limit: 64,
+        },
+    };
+    let flags = SendFlags::SIGNALED;
+    let mut header = encode::send_header(3, None, flags, Follows::Elements(1));
+    encode::address(&mut header, 1, 0x8001_0000, &way);
+    assert_eq!(encode::way(&header), way);
+    let target = DatagramTarget::decode(&header);
+    assert_eq!((target.qpn, target.qkey), (1, 0x8001_0000));
+    assert_eq!(target.pkey_index, 0);
+    let limits = SendLimits {
+        max_sge: 1,
+        max_inline: 0,
+    };
+    assert_eq!(
+        SendWqe::decode(&header, &limits).unwrap().operation,
+        SendOperation::Send
+    );
 }

@@ -7,10 +7,13 @@ use kernel::list::ListLinks;
 use kernel::new_condvar;
 use kernel::new_spinlock;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::new_delayed_work;
 
 use super::attributes::Attributes;
+use super::poster::Poster;
 use super::queue_pair::Backlog;
 use super::queue_pair::QpRouteTable;
 use super::queue_pair::QpTable;
@@ -18,6 +21,8 @@ use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
 use super::queue_pair::FLUSHER;
+use super::queue_pair::GENERAL_SERVICES;
+use super::queue_pair::POSTER;
 use super::queue_pair::TIMER;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
@@ -33,12 +38,14 @@ use crate::verbs::abi::response::CreateQpResponse;
 use crate::verbs::abi::response::MmapInfo;
 use crate::verbs::address::HasPaths;
 use crate::verbs::address::PathTable;
+use crate::verbs::ah::PathHandle;
 use crate::verbs::bindings;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::mmap_offer::OfferedQueue;
 use crate::verbs::mr::HasRegions;
 use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::pd::Owner;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::rdma::unsupported;
@@ -53,6 +60,8 @@ use crate::verbs::rdma::QpModify;
 use crate::verbs::rdma::QpOps;
 use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
+use crate::verbs::rdma::ReceiveRequest;
+use crate::verbs::rdma::SendRequest;
 use crate::verbs::rdma::SignalType;
 use crate::verbs::rdma::UserData;
 use crate::verbs::route::TxHint;
@@ -125,6 +134,7 @@ pub(crate) trait HasQueuePairs:
         Pd = ProtectionDomain,
         Cq = UserCompletionQueue,
         Srq = Arc<SharedReceiveQueue>,
+        Ah = PathHandle,
     >
 {
     /// Table of all QPs.
@@ -140,11 +150,32 @@ pub(crate) trait HasQueuePairs:
     fn multicast_groups(&self) -> &Arc<MulticastGroups>;
 }
 
-/// A QP as its process sees it.
+/// How a QP gets its work requests.
+enum Access {
+    /// A process has its queues mapped.
+    Process {
+        _send: OfferedQueue,
+        _receive: Option<OfferedQueue>,
+    },
+    /// They are posted in the kernel.
+    Kernel(Pin<KBox<Poster>>),
+}
+
+/// A QP as its user sees it.
 pub(crate) struct UserQueuePair {
     qp: Arc<QueuePair>,
-    _send: OfferedQueue,
-    _receive: Option<OfferedQueue>,
+    access: Access,
+}
+
+/// Which QPs there are: processes have connections and datagrams, the kernel has datagrams and the QP for general services.
+fn check_type(qp_type: QpType, owner: Owner) -> Result {
+    match (qp_type, owner) {
+        (QpType::Rc | QpType::Uc | QpType::Ud, Owner::Process)
+        | (QpType::Ud | QpType::Gsi, Owner::Kernel) => Ok(()),
+        (QpType::Gsi, Owner::Process) | (QpType::Rc | QpType::Uc, Owner::Kernel) => {
+            Err(unsupported())
+        }
+    }
 }
 
 impl UserQueuePair {
@@ -157,7 +188,15 @@ impl UserQueuePair {
     where
         D: HasQueuePairs,
     {
-        let user = user.ok_or_else(unsupported)?;
+        let owner = match user {
+            Some(_) => Owner::Process,
+            None => Owner::Kernel,
+        };
+        check_type(init.qp_type, owner)?;
+        // Whose memory a QP may name goes by its domain.
+        if pd.id().owner() != owner {
+            return Err(EINVAL);
+        }
         check(&init.cap)?;
         let receive_queue = match init.srq {
             None => ReceiveQueue::new(&init.cap, pd.id())?,
@@ -178,31 +217,26 @@ impl UserQueuePair {
             max_recv_sge: init.cap.max_recv_sge,
             max_inline_data: limits.max_inline,
         };
-        let offers = user.context().offers();
-        let send = OfferedQueue::new(offers, state.send_queue.memory())?;
-        let receive = match state.receive_queue.memory() {
-            Some(memory) => Some(OfferedQueue::new(offers, memory)?),
-            None => None,
+        let access = match &user {
+            Some(user) => Self::offer(&state, user)?,
+            None => Access::Kernel(Poster::new(&state, init.cap.max_recv_sge)?),
         };
-        let receive_info = receive.as_ref().map_or(MmapInfo::NONE, OfferedQueue::info);
-        user.respond(&CreateQpResponse {
-            receive: receive_info,
-            send: send.info(),
-        })?;
 
         let device = pd.device().driver();
         let queue_pairs = device.queue_pairs();
-        let qp = queue_pairs.add(|number| {
+        let make = |number| {
             Arc::pin_init(
                 pin_init!(QueuePair {
                     qpn: Qpn::new(number),
                     pd: pd.id(),
+                    qp_type: init.qp_type,
                     cap,
                     signalling: init.signalling,
                     has_shared_receives: init.srq.is_some(),
                     send_cq: init.send_cq.queue().clone(),
                     recv_cq: init.recv_cq.queue().clone(),
                     events,
+                    reference: init.reference,
                     regions: device.regions().clone(),
                     queue_pairs: queue_pairs.clone(),
                     counters: device.counters().clone(),
@@ -212,17 +246,45 @@ impl UserQueuePair {
                     placed <- new_condvar!("usb4_roce_qp_placed"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
+                    posted <- new_delayed_work!("usb4_roce_qp_posted"),
+                    takes_requests: Atomic::new(false),
                     links <- ListLinks::new(),
                     tracker <- AtomicTracker::new(),
                 }),
                 GFP_KERNEL_ACCOUNT,
             )
+        };
+        let qp = match init.qp_type {
+            QpType::Gsi => queue_pairs.add_at(GENERAL_SERVICES, || make(GENERAL_SERVICES))?,
+            QpType::Rc | QpType::Uc | QpType::Ud => queue_pairs.add(make)?,
+        };
+        Ok(Self { qp, access })
+    }
+
+    /// Offers the queues to the process and tells it.
+    fn offer<D: HasQueuePairs>(state: &State, user: &UserData<'_, D>) -> Result<Access> {
+        let offers = user.context().offers();
+        let send = OfferedQueue::new(offers, state.send_queue.memory())?;
+        let receive = match state.receive_queue.memory() {
+            Some(memory) => Some(OfferedQueue::new(offers, memory)?),
+            None => None,
+        };
+        user.respond(&CreateQpResponse {
+            receive: receive.as_ref().map_or(MmapInfo::NONE, OfferedQueue::info),
+            send: send.info(),
         })?;
-        Ok(Self {
-            qp,
+        Ok(Access::Process {
             _send: send,
             _receive: receive,
         })
+    }
+
+    /// What posts in the kernel's name.
+    fn poster(&self) -> Result<&Poster> {
+        match &self.access {
+            Access::Kernel(poster) => Ok(poster),
+            Access::Process { .. } => Err(EINVAL),
+        }
     }
 }
 
@@ -292,6 +354,21 @@ where
         Ok(())
     }
 
+    fn post_send(&self, request: &SendRequest<'_, D>) -> Result {
+        // IBTA 10.8.3.1: posting is an immediate error.
+        if !self.qp.takes_requests.load(Relaxed) {
+            return Err(EINVAL);
+        }
+        self.poster()?.post_send(request)?;
+        // What sending takes cannot be had in any context.
+        delayed_work::arm::<_, POSTER>(&self.qp, 0);
+        Ok(())
+    }
+
+    fn post_receive(&self, request: &ReceiveRequest<'_>) -> Result {
+        self.poster()?.post_receive(request)
+    }
+
     fn attach_multicast(&self, group: Gid) -> Result {
         self.qp.groups.attach(datagram::Gid(group.0), self.qp.qpn)
     }
@@ -319,6 +396,7 @@ impl QueuePair {
         self.groups.detach_all(self.qpn);
         delayed_work::cancel::<_, TIMER>(self);
         delayed_work::cancel::<_, FLUSHER>(self);
+        delayed_work::cancel::<_, POSTER>(self);
         if let Some((route, final_ack)) = route.zip(final_ack) {
             route.final_ack(final_ack);
         }

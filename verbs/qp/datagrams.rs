@@ -32,6 +32,7 @@ use crate::transport::unreliable_datagram::TakenReceive;
 use crate::transport::unreliable_datagram::MAX_DATAGRAM;
 use crate::transport::unreliable_datagram::NETWORK_HEADER_LEN;
 use crate::verbs::abi::datagram_wqe::DatagramTarget;
+use crate::verbs::abi::encode;
 use crate::verbs::abi::send_wqe;
 use crate::verbs::address::look_up;
 use crate::verbs::address::Address;
@@ -40,6 +41,7 @@ use crate::verbs::address::PathTable;
 use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
 use crate::verbs::netdev::MacAddress;
+use crate::verbs::pd::Owner;
 use crate::verbs::pd::PdId;
 use crate::verbs::route::RouteTable;
 
@@ -198,7 +200,10 @@ impl Datagrams {
         header: &[u8; send_wqe::HEADER_SIZE],
     ) -> Result<MessageSlot, PostError> {
         let target = DatagramTarget::decode(header);
-        let (address, verdict) = match self.check(request, &target) {
+        let checked = self
+            .check(request, &target)
+            .and_then(|()| self.find(header, &target));
+        let (address, verdict) = match checked {
             Ok(address) => (address, None),
             Err(status) => (Address::default(), Some(status)),
         };
@@ -222,12 +227,25 @@ impl Datagrams {
         Ok(slot)
     }
 
-    /// Where a request goes, if it can be sent.
+    /// Where a request goes.
+    fn find(
+        &self,
+        header: &[u8; send_wqe::HEADER_SIZE],
+        target: &DatagramTarget,
+    ) -> Result<Address, CompletionStatus> {
+        match self.pd.owner() {
+            Owner::Process => look_up(&self.paths, self.pd, &target.address)
+                .ok_or(CompletionStatus::LocalQpOperationError),
+            Owner::Kernel => Ok(Address::of(&encode::way(header))),
+        }
+    }
+
+    /// Whether a request can be sent.
     fn check(
         &self,
         request: &SendRequest,
         target: &DatagramTarget,
-    ) -> Result<Address, CompletionStatus> {
+    ) -> Result<(), CompletionStatus> {
         match request.opcode {
             Opcode::Send | Opcode::SendWithImm => {}
             Opcode::SendWithInvalidate
@@ -245,8 +263,7 @@ impl Datagrams {
         if target.pkey_index != 0 {
             return Err(CompletionStatus::LocalQpOperationError);
         }
-        look_up(&self.paths, self.pd, &target.address)
-            .ok_or(CompletionStatus::LocalQpOperationError)
+        Ok(())
     }
 
     /// The next datagram, and where to; none for a group that has been at all hosts.

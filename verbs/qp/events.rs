@@ -2,6 +2,7 @@
 
 //! What follows from a step of the protocol: completions, events, timers, and frames to send.
 
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::lock::spinlock::SpinLockBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
@@ -133,6 +134,7 @@ impl QueuePair {
             QpState::Rtr | QpState::Rts | QpState::Sqd | QpState::Sqe => ReceiveFlush::Taken,
         };
         state.state = QpState::Err;
+        self.takes_requests.store(true, Relaxed);
         state.service.flush();
     }
 
@@ -229,7 +231,9 @@ impl QueuePair {
             src_qp: 0,
             contents: Contents::Message,
         };
-        let pushed = self.send_cq.push(&completion, Solicitation::Unsolicited);
+        let pushed = self
+            .send_cq
+            .push(&completion, Solicitation::Unsolicited, self.reference);
         if let Err(Overflow) = pushed {
             self.on_lost_completion(state);
         }
@@ -303,7 +307,7 @@ impl QueuePair {
             src_qp: source,
             contents,
         };
-        if let Err(Overflow) = self.recv_cq.push(&completion, solicitation) {
+        if let Err(Overflow) = self.recv_cq.push(&completion, solicitation, self.reference) {
             self.on_lost_completion(state);
         }
     }
@@ -328,7 +332,9 @@ impl QueuePair {
                 contents: Contents::Message,
             };
             // Nothing is left to be done if it is lost: the QP has failed.
-            let _ = self.recv_cq.push(&completion, Solicitation::Unsolicited);
+            let _ = self
+                .recv_cq
+                .push(&completion, Solicitation::Unsolicited, self.reference);
         }
         FLUSH_STEP
     }

@@ -20,6 +20,7 @@ mod limits;
 mod local;
 mod local_work;
 mod modify;
+mod poster;
 mod queue_pair;
 mod receive_queue;
 mod reliable;

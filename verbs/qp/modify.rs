@@ -3,6 +3,7 @@
 //! Changing the state and the attributes of a QP.
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 
 use super::attributes::Attributes;
@@ -41,11 +42,11 @@ impl QueuePair {
     ///
     /// When the QP has been reset, nothing of its former life changes memory of the process any more.
     pub(super) fn change(self: &Arc<Self>, change: &QpModify<'_>) -> Result {
-        let (now, attributes, qp_type) = {
+        let (now, attributes) = {
             let state = self.state.lock();
-            (state.state, state.attributes, state.service.qp_type())
+            (state.state, state.attributes)
         };
-        change.transition(now, qp_type)?;
+        change.transition(now, self.qp_type)?;
         let host = attributes.with(change)?.host();
         let route = match (change.path(), host) {
             (Some(_), Some(host)) => Some(self.routes.route(host)?),
@@ -60,7 +61,7 @@ impl QueuePair {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         // The QP may have failed meanwhile, or its send queue may have drained.
-        let transition = change.transition(state.state, qp_type)?;
+        let transition = change.transition(state.state, self.qp_type)?;
         let attributes = state.attributes.with(change)?;
         let old_route = match (transition.to, route) {
             (QpState::Reset, _) => state.route.replace(self, None),
@@ -72,6 +73,11 @@ impl QueuePair {
         };
         state.attributes = attributes;
         let final_ack = self.apply(state, transition, now);
+        let takes_requests = match state.state {
+            QpState::Reset | QpState::Init | QpState::Rtr => false,
+            QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => true,
+        };
+        self.takes_requests.store(takes_requests, Relaxed);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
         if let Some(route) = old_route.filter(|_| transition.to == QpState::Reset) {

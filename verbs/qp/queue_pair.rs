@@ -6,6 +6,7 @@ use kernel::list::AtomicTracker;
 use kernel::list::ListLinks;
 use kernel::list::TryNewListArc;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
 use kernel::sync::Arc;
 use kernel::sync::CondVar;
 use kernel::sync::SpinLock;
@@ -29,13 +30,17 @@ use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::pd::PdId;
 use crate::verbs::rdma::QpCap;
 use crate::verbs::rdma::QpEvents;
+use crate::verbs::rdma::QpReference;
 use crate::verbs::rdma::QpState;
+use crate::verbs::rdma::QpType;
 use crate::verbs::rdma::SignalType;
 use crate::verbs::route::RouteHandle;
 use crate::verbs::route::RouteTable;
 use crate::verbs::route_slot::RouteSlot;
 use crate::verbs::window::Binder;
 
+/// Number of the QP for general services (IBTA 3.5.3).
+pub(super) const GENERAL_SERVICES: u32 = 1;
 /// Numbers of QPs have 24 bits; 0 and 1 are those of the management QPs (IBTA 3.5.3).
 const NUMBERS: core::ops::Range<u32> = 2..1 << 24;
 
@@ -50,6 +55,8 @@ pub(crate) type QpRouteTable = dyn RouteTable<Member = Arc<QueuePair>>;
 
 /// Id of the work that serves the protocol's timers.
 pub(super) const TIMER: u64 = 0;
+/// Id of the work that takes on what users in the kernel have posted.
+pub(super) const POSTER: u64 = 2;
 /// Id of the work for deferred event processing, which also looks for receives posted to a QP in the error state.
 pub(super) const FLUSHER: u64 = 1;
 
@@ -112,12 +119,15 @@ pub(super) enum ReceiveFlush {
 pub(crate) struct QueuePair {
     pub(super) qpn: Qpn,
     pub(super) pd: PdId,
+    pub(super) qp_type: QpType,
     pub(super) cap: QpCap,
     pub(super) signalling: SignalType,
     pub(super) has_shared_receives: bool,
     pub(super) send_cq: Arc<CompletionQueue>,
     pub(super) recv_cq: Arc<CompletionQueue>,
     pub(super) events: QpEvents,
+    /// What its completions name it by.
+    pub(super) reference: QpReference,
     pub(super) regions: Arc<RegionTable>,
     /// Where it is found by its number until it is destroyed.
     pub(super) queue_pairs: Arc<QpTable>,
@@ -133,6 +143,10 @@ pub(crate) struct QueuePair {
     pub(super) timer: DelayedWork<QueuePair, TIMER>,
     #[pin]
     pub(super) flusher: DelayedWork<QueuePair, FLUSHER>,
+    #[pin]
+    pub(super) posted: DelayedWork<QueuePair, POSTER>,
+    /// Whether requests may be posted, as its state has it: to be looked at without a lock.
+    pub(super) takes_requests: Atomic<bool>,
     /// Membership in the ready list of the route that `state.route` names, and of no other.
     #[pin]
     pub(super) links: ListLinks,
@@ -143,7 +157,8 @@ pub(crate) struct QueuePair {
 impl QueuePair {
     /// An empty table.
     pub(crate) fn table() -> impl PinInit<QpTable> {
-        NumberTable::new(NUMBERS, MAX_QUEUE_PAIRS)
+        // One more than are promised: that for general services takes none from processes.
+        NumberTable::new(NUMBERS, MAX_QUEUE_PAIRS + 1)
     }
 
     /// The QP as windows know it.
@@ -179,4 +194,5 @@ kernel::list::impl_list_item! {
 kernel::workqueue::impl_has_delayed_work! {
     impl HasDelayedWork<QueuePair, TIMER> for QueuePair { self.timer }
     impl HasDelayedWork<QueuePair, FLUSHER> for QueuePair { self.flusher }
+    impl HasDelayedWork<QueuePair, POSTER> for QueuePair { self.posted }
 }

@@ -18,6 +18,7 @@ use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
 use crate::verbs::pd::PdId;
+use crate::verbs::queue::WorkProducer;
 use crate::verbs::queue::WorkQueue;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::MmapBuffer;
@@ -76,6 +77,14 @@ impl ReceiveQueue {
     pub(super) fn memory(&self) -> Option<Arc<MmapBuffer>> {
         match &self.source {
             Source::Own(ring) => Some(ring.memory()),
+            Source::Shared(_) => None,
+        }
+    }
+
+    /// What adds receives to the QP's own queue, if no process is offered it.
+    pub(super) fn producer_side(&self) -> Option<WorkProducer> {
+        match &self.source {
+            Source::Own(ring) => Some(ring.producer_side()),
             Source::Shared(_) => None,
         }
     }

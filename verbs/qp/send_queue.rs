@@ -37,6 +37,7 @@ use crate::verbs::abi::send_wqe::WindowBinding;
 use crate::verbs::elements::Elements;
 use crate::verbs::mr::Key;
 use crate::verbs::queue::Taken;
+use crate::verbs::queue::WorkProducer;
 use crate::verbs::queue::WorkQueue;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::rdma::MmapBuffer;
@@ -138,6 +139,11 @@ impl SendQueue {
     /// The ring's memory.
     pub(super) fn memory(&self) -> Arc<MmapBuffer> {
         self.ring.memory()
+    }
+
+    /// What adds requests, for a queue that no process is offered.
+    pub(super) fn producer_side(&self) -> WorkProducer {
+        self.ring.producer_side()
     }
 
     /// Posts up to `limit` requests that the process has put into the ring, as far as there is room. Returns

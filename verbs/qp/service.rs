@@ -43,7 +43,6 @@ use crate::verbs::address::PathTable;
 use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
 use crate::verbs::pd::PdId;
-use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
 
@@ -82,8 +81,6 @@ pub(super) enum Received {
 
 impl Service {
     /// The service of a new QP of `pd` and of that type, with room for `max_active` requests at a time: a power of two.
-    ///
-    /// Fails with `EOPNOTSUPP` for services that this device does not have.
     pub(super) fn new(
         qp_type: QpType,
         max_active: usize,
@@ -97,21 +94,11 @@ impl Service {
             QpType::Uc => Ok(Self::UnreliableConnection(UnreliableService::new(
                 max_active,
             )?)),
-            QpType::Ud => Ok(Self::UnreliableDatagram(Datagrams::new(
+            QpType::Ud | QpType::Gsi => Ok(Self::UnreliableDatagram(Datagrams::new(
                 max_active,
                 paths.clone(),
                 pd,
             )?)),
-            QpType::Gsi => Err(unsupported()),
-        }
-    }
-
-    /// The type of QPs with this service.
-    pub(super) fn qp_type(&self) -> QpType {
-        match self {
-            Self::ReliableConnection(_) => QpType::Rc,
-            Self::UnreliableConnection(_) => QpType::Uc,
-            Self::UnreliableDatagram(_) => QpType::Ud,
         }
     }
 

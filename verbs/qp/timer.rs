@@ -15,6 +15,7 @@ use super::queue_pair::QpRoute;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::queue_pair::FLUSHER;
+use super::queue_pair::POSTER;
 use super::queue_pair::TIMER;
 use crate::base::clock;
 use crate::base::delayed_work;
@@ -99,6 +100,16 @@ impl WorkItem<TIMER> for QueuePair {
         }
         let rails = this.process_events(state, now);
         this.schedule(guard, rails, TxHint::Deferred);
+    }
+}
+
+impl WorkItem<POSTER> for QueuePair {
+    type Pointer = Arc<QueuePair>;
+
+    fn run(this: Arc<QueuePair>) {
+        let mut guard = this.state.lock();
+        let rails = this.process_events(&mut guard, clock::now());
+        this.schedule(guard, rails, TxHint::Batched);
     }
 }
 

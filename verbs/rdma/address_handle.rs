@@ -35,15 +35,14 @@ pub trait AhOps<D: Driver>: Sized + Send + Sync {
     /// Whether the driver has address handles.
     const SUPPORTED: bool = true;
 
-    /// Creates an address handle for a process. May sleep: those that may not are the kernel's
-    /// (`RDMA_CREATE_AH_SLEEPABLE`).
+    /// Creates an address handle, for a process or (no `user`) for the kernel. Must not sleep for the latter.
     fn create(
         pd: &Pd<D>,
         attributes: AhAttributes,
-        user: UserData<'_, D>,
+        user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error>;
 
-    /// Ends the handle. It is dropped after this. May sleep.
+    /// Ends the handle. It is dropped after this. Neither must sleep for a handle of the kernel.
     fn destroy(&self) {}
 }
 
@@ -53,7 +52,7 @@ impl<D: Driver> AhOps<D> for Infallible {
     fn create(
         _pd: &Pd<D>,
         _attributes: AhAttributes,
-        _user: UserData<'_, D>,
+        _user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error> {
         Err::<Self, Error>(unsupported())
     }
@@ -61,8 +60,8 @@ impl<D: Driver> AhOps<D> for Infallible {
 
 /// # Safety
 ///
-/// To be called by `ib_core` only, as `ib_device_ops.create_user_ah` of a device of `D`.
-pub(super) unsafe extern "C" fn create_user_ah<D: Driver>(
+/// To be called by `ib_core` only, as `ib_device_ops.create_ah` and `.create_user_ah` of a device of `D`.
+pub(super) unsafe extern "C" fn create_ah<D: Driver>(
     ah: *mut bindings::ib_ah,
     init: *mut bindings::rdma_ah_init_attr,
     udata: *mut bindings::ib_udata,
@@ -73,7 +72,7 @@ pub(super) unsafe extern "C" fn create_user_ah<D: Driver>(
         let (pd, user) = unsafe { (Pd::<D>::from_raw(&(*ah).pd), UserData::from_raw(&udata)) };
         // SAFETY: `ib_core` passes valid attributes and holds the entry of the GID table.
         let attributes = unsafe { AhAttributes::from_raw(&*(*init).ah_attr) }?;
-        let data = D::Ah::create(pd, attributes, user.ok_or(EINVAL)?);
+        let data = D::Ah::create(pd, attributes, user);
 
         // SAFETY: As above.
         unsafe { AddressHandle::<D>::init(ah, (), data) }?;

@@ -11,7 +11,8 @@ use super::{
         Object,
         RawObject, //
     },
-    user_data::UserData, //
+    user_data::UserData,
+    work_completion::WorkCompletion, //
 };
 use crate::verbs::bindings;
 use core::ptr::addr_of_mut;
@@ -74,7 +75,10 @@ pub trait CqOps<D: Driver>: Sized + Send + Sync {
     /// Number of completions the queue can hold.
     fn capacity(&self) -> u32;
 
-    /// Asks for a notification. May be called in atomic context.
+    /// Takes the oldest completion away, of a queue that is the kernel's. May be called in any context.
+    fn poll(&self) -> Option<WorkCompletion>;
+
+    /// Asks for a notification. May be called in any context.
     fn request_notify(&self, notify: Notify) -> Result<MissedCompletions>;
 
     /// Changes the number of completions the queue can hold to `capacity` or more. One call at a time.
@@ -202,4 +206,26 @@ pub(super) unsafe extern "C" fn req_notify_cq<D: Driver>(
 
         Ok(c_int::from(report && missed == MissedCompletions::Yes))
     })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.poll_cq` of a device of `D`.
+pub(super) unsafe extern "C" fn poll_cq<D: Driver>(
+    cq: *mut bindings::ib_cq,
+    wanted: c_int,
+    completions: *mut bindings::ib_wc,
+) -> c_int {
+    // SAFETY: `ib_core` passes an existing queue.
+    let this = unsafe { Cq::<D>::from_raw(&cq) };
+    let mut found = 0;
+    while found < wanted {
+        let Some(completion) = this.poll() else {
+            break;
+        };
+        // SAFETY: `ib_core` passes room for `wanted` completions, which is more than have been found.
+        unsafe { completions.add(found as usize).write(completion.into_raw()) };
+        found += 1;
+    }
+    found
 }

@@ -168,6 +168,8 @@ impl DeviceAttributes {
             max_mcast_grp: Limit::clamp_from(self.max_multicast_groups),
             max_mcast_qp_attach: Limit::clamp_from(self.max_qps_of_multicast_group),
             max_total_mcast_qp_attach: Limit::clamp_from(self.max_multicast_members),
+            // Queue pairs of the kernel name its memory by key 0.
+            kernel_cap_flags: bindings::ib_kernel_cap_flags_IBK_LOCAL_DMA_LKEY.into(),
             max_pkeys: self.max_pkeys,
             local_ca_ack_delay: self.ack_delay,
             ..pin_init::zeroed()

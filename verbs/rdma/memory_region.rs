@@ -225,3 +225,16 @@ pub(super) unsafe extern "C" fn dereg_mr<D: Driver>(
         Ok(0)
     })
 }
+
+/// There is none: the kernel's queue pairs name its memory by `ib_device.local_dma_lkey`, and no peer may. But without the
+/// operation `ib_core` takes the device for one that the kernel cannot use.
+///
+/// # Safety
+///
+/// None; `unsafe` as the type of the operation requires.
+pub(super) unsafe extern "C" fn get_dma_mr(
+    _pd: *mut bindings::ib_pd,
+    _access: c_int,
+) -> *mut bindings::ib_mr {
+    unsupported().to_ptr()
+}

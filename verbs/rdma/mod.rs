@@ -33,6 +33,7 @@ mod driver;
 mod error;
 mod event;
 mod gid;
+mod kernel_memory;
 mod memory_region;
 mod memory_window;
 mod mmap;
@@ -48,6 +49,8 @@ mod shared_receive_queue;
 mod umem;
 mod user_context;
 mod user_data;
+mod work_completion;
+mod work_request;
 
 pub use access::{
     Access,
@@ -95,6 +98,7 @@ pub use gid::{
     Gid,
     GidType, //
 };
+pub use kernel_memory::for_each_page;
 pub use memory_region::{
     MemoryRegion,
     MrChange,
@@ -160,3 +164,13 @@ pub use user_context::{
     UserContextOps, //
 };
 pub use user_data::UserData;
+pub use work_completion::{
+    CompletionNetwork,
+    QpReference,
+    WorkCompletion, //
+};
+pub use work_request::{
+    ElementList,
+    ReceiveRequest,
+    SendRequest, //
+};

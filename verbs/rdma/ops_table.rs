@@ -88,6 +88,7 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         } else {
             None
         },
+        poll_cq: Some(completion_queue::poll_cq::<D>),
         req_notify_cq: Some(completion_queue::req_notify_cq::<D>),
         size_ib_cq: Cq::<D>::SIZE,
 
@@ -96,10 +97,12 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         query_qp: Some(queue_pair::query_qp::<D>),
         destroy_qp: Some(queue_pair::destroy_qp::<D>),
         post_send: Some(queue_pair::post_send::<D>),
+        post_recv: Some(queue_pair::post_recv::<D>),
         attach_mcast: Some(queue_pair::attach_mcast::<D>),
         detach_mcast: Some(queue_pair::detach_mcast::<D>),
         size_ib_qp: Qp::<D>::SIZE,
 
+        get_dma_mr: Some(memory_region::get_dma_mr),
         reg_user_mr: Some(memory_region::reg_user_mr::<D>),
         rereg_user_mr: if <D::Mr as MrOps<D>>::HAS_CHANGE {
             Some(memory_region::rereg_user_mr::<D>)
@@ -125,8 +128,8 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         ops.size_ib_srq = Srq::<D>::SIZE;
     }
     if <D::Ah as AhOps<D>>::SUPPORTED {
-        // Without `create_ah`, the kernel cannot make any.
-        ops.create_user_ah = Some(address_handle::create_user_ah::<D>);
+        ops.create_ah = Some(address_handle::create_ah::<D>);
+        ops.create_user_ah = Some(address_handle::create_ah::<D>);
         ops.destroy_ah = Some(address_handle::destroy_ah::<D>);
         ops.size_ib_ah = AddressHandle::<D>::SIZE;
     }

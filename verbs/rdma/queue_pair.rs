@@ -20,7 +20,12 @@ use super::{
         QpType, //
     },
     shared_receive_queue::Srq,
-    user_data::UserData, //
+    user_data::UserData,
+    work_completion::QpReference,
+    work_request::{
+        ReceiveRequest,
+        SendRequest, //
+    }, //
 };
 use crate::verbs::bindings;
 use kernel::{
@@ -61,6 +66,8 @@ pub struct QpInit<'a, D: Driver> {
     pub recv_cq: &'a Cq<D>,
     /// Where receives come from instead of the queue pair's own queue.
     pub srq: Option<&'a Srq<D>>,
+    /// What its completions name it by.
+    pub reference: QpReference,
 }
 
 /// The driver's part of a queue pair.
@@ -91,6 +98,12 @@ pub trait QpOps<D: Driver>: Sized + Send + Sync {
 
     /// A process has put work requests into the send queue that it shares with the driver.
     fn ring_doorbell(&self) -> Result;
+
+    /// Posts a send work request of the kernel. May be called in any context.
+    fn post_send(&self, request: &SendRequest<'_, D>) -> Result;
+
+    /// Posts a receive work request of the kernel. May be called in any context.
+    fn post_receive(&self, request: &ReceiveRequest<'_>) -> Result;
 
     /// Adds the queue pair, which is one of unreliable datagrams, to a multicast group.
     fn attach_multicast(&self, group: Gid) -> Result;
@@ -148,6 +161,7 @@ pub(super) unsafe extern "C" fn create_qp<D: Driver>(
             send_cq,
             recv_cq,
             srq,
+            reference: QpReference::new(qp),
         };
         // SAFETY: The queue pair stays valid until `destroy_qp` has revoked its
         // events; if creation fails, that is done below.
@@ -290,13 +304,57 @@ pub(super) unsafe extern "C" fn post_send<D: Driver>(
         // SAFETY: `ib_core` passes an existing queue pair.
         let this = unsafe { Qp::<D>::from_raw(&qp) };
 
+        if !this.is_user() {
+            let mut next = wr;
+            // SAFETY: `ib_core` passes a list of work requests, each of the kind that goes with the queue pair.
+            while let Some(raw) = unsafe { next.as_ref() } {
+                // SAFETY: As above; queue pairs of the kernel are for datagrams.
+                let request = unsafe { SendRequest::from_raw(raw) };
+                this.post_send(&request).inspect_err(|_| {
+                    // SAFETY: `ib_core` passes where to report the work request that was not posted.
+                    unsafe { *bad_wr = next };
+                })?;
+                next = raw.next;
+            }
+            return Ok(0);
+        }
         // The work requests of a process are in the queue that it shares with the driver.
-        if !this.is_user() || !wr.is_null() {
-            // SAFETY: `ib_core` passes where to report the work request that was not posted.
+        if !wr.is_null() {
+            // SAFETY: As above.
             unsafe { *bad_wr = wr };
             return Err(unsupported());
         }
         this.ring_doorbell()?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.post_recv` of a device of `D`.
+pub(super) unsafe extern "C" fn post_recv<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    wr: *const bindings::ib_recv_wr,
+    bad_wr: *mut *const bindings::ib_recv_wr,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes an existing queue pair.
+        let this = unsafe { Qp::<D>::from_raw(&qp) };
+        let mut next = wr;
+        // SAFETY: `ib_core` passes a list of work requests.
+        while let Some(raw) = unsafe { next.as_ref() } {
+            let result = if this.is_user() {
+                Err(unsupported())
+            } else {
+                // SAFETY: As above.
+                this.post_receive(&unsafe { ReceiveRequest::from_raw(raw) })
+            };
+            result.inspect_err(|_| {
+                // SAFETY: `ib_core` passes where to report the work request that was not posted.
+                unsafe { *bad_wr = next };
+            })?;
+            next = raw.next;
+        }
         Ok(0)
     })
 }

@@ -105,6 +105,12 @@ u64 rdma_shim_shmlba(void)
 	return SHMLBA;
 }
 
+/* The page with this byte of the kernel's memory. */
+struct page *rdma_shim_kernel_page(const void *address)
+{
+	return is_vmalloc_addr(address) ? vmalloc_to_page(address) : virt_to_page(address);
+}
+
 void rdma_shim_dev_hold(struct net_device *dev)
 {
 	dev_hold(dev);

@@ -29,6 +29,7 @@ struct page *rdma_shim_sg_nth_page(struct scatterlist *entry, size_t index);
 void *rdma_shim_alloc_user(size_t size);
 int rdma_shim_map_user(struct vm_area_struct *vma, void *memory);
 u64 rdma_shim_shmlba(void);
+struct page *rdma_shim_kernel_page(const void *address);
 
 void rdma_shim_dev_hold(struct net_device *dev);
 void rdma_shim_dev_put(struct net_device *dev);
