@@ -14,6 +14,7 @@ pub mod all_reduce;
 pub mod atomics;
 pub mod client_program;
 pub mod client_report;
+pub mod connection_manager;
 pub mod forged;
 pub mod hang;
 pub mod programs;

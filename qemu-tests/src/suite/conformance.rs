@@ -32,6 +32,7 @@ mod finding;
 mod perftest;
 mod pingpong;
 mod pyverbs;
+mod rdma_cm;
 
 /// Time limit of all that one of the tests does, on both devices. On native hosts it takes minutes.
 const LIMIT: Duration = Duration::from_secs(7200);
@@ -56,6 +57,7 @@ pub fn suite() -> Suite {
         tests: vec![
             test("pingpong", |s| compare(s, "pingpong", pingpong::run)),
             test("perftest", |s| compare(s, "perftest", perftest::run)),
+            test("rdma_cm", |s| compare(s, "rdma_cm", rdma_cm::run)),
             test("pyverbs", |s| compare(s, "pyverbs", pyverbs::run)),
         ],
     }

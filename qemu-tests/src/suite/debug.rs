@@ -27,14 +27,14 @@ struct Choice {
 
 /// Traffic, mistakes, an end in the middle of it.
 const SHORT: Choice = Choice {
-    traffic: &["verify", "errors"],
+    traffic: &["verify", "errors", "rdma-cm"],
     weather: &[],
     ends: &["killed-process-leaves-nothing"],
 };
 
 /// Bad weather, a pulled cable, coming and going, too.
 const LONG: Choice = Choice {
-    traffic: &["ping", "verify", "errors", "all-reduce"],
+    traffic: &["ping", "verify", "errors", "rdma-cm", "all-reduce"],
     weather: &["everything-at-once"],
     ends: &[
         "killed-process-leaves-nothing",

@@ -20,6 +20,10 @@ use crate::roce;
 use crate::roce::atomics;
 use crate::roce::client_program::ClientProgram;
 use crate::roce::client_report;
+use crate::roce::connection_manager::Family;
+use crate::roce::connection_manager::RPING;
+use crate::roce::connection_manager::UCMATOSE;
+use crate::roce::connection_manager::UDADDY;
 use crate::roce::forged;
 use crate::roce::programs;
 use crate::roce::programs::pingpong;
@@ -141,6 +145,8 @@ pub fn suite() -> Suite {
                 atomics::loopback(s, LIMIT)?;
                 Ok(Outcome::Passed)
             }),
+            test("rdma-cm", |s| rdma_cm(s, Path::Cable)),
+            test("rdma-cm-loopback", |s| rdma_cm(s, Path::Loopback)),
             test("uc-pingpong", |s| uc_pingpong(s, Path::Cable, "-c")),
             test("uc-pingpong-events", |s| {
                 uc_pingpong(s, Path::Cable, "-c -e")
@@ -295,6 +301,23 @@ fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
 
 fn rc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
     run_pingpong(stage, path, pingpong(&format!("-n 500 {options}"), PORT))
+}
+
+/// Connections are made by IP address, of both families, several at once, and data goes over them.
+fn rdma_cm(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    let client_host = path.client_host();
+    for (program, family) in [
+        (RPING, Family::Ipv4),
+        (RPING, Family::Ipv6),
+        (UCMATOSE, Family::Ipv4),
+        (UDADDY, Family::Ipv4),
+        (UDADDY, Family::Ipv6),
+    ] {
+        program
+            .run(stage, family, client_host, LIMIT)
+            .with_context(|| format!("{program:?} over {family:?}"))?;
+    }
+    Ok(Outcome::Passed)
 }
 
 fn uc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {

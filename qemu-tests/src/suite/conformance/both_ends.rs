@@ -55,6 +55,40 @@ impl Path {
     }
 }
 
+/// How a server is seen to listen for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listens {
+    /// At a TCP port.
+    Tcp,
+    /// At a port of rdma_cm.
+    ConnectionManager,
+}
+
+/// The two ends of a program. Both know the device's name as `$device`, its GID as `$gid`, the port as `$port` and the server's address as
+/// `$address`.
+pub struct Ends {
+    /// What the server runs.
+    pub server: String,
+    /// What the client runs.
+    pub client: String,
+    /// How the server listens.
+    pub listens: Listens,
+    /// The port, if the program has one of its own.
+    pub port: Option<u16>,
+}
+
+impl Ends {
+    /// Those of a program whose client is the same command, with the server's address behind it.
+    pub fn alike(command: &str, listens: Listens) -> Self {
+        Self {
+            server: command.to_owned(),
+            client: format!("{command} $address"),
+            listens,
+            port: None,
+        }
+    }
+}
+
 /// Runs programs one after the other on a device.
 pub struct Runner<'a> {
     stage: &'a Stage<'a>,
@@ -72,28 +106,35 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Runs `command`, which is given the device, its GID and the port by `options`; the client's is given the server's address as well. An error
-    /// means that a host is gone.
-    pub fn run(&mut self, path: Path, command: &str, options: &str) -> Result<Finding> {
+    /// Runs a program. An error means that a host is gone.
+    pub fn run(&mut self, path: Path, ends: &Ends) -> Result<Finding> {
         let began = Instant::now();
-        let port = self.next_port;
+        let port = ends.port.unwrap_or(self.next_port);
         self.next_port += 1;
         let device = self.device.verbs_name();
         let address = self.device.address(SERVER);
         let ended = format!("/tmp/ended-{port}");
         // The port comes behind what finds the GID, which has a variable of that name.
-        let script = format!("device={device}\n{FIND_GID}\nport={port}\n{command} {options}");
-        let server = format!("{script}\nstatus=$?; touch {ended}; exit $status");
-        let client = format!("{script} {address}");
+        let script = format!("device={device}\n{FIND_GID}\nport={port}\naddress={address}\n");
+        let server = format!(
+            "{script}{}\nstatus=$?; touch {ended}; exit $status",
+            ends.server
+        );
+        let client = format!("{script}{}", ends.client);
 
         // One of another test's had the same port.
         let forget = format!("rm -f {ended}");
         self.stage.shell(SERVER, &forget, LOOK_LIMIT)?;
         let server = self.stage.start(SERVER, &server, LIMIT)?;
         // A server that cannot even begin never listens.
-        let ready = format!(
-            "until ss -ltn | grep -q :{port} || [ -e {ended} ]; do sleep 0.05; done; ! [ -e {ended} ]"
-        );
+        let listens = match ends.listens {
+            Listens::Tcp => format!("ss -ltn | grep -q :{port}"),
+            Listens::ConnectionManager => {
+                format!("rdma resource show cm_id | grep -q \"LISTEN.*:{port} \"")
+            }
+        };
+        let ready =
+            format!("until {listens} || [ -e {ended} ]; do sleep 0.05; done; ! [ -e {ended} ]");
         let ready = self.stage.attempt(SERVER, &ready, LOOK_LIMIT)?;
         let client = match ready.status.success() {
             true => Some(self.stage.attempt(path.client(), &client, LIMIT)?),

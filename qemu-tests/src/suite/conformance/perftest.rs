@@ -4,6 +4,8 @@
 
 use anyhow::Result;
 
+use super::both_ends::Ends;
+use super::both_ends::Listens;
 use super::both_ends::Path;
 use super::both_ends::Runner;
 use super::comparison::Comparison;
@@ -151,7 +153,8 @@ fn tests() -> Vec<(String, String)> {
 pub fn run(stage: &Stage<'_>, device: Device, comparison: &mut Comparison) -> Result<()> {
     let mut runner = Runner::new(stage, device);
     for (name, command) in tests() {
-        let finding = runner.run(Path::Cable, &command, OPTIONS)?;
+        let ends = Ends::alike(&format!("{command} {OPTIONS}"), Listens::Tcp);
+        let finding = runner.run(Path::Cable, &ends)?;
         comparison.add(device, &name, finding);
     }
     Ok(())

@@ -4,6 +4,8 @@
 
 use anyhow::Result;
 
+use super::both_ends::Ends;
+use super::both_ends::Listens;
 use super::both_ends::Path;
 use super::both_ends::Runner;
 use super::comparison::Comparison;
@@ -36,8 +38,8 @@ pub fn run(stage: &Stage<'_>, device: Device, comparison: &mut Comparison) -> Re
         for (path_name, path) in PATHS {
             for (wait_name, wait) in WAITS {
                 let name = format!("{service}/{path_name}/{wait_name}");
-                let command = format!("ibv_{service}_pingpong {own} {wait}");
-                let finding = runner.run(path, &command, OPTIONS)?;
+                let command = format!("ibv_{service}_pingpong {own} {wait} {OPTIONS}");
+                let finding = runner.run(path, &Ends::alike(&command, Listens::Tcp))?;
                 comparison.add(device, &name, finding);
             }
         }
