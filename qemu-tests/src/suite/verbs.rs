@@ -148,9 +148,11 @@ pub fn suite() -> Suite {
             test("rdma-cm", |s| rdma_cm(s, Path::Cable)),
             test("rdma-cm-loopback", |s| rdma_cm(s, Path::Loopback)),
             test("uc-pingpong", |s| uc_pingpong(s, Path::Cable, "-c")),
+            // What has to have speed is in conformance's matrix as well: emulated hosts do without, unless there is time.
             test("uc-pingpong-events", |s| {
                 uc_pingpong(s, Path::Cable, "-c -e")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-pingpong-large", |s| {
                 uc_pingpong(s, Path::Cable, "-c -s 1000000 -r 10")
             }),
@@ -159,28 +161,36 @@ pub fn suite() -> Suite {
             }),
             test("uc-send-bw", |s| {
                 perftest(s, Path::Cable, "ib_send_bw -c UC -n 300 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-send-bw-large", |s| {
                 perftest(s, Path::Cable, "ib_send_bw -c UC -n 100 -s 1048576")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-send-lat", |s| {
                 perftest(s, Path::Cable, "ib_send_lat -c UC -n 300 -s 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-send-lat-events", |s| {
                 perftest(s, Path::Cable, "ib_send_lat -c UC -n 300 -s 4096 -e")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-write-bw", |s| {
                 perftest(s, Path::Cable, "ib_write_bw -c UC -n 300 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-write-bw-all-sizes", |s| {
                 perftest(s, Path::Cable, "ib_write_bw -c UC -n 20 -a")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-write-lat", |s| {
                 perftest(s, Path::Cable, "ib_write_lat -c UC -n 300 -s 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-write-bw-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_write_bw -c UC -n 300 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-verify", |s| uc_verify(s, Path::Cable)),
             test("uc-verify-loopback", |s| uc_verify(s, Path::Loopback)),
             test("verify", |s| verify(s, Path::Cable)),
@@ -190,7 +200,8 @@ pub fn suite() -> Suite {
             }),
             test("ud-pingpong-largest", |s| {
                 ud_pingpong(s, Path::Cable, FIND_GID, "-s 4096")
-            }),
+            })
+            .needing(Need::Speed),
             test("ud-pingpong-ipv6", |s| {
                 ud_pingpong(s, Path::Cable, FIRST_GID, "-s 1 -e")
             }),
@@ -207,20 +218,23 @@ pub fn suite() -> Suite {
             }),
             test("ud-send-bw-bidirectional", |s| {
                 perftest(s, Path::Cable, "ib_send_bw -c UD -b -n 300 -s 1024")
-            }),
+            })
+            .needing(Need::Speed),
             test("ud-send-lat", |s| {
                 perftest(s, Path::Cable, "ib_send_lat -c UD -n 300 -s 64")
             }),
             test("ud-send-lat-inline-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_send_lat -c UD -n 300 -s 64 -I 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("ud-send-bw-srq-loopback", |s| {
                 perftest(
                     s,
                     Path::Loopback,
                     "ib_send_bw -c UD --use-srq -n 300 -s 1024",
                 )
-            }),
+            })
+            .needing(Need::Speed),
             test("placement", |s| placement(s, Path::Cable)),
             test("placement-loopback", |s| placement(s, Path::Loopback)),
             test("forged-frames", forged_frames),
