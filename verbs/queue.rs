@@ -76,10 +76,15 @@ impl Ring {
         unsafe { bindings::memcpy(into.as_mut_ptr().cast(), from.as_ptr().cast(), len) };
     }
 
-    /// Overwrites the first bytes of a slot. What does not fit is left out.
-    fn write(&self, slot: SlotIndex, bytes: &[u8]) {
-        let len = bytes.len().min(self.layout.element_size());
-        let to = self.address(self.layout.offset(slot), len);
+    /// Overwrites bytes of a slot from `skip` bytes into it. What does not fit is left out.
+    fn write(&self, slot: SlotIndex, skip: usize, bytes: &[u8]) {
+        let len = bytes
+            .len()
+            .min(self.layout.element_size().saturating_sub(skip));
+        if len == 0 {
+            return;
+        }
+        let to = self.address(self.layout.offset(slot) + skip, len);
         // SAFETY: As in `read`, the other way round.
         unsafe { bindings::memcpy(to.as_ptr().cast(), bytes.as_ptr().cast(), len) };
     }
@@ -205,6 +210,18 @@ impl WorkQueue {
         self.ring.read(element.0, skip, into);
     }
 
+    /// Overwrites bytes of an element, from `skip` on, which is to be read no more.
+    pub(crate) fn write(&self, element: Taken, skip: usize, bytes: &[u8]) {
+        self.ring.write(element.0, skip, bytes);
+    }
+
+    /// Overwrites bytes of all slots, from `skip` on.
+    pub(crate) fn write_all(&self, skip: usize, bytes: &[u8]) {
+        for index in 0..=self.ring.layout.index_mask() {
+            self.ring.write(self.ring.layout.slot(index), skip, bytes);
+        }
+    }
+
     /// Gives the slot of the oldest element taken back to the process.
     pub(crate) fn release(&mut self) {
         if self.released == self.next {
@@ -294,7 +311,7 @@ impl EventQueue {
         if self.ring.layout.is_full(self.next, self.consumer()) {
             return Err(Overflow);
         }
-        self.ring.write(self.next, element);
+        self.ring.write(self.next, 0, element);
         self.next = self.ring.layout.next(self.next);
         self.ring
             .word(PRODUCER_OFFSET)
