@@ -106,6 +106,27 @@ mod tests {
     }
 
     #[test]
+    fn elements_are_overwritten_in_their_place() -> Result {
+        let mut queue = WorkQueue::new(3, 64)?;
+        let process = Process(queue.memory());
+        queue.write_all(62, &[7; 8]);
+        for slot in 0..4 {
+            process.fill(slot, 1);
+        }
+        process.store(PRODUCER_OFFSET, 2);
+        let first = queue.take().ok_or(EINVAL)?;
+        queue.write(first, 0, &[9, 9]);
+        let second = queue.take().ok_or(EINVAL)?;
+        let mut element = [0; 64];
+        queue.read(first, 0, &mut element);
+        assert_eq!((element[0], element[1], element[2]), (9, 9, 0));
+        assert_eq!((element[61], element[62], element[63]), (0, 7, 7));
+        queue.read(second, 0, &mut element);
+        assert_eq!((element[0], element[62], element[63]), (1, 7, 7));
+        Ok(())
+    }
+
+    #[test]
     fn wild_producer_indices_stay_inside() -> Result {
         let mut queue = WorkQueue::new(3, 64)?;
         let process = Process(queue.memory());

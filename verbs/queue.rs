@@ -218,6 +218,18 @@ impl WorkQueue {
         self.ring.read(element.0, skip, into);
     }
 
+    /// Overwrites bytes of an element, from `skip` on, which is to be read no more.
+    pub(crate) fn write(&self, element: Taken, skip: usize, bytes: &[u8]) {
+        self.ring.write(element.0, skip, bytes);
+    }
+
+    /// Overwrites bytes of all slots, from `skip` on.
+    pub(crate) fn write_all(&self, skip: usize, bytes: &[u8]) {
+        for index in 0..=self.ring.layout.index_mask() {
+            self.ring.write(self.ring.layout.slot(index), skip, bytes);
+        }
+    }
+
     /// Gives the slot of the oldest element taken back to the process.
     pub(crate) fn release(&mut self) {
         if self.released == self.next {

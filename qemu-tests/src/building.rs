@@ -6,6 +6,7 @@ pub mod apt;
 pub mod boot_kernel;
 pub mod cache;
 pub mod clients;
+pub mod container;
 pub mod counter;
 pub mod kernel_tree;
 pub mod lint;

@@ -253,6 +253,11 @@ impl<'a> Run<'a> {
                 files.extend(self.workbench.conformance()?);
                 files
             }
+            Subject::Containers => {
+                let mut files = self.workbench.subject(suite.lab.kernel)?;
+                files.extend(self.workbench.containers()?);
+                files
+            }
             Subject::Package => vec![self.workbench.package()?.directory],
         })
     }
@@ -388,7 +393,7 @@ impl<'a> Run<'a> {
 fn shared_name(subject: Subject, source: &Path) -> String {
     match subject {
         Subject::Package => INSTALLED.to_owned(),
-        Subject::Drivers | Subject::Module | Subject::Conformance => {
+        Subject::Drivers | Subject::Module | Subject::Conformance | Subject::Containers => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         }

@@ -16,6 +16,7 @@ use crate::roce;
 use native::Need;
 
 pub mod conformance;
+pub mod containers;
 pub mod crash;
 pub mod debug;
 pub mod faults;
@@ -90,6 +91,8 @@ pub enum Subject {
     Module,
     /// The module of the checkout, and public test programs.
     Conformance,
+    /// The module, and roots of other releases.
+    Containers,
     /// What `make install` installs.
     Package,
 }
@@ -181,6 +184,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         peer::suite(extent),
         packaging::suite(),
         conformance::suite(),
+        containers::suite(),
         kunit::suite(),
         debug::suite(extent),
     ];

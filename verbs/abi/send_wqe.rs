@@ -38,6 +38,14 @@ const WINDOW_ACCESS: usize = 52;
 const LENGTH: usize = 184;
 const NUM_SGE: usize = 196;
 
+/// What the driver leaves behind the header in each slot that a process may fill. A process that writes a payload there
+/// writes over it.
+///
+/// The provider of rdma-core up to 63 leaves the length of `ibv_wr_set_inline_data_list` zero, and sets no flag: the header
+/// is that of an empty request, only these bytes differ. Data that begins with these, as far as it goes, is taken for none;
+/// and what a request that was given up (`ibv_wr_abort`) leaves here is taken for data of an empty one that follows it.
+pub const UNTOUCHED: [u8; 8] = [0xa7, 0x1d, 0xe9, 0x53, 0xc6, 0x8b, 0x94, 0x3e];
+
 /// What a send work request asks for; the numbers are those of `enum ib_uverbs_wr_opcode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOperation {
@@ -213,6 +221,8 @@ pub enum SendWqeError {
     InlineRead,
     /// A FLUSH that is not defined: its placement type and its selectivity.
     Flush(u8, u8),
+    /// There is inline data, and no length.
+    LengthMissing,
 }
 
 /// What the queue was made for.
@@ -342,5 +352,16 @@ impl SendWqe {
             flags,
             payload,
         })
+    }
+
+    /// Checks that a request without payload was meant to have none. `first` is a copy of what follows its header.
+    pub fn check_empty(&self, first: &[u8; UNTOUCHED.len()]) -> Result<(), SendWqeError> {
+        // These never have any: what is there is of a request that was given up.
+        let has_none =
+            self.operation.is_local() || matches!(self.operation, SendOperation::Flush(..));
+        if !has_none && self.payload.size() == 0 && *first != UNTOUCHED {
+            return Err(SendWqeError::LengthMissing);
+        }
+        Ok(())
     }
 }

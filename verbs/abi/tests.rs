@@ -37,6 +37,7 @@ use super::send_wqe::SendOperation;
 use super::send_wqe::SendWqe;
 use super::send_wqe::SendWqeError;
 use super::send_wqe::WindowBinding;
+use super::send_wqe::UNTOUCHED;
 use crate::transport::frame::Flush;
 use crate::transport::frame::FlushPlacement;
 use crate::transport::frame::FlushSelectivity;
@@ -212,6 +213,44 @@ fn send_wqe_limits_are_enforced() {
             Err(SendWqeError::Opcode(opcode))
         );
     }
+}
+
+#[test]
+fn sge_lists_of_old_providers_decode() {
+    // Up to rdma-core 63 the length is that of the first element, as often as there are elements.
+    for length in [0, 3, 3 * 100, u32::MAX] {
+        for opcode in [0, 1, 2, 3, 4] {
+            let wqe = SendWqe::decode(&send_header(opcode, 2, length, 3), &LIMITS).unwrap();
+            assert_eq!(wqe.payload, Payload::Elements(3));
+            assert_eq!(wqe.check_empty(&[0; 8]), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn inline_lists_of_old_providers_are_refused() {
+    let empty = |flags| SendWqe::decode(&send_header(2, flags, 0, 0), &LIMITS).unwrap();
+    // Up to rdma-core 63 the data is there, and neither length nor flag; a program may set the flag.
+    for flags in [0, 2, 8, 10] {
+        assert_eq!(empty(flags).check_empty(&UNTOUCHED), Ok(()));
+        for at in 0..UNTOUCHED.len() {
+            let mut first = UNTOUCHED;
+            first[at] ^= 1;
+            assert_eq!(
+                empty(flags).check_empty(&first),
+                Err(SendWqeError::LengthMissing)
+            );
+        }
+    }
+    // A FLUSH has no data.
+    let mut flush = send_header(14, 2, 5000, 0);
+    flush[40..42].copy_from_slice(&[1, 0]);
+    let wqe = SendWqe::decode(&flush, &LIMITS).unwrap();
+    assert_eq!(wqe.check_empty(&[0; 8]), Ok(()));
+    // Those of later ones.
+    let wqe = SendWqe::decode(&send_header(2, 2, 3, 0), &LIMITS).unwrap();
+    assert_eq!(wqe.payload, Payload::Inline(3));
+    assert_eq!(wqe.check_empty(&[0; 8]), Ok(()));
 }
 
 #[test]

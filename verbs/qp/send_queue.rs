@@ -2,6 +2,7 @@
 
 //! The send side's ring and the buffers of what has been taken out of it.
 
+use kernel::pr_warn_once;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -34,6 +35,7 @@ use crate::verbs::abi::send_wqe::SendOperation;
 use crate::verbs::abi::send_wqe::SendWqe;
 use crate::verbs::abi::send_wqe::SendWqeError;
 use crate::verbs::abi::send_wqe::WindowBinding;
+use crate::verbs::abi::send_wqe::UNTOUCHED;
 use crate::verbs::elements::Elements;
 use crate::verbs::mr::Key;
 use crate::verbs::queue::Taken;
@@ -100,6 +102,7 @@ impl SendQueue {
             // The operand of an ATOMIC WRITE is in the ring whatever the process has asked for.
             .max(SGE_SIZE);
         let ring = WorkQueue::new(cap.max_send_wr, send_wqe::HEADER_SIZE + stride)?;
+        ring.write_all(send_wqe::HEADER_SIZE, &UNTOUCHED);
         let active = Self::active(&ring);
         Ok(Self {
             limits: SendLimits {
@@ -168,6 +171,9 @@ impl SendQueue {
 
     /// Drops what the process has put into the ring.
     pub(super) fn discard(&mut self) {
+        while let Some(taken) = self.ring.take() {
+            self.leave_untouched(taken);
+        }
         self.ring.discard();
     }
 
@@ -207,6 +213,7 @@ impl SendQueue {
                 (nothing, Source::Inline(0), Some(status))
             }
         };
+        self.leave_untouched(taken);
         let signalling = match rule {
             SignalType::All => Signalling::Signalled,
             SignalType::Requested => request.signalling(),
@@ -249,6 +256,11 @@ impl SendQueue {
         }
     }
 
+    /// Has the slot of a request that has been read look as if no payload had ever been written there.
+    fn leave_untouched(&self, taken: Taken) {
+        self.ring.write(taken, send_wqe::HEADER_SIZE, &UNTOUCHED);
+    }
+
     /// Start of the place for the request being read.
     fn scratch(&self) -> usize {
         self.sources.len() * self.stride
@@ -260,13 +272,11 @@ impl SendQueue {
         header: &[u8; send_wqe::HEADER_SIZE],
         taken: Taken,
     ) -> Result<(Posting, Source), CompletionStatus> {
-        let wqe = SendWqe::decode(header, &self.limits).map_err(|error| match error {
-            SendWqeError::InlineTooLong(_) => CompletionStatus::LocalLengthError,
-            SendWqeError::Opcode(_)
-            | SendWqeError::TooManyElements(_)
-            | SendWqeError::InlineRead
-            | SendWqeError::Flush(..) => CompletionStatus::LocalQpOperationError,
-        })?;
+        let wqe = SendWqe::decode(header, &self.limits).map_err(status_of)?;
+        // No use is made of these bytes but if there is no payload, which is read below.
+        let mut first = [0; UNTOUCHED.len()];
+        self.ring.read(taken, send_wqe::HEADER_SIZE, &mut first);
+        wqe.check_empty(&first).map_err(status_of)?;
         let signalling = if wqe.flags.contains(SendFlags::SIGNALED) {
             Signalling::Signalled
         } else {
@@ -378,4 +388,22 @@ fn bind_request(binding: &WindowBinding) -> Result<BindRequest, CompletionStatus
         length: binding.length,
         access,
     })
+}
+
+/// What the completion of a request says that cannot be carried out.
+fn status_of(error: SendWqeError) -> CompletionStatus {
+    match error {
+        SendWqeError::InlineTooLong(_) => CompletionStatus::LocalLengthError,
+        SendWqeError::LengthMissing => {
+            pr_warn_once!(
+                "a request has inline data without a length and fails: ibv_wr_set_inline_data_list() of rdma-core \
+                 before 64 leaves it out\n"
+            );
+            CompletionStatus::LocalQpOperationError
+        }
+        SendWqeError::Opcode(_)
+        | SendWqeError::TooManyElements(_)
+        | SendWqeError::InlineRead
+        | SendWqeError::Flush(..) => CompletionStatus::LocalQpOperationError,
+    }
 }

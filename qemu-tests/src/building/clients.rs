@@ -12,9 +12,10 @@ use anyhow::Result;
 
 use crate::building::cache::Cache;
 use crate::building::cache::Key;
+use crate::building::container::Container;
 use crate::building::root::logged;
 use crate::building::root::Root;
-use crate::building::root_cargo;
+use crate::building::root_cargo::Crate;
 
 /// Names of the programs.
 const PROGRAMS: &[&str] = &[
@@ -48,8 +49,29 @@ impl Clients {
     pub fn build(cache: &Cache, root: &Root, checkout: &Path) -> Result<Self> {
         let source = checkout.join("qemu-tests/clients");
         let vendor = vendor(cache, &source)?;
-        let directory = root_cargo::build(cache, root, &source, Some(&vendor))?;
+        let clients = Crate {
+            source: &source,
+            vendor: Some(&vendor),
+        };
+        let directory = clients.build(cache, root)?;
         Ok(Self { directory })
+    }
+
+    /// Brings the program `name` up to date for the libraries of `container`, which are older than the root's.
+    pub fn build_program(
+        cache: &Cache,
+        root: &Root,
+        checkout: &Path,
+        name: &str,
+        container: &Container,
+    ) -> Result<PathBuf> {
+        let source = checkout.join("qemu-tests/clients");
+        let vendor = vendor(cache, &source)?;
+        let clients = Crate {
+            source: &source,
+            vendor: Some(&vendor),
+        };
+        clients.build_program(cache, root, name, container)
     }
 
     /// The programs.

@@ -9,11 +9,15 @@ use anyhow::Result;
 
 use crate::building::cache::Cache;
 use crate::building::root::Root;
-use crate::building::root_cargo;
+use crate::building::root_cargo::Crate;
 
 /// Builds the plugin.
 pub fn build(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
     let source = checkout.join("qemu-tests/instruction-counter");
-    let results = root_cargo::build(cache, root, &source, None)?;
+    let plugin = Crate {
+        source: &source,
+        vendor: None,
+    };
+    let results = plugin.build(cache, root)?;
     Ok(results.join("libinstruction_counter.so"))
 }

@@ -6,10 +6,14 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use anyhow::Result;
 
 use crate::building::cache::Cache;
 use crate::building::clients::Clients;
+use crate::building::container::Container;
+use crate::building::container::Release;
+use crate::building::container::VERIFY;
 use crate::building::counter;
 use crate::building::kernel_tree::Kernel;
 use crate::building::kernel_tree::KernelTree;
@@ -163,6 +167,30 @@ impl Workbench {
     pub fn conformance(&self) -> Result<Vec<PathBuf>> {
         let runner = checkout()?.join("qemu-tests/conformance/each_pyverbs_test.py");
         Ok(vec![pyverbs::provide(&self.cache, self.root()?)?, runner])
+    }
+
+    /// Roots of other releases, as far as the mirror has them, a directory with programs for each, and what runs them there.
+    pub fn containers(&self) -> Result<Vec<PathBuf>> {
+        let root = self.root()?;
+        let checkout = checkout()?;
+        let mut containers = Vec::new();
+        for release in Release::ALL {
+            match Container::provide(&self.cache, self.mirror.as_deref(), release) {
+                Ok(container) => containers.push(container),
+                Err(error) if release.may_be_gone() => eprintln!("lab: {error:#}"),
+                Err(error) => return Err(error),
+            }
+        }
+        let oldest = containers.first().context("there is no release")?;
+        let step = Step::begin("build programs for containers");
+        let client = Clients::build_program(&self.cache, root, &checkout, VERIFY, oldest)?;
+        let mut files = vec![checkout.join("qemu-tests/containers/contain")];
+        for container in &containers {
+            let programs = container.programs(&self.cache, root, &checkout, &client)?;
+            files.extend([programs, container.path.clone()]);
+        }
+        step.done();
+        Ok(files)
     }
 
     /// What is installed of the checkout on a host with the stock kernel.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::path::PathBuf;
@@ -559,8 +560,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file, or a directory with all that is in it.
+/// Copies a file, or a directory with all that is in it. Symbolic links stay links.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    if from.is_symlink() {
+        let target = fs::read_link(from).with_context(|| format!("read {}", from.display()))?;
+        return symlink(target, to).with_context(|| format!("link {}", to.display()));
+    }
     if !from.is_dir() {
         return copy(from, to);
     }

@@ -54,8 +54,12 @@ impl Ends {
 
 /// `ibv_rc_pingpong` with `options`.
 pub fn pingpong(options: &str, port: u16) -> VerbsProgram {
-    let command = format!("ibv_rc_pingpong -d {DEVICE} -g $gid -p {port} {options}");
-    VerbsProgram::over_roce(FIND_GID, &command, port)
+    VerbsProgram::over_roce(FIND_GID, &pingpong_command(options, port), port)
+}
+
+/// `ibv_rc_pingpong` with `options`, over the GID `$gid` of our device.
+pub fn pingpong_command(options: &str, port: u16) -> String {
+    format!("ibv_rc_pingpong -d {DEVICE} -g $gid -p {port} {options}")
 }
 
 /// `ibv_uc_pingpong` with `options`.

@@ -19,6 +19,7 @@ use usb4_roce::verbs::abi::send_wqe::Payload;
 use usb4_roce::verbs::abi::send_wqe::SendLimits;
 use usb4_roce::verbs::abi::send_wqe::SendOperation;
 use usb4_roce::verbs::abi::send_wqe::SendWqe;
+use usb4_roce::verbs::abi::send_wqe::UNTOUCHED;
 
 pub fn run(data: &[u8]) {
     let _ = check(&mut Unstructured::new(data));
@@ -54,6 +55,11 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
             Payload::Elements(count) => assert!(count <= limits.max_sge),
         }
         assert!(wqe.payload.size() <= MAX_INLINE as usize);
+        let first = input.arbitrary()?;
+        let is_flush = matches!(wqe.operation, SendOperation::Flush(..));
+        let is_empty = wqe.payload.size() == 0 && !is_flush;
+        let is_refused = wqe.check_empty(&first).is_err();
+        assert_eq!(is_refused, is_empty && first != UNTOUCHED);
     }
     let target = DatagramTarget::decode(&send);
     if let AddressRef::Handle(number) = target.address {
