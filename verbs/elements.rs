@@ -4,11 +4,14 @@
 
 use crate::base::page_vec::PageVec;
 use crate::verbs::abi::scatter;
+use crate::verbs::access_error::Unresolved;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
+use crate::verbs::pieces::Piece;
+use crate::verbs::pieces::Pieces;
 
 /// A checked copy of the elements of a work request.
 pub(crate) struct Elements<'a>(&'a [u8]);
@@ -21,7 +24,7 @@ impl<'a> Elements<'a> {
 
     /// Appends the pages of `len` bytes that begin at byte `offset` of the request.
     ///
-    /// Fails when an element's region does not allow it, or there are fewer bytes.
+    /// Fails when an element's region does not allow it, or has no pages to be listed, or there are fewer bytes.
     pub(crate) fn resolve(
         &self,
         offset: u32,
@@ -29,8 +32,34 @@ impl<'a> Elements<'a> {
         needs: Needs,
         table: &RegionTable,
         pages: &mut PageVec,
-    ) -> Result<Regions, AccessDenied> {
+    ) -> Result<Regions, Unresolved> {
         let mut regions = Regions::new();
+        self.for_each_piece(offset, len, |piece| {
+            let Piece { key, address, len } = piece;
+            regions.add(table.resolve(key, address, len, needs, pages)?);
+            Ok::<(), Unresolved>(())
+        })?;
+        Ok(regions)
+    }
+
+    /// Where `len` bytes are that begin at byte `offset` of the request. Fails when there are fewer.
+    pub(crate) fn pieces(
+        &self,
+        offset: u32,
+        len: u32,
+        needs: Needs,
+    ) -> Result<Pieces, AccessDenied> {
+        let mut pieces = Pieces::new(needs);
+        self.for_each_piece(offset, len, |piece| pieces.push(piece))?;
+        Ok(pieces)
+    }
+
+    fn for_each_piece<E: From<AccessDenied>>(
+        &self,
+        offset: u32,
+        len: u32,
+        mut f: impl FnMut(Piece) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut skip = offset;
         let mut left = len;
         for element in scatter::sges(self.0) {
@@ -46,15 +75,18 @@ impl<'a> Elements<'a> {
                 .address
                 .checked_add(u64::from(skip))
                 .ok_or(AccessDenied)?;
-            let region = table.resolve(Key(element.lkey), address, part as usize, needs, pages)?;
-            regions.add(region);
+            f(Piece {
+                key: Key(element.lkey),
+                address,
+                len: part as usize,
+            })?;
             left -= part;
             skip = 0;
         }
         if left == 0 {
-            Ok(regions)
+            Ok(())
         } else {
-            Err(AccessDenied)
+            Err(AccessDenied.into())
         }
     }
 }

@@ -9,8 +9,10 @@ use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::workqueue::new_delayed_work;
+use kernel::workqueue::new_work;
 
 use super::attributes::Attributes;
+use super::paging::Paging;
 use super::queue_pair::Backlog;
 use super::queue_pair::QpRouteTable;
 use super::queue_pair::QpTable;
@@ -39,6 +41,7 @@ use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::mmap_offer::OfferedQueue;
 use crate::verbs::mr::HasRegions;
 use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::pagers::Pagers;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::rdma::unsupported;
@@ -98,6 +101,7 @@ impl State {
             receive_flush: ReceiveFlush::Ring,
             ending: None,
             placements: 0,
+            paging: Paging::new(),
         })
     }
 }
@@ -136,6 +140,8 @@ pub(crate) trait HasQueuePairs:
     /// The ways to other hosts.
     fn routes(&self) -> &Arc<QpRouteTable>;
 
+    /// What they need to wait for pages.
+    fn pagers(&self) -> &Arc<Pagers>;
     /// The multicast groups.
     fn multicast_groups(&self) -> &Arc<MulticastGroups>;
 }
@@ -207,11 +213,13 @@ impl UserQueuePair {
                     queue_pairs: queue_pairs.clone(),
                     counters: device.counters().clone(),
                     routes: device.routes().clone(),
+                    pagers: device.pagers().clone(),
                     groups: device.multicast_groups().clone(),
                     state <- new_spinlock!(state),
                     placed <- new_condvar!("usb4_roce_qp_placed"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
+                    pager <- new_work!("usb4_roce_qp_pager"),
                     links <- ListLinks::new(),
                     tracker <- AtomicTracker::new(),
                 }),

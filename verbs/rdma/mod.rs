@@ -23,6 +23,7 @@
 
 mod access;
 mod address_handle;
+mod address_space;
 mod ah_attributes;
 mod completion_queue;
 mod counters;
@@ -57,6 +58,12 @@ pub use address_handle::{
     AddressHandle,
     AhOps, //
 };
+pub use address_space::{
+    AddressSpace,
+    CannotEnter,
+    Inside,
+    PageUse, //
+};
 pub use ah_attributes::{
     AhAttributes,
     SourceGid, //
@@ -77,7 +84,10 @@ pub use device_attributes::{
     Atomicity,
     DeviceAttributes,
     DeviceFeature,
-    DeviceFeatures, //
+    DeviceFeatures,
+    OnDemandOperation,
+    OnDemandRegion,
+    OnDemandSupport, //
 };
 pub use driver::{
     Driver,
