@@ -18,17 +18,27 @@ fn of_memory() -> AccessFlags {
         | Access::MwBind
 }
 
+/// What is said of the pages of memory that is found on demand. That they are huge ones is not needed to find them.
+fn of_pages() -> AccessFlags {
+    Access::OnDemand | Access::HugeTlb
+}
+
 /// Fails with `EOPNOTSUPP` for rights that a memory region cannot have.
 pub(crate) fn check_region(access: AccessFlags) -> Result {
-    check(access, of_memory())
+    let supported = if access.contains(Access::OnDemand) {
+        of_memory() | of_pages()
+    } else {
+        of_memory()
+    };
+    check(access, supported)
 }
 
 /// Fails with `EOPNOTSUPP` for rights that a QP cannot grant to its peer.
 ///
 /// It may grant FLUSH to persistence, though no region has that right: programs grant all that they know, and what counts is
-/// what a QP and a region both allow.
+/// what a QP and a region both allow. What programs say of the pages of their regions is no right, and is left alone.
 pub(crate) fn check_queue_pair(access: AccessFlags) -> Result {
-    check(access, of_memory() | Access::FlushPersistent)
+    check(access, of_memory() | of_pages() | Access::FlushPersistent)
 }
 
 fn check(access: AccessFlags, supported: AccessFlags) -> Result {

@@ -35,6 +35,7 @@ use crate::verbs::mr::RegisteredRegion;
 use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::mw::UserWindow;
 use crate::verbs::netdev::Netdev;
+use crate::verbs::pagers::Pagers;
 use crate::verbs::pd::HasProtectionDomains;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::port_speed::port_speed;
@@ -53,6 +54,9 @@ use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::DriverId;
 use crate::verbs::rdma::Mtu;
 use crate::verbs::rdma::NetDeviceRef;
+use crate::verbs::rdma::OnDemandOperation;
+use crate::verbs::rdma::OnDemandRegion;
+use crate::verbs::rdma::OnDemandSupport;
 use crate::verbs::rdma::PhysicalState;
 use crate::verbs::rdma::PortAttributes;
 use crate::verbs::rdma::PortNumber;
@@ -169,6 +173,10 @@ impl HasQueuePairs for RoceDevice {
         &self.resources.counters
     }
 
+    fn pagers(&self) -> &Arc<Pagers> {
+        &self.resources.pagers
+    }
+
     fn routes(&self) -> &Arc<QpRouteTable> {
         &self.routes
     }
@@ -234,6 +242,15 @@ impl Driver for RoceDevice {
                 | DeviceFeature::AtomicWrite
                 | DeviceFeature::MemoryWindows
                 | DeviceFeature::MemoryWindowsType2B,
+            on_demand: OnDemandSupport {
+                regions: OnDemandRegion::Explicit | OnDemandRegion::Implicit,
+                reliable_connection: OnDemandOperation::Send
+                    | OnDemandOperation::Receive
+                    | OnDemandOperation::Write
+                    | OnDemandOperation::Read
+                    | OnDemandOperation::SharedReceive,
+                ..OnDemandSupport::default()
+            },
         }
     }
 

@@ -4,12 +4,15 @@
 
 use crate::base::page_vec::PageVec;
 use crate::verbs::abi::scatter;
+use crate::verbs::access_error::Unresolved;
 use crate::verbs::kernel_memory;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
+use crate::verbs::pieces::Piece;
+use crate::verbs::pieces::Pieces;
 
 /// A checked copy of the elements of a work request.
 pub(crate) struct Elements<'a>(&'a [u8]);
@@ -22,7 +25,7 @@ impl<'a> Elements<'a> {
 
     /// Appends the pages of `len` bytes that begin at byte `offset` of the request.
     ///
-    /// Fails when an element's region does not allow it, or there are fewer bytes.
+    /// Fails when an element's region does not allow it, or has no pages to be listed, or there are fewer bytes.
     pub(crate) fn resolve(
         &self,
         offset: u32,
@@ -30,8 +33,39 @@ impl<'a> Elements<'a> {
         needs: Needs,
         table: &RegionTable,
         pages: &mut PageVec,
-    ) -> Result<Regions, AccessDenied> {
+    ) -> Result<Regions, Unresolved> {
         let mut regions = Regions::new();
+        self.for_each_piece(offset, len, |piece| {
+            let Piece { key, address, len } = piece;
+            if kernel_memory::is_named_by(key, needs) {
+                // SAFETY: The user in the kernel names its own memory, and keeps it until the request has completed.
+                unsafe { kernel_memory::fill(address, len, pages) }?;
+            } else {
+                regions.add(table.resolve(key, address, len, needs, pages)?);
+            }
+            Ok::<(), Unresolved>(())
+        })?;
+        Ok(regions)
+    }
+
+    /// Where `len` bytes are that begin at byte `offset` of the request. Fails when there are fewer.
+    pub(crate) fn pieces(
+        &self,
+        offset: u32,
+        len: u32,
+        needs: Needs,
+    ) -> Result<Pieces, AccessDenied> {
+        let mut pieces = Pieces::new(needs);
+        self.for_each_piece(offset, len, |piece| pieces.push(piece))?;
+        Ok(pieces)
+    }
+
+    fn for_each_piece<E: From<AccessDenied>>(
+        &self,
+        offset: u32,
+        len: u32,
+        mut f: impl FnMut(Piece) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut skip = offset;
         let mut left = len;
         for element in scatter::sges(self.0) {
@@ -47,20 +81,18 @@ impl<'a> Elements<'a> {
                 .address
                 .checked_add(u64::from(skip))
                 .ok_or(AccessDenied)?;
-            let (key, part_len) = (Key(element.lkey), part as usize);
-            if kernel_memory::is_named_by(key, needs) {
-                // SAFETY: The user in the kernel names its own memory, and keeps it until the request has completed.
-                unsafe { kernel_memory::fill(address, part_len, pages) }?;
-            } else {
-                regions.add(table.resolve(key, address, part_len, needs, pages)?);
-            }
+            f(Piece {
+                key: Key(element.lkey),
+                address,
+                len: part as usize,
+            })?;
             left -= part;
             skip = 0;
         }
         if left == 0 {
-            Ok(regions)
+            Ok(())
         } else {
-            Err(AccessDenied)
+            Err(AccessDenied.into())
         }
     }
 }

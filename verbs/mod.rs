@@ -5,6 +5,7 @@
 pub mod abi;
 mod abi_bytes;
 mod access;
+mod access_error;
 mod address;
 mod ah;
 pub(crate) mod bindings;
@@ -21,7 +22,10 @@ pub(crate) mod mr;
 pub(crate) mod multicast;
 mod mw;
 pub mod netdev;
+mod on_demand;
+pub(crate) mod pagers;
 pub(crate) mod pd;
+mod pieces;
 mod port_speed;
 pub(crate) mod qp;
 pub(crate) mod queue;

@@ -23,13 +23,18 @@ use crate::base::revocable::Guard;
 use crate::transport::opcode::WORD;
 use crate::verbs::abi::limits;
 use crate::verbs::access::check_region;
+use crate::verbs::access_error::Stop;
+use crate::verbs::access_error::Unresolved;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::limits::MAX_WINDOWS;
 use crate::verbs::memory_key;
+use crate::verbs::on_demand::OnDemandMemory;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
+use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
+use crate::verbs::rdma::Device;
 use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::MrChange;
 use crate::verbs::rdma::MrKeys;
@@ -137,6 +142,63 @@ impl PinnedMemory {
         // SAFETY: The page is pinned until no `RegionUse` is left, and the caller keeps one.
         unsafe { page_word::with_word(page, at % PAGE_SIZE, f) }.ok_or(AccessDenied)
     }
+
+    /// Calls `copy` with the pages of `len` bytes from byte `start` on.
+    #[inline(never)]
+    fn with_pages(
+        &self,
+        start: usize,
+        len: usize,
+        copy: impl FnOnce(&mut PageVec) -> Result,
+    ) -> Result<(), AccessDenied> {
+        let mut pages = PageVec::new();
+        self.fill(start, len, &mut pages)?;
+        copy(&mut pages).map_err(|_| AccessDenied)
+    }
+}
+
+/// The memory of a region.
+#[derive(Clone)]
+enum Memory {
+    /// It is there as long as the region.
+    Pinned(Arc<PinnedMemory>),
+    /// It is looked for when it is accessed.
+    OnDemand(Arc<OnDemandMemory>),
+}
+
+impl Memory {
+    /// The memory of the calling process that `request` names.
+    fn of_caller<D: Driver>(device: &Device<D>, request: &MrRequest) -> Result<Self> {
+        let MrRequest {
+            start,
+            length,
+            access,
+            ..
+        } = *request;
+        Ok(if access.contains(Access::OnDemand) {
+            let memory = OnDemandMemory::of_caller(start, length, access)?;
+            Self::OnDemand(Arc::new(memory, GFP_KERNEL_ACCOUNT)?)
+        } else {
+            let umem = Umem::pin(device, start, length, access)?;
+            Self::Pinned(Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL_ACCOUNT)?)
+        })
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Self::Pinned(memory) => memory.length,
+            Self::OnDemand(memory) => memory.length(),
+        }
+    }
+
+    /// Checks whether it may be accessed by `access` as it was registered.
+    fn check_access(&self, access: AccessFlags) -> Result {
+        match self {
+            Self::Pinned(_) if access.contains(Access::OnDemand) => Err(unsupported()),
+            Self::Pinned(memory) => memory.umem.check_access(access),
+            Self::OnDemand(memory) => memory.check_access(access),
+        }
+    }
 }
 
 /// A registration of memory, as it is until it is changed or ends.
@@ -152,13 +214,13 @@ pub(crate) struct Region {
     key: Key,
     iova: u64,
     rights: Rights,
-    memory: Arc<PinnedMemory>,
+    memory: Memory,
     /// Windows that are bound to it. Changed with the table locked.
     windows: Atomic<u32>,
 }
 
 impl Region {
-    fn new(key: Key, iova: u64, rights: Rights, memory: Arc<PinnedMemory>) -> Self {
+    fn new(key: Key, iova: u64, rights: Rights, memory: Memory) -> Self {
         Self {
             key,
             iova,
@@ -177,7 +239,7 @@ impl Region {
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
         let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
         let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
-        if end > self.memory.length || !self.allows(needs) {
+        if end > self.memory.length() || !self.allows(needs) {
             return Err(AccessDenied);
         }
         Ok(start as usize)
@@ -196,6 +258,44 @@ pub(crate) type WindowUse = Guard<Window>;
 pub(crate) struct RegionUse {
     region: Guard<Region>,
     window: Option<WindowUse>,
+}
+
+impl RegionUse {
+    /// Copies `to.len()` bytes from byte `from` of the memory on, as far as pages are present. Returns how many that were.
+    /// Does not sleep. The range must have been checked ([`RegionTable::open`]).
+    pub(crate) fn read(&self, from: u64, to: &mut [u8]) -> Result<usize, Stop> {
+        let len = to.len();
+        match &self.region.memory {
+            Memory::Pinned(memory) => memory
+                .with_pages(from as usize, len, |pages| pages.copy_to_slice(0, to))
+                .map(|()| len)
+                .map_err(Stop::from),
+            Memory::OnDemand(memory) => memory.read(from, to),
+        }
+    }
+
+    /// Copies `from` to byte `to` of the memory and on, as far as pages are present, `ordered` bytes at the end in order.
+    /// Returns how many bytes that were. Does not sleep. The range must have been checked ([`RegionTable::open`]).
+    pub(crate) fn write(&self, to: u64, from: &[u8], ordered: usize) -> Result<usize, Stop> {
+        let len = from.len();
+        match &self.region.memory {
+            Memory::Pinned(memory) => memory
+                .with_pages(to as usize, len, |pages| {
+                    pages.copy_from_slice_in_order(from)
+                })
+                .map(|()| len)
+                .map_err(Stop::from),
+            Memory::OnDemand(memory) => memory.write(to, from, ordered),
+        }
+    }
+
+    /// The memory, if its pages are found on demand.
+    pub(crate) fn on_demand(&self) -> Option<&Arc<OnDemandMemory>> {
+        match &self.region.memory {
+            Memory::Pinned(_) => None,
+            Memory::OnDemand(memory) => Some(memory),
+        }
+    }
 }
 
 /// The regions one segment is copied from or to.
@@ -259,7 +359,7 @@ impl Grounds for RegionsByNumber {
                 pd: region.rights.pd,
                 access: region.rights.access,
                 iova: region.iova,
-                length: region.memory.length,
+                length: region.memory.length(),
             };
             let result = check(&ground).filter(|_| region.key == key)?;
             region.windows.fetch_add(1, Relaxed);
@@ -285,16 +385,15 @@ impl RegionTable {
         })
     }
 
-    /// Registers pinned memory that the QPs of `pd` see at `iova`.
-    pub(crate) fn register(
+    /// Registers memory that the QPs of `pd` see at `iova`.
+    fn register(
         &self,
-        umem: Umem,
+        memory: Memory,
         pd: PdId,
         iova: u64,
         access: AccessFlags,
     ) -> Result<Arc<CountedRevocable<Region>>> {
-        let memory = Arc::new(PinnedMemory::new(umem)?, GFP_KERNEL_ACCOUNT)?;
-        iova.checked_add(memory.length).ok_or(EINVAL)?;
+        iova.checked_add(memory.length()).ok_or(EINVAL)?;
         self.regions.add(|number| {
             let key = Key::new(number, random());
             let region = Region::new(key, iova, Rights { pd, access }, memory);
@@ -312,10 +411,25 @@ impl RegionTable {
         len: usize,
         needs: Needs,
         pages: &mut PageVec,
-    ) -> Result<RegionUse, AccessDenied> {
+    ) -> Result<RegionUse, Unresolved> {
         let (used, start) = self.acquire(key, address, len, needs)?;
-        used.region.memory.fill(start, len, pages)?;
+        match &used.region.memory {
+            Memory::Pinned(memory) => memory.fill(start, len, pages)?,
+            Memory::OnDemand(_) => return Err(Unresolved::OnDemand),
+        }
         Ok(used)
+    }
+
+    /// Begins to copy `len` bytes at `address` of the region that `key` names. Says where in the region's memory they are.
+    pub(crate) fn open(
+        &self,
+        key: Key,
+        address: u64,
+        len: usize,
+        needs: Needs,
+    ) -> Result<(RegionUse, u64), AccessDenied> {
+        let (used, start) = self.acquire(key, address, len, needs)?;
+        Ok((used, start as u64))
     }
 
     /// Whether an access to these bytes is allowed now.
@@ -387,7 +501,11 @@ impl RegionTable {
         f: impl FnOnce(&Atomic<u64>) -> R,
     ) -> Result<R, AccessDenied> {
         let (used, start) = self.acquire(key, address, WORD as usize, needs)?;
-        used.region.memory.with_word(start, f)
+        match &used.region.memory {
+            Memory::Pinned(memory) => memory.with_word(start, f),
+            // The page may not be present, and nothing here may wait for it.
+            Memory::OnDemand(_) => Err(AccessDenied),
+        }
     }
 
     fn acquire_region(&self, key: Key) -> Result<Guard<Region>, AccessDenied> {
@@ -495,11 +613,11 @@ where
     D: Driver<Pd = ProtectionDomain> + HasRegions,
 {
     check(request.access)?;
-    let umem = Umem::pin(pd.device(), request.start, request.length, request.access)?;
+    let memory = Memory::of_caller(pd.device(), &request)?;
     pd.device()
         .driver()
         .regions()
-        .register(umem, pd.id(), request.iova, request.access)
+        .register(memory, pd.id(), request.iova, request.access)
 }
 
 #[vtable]
@@ -531,7 +649,7 @@ where
         let mut rights = region.rights;
         if let Some(access) = change.access {
             check(access)?;
-            region.memory.umem.check_access(access)?;
+            region.memory.check_access(access)?;
             rights.access = access;
         }
         if let Some(pd) = change.pd {

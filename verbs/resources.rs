@@ -12,6 +12,7 @@ use crate::verbs::limits::MAX_COMPLETION_QUEUES;
 use crate::verbs::limits::MAX_PROTECTION_DOMAINS;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::pagers::Pagers;
 use crate::verbs::qp::QpTable;
 use crate::verbs::quota::Quota;
 use crate::verbs::srq::SharedReceiveQueue;
@@ -23,6 +24,8 @@ use crate::verbs::srq::SrqTable;
 pub(crate) struct Resources {
     /// Memory regions by key.
     pub(crate) regions: Arc<RegionTable>,
+    /// What QPs need to wait for pages.
+    pub(crate) pagers: Arc<Pagers>,
     /// QPs by number.
     pub(crate) queue_pairs: Arc<QpTable>,
     /// Shared receive queues by number.
@@ -47,6 +50,7 @@ impl Resources {
     ) -> Result<Arc<Self>> {
         let resources = Self {
             regions: Arc::pin_init(RegionTable::new(), GFP_KERNEL)?,
+            pagers: Pagers::new()?,
             queue_pairs,
             shared_receive_queues: Arc::pin_init(SharedReceiveQueue::table(), GFP_KERNEL)?,
             completion_queues: Quota::new(MAX_COMPLETION_QUEUES as u32)?,

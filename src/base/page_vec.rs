@@ -196,11 +196,7 @@ impl PageVec {
     ///
     /// Fails with `EINVAL`, without copying, when the list is shorter than that.
     pub fn copy_from_slice_in_order(&mut self, src: &[u8]) -> Result {
-        let in_bulk = if src.len() <= frame::SMALL_PAYLOAD as usize {
-            0
-        } else {
-            src.len() - ORDERED_END
-        };
+        let in_bulk = src.len() - ordered_end(src.len());
         let (bulk, end) = src.split_at(in_bulk);
         self.check_range(0, src.len())?;
         let mut rest = bulk;
@@ -301,6 +297,16 @@ impl PageVec {
 impl Default for PageVec {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How many bytes at the end of a payload of that length become visible word by word, in order, and after all others: all
+/// of what fits one frame of the stream.
+pub(crate) const fn ordered_end(len: usize) -> usize {
+    if len <= frame::SMALL_PAYLOAD as usize {
+        len
+    } else {
+        ORDERED_END
     }
 }
 

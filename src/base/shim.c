@@ -10,6 +10,7 @@
 #include <linux/string.h>
 #include <linux/utsname.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include "bindings_helper.h"
 #include "layout_generated.h"
@@ -141,4 +142,15 @@ int base_shim_register_pm_notifier(struct notifier_block *block)
 int base_shim_unregister_pm_notifier(struct notifier_block *block)
 {
 	return unregister_pm_notifier(block);
+}
+
+/* Threads for works that may sleep for long: as many as there are works, up to the kernel's limit. */
+struct workqueue_struct *base_shim_alloc_sleepers(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND, WQ_UNBOUND_MAX_ACTIVE, name);
+}
+
+void base_shim_flush_workqueue(struct workqueue_struct *queue)
+{
+	flush_workqueue(queue);
 }

@@ -6,6 +6,7 @@
 #include <linux/notifier.h>
 #include <linux/pm_qos.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
 const char *base_shim_machine_uuid(void);
 void base_shim_host_name(char *name, size_t size);
@@ -28,5 +29,7 @@ unsigned int base_shim_lock_system_sleep(void);
 void base_shim_unlock_system_sleep(unsigned int flags);
 int base_shim_register_pm_notifier(struct notifier_block *block);
 int base_shim_unregister_pm_notifier(struct notifier_block *block);
+struct workqueue_struct *base_shim_alloc_sleepers(const char *name);
+void base_shim_flush_workqueue(struct workqueue_struct *queue);
 
 #endif

@@ -218,12 +218,21 @@ impl Shared {
             &mut buffers.target,
             TxHint::Deferred,
         );
-        if let RxVerdict::Place(placement) = verdict {
-            let outcome = match buffers.copy(payload) {
-                Ok(()) => Outcome::Placed,
-                Err(_) => Outcome::Aborted,
-            };
-            placement.commit(outcome, TxHint::Deferred);
+        match verdict {
+            RxVerdict::Discarded | RxVerdict::Taken => {}
+            RxVerdict::Place(placement) => {
+                let outcome = match buffers.copy(payload) {
+                    Ok(()) => Outcome::Placed,
+                    Err(_) => Outcome::Aborted,
+                };
+                placement.commit(outcome, TxHint::Deferred);
+            }
+            // The payload has a length, or there would be nothing to place.
+            RxVerdict::PlaceOnDemand(placement) => {
+                if let Ok(bytes) = buffers.staged(payload) {
+                    placement.place(bytes, TxHint::Deferred);
+                }
+            }
         }
     }
 }
@@ -235,6 +244,21 @@ impl Buffers {
             source: PageVec::new(),
             target: PageVec::new(),
         })
+    }
+
+    /// A payload as one piece. Fails if its length is not what it should be.
+    fn staged(&mut self, payload: FramePayload) -> Result<&[u8]> {
+        let len = match payload {
+            FramePayload::Empty => 0,
+            FramePayload::Staged(len) => len,
+            FramePayload::PagesToStage | FramePayload::Pages => {
+                let len = self.source.len();
+                let bytes = self.staging.get_mut(..len).ok_or(EINVAL)?;
+                self.source.copy_to_slice(0, bytes)?;
+                len
+            }
+        };
+        self.staging.get(..len).ok_or(EINVAL)
     }
 
     /// Operands, if the payload may be some.

@@ -172,6 +172,10 @@ impl Fabric {
                 placement.commit(outcome, TxHint::Coalesce);
                 Reception::Taken
             }
+            RxVerdict::PlaceOnDemand(placement) => {
+                placement.place(payload, TxHint::Coalesce);
+                Reception::Taken
+            }
         }
     }
 

@@ -225,5 +225,6 @@ impl Drop for VerbsDevice {
         self.registration.fabric.set_device(None);
         // No process has a QP any more.
         self.registration.fabric.stop();
+        self.registration.resources.pagers.outwait();
     }
 }

@@ -369,6 +369,16 @@ impl<S: Storage> Connection<S> {
         self.requester.on_timer(now, rails);
     }
 
+    /// What was to be sent could not be for a while, for want of its payload: that time is not the peer's.
+    pub fn restart_timer(&mut self, now: Instant) {
+        self.requester.restart_timer(now);
+    }
+
+    /// Whether an acknowledgement is due.
+    pub fn is_ack_due(&self) -> bool {
+        self.ack_state() == AckState::Due
+    }
+
     /// A posted request cannot be carried out for a reason found on this side, such as a local buffer
     /// without a memory region: it fails with `status` when those before it are complete.
     pub fn handle_send_failure(&mut self, slot: MessageSlot, status: CompletionStatus) {

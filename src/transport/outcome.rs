@@ -11,6 +11,8 @@ pub enum Outcome {
     Placed,
     /// It did not arrive in full, or not intact: its sender repeats it.
     Aborted,
+    /// All of it arrived, but it could not be placed now: its sender is asked for another.
+    Postponed,
     /// The payload may not be placed there.
     Denied(NakCode),
 }

@@ -338,6 +338,7 @@ fn outcome(fate: u8) -> Outcome {
     match fate % 8 {
         0 => Outcome::Aborted,
         1 => Outcome::Denied(NakCode::RemoteAccess),
+        2 => Outcome::Postponed,
         _ => Outcome::Placed,
     }
 }

@@ -10,6 +10,7 @@ mod heap;
 mod limits;
 mod local;
 mod pair;
+mod postponed;
 mod repetition;
 
 use pair::rail;

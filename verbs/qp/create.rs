@@ -11,8 +11,10 @@ use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::new_delayed_work;
+use kernel::workqueue::new_work;
 
 use super::attributes::Attributes;
+use super::paging::Paging;
 use super::poster::Poster;
 use super::queue_pair::Backlog;
 use super::queue_pair::QpRouteTable;
@@ -45,6 +47,7 @@ use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::mmap_offer::OfferedQueue;
 use crate::verbs::mr::HasRegions;
 use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::pagers::Pagers;
 use crate::verbs::pd::Owner;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
@@ -107,6 +110,7 @@ impl State {
             receive_flush: ReceiveFlush::Ring,
             ending: None,
             placements: 0,
+            paging: Paging::new(),
         })
     }
 }
@@ -146,6 +150,8 @@ pub(crate) trait HasQueuePairs:
     /// The ways to other hosts.
     fn routes(&self) -> &Arc<QpRouteTable>;
 
+    /// What they need to wait for pages.
+    fn pagers(&self) -> &Arc<Pagers>;
     /// The multicast groups.
     fn multicast_groups(&self) -> &Arc<MulticastGroups>;
 }
@@ -241,6 +247,7 @@ impl UserQueuePair {
                     queue_pairs: queue_pairs.clone(),
                     counters: device.counters().clone(),
                     routes: device.routes().clone(),
+                    pagers: device.pagers().clone(),
                     groups: device.multicast_groups().clone(),
                     state <- new_spinlock!(state),
                     placed <- new_condvar!("usb4_roce_qp_placed"),
@@ -248,6 +255,7 @@ impl UserQueuePair {
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
                     posted <- new_delayed_work!("usb4_roce_qp_posted"),
                     takes_requests: Atomic::new(false),
+                    pager <- new_work!("usb4_roce_qp_pager"),
                     links <- ListLinks::new(),
                     tracker <- AtomicTracker::new(),
                 }),

@@ -70,6 +70,16 @@ impl QueuePair {
         }
         state.service.count(&self.counters);
         self.arm_timer(state);
+        if state.paging.has_task() {
+            self.start_pager();
+        }
+        if state.paging.is_fetching() {
+            return if state.service.is_ack_due() {
+                RailSet::ALL
+            } else {
+                RailSet::NONE
+            };
+        }
         let rails = RailsOf(&state.route);
         state.service.rails_with_frames(now, &rails)
     }
@@ -136,6 +146,7 @@ impl QueuePair {
         state.state = QpState::Err;
         self.takes_requests.store(true, Relaxed);
         state.service.flush();
+        self.abort_paging(state);
     }
 
     /// A request has failed.

@@ -20,6 +20,9 @@ mod limits;
 mod local;
 mod local_work;
 mod modify;
+mod on_demand_placement;
+mod pager;
+mod paging;
 mod poster;
 mod queue_pair;
 mod receive_queue;
@@ -30,6 +33,7 @@ mod service;
 mod timer;
 mod tx;
 mod unreliable;
+mod whereabouts;
 
 pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;

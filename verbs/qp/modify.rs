@@ -129,6 +129,9 @@ impl QueuePair {
         state.state = QpState::Reset;
         state.attributes = Attributes::new();
         let final_ack = state.service.reset();
+        // What would become of them is of the life that has ended.
+        state.paging.end_life();
+        while state.paging.abort_next().is_some() {}
         state.send_queue.discard();
         state.receive_queue.reset();
         state.flush_interval_ms = None;

@@ -12,8 +12,10 @@ use kernel::sync::CondVar;
 use kernel::sync::SpinLock;
 use kernel::time::Msecs;
 use kernel::workqueue::DelayedWork;
+use kernel::workqueue::Work;
 
 use super::attributes::Attributes;
+use super::paging::Paging;
 use super::receive_queue::Inbox;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
@@ -27,6 +29,7 @@ use crate::verbs::limits::MAX_QUEUE_PAIRS;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::WindowUse;
 use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::pagers::Pagers;
 use crate::verbs::pd::PdId;
 use crate::verbs::rdma::QpCap;
 use crate::verbs::rdma::QpEvents;
@@ -59,6 +62,8 @@ pub(super) const TIMER: u64 = 0;
 pub(super) const POSTER: u64 = 2;
 /// Id of the work for deferred event processing, which also looks for receives posted to a QP in the error state.
 pub(super) const FLUSHER: u64 = 1;
+/// Id of the work that waits for pages.
+pub(super) const PAGER: u64 = 3;
 
 /// The part of a QP that changes.
 pub(super) struct State {
@@ -84,6 +89,18 @@ pub(super) struct State {
     pub(super) ending: Option<WindowUse>,
     /// Payloads on their way into memory.
     pub(super) placements: u32,
+    /// Payloads that wait for pages.
+    pub(super) paging: Paging,
+}
+
+impl State {
+    /// A payload is not on its way into memory any more.
+    pub(super) fn end_placement(&mut self, placed: &CondVar) {
+        self.placements -= 1;
+        if self.placements == 0 {
+            placed.notify_all();
+        }
+    }
 }
 
 /// Whether events may be left to be processed.
@@ -133,6 +150,7 @@ pub(crate) struct QueuePair {
     pub(super) queue_pairs: Arc<QpTable>,
     pub(super) counters: Arc<Counters>,
     pub(super) routes: Arc<QpRouteTable>,
+    pub(super) pagers: Arc<Pagers>,
     pub(super) groups: Arc<MulticastGroups>,
     #[pin]
     pub(super) state: SpinLock<State>,
@@ -147,6 +165,8 @@ pub(crate) struct QueuePair {
     pub(super) posted: DelayedWork<QueuePair, POSTER>,
     /// Whether requests may be posted, as its state has it: to be looked at without a lock.
     pub(super) takes_requests: Atomic<bool>,
+    #[pin]
+    pub(super) pager: Work<QueuePair, PAGER>,
     /// Membership in the ready list of the route that `state.route` names, and of no other.
     #[pin]
     pub(super) links: ListLinks,
@@ -189,6 +209,10 @@ kernel::list::impl_list_item! {
     impl ListItem<0> for QueuePair {
         using ListLinks { self.links };
     }
+}
+
+kernel::workqueue::impl_has_work! {
+    impl HasWork<QueuePair, PAGER> for QueuePair { self.pager }
 }
 
 kernel::workqueue::impl_has_delayed_work! {

@@ -12,12 +12,14 @@ use crate::transport::ids::Rkey;
 use crate::transport::responder;
 use crate::transport::responder::KeyNotValid;
 use crate::transport::responder::Receive;
+use crate::verbs::access_error::Unresolved;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
 use crate::verbs::pd::PdId;
+use crate::verbs::pieces::Pieces;
 use crate::verbs::queue::WorkProducer;
 use crate::verbs::queue::WorkQueue;
 use crate::verbs::rdma::Access;
@@ -117,6 +119,24 @@ impl ReceiveQueue {
         Some(posted.wr_id)
     }
 
+    /// Where a piece is of a receive that was taken.
+    pub(super) fn pieces(
+        &self,
+        slot: ReceiveSlot,
+        offset: u32,
+        len: u32,
+    ) -> Result<Pieces, AccessDenied> {
+        self.store.elements(slot).pieces(offset, len, self.needs())
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            pd: self.pd,
+            peer_of: None,
+            access: Access::LocalWrite.into(),
+        }
+    }
+
     /// Appends the pages of a piece of a receive that was taken.
     pub(super) fn resolve(
         &self,
@@ -125,15 +145,10 @@ impl ReceiveQueue {
         len: u32,
         table: &RegionTable,
         pages: &mut PageVec,
-    ) -> Result<Regions, AccessDenied> {
-        let needs = Needs {
-            pd: self.pd,
-            peer_of: None,
-            access: Access::LocalWrite.into(),
-        };
+    ) -> Result<Regions, Unresolved> {
         self.store
             .elements(slot)
-            .resolve(offset, len, needs, table, pages)
+            .resolve(offset, len, self.needs(), table, pages)
     }
 }
 

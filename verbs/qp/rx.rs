@@ -5,6 +5,8 @@
 use kernel::sync::Arc;
 
 use super::datagrams::count_dropped;
+use super::on_demand_placement::OnDemandPlacement;
+use super::paging::Destination;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
@@ -26,9 +28,11 @@ use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
 use crate::transport::responder::Disposition;
+use crate::transport::responder::RemoteRange;
 use crate::transport::responder::RequestToken;
 use crate::transport::status::NakCode;
 use crate::transport::unreliable::UnreliableDisposition;
+use crate::verbs::access_error::Unresolved;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
@@ -88,10 +92,7 @@ impl Drop for PendingPlacement {
         state
             .service
             .handle_payload(self.token, self.outcome, &mut inbox, now);
-        state.placements -= 1;
-        if state.placements == 0 {
-            self.qp.placed.notify_all();
-        }
+        state.end_placement(&self.qp.placed);
         let rails = self.qp.process_events(state, now);
         self.qp.schedule(guard, rails, self.hint);
     }
@@ -111,6 +112,8 @@ pub(crate) enum RxVerdict {
     Taken,
     /// Its payload belongs into the pages that were given.
     Place(PendingPlacement),
+    /// Its payload belongs into memory whose pages may not be present.
+    PlaceOnDemand(OnDemandPlacement),
 }
 
 /// A frame for a QP.
@@ -240,19 +243,27 @@ impl QueuePair {
         };
         let mut inbox = self.inbox(&mut state.receive_queue);
         let disposition = reliable.connection.handle_request(header, &mut inbox);
-        let (token, result) = match disposition {
+        let (token, destination, result) = match disposition {
             Disposition::Write {
                 va,
                 rkey,
                 len,
                 token,
-            } => (token, self.resolve_write(state, va, rkey, len, pages)),
+            } => (
+                token,
+                Destination::Remote(RemoteRange { va, rkey, len }),
+                self.resolve_write(state, va, rkey, len, pages),
+            ),
             Disposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (token, self.resolve_receive(state, slot, offset, len, pages)),
+            } => (
+                token,
+                Destination::Receive { slot, offset, len },
+                self.resolve_receive(state, slot, offset, len, pages),
+            ),
             Disposition::CheckRead {
                 va,
                 rkey,
@@ -288,7 +299,7 @@ impl QueuePair {
             Disposition::Drop(_) => return RxVerdict::Discarded,
         };
         let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
-        self.begin(state, token, result, now, pages)
+        self.begin(state, token, destination, result, now, pages)
     }
 
     /// Takes on what is to be carried out in memory when its turn has come, if that is allowed.
@@ -316,7 +327,7 @@ impl QueuePair {
         }
         match outcome {
             Outcome::Placed => RxVerdict::Taken,
-            Outcome::Aborted | Outcome::Denied(_) => RxVerdict::Discarded,
+            Outcome::Aborted | Outcome::Postponed | Outcome::Denied(_) => RxVerdict::Discarded,
         }
     }
 
@@ -335,24 +346,32 @@ impl QueuePair {
         let disposition = unreliable
             .connection
             .handle_segment(header, rail, &mut inbox);
-        let (token, result) = match disposition {
+        let (token, destination, result) = match disposition {
             UnreliableDisposition::Write {
                 va,
                 rkey,
                 len,
                 token,
-            } => (token, self.resolve_write(state, va, rkey, len, pages)),
+            } => (
+                token,
+                Destination::Remote(RemoteRange { va, rkey, len }),
+                self.resolve_write(state, va, rkey, len, pages),
+            ),
             UnreliableDisposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (token, self.resolve_receive(state, slot, offset, len, pages)),
+            } => (
+                token,
+                Destination::Receive { slot, offset, len },
+                self.resolve_receive(state, slot, offset, len, pages),
+            ),
             UnreliableDisposition::NoPayload => return RxVerdict::Taken,
             UnreliableDisposition::Drop(_) => return RxVerdict::Discarded,
         };
         let token = PlacementToken::UnreliableConnection(token);
-        self.begin(state, token, result, now, pages)
+        self.begin(state, token, destination, result, now, pages)
     }
 
     fn on_response(
@@ -381,11 +400,11 @@ impl QueuePair {
                 elements.resolve(target.offset, target.len, needs, &self.regions, pages)
             }
             // The payload of a READ is never inline.
-            Buffers::Inline(_) => Err(AccessDenied),
+            Buffers::Inline(_) => Err(Unresolved::Denied),
         };
-        let resolved = resolved.map_err(|AccessDenied| NakCode::RemoteAccess);
+        let destination = Destination::Request(target);
         let token = PlacementToken::ReliableConnection(PayloadToken::Response(placement.token));
-        self.begin(state, token, resolved, now, pages)
+        self.begin(state, token, destination, resolved, now, pages)
     }
 
     fn on_datagram(
@@ -406,9 +425,15 @@ impl QueuePair {
                 return RxVerdict::Discarded;
             }
         };
-        let resolved = self.resolve_receive(state, placement.slot, 0, header.payload_len, pages);
+        let (slot, len) = (placement.slot, header.payload_len);
+        let destination = Destination::Receive {
+            slot,
+            offset: 0,
+            len,
+        };
+        let resolved = self.resolve_receive(state, slot, 0, len, pages);
         let token = PlacementToken::UnreliableDatagram(placement.token);
-        self.begin(state, token, resolved, now, pages)
+        self.begin(state, token, destination, resolved, now, pages)
     }
 
     /// Begins to place a payload, if its place could be resolved.
@@ -416,15 +441,27 @@ impl QueuePair {
         self: &Arc<Self>,
         state: &mut State,
         token: PlacementToken,
-        resolved: Result<Regions, NakCode>,
+        destination: Destination,
+        resolved: Result<Regions, Unresolved>,
         now: Instant,
         pages: &mut PageVec,
     ) -> RxVerdict {
-        match resolved {
-            Ok(regions) => RxVerdict::Place(PendingPlacement::new(self, state, token, regions)),
-            Err(code) => {
+        match (resolved, token) {
+            (Ok(regions), _) => {
+                RxVerdict::Place(PendingPlacement::new(self, state, token, regions))
+            }
+            (Err(Unresolved::OnDemand), PlacementToken::ReliableConnection(_)) => {
                 pages.clear();
-                let outcome = Outcome::Denied(code);
+                RxVerdict::PlaceOnDemand(OnDemandPlacement::new(self, state, token, destination))
+            }
+            // Nobody would send again what cannot be kept until the pages are present.
+            (
+                Err(Unresolved::OnDemand),
+                PlacementToken::UnreliableConnection(_) | PlacementToken::UnreliableDatagram(_),
+            )
+            | (Err(Unresolved::Denied), _) => {
+                pages.clear();
+                let outcome = Outcome::Denied(destination.denial());
                 let mut inbox = self.inbox(&mut state.receive_queue);
                 state
                     .service
@@ -435,7 +472,11 @@ impl QueuePair {
     }
 
     /// What the QP, and the region, must allow for a remote access.
-    fn remote_needs(&self, state: &State, access: Access) -> Result<Needs, AccessDenied> {
+    pub(super) fn remote_needs(
+        &self,
+        state: &State,
+        access: Access,
+    ) -> Result<Needs, AccessDenied> {
         if !state.attributes.access().contains(access) {
             return Err(AccessDenied);
         }
@@ -454,15 +495,13 @@ impl QueuePair {
         rkey: Rkey,
         len: u32,
         pages: &mut PageVec,
-    ) -> Result<Regions, NakCode> {
-        let mut regions = Regions::new();
+    ) -> Result<Regions, Unresolved> {
+        let needs = self.remote_needs(state, Access::RemoteWrite)?;
         let region = self
-            .remote_needs(state, Access::RemoteWrite)
-            .and_then(|needs| {
-                self.regions
-                    .resolve(Key(rkey.0), va, len as usize, needs, pages)
-            });
-        regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
+            .regions
+            .resolve(Key(rkey.0), va, len as usize, needs, pages)?;
+        let mut regions = Regions::new();
+        regions.add(region);
         Ok(regions)
     }
 
@@ -474,11 +513,10 @@ impl QueuePair {
         offset: u32,
         len: u32,
         pages: &mut PageVec,
-    ) -> Result<Regions, NakCode> {
+    ) -> Result<Regions, Unresolved> {
         state
             .receive_queue
             .resolve(slot, offset, len, &self.regions, pages)
-            .map_err(|AccessDenied| NakCode::RemoteOperation)
     }
 
     fn check_read(&self, state: &State, va: u64, rkey: Rkey, len: u32) -> Result<(), AccessDenied> {

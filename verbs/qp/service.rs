@@ -383,6 +383,23 @@ impl Service {
         }
     }
 
+    /// What was to be sent could not be for a while, for want of its payload: that time is not the peer's.
+    pub(super) fn restart_timer(&mut self, now: Instant) {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.restart_timer(now),
+            // They fetch nothing.
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {}
+        }
+    }
+
+    /// Whether an acknowledgement is due.
+    pub(super) fn is_ack_due(&self) -> bool {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.is_ack_due(),
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
+        }
+    }
+
     /// The frame `seq` of `rail`, which carried this, was lost.
     pub(super) fn handle_lost(
         &mut self,

@@ -63,6 +63,10 @@ impl Rails for RailsOf<'_> {
 impl QueuePair {
     /// Makes sure the timer work runs when the protocol's next deadline comes.
     pub(super) fn arm_timer(self: &Arc<Self>, state: &mut State) {
+        // What is not sent for want of its payload is not answered either.
+        if state.paging.is_fetching() {
+            return;
+        }
         let Some(deadline) = state.service.poll_timeout() else {
             return;
         };
@@ -95,7 +99,7 @@ impl WorkItem<TIMER> for QueuePair {
         let mut guard = this.state.lock();
         let state = &mut *guard;
         state.timer_at = None;
-        if state.route.get().is_some() {
+        if state.route.get().is_some() && !state.paging.is_fetching() {
             state.service.handle_timeout(now, &RailsOf(&state.route));
         }
         let rails = this.process_events(state, now);

@@ -7,11 +7,14 @@ use kernel::sync::Arc;
 use super::datagrams::Next;
 use super::datagrams::Stop;
 use super::departure::Departure;
+use super::paging::Outgoing;
+use super::paging::Paging;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
 use super::service::Service;
 use super::timer::RailsOf;
+use super::whereabouts::remote_piece;
 use crate::transport::attempt::Attempt;
 use crate::transport::connection::FrameSlot;
 use crate::transport::connection::Segment;
@@ -30,11 +33,15 @@ use crate::transport::responder::ResponseSource;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
 use crate::transport::unreliable_datagram::NETWORK_HEADER_LEN;
+use crate::verbs::access_error::Stop as CopyStop;
+use crate::verbs::access_error::Unresolved;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
+use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
+use crate::verbs::pieces::Pieces;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::route::FrameSink;
@@ -180,6 +187,10 @@ impl QueuePair {
         now: Instant,
         sink: &mut impl FrameSink,
     ) -> Option<TxFrame> {
+        // What comes next is known, and waited for.
+        if state.paging.is_fetching() {
+            return None;
+        }
         loop {
             let slot = FrameSlot {
                 rail,
@@ -192,35 +203,50 @@ impl QueuePair {
                 Segment::Response(segment) => {
                     let header = segment.header;
                     let psn = header.response_psn;
-                    match self.response_payload(&segment, sink) {
+                    let item = InFlight::Response { qpn: self.qpn, psn };
+                    match self.response_payload(&mut state.paging, &segment, sink) {
                         Ok((payload, regions)) => {
                             return Some(TxFrame {
                                 body: Body::Response(header),
-                                item: InFlight::Response { qpn: self.qpn, psn },
+                                item,
                                 payload,
                                 regions,
                                 departure: None,
                             })
                         }
-                        Err(code) => connection.handle_response_failure(psn, code),
+                        Err(NoPayload::Failed(code)) => {
+                            connection.handle_response_failure(psn, code);
+                        }
+                        // It comes again when its payload is there.
+                        Err(NoPayload::NotYet) => {
+                            connection.handle_lost(item, rail, seq);
+                            return None;
+                        }
                     }
                 }
                 Segment::Request(segment) => {
                     let header = segment.header;
                     let psn = header.psn;
+                    let item = InFlight::Request { qpn: self.qpn, psn };
                     match self.request_payload(state, &segment, sink) {
                         Ok((payload, regions)) => {
                             return Some(TxFrame {
                                 body: Body::Request(header),
-                                item: InFlight::Request { qpn: self.qpn, psn },
+                                item,
                                 payload,
                                 regions,
                                 departure: None,
                             })
                         }
-                        Err(status) => {
+                        Err(NoPayload::Failed(status)) => {
                             let slot = segment.source.slot;
                             state.service.handle_send_failure(slot, status);
+                        }
+                        // As above.
+                        Err(NoPayload::NotYet) => {
+                            let connection = &mut state.service.reliable()?.connection;
+                            connection.handle_lost(item, rail, seq);
+                            return None;
                         }
                     }
                 }
@@ -253,8 +279,13 @@ impl QueuePair {
                 regions,
                 departure: Some(Departure::new(self, segment.token)),
             }),
-            Err(status) => {
+            Err(error) => {
                 sink.pages().clear();
+                let status = match error {
+                    NoPayload::Failed(status) => status,
+                    // What is sent once only is not kept waiting for pages.
+                    NoPayload::NotYet => CompletionStatus::LocalProtectionError,
+                };
                 let connection = &mut state.service.unreliable()?.connection;
                 connection.handle_departure(segment.token);
                 connection.handle_send_failure(segment.source.slot, status);
@@ -315,7 +346,8 @@ impl QueuePair {
                 sink.pages().clear();
                 let regions = elements
                     .resolve(0, length, needs, &self.regions, sink.pages())
-                    .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                    // As for unreliable connections.
+                    .map_err(|_: Unresolved| CompletionStatus::LocalProtectionError)?;
                 let copied = sink.stage_pages(NETWORK_HEADER_LEN);
                 drop(regions);
                 copied.map_err(|_| CompletionStatus::LocalQpOperationError)?;
@@ -327,9 +359,10 @@ impl QueuePair {
     /// Puts the payload of a response into the sink, and says where. Fails if the peer may not read the memory (any more).
     fn response_payload(
         &self,
+        paging: &mut Paging,
         segment: &ResponseSegment,
         sink: &mut impl FrameSink,
-    ) -> Result<(FramePayload, Regions), NakCode> {
+    ) -> Result<(FramePayload, Regions), NoPayload<NakCode>> {
         let mut regions = Regions::new();
         let source = match &segment.source {
             ResponseSource::Memory(source) => source,
@@ -352,7 +385,18 @@ impl QueuePair {
                 needs,
                 sink.pages(),
             );
-            regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
+            let outgoing = Outgoing::Response(segment.header.response_psn, *source);
+            match region {
+                Ok(region) => regions.add(region),
+                Err(Unresolved::Denied) => return Err(NoPayload::Failed(NakCode::RemoteAccess)),
+                Err(Unresolved::OnDemand) => {
+                    let piece = remote_piece(source);
+                    let pieces = || Ok(Pieces::one(needs, piece));
+                    return stage_on_demand(&self.regions, paging, outgoing, pieces, sink)
+                        .map_err(|error| error.map(|AccessDenied| NakCode::RemoteAccess));
+                }
+            }
+            paging.note_sent(outgoing);
         }
         Ok((payload_in_pages(source.len, segment.attempt), regions))
     }
@@ -383,9 +427,11 @@ impl QueuePair {
             peer_of: None,
             access: Access::LocalWrite.into(),
         };
-        elements
-            .resolve(0, len, needs, &self.regions, sink.pages())
-            .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+        match elements.resolve(0, len, needs, &self.regions, sink.pages()) {
+            // Pages that are not present are waited for when the answer has come.
+            Ok(_) | Err(Unresolved::OnDemand) => {}
+            Err(Unresolved::Denied) => return Err(CompletionStatus::LocalProtectionError),
+        }
         sink.pages().clear();
         Ok(())
     }
@@ -393,27 +439,48 @@ impl QueuePair {
     /// Puts the payload of a segment of a request into the sink, and says where. Fails if it cannot be had.
     fn request_payload(
         &self,
-        state: &State,
+        state: &mut State,
         segment: &RequestSegment,
         sink: &mut impl FrameSink,
-    ) -> Result<(FramePayload, Regions), CompletionStatus> {
+    ) -> Result<(FramePayload, Regions), NoPayload<CompletionStatus>> {
         if let Some(operands) = segment.operands {
-            self.check_answer_buffers(state, segment, sink)?;
+            self.check_answer_buffers(state, segment, sink)
+                .map_err(NoPayload::Failed)?;
             let len = segment.header.payload_len() as usize;
             let payload = stage(&operands.to_bytes()[..len], sink);
             return Ok((payload, Regions::new()));
         }
-        self.local_payload(state, &segment.source, segment.attempt(), sink)
+        let payload = self.local_payload(state, &segment.source, segment.attempt(), sink);
+        let outgoing = Outgoing::Request(segment.header.psn, segment.source);
+        match payload {
+            Err(NoPayload::NotYet) => {
+                let elements = match state.send_queue.buffers(segment.source.slot) {
+                    Buffers::Elements(elements) => elements,
+                    Buffers::Inline(_) => {
+                        return Err(NoPayload::Failed(CompletionStatus::LocalQpOperationError))
+                    }
+                };
+                let (offset, len) = (segment.source.offset, segment.source.len);
+                let pieces = || elements.pieces(offset, len, self.needs_to_send());
+                stage_on_demand(&self.regions, &mut state.paging, outgoing, pieces, sink).map_err(
+                    |error| error.map(|AccessDenied| CompletionStatus::LocalProtectionError),
+                )
+            }
+            payload => {
+                state.paging.note_sent(outgoing);
+                payload
+            }
+        }
     }
 
-    /// Puts a piece of a message into the sink, and says where. Fails if it cannot be had.
+    /// Puts a piece of a message into the sink, and says where. Fails if it cannot be had, or not by its pages.
     fn local_payload(
         &self,
         state: &State,
         source: &LocalRange,
         attempt: Attempt,
         sink: &mut impl FrameSink,
-    ) -> Result<(FramePayload, Regions), CompletionStatus> {
+    ) -> Result<(FramePayload, Regions), NoPayload<CompletionStatus>> {
         if source.len == 0 {
             return Ok((FramePayload::Empty, Regions::new()));
         }
@@ -423,15 +490,11 @@ impl QueuePair {
                 let from = source.offset as usize;
                 let bytes = bytes
                     .get(from..from + len)
-                    .ok_or(CompletionStatus::LocalQpOperationError)?;
+                    .ok_or(NoPayload::Failed(CompletionStatus::LocalQpOperationError))?;
                 Ok((stage(bytes, sink), Regions::new()))
             }
             Buffers::Elements(elements) => {
-                let needs = Needs {
-                    pd: self.pd,
-                    peer_of: None,
-                    access: AccessFlags::empty(),
-                };
+                let needs = self.needs_to_send();
                 let regions = elements
                     .resolve(
                         source.offset,
@@ -440,9 +503,70 @@ impl QueuePair {
                         &self.regions,
                         sink.pages(),
                     )
-                    .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                    .map_err(|error| match error {
+                        Unresolved::Denied => {
+                            NoPayload::Failed(CompletionStatus::LocalProtectionError)
+                        }
+                        Unresolved::OnDemand => NoPayload::NotYet,
+                    })?;
                 Ok((payload_in_pages(source.len, attempt), regions))
             }
+        }
+    }
+
+    /// What memory must allow to be sent by its own process.
+    fn needs_to_send(&self) -> Needs {
+        Needs {
+            pd: self.pd,
+            peer_of: None,
+            access: AccessFlags::empty(),
+        }
+    }
+}
+
+/// Why there is no payload.
+enum NoPayload<E> {
+    /// It cannot be had.
+    Failed(E),
+    /// Its pages may not be present.
+    NotYet,
+}
+
+impl<E> NoPayload<E> {
+    fn map<F>(self, f: impl FnOnce(E) -> F) -> NoPayload<F> {
+        match self {
+            Self::Failed(error) => NoPayload::Failed(f(error)),
+            Self::NotYet => NoPayload::NotYet,
+        }
+    }
+}
+
+/// Puts a payload whose pages may not be present into the sink's memory. If it cannot be had at once, it is fetched.
+#[inline(never)]
+fn stage_on_demand(
+    table: &RegionTable,
+    paging: &mut Paging,
+    payload: Outgoing,
+    pieces: impl FnOnce() -> Result<Pieces, AccessDenied>,
+    sink: &mut impl FrameSink,
+) -> Result<(FramePayload, Regions), NoPayload<AccessDenied>> {
+    sink.pages().clear();
+    let len = payload.len();
+    let staging = &mut sink.staging()[..len];
+    let staged = (FramePayload::Staged(len), Regions::new());
+    if let Some(taken) = paging.take(payload, staging) {
+        return taken.map(|()| staged).map_err(NoPayload::Failed);
+    }
+    let pieces = pieces().map_err(NoPayload::Failed)?;
+    match pieces.read(table, staging, &mut 0) {
+        Ok(()) => {
+            paging.note_sent(payload);
+            Ok(staged)
+        }
+        Err(CopyStop::Denied) => Err(NoPayload::Failed(AccessDenied)),
+        Err(CopyStop::Absent) => {
+            paging.want(payload);
+            Err(NoPayload::NotYet)
         }
     }
 }

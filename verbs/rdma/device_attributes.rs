@@ -70,6 +70,8 @@ pub struct DeviceAttributes {
     pub atomicity: Atomicity,
     /// Optional features.
     pub features: DeviceFeatures,
+    /// Which memory regions may be without pinned pages.
+    pub on_demand: OnDemandSupport,
 }
 
 /// What atomic operations exclude (IBTA 11.2.1.2; `enum ib_atomic_cap`).
@@ -90,6 +92,54 @@ impl Atomicity {
         }
     }
 }
+/// What can be done with memory whose pages are found on demand ([`Access::OnDemand`](super::Access::OnDemand)).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnDemandSupport {
+    /// Kinds of regions. None: there are no such regions.
+    pub regions: OnDemandRegions,
+    /// Operations of reliable connections.
+    pub reliable_connection: OnDemandOperations,
+    /// Operations of unreliable connections.
+    pub unreliable_connection: OnDemandOperations,
+    /// Operations of unreliable datagrams.
+    pub unreliable_datagram: OnDemandOperations,
+}
+
+impl_flags!(
+    /// Kinds of regions whose pages are found on demand.
+    #[derive(Debug, Clone, Default, Copy, PartialEq, Eq)]
+    pub struct OnDemandRegions(u64);
+
+    /// A kind of region (`enum ib_odp_general_cap_bits`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum OnDemandRegion {
+        /// A range of addresses.
+        Explicit = bindings::ib_odp_general_cap_bits_IB_ODP_SUPPORT as u64,
+        /// All of a process's memory.
+        Implicit = bindings::ib_odp_general_cap_bits_IB_ODP_SUPPORT_IMPLICIT as u64,
+    }
+);
+
+impl_flags!(
+    /// Operations that may access memory whose pages are found on demand.
+    #[derive(Debug, Clone, Default, Copy, PartialEq, Eq)]
+    pub struct OnDemandOperations(u32);
+
+    /// An operation (`enum ib_odp_transport_cap_bits`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum OnDemandOperation {
+        /// SEND from it.
+        Send = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_SEND,
+        /// Receiving into it.
+        Receive = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_RECV,
+        /// WRITE from and to it.
+        Write = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_WRITE,
+        /// READ from and to it.
+        Read = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_READ,
+        /// Receives of shared receive queues into it.
+        SharedReceive = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_SRQ_RECV,
+    }
+);
 
 impl_flags!(
     /// Optional features of a device.
@@ -136,7 +186,33 @@ impl Limit for u32 {
     }
 }
 
+impl OnDemandSupport {
+    fn into_raw(self) -> bindings::ib_odp_caps {
+        bindings::ib_odp_caps {
+            general_caps: self.regions.into(),
+            per_transport_caps: bindings::ib_odp_caps__bindgen_ty_1 {
+                rc_odp_caps: self.reliable_connection.into(),
+                uc_odp_caps: self.unreliable_connection.into(),
+                ud_odp_caps: self.unreliable_datagram.into(),
+                ..pin_init::zeroed()
+            },
+        }
+    }
+}
+
 impl DeviceAttributes {
+    /// `enum ib_kernel_cap_flags`.
+    fn kernel_features(&self) -> u64 {
+        // Queue pairs of the kernel name its memory by key 0.
+        let always = bindings::ib_kernel_cap_flags_IBK_LOCAL_DMA_LKEY;
+        let features = if self.on_demand.regions == OnDemandRegions::empty() {
+            always
+        } else {
+            always | bindings::ib_kernel_cap_flags_IBK_ON_DEMAND_PAGING
+        };
+        features.into()
+    }
+
     pub(super) fn into_raw(self) -> bindings::ib_device_attr {
         bindings::ib_device_attr {
             fw_ver: self.firmware_version,
@@ -149,6 +225,8 @@ impl DeviceAttributes {
             max_qp: Limit::clamp_from(self.max_qp),
             max_qp_wr: Limit::clamp_from(self.max_qp_wr),
             device_cap_flags: self.features.into(),
+            kernel_cap_flags: self.kernel_features(),
+            odp_caps: self.on_demand.into_raw(),
             max_send_sge: Limit::clamp_from(self.max_send_sge),
             max_recv_sge: Limit::clamp_from(self.max_recv_sge),
             max_sge_rd: Limit::clamp_from(self.max_read_sge),
@@ -168,8 +246,6 @@ impl DeviceAttributes {
             max_mcast_grp: Limit::clamp_from(self.max_multicast_groups),
             max_mcast_qp_attach: Limit::clamp_from(self.max_qps_of_multicast_group),
             max_total_mcast_qp_attach: Limit::clamp_from(self.max_multicast_members),
-            // Queue pairs of the kernel name its memory by key 0.
-            kernel_cap_flags: bindings::ib_kernel_cap_flags_IBK_LOCAL_DMA_LKEY.into(),
             max_pkeys: self.max_pkeys,
             local_ca_ack_delay: self.ack_delay,
             ..pin_init::zeroed()

@@ -23,6 +23,7 @@
 
 mod access;
 mod address_handle;
+mod address_space;
 mod ah_attributes;
 mod completion_queue;
 mod counters;
@@ -60,6 +61,12 @@ pub use address_handle::{
     AddressHandle,
     AhOps, //
 };
+pub use address_space::{
+    AddressSpace,
+    CannotEnter,
+    Inside,
+    PageUse, //
+};
 pub use ah_attributes::{
     AhAttributes,
     SourceGid, //
@@ -80,7 +87,10 @@ pub use device_attributes::{
     Atomicity,
     DeviceAttributes,
     DeviceFeature,
-    DeviceFeatures, //
+    DeviceFeatures,
+    OnDemandOperation,
+    OnDemandRegion,
+    OnDemandSupport, //
 };
 pub use driver::{
     Driver,

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/shm.h>
+#include <linux/uaccess.h>
+#include <linux/unaligned.h>
 #include <linux/vmalloc.h>
 
 #include "shim.h"
@@ -119,4 +123,127 @@ void rdma_shim_dev_hold(struct net_device *dev)
 void rdma_shim_dev_put(struct net_device *dev)
 {
 	dev_put(dev);
+}
+
+/* Whether the calling thread works in the address space, as the threads of its process do. */
+bool rdma_shim_mm_is_current(const void *mm)
+{
+	return current->mm == mm;
+}
+
+/* Lets the calling thread, which has no address space, work in this one, unless that has ended. */
+bool rdma_shim_mm_borrow(void *mm)
+{
+	if (!mmget_not_zero(mm))
+		return false;
+	kthread_use_mm(mm);
+	return true;
+}
+
+void rdma_shim_mm_give_back(void *mm)
+{
+	kthread_unuse_mm(mm);
+	/* The last user would release all memory of the process, which may sleep. */
+	mmput_async(mm);
+}
+
+/* Whether the calling thread may borrow an address space. */
+bool rdma_shim_mm_may_borrow(void)
+{
+	return (current->flags & PF_KTHREAD) && !current->mm;
+}
+
+/* Makes the page with that address present. Sleeps. */
+static int fault_in(void *mm, u64 address, unsigned int flags)
+{
+	bool unlocked = false;
+	int ret;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	ret = mmap_read_lock_killable(mm);
+	if (!ret) {
+		ret = fixup_user_fault(mm, address, flags | FAULT_FLAG_REMOTE, &unlocked);
+		mmap_read_unlock(mm);
+	}
+	mmput_async(mm);
+	return ret;
+}
+
+int rdma_shim_mm_fault_in_to_read(void *mm, u64 address)
+{
+	return fault_in(mm, address, 0);
+}
+
+int rdma_shim_mm_fault_in_to_write(void *mm, u64 address)
+{
+	return fault_in(mm, address, FAULT_FLAG_WRITE);
+}
+
+/*
+ * The following two are for the address space that the calling thread works in, and do not sleep. They stop where a page is
+ * not present, or does not allow the access, and return how many bytes they have copied.
+ *
+ * Preemption is off, because User-Mode Linux looks a page up and copies to it afterwards.
+ */
+
+size_t rdma_shim_read_user(void *to, u64 from, size_t len)
+{
+	const void __user *user = u64_to_user_ptr(from);
+	size_t left;
+
+	if (!access_ok(user, len))
+		return 0;
+	preempt_disable();
+	pagefault_disable();
+	left = __copy_from_user_inatomic(to, user, len);
+	pagefault_enable();
+	preempt_enable();
+	return len - left;
+}
+
+/* Single bytes up to the first aligned word, aligned words one after the other, single bytes. */
+static size_t store_in_order(void __user *to, const void *from, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		size_t left = len - done;
+
+		if (left >= sizeof(u64) && IS_ALIGNED((unsigned long)to + done, sizeof(u64))) {
+			/* Everything before is visible before the last word is. */
+			if (left < 2 * sizeof(u64))
+				smp_wmb();
+			if (__put_user(get_unaligned((const u64 *)(from + done)),
+				       (u64 __user *)(to + done)))
+				break;
+			done += sizeof(u64);
+		} else {
+			if (__put_user(*(const u8 *)(from + done), (u8 __user *)(to + done)))
+				break;
+			done++;
+		}
+	}
+	return done;
+}
+
+/* The last `ordered` bytes become visible in the order of their addresses, and after all others. */
+size_t rdma_shim_write_user(u64 to, const void *from, size_t len, size_t ordered)
+{
+	void __user *user = u64_to_user_ptr(to);
+	const size_t bulk = len - ordered;
+	size_t done;
+
+	if (!access_ok(user, len))
+		return 0;
+	preempt_disable();
+	pagefault_disable();
+	done = bulk - __copy_to_user_inatomic(user, from, bulk);
+	if (done == bulk) {
+		smp_wmb();
+		done += store_in_order(user + bulk, from + bulk, ordered);
+	}
+	pagefault_enable();
+	preempt_enable();
+	return done;
 }

@@ -31,6 +31,16 @@ int rdma_shim_map_user(struct vm_area_struct *vma, void *memory);
 u64 rdma_shim_shmlba(void);
 struct page *rdma_shim_kernel_page(const void *address);
 
+/* Untyped, as address spaces come from bindings that are not generated with these. */
+bool rdma_shim_mm_is_current(const void *mm);
+bool rdma_shim_mm_may_borrow(void);
+bool rdma_shim_mm_borrow(void *mm);
+void rdma_shim_mm_give_back(void *mm);
+int rdma_shim_mm_fault_in_to_read(void *mm, u64 address);
+int rdma_shim_mm_fault_in_to_write(void *mm, u64 address);
+size_t rdma_shim_read_user(void *to, u64 from, size_t len);
+size_t rdma_shim_write_user(u64 to, const void *from, size_t len, size_t ordered);
+
 void rdma_shim_dev_hold(struct net_device *dev);
 void rdma_shim_dev_put(struct net_device *dev);
 

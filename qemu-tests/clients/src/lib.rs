@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod errors;
 pub mod flow;
 pub mod hostile;
+pub mod paging;
 pub mod pattern;
 pub mod placement;
 pub mod stress;

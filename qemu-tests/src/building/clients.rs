@@ -29,6 +29,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-placement",
     "verbs-atomics",
     "verbs-unreliable",
+    "verbs-paging",
     "uverbs-fuzz",
     "verbs-exhaust",
     "verbs-faults",

@@ -34,7 +34,7 @@ const SHORT: Choice = Choice {
 
 /// Bad weather, a pulled cable, coming and going, too.
 const LONG: Choice = Choice {
-    traffic: &["ping", "verify", "errors", "rdma-cm", "all-reduce"],
+    traffic: &["ping", "verify", "errors", "odp", "rdma-cm", "all-reduce"],
     weather: &["everything-at-once"],
     ends: &[
         "killed-process-leaves-nothing",

@@ -237,6 +237,9 @@ pub fn suite() -> Suite {
             .needing(Need::Speed),
             test("placement", |s| placement(s, Path::Cable)),
             test("placement-loopback", |s| placement(s, Path::Loopback)),
+            test("odp", |s| paging(s, Path::Cable, "")).needing(Need::Speed),
+            test("odp-implicit", |s| paging(s, Path::Cable, "--implicit")).needing(Need::Speed),
+            test("odp-loopback", |s| paging(s, Path::Loopback, "")).needing(Need::Speed),
             test("forged-frames", forged_frames),
             test("errors", |s| errors(s, Path::Cable)),
             test("errors-loopback", |s| errors(s, Path::Loopback)),
@@ -421,6 +424,17 @@ fn placement(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     for (bytes, count) in [(8_192, 300), (65_000, 300), (1_000_000, 100)] {
         let options = format!("--bytes {bytes} --count {count}");
         let report = client_program(stage, path, "verbs-placement", &options)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(report["ok"] == true, "{report}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Memory that is not pinned is found where it is, whatever becomes of its pages.
+fn paging(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
+    for bytes in [12_000, 300_000] {
+        let options = format!("--bytes {bytes} --count 36 {options}");
+        let report = client_program(stage, path, "verbs-paging", &options)?;
         let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
         ensure!(report["ok"] == true, "{report}");
     }

@@ -607,6 +607,14 @@ impl<S: Storage> Requester<S> {
         self.recovery.stop();
     }
 
+    /// Segments could not be sent for a while for want of their payload, which the peer is not to blame for: the ACK timer
+    /// starts anew.
+    pub fn restart_timer(&mut self, now: Instant) {
+        if !self.recovery.is_rnr_waiting() && self.is_waiting() {
+            self.arm(now);
+        }
+    }
+
     /// Starts the ACK timer anew, if there is anything to wait for.
     fn arm(&mut self, now: Instant) {
         match self.state {

@@ -359,6 +359,8 @@ impl<S: Storage> Requester<S> {
                     self.reads.repeat_due = true;
                 }
             }
+            // The sender's rail does not know of it.
+            Outcome::Postponed => self.reads.repeat_due = true,
             Outcome::Denied(_) => {
                 let message = self.reads.table.at(number).message;
                 self.fail(message, CompletionStatus::LocalProtectionError);

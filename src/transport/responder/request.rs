@@ -204,7 +204,9 @@ impl<S: Storage> Responder<S> {
                 slot.state = SlotState::Empty;
                 None
             }
-            (Outcome::Aborted, Copies::Dropped) => Some(NakCause::Sequence),
+            (Outcome::Aborted, Copies::Dropped) | (Outcome::Postponed, _) => {
+                Some(NakCause::Sequence)
+            }
             (Outcome::Denied(code), _) => Some(NakCause::Refused(code)),
         };
         if let Some(cause) = cause {

@@ -237,7 +237,7 @@ impl Receiver {
         }
         match (outcome, segment.operation) {
             (Outcome::Placed, _) => self.advance(&segment),
-            (Outcome::Aborted, _) => self.break_off(),
+            (Outcome::Aborted | Outcome::Postponed, _) => self.break_off(),
             // IBTA 9.9.3, class D: nobody is told.
             (Outcome::Denied(_), UnreliableOperation::Write { .. }) => {
                 self.counters.refused += 1;

@@ -218,7 +218,7 @@ impl<S: Storage> DatagramReceiver<S> {
         let status = match outcome {
             Outcome::Placed => CompletionStatus::Success,
             // The receive cannot be given to another datagram: the next one may have been completed.
-            Outcome::Aborted => CompletionStatus::LocalQpOperationError,
+            Outcome::Aborted | Outcome::Postponed => CompletionStatus::LocalQpOperationError,
             Outcome::Denied(_) => CompletionStatus::LocalProtectionError,
         };
         self.table.at_mut(token.number).status = Some(status);

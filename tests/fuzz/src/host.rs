@@ -31,6 +31,7 @@ pub fn outcome(input: &mut Unstructured<'_>) -> Result<Outcome> {
     Ok(match input.int_in_range(0..=7)? {
         0 => Outcome::Aborted,
         1 => Outcome::Denied(nak_code(input)?),
+        2 => Outcome::Postponed,
         _ => Outcome::Placed,
     })
 }

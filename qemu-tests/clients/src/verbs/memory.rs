@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 
 use nix::sys::memfd::memfd_create;
 use nix::sys::memfd::MFdFlags;
+use nix::sys::mman::madvise;
 use nix::sys::mman::mmap;
 use nix::sys::mman::mmap_anonymous;
 use nix::sys::mman::munmap;
 use nix::sys::mman::MapFlags;
+use nix::sys::mman::MmapAdvise;
 use nix::sys::mman::ProtFlags;
 use nix::unistd::ftruncate;
 
@@ -37,6 +39,22 @@ pub struct Buffer {
     base: NonNull<c_void>,
     len: usize,
     protection: Protection,
+}
+
+/// Addresses of a [`Buffer`]. They may be used as long as it exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages {
+    address: usize,
+    len: usize,
+}
+
+impl Pages {
+    /// Has the process forget which pages are there. Those of a shared file are found again by who looks.
+    pub fn forget(self) -> nix::Result<()> {
+        let address = NonNull::new(self.address as *mut c_void).ok_or(nix::errno::Errno::EINVAL)?;
+        // SAFETY: The caller keeps the buffer; nobody has references to its bytes, which may change at any time.
+        unsafe { madvise(address, self.len, MmapAdvise::MADV_DONTNEED) }
+    }
 }
 
 /// Bytes compared per step: bounds the private copy while staying in the first cache levels.
@@ -101,6 +119,60 @@ impl Buffer {
         }
         this.protection = Protection::ReadWrite;
         Ok(this)
+    }
+
+    /// Puts new memory, zeroed, into the place of all there was.
+    pub fn renew(&self) -> nix::Result<()> {
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS | MapFlags::MAP_FIXED;
+        // SAFETY: It replaces the mapping that is this buffer's, whose bytes nobody has references to.
+        unsafe { self.replace(ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags)? };
+        Ok(())
+    }
+
+    /// Puts a new file, zeroed, into the place of all memory there was: what it contains stays when its pages are unmapped.
+    pub fn share(&self) -> nix::Result<()> {
+        let file = memfd_create("shared", MFdFlags::MFD_CLOEXEC)?;
+        let len = i64::try_from(self.len).map_err(|_| nix::errno::Errno::EINVAL)?;
+        ftruncate(&file, len)?;
+        let length = NonZeroUsize::new(self.len).ok_or(nix::errno::Errno::EINVAL)?;
+        // SAFETY: As in `renew`.
+        unsafe {
+            mmap(
+                NonZeroUsize::new(self.address(0) as usize),
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED | MapFlags::MAP_FIXED,
+                &file,
+                0,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Takes all memory away; the addresses stay the buffer's. Nothing may be written or read before it is renewed.
+    pub fn vacate(&self) -> nix::Result<()> {
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS | MapFlags::MAP_FIXED;
+        // SAFETY: As in `renew`.
+        unsafe { self.replace(ProtFlags::PROT_NONE, flags) }
+    }
+
+    /// # Safety
+    ///
+    /// `flags` must say that the mapping is anonymous, and at a fixed address.
+    unsafe fn replace(&self, protection: ProtFlags, flags: MapFlags) -> nix::Result<()> {
+        let address = NonZeroUsize::new(self.address(0) as usize);
+        let length = NonZeroUsize::new(self.len).ok_or(nix::errno::Errno::EINVAL)?;
+        // SAFETY: The range is this buffer's mapping; the caller promises the rest.
+        unsafe { mmap_anonymous(address, length, protection, flags)? };
+        Ok(())
+    }
+
+    /// The memory's addresses, for threads that change how it is mapped.
+    pub fn pages(&self) -> Pages {
+        Pages {
+            address: self.base.as_ptr() as usize,
+            len: self.len,
+        }
     }
 
     /// Size in bytes as asked for.

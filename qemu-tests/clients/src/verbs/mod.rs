@@ -57,6 +57,7 @@ pub use keys::Qpn;
 pub use keys::RemoteAddr;
 pub use keys::Rkey;
 pub use memory::Buffer;
+pub use memory::Pages;
 pub use memory::Protection;
 pub use mr::Access;
 pub use mr::Mr;

@@ -32,6 +32,8 @@ bitflags::bitflags! {
         const REMOTE_READ = sys::IBV_ACCESS_REMOTE_READ;
         /// Peers may do atomics.
         const REMOTE_ATOMIC = sys::IBV_ACCESS_REMOTE_ATOMIC;
+        /// Pages are not pinned, but found whenever they are accessed.
+        const ON_DEMAND = sys::IBV_ACCESS_ON_DEMAND;
         /// Peers may have what they wrote made visible to everybody.
         const FLUSH_GLOBAL = sys::IBV_ACCESS_FLUSH_GLOBAL;
         /// Windows may be bound to it.
@@ -104,6 +106,19 @@ impl<'a> Mr<'a> {
             raw,
             buffer,
             range,
+            pd: pd.handle(),
+            domain: PhantomData,
+        })
+    }
+
+    /// Registers all memory of the process, without pinning any, to be used for `buffer` only.
+    pub fn implicit(pd: &'a Pd<'_>, buffer: &'a Buffer, access: Access) -> Result<Self> {
+        // As in `new`: what is accessed through the region is up to the program and its peer, who name bytes of `buffer`.
+        let raw = register(pd, 0, usize::MAX, access | Access::ON_DEMAND)?;
+        Ok(Self {
+            raw,
+            buffer,
+            range: 0..buffer.len(),
             pd: pd.handle(),
             domain: PhantomData,
         })
