@@ -2,6 +2,7 @@
 
 //! What is made before hosts can run, and is kept in the cache: the root, kernels, the module, the lab's own programs.
 
+pub mod addition;
 pub mod apt;
 pub mod boot_kernel;
 pub mod cache;
@@ -12,6 +13,7 @@ pub mod lint;
 pub mod mirror_tree;
 pub mod module;
 pub mod package;
+pub mod programs;
 pub mod progress;
 pub mod root;
 pub mod root_cargo;

@@ -194,6 +194,7 @@ impl<'a> Run<'a> {
             kernel,
             processor,
             cpus,
+            subject,
             ..
         } = suite.lab;
         let shape = Shape {
@@ -201,6 +202,7 @@ impl<'a> Run<'a> {
             kernel,
             processor,
             cpus,
+            addition: subject.addition(),
             ..Shape::pair(&name)
         };
         let instance = Instance::up(self.workbench, &shape).inspect_err(|_| {
@@ -246,6 +248,11 @@ impl<'a> Run<'a> {
             Subject::Module => {
                 let mut files = self.workbench.subject(suite.lab.kernel)?;
                 files.push(self.workbench.tools()?.hostile_peer.clone());
+                files
+            }
+            Subject::Programs(addition) => {
+                let mut files = self.workbench.bare_subject(suite.lab.kernel)?;
+                files.extend(self.workbench.programs(addition)?);
                 files
             }
             Subject::Package => vec![self.workbench.package()?.directory],
@@ -383,7 +390,7 @@ impl<'a> Run<'a> {
 fn shared_name(subject: Subject, source: &Path) -> String {
     match subject {
         Subject::Package => INSTALLED.to_owned(),
-        Subject::Drivers | Subject::Module => {
+        Subject::Drivers | Subject::Module | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         }

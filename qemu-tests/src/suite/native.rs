@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::kunit;
+use super::programs;
 use super::Lab;
 use super::Subject;
 use super::Suite;
 use crate::building::kernel_tree::Kernel;
 use crate::hosts::accelerator::CpuModel;
+use crate::hosts::extent::Extent;
 use crate::hosts::shape::cpus;
 
 /// What a test needs that native hosts do not have.
@@ -60,6 +62,15 @@ impl Lane {
         }
         counts
     }
+}
+
+/// All suites on native hosts, with all the tests of that extent, and those of programs, which take other hosts too long.
+pub fn all(extent: Extent) -> Lane {
+    let mut suites = super::all(extent);
+    if extent == Extent::Short {
+        suites.extend(programs::suites());
+    }
+    lane(suites)
 }
 
 /// `suites` on native hosts.
@@ -121,7 +132,6 @@ fn native(lab: Lab) -> Lab {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::extent::Extent;
     use crate::suite::all;
 
     fn names(suites: &[Suite]) -> Vec<String> {
