@@ -77,7 +77,7 @@ endif
 
 # Fuzzing guided by coverage, SECONDS for each target; needs a nightly compiler of rustup's, and cargo-fuzz. Random input is part of `cargo test`.
 SECONDS ?= 60
-FUZZ_TARGETS := frame deframer packet rail requester responder wqe
+FUZZ_TARGETS := frame datagram deframer packet rail requester responder unreliable wqe
 
 fuzz:
 	@for target in $(FUZZ_TARGETS); do \

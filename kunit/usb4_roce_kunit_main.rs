@@ -31,6 +31,7 @@ mod frame_batch_suite;
 mod identity;
 mod lending_buffer_suite;
 mod memory_cable;
+mod multicast_suite;
 mod number_table_suite;
 mod page_vec_suite;
 mod queue_suite;

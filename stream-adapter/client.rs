@@ -99,16 +99,25 @@ impl<'a> TxBuffer<'a> {
     /// the payload's length; fails with `EINVAL` when that is more than [`MAX_PAYLOAD`].
     pub fn stage_pages(&mut self) -> Result<usize> {
         let len = self.pages.len();
+        self.stage_pages_at(0)?;
+        Ok(len)
+    }
+
+    /// Copies what was put into [`TxBuffer::pages`] to byte `at` of [`TxBuffer::staging`] and empties the list. Fails with
+    /// `EINVAL` when the end of it is beyond [`MAX_PAYLOAD`].
+    pub fn stage_pages_at(&mut self, at: usize) -> Result {
+        let len = self.pages.len();
         let room = self
             .staging
             .bytes_mut()
             .get_mut(self.payload_at..)
             .and_then(|bytes| bytes.get_mut(..MAX_PAYLOAD))
+            .and_then(|bytes| bytes.get_mut(at..))
             .and_then(|bytes| bytes.get_mut(..len))
             .ok_or(EINVAL)?;
         self.pages.copy_to_slice(0, room)?;
         self.pages.clear();
-        Ok(len)
+        Ok(())
     }
 
     /// An empty list for a large payload that lies in pages.
@@ -242,7 +251,7 @@ pub trait RailClient: Send + Sync + 'static {
     fn busy(&self, rail: RailId);
 
     /// Frame `seq` of this rail did not arrive: `item`, which is no datagram, must be sent again, over
-    /// whatever rail.
+    /// whatever rail, unless it is of an unreliable connection.
     fn lost(&self, rail: RailId, seq: RailSeq, item: InFlight);
 
     /// The next frame to send over this rail, which will have the number `seq`.

@@ -282,7 +282,11 @@ impl<C: RailClient> Shared<C> {
         match item {
             // The network expects datagrams to get lost.
             InFlight::Datagram => {}
-            InFlight::Request { .. } | InFlight::Response { .. } | InFlight::Ack { .. } => {
+            InFlight::Request { .. }
+            | InFlight::Response { .. }
+            | InFlight::Ack { .. }
+            | InFlight::Unreliable { .. }
+            | InFlight::UnreliableDatagram { .. } => {
                 self.client.lost(self.id, seq, item);
             }
         }

@@ -262,7 +262,12 @@ impl<C: RailClient> RxThread<C> {
                 Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Hello => {
                     link.counters.rx_control.increment();
                 }
-                Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram(_) => {
+                Body::Request(_)
+                | Body::Response(_)
+                | Body::Ack(_)
+                | Body::Datagram(_)
+                | Body::Unreliable(_)
+                | Body::UnreliableDatagram(_) => {
                     link.counters.rx_discarded.increment();
                 }
             },

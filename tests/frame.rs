@@ -6,6 +6,8 @@
 #[path = "support/checksum.rs"]
 mod checksum;
 
+use std::ops::RangeInclusive;
+
 use checksum::HostHash;
 use proptest::prelude::*;
 use usb4_roce::transport::checksum::Algorithm;
@@ -13,12 +15,19 @@ use usb4_roce::transport::checksum::Checksum;
 use usb4_roce::transport::checksum::Seed;
 use usb4_roce::transport::frame::padded;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Action;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::DatagramHeader;
+use usb4_roce::transport::frame::ExecuteRequest;
 use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Flush;
+use usb4_roce::transport::frame::FlushPlacement;
+use usb4_roce::transport::frame::FlushSelectivity;
 use usb4_roce::transport::frame::FrameError;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::NopReply;
+use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::Operation;
 use usb4_roce::transport::frame::PacketState;
 use usb4_roce::transport::frame::ReadRequest;
@@ -28,21 +37,28 @@ use usb4_roce::transport::frame::SegmentFlags;
 use usb4_roce::transport::frame::SegmentPayload;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::Syndrome;
+use usb4_roce::transport::frame::UnreliableHeader;
+use usb4_roce::transport::frame::UnreliableOperation;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::NakSerial;
 use usb4_roce::transport::ids::Psn;
+use usb4_roce::transport::ids::Qkey;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
+use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::hello::Hello;
 use usb4_roce::transport::rail::hello::PROTOCOL_VERSION;
+use usb4_roce::transport::requester::Solicitation;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::timing::RnrTimer;
+use usb4_roce::transport::unreliable_datagram::MAX_DATAGRAM;
+use usb4_roce::transport::unreliable_datagram::NETWORK_HEADER_LEN;
 
 fn seed(number: u64, algorithm: Algorithm) -> Seed {
     Seed::of_session::<HostHash>(number, 1, algorithm)
@@ -72,6 +88,26 @@ fn extent() -> impl Strategy<Value = Extent> + Clone {
         .prop_map(|(offset, len)| Extent::new(offset, len).unwrap())
 }
 
+fn action() -> impl Strategy<Value = Action> {
+    let placement = (1..=3u8).prop_map(|bits| FlushPlacement::new(bits).unwrap());
+    let selectivity = prop_oneof![
+        Just(FlushSelectivity::Range),
+        Just(FlushSelectivity::Region)
+    ];
+    prop_oneof![
+        Just(Action::CompareSwap),
+        Just(Action::FetchAdd),
+        Just(Action::AtomicWrite),
+        (placement, selectivity, 0..=MAX_MESSAGE).prop_map(|(placement, selectivity, length)| {
+            let flush = Flush {
+                placement,
+                selectivity,
+            };
+            Action::Flush { flush, length }
+        }),
+    ]
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let data = (any::<u32>(), extent()).prop_map(|(rsn, extent)| DataSegment {
         rsn: Rsn(rsn),
@@ -88,6 +124,14 @@ fn operation() -> impl Strategy<Value = Operation> {
             imm,
             va,
             rkey,
+        }),
+        (memory.clone(), action(), any::<u32>()).prop_map(|((va, rkey), action, response)| {
+            Operation::Execute(ExecuteRequest {
+                action,
+                va,
+                rkey,
+                response_psn: Psn::new(response),
+            })
         }),
         (memory, 0..=MAX_MESSAGE, size, any::<u32>()).prop_map(
             |((va, rkey), length, segment, response)| {
@@ -183,7 +227,68 @@ fn body() -> impl Strategy<Value = (Body, u32)> {
             (Body::Ack(ack), 0)
         }),
         (packet_state(), 0..=MAX_PAYLOAD).prop_map(|(state, len)| (Body::Datagram(state), len)),
+        unreliable().prop_map(|segment| (Body::Unreliable(segment), segment.extent.len())),
+        unreliable_datagram()
+            .prop_map(|header| (Body::UnreliableDatagram(header), header.payload_len)),
     ]
+}
+
+/// Bytes that the payload of an unreliable datagram may have.
+const DATAGRAM_LENGTHS: RangeInclusive<u32> =
+    NETWORK_HEADER_LEN as u32..=NETWORK_HEADER_LEN as u32 + MAX_DATAGRAM;
+
+fn unreliable_datagram() -> impl Strategy<Value = DatagramHeader> {
+    (
+        any::<[u32; 3]>(),
+        any::<Option<u32>>(),
+        any::<bool>(),
+        DATAGRAM_LENGTHS,
+    )
+        .prop_map(|(ids, imm, solicited, payload_len)| DatagramHeader {
+            dest_qpn: Qpn::new(ids[0]),
+            src_qpn: Qpn::new(ids[1]),
+            qkey: Qkey(ids[2]),
+            imm,
+            solicited: if solicited {
+                Solicitation::Solicited
+            } else {
+                Solicitation::Unsolicited
+            },
+            payload_len,
+        })
+}
+
+fn unreliable() -> impl Strategy<Value = UnreliableHeader> {
+    let operation = prop_oneof![
+        any::<Option<u32>>().prop_map(|imm| UnreliableOperation::Send { imm }),
+        (any::<Option<u32>>(), any::<u64>(), any::<u32>()).prop_map(|(imm, va, rkey)| {
+            UnreliableOperation::Write {
+                imm,
+                va,
+                rkey: Rkey(rkey),
+            }
+        }),
+    ];
+    (any::<[u32; 3]>(), 0..8u8, operation, extent()).prop_map(|(ids, bits, operation, extent)| {
+        let flags = [
+            SegmentFlags::FIRST,
+            SegmentFlags::LAST,
+            SegmentFlags::SOLICITED,
+        ];
+        let flags = flags
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| bits >> bit & 1 == 1)
+            .fold(SegmentFlags::none(), |all, (_, flag)| all.with(flag));
+        UnreliableHeader {
+            dest_qpn: Qpn::new(ids[0]),
+            src_qpn: Qpn::new(ids[1]),
+            psn: Psn::new(ids[2]),
+            flags,
+            operation,
+            extent,
+        }
+    })
 }
 
 fn header() -> impl Strategy<Value = Header> {
@@ -232,9 +337,10 @@ proptest! {
     fn signed_nonsense_decodes_to_what_is_in_range_or_not_at_all(
         mut bytes in any::<[u8; HEADER_LEN]>(),
         kind in 0..12u8,
-        opcode in 0..8u8,
+        opcode in 0..12u8,
         flags in 0..0x80u16,
         small in any::<bool>(),
+        exact in any::<bool>(),
         algorithm in algorithm(),
     ) {
         bytes[0..4].copy_from_slice(&seed(7, algorithm).sync_word().to_le_bytes());
@@ -246,6 +352,12 @@ proptest! {
             for at in [22, 23, 31, 35, 39, 43, 58, 59, 62, 63] {
                 bytes[at] = 0;
             }
+        }
+        if exact {
+            let opcode = Opcode::from_wire(opcode).unwrap_or_default();
+            bytes[20..24].copy_from_slice(&opcode.operands_len().to_le_bytes());
+            bytes[60] &= 3;
+            bytes[61] &= 1;
         }
         let checksum = seed(7, algorithm).checksum::<HostHash>(&bytes[8..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -259,6 +371,10 @@ proptest! {
                         prop_assert_eq!(request.payload_len(), header.payload_len);
                         match request.operation {
                             Operation::Read(read) => prop_assert!(read.length <= MAX_MESSAGE),
+                            Operation::Execute(execute) => {
+                                prop_assert!(execute.action.length() <= MAX_MESSAGE);
+                                prop_assert!(header.payload_len <= Operands::MAX_LEN as u32);
+                            }
                             Operation::Send { data, .. } | Operation::Write { data, .. } => {
                                 let extent = data.extent;
                                 let end = u64::from(extent.offset()) + u64::from(extent.len());
@@ -272,11 +388,29 @@ proptest! {
                         prop_assert!(end <= u64::from(MAX_MESSAGE));
                         prop_assert_eq!(extent.len(), header.payload_len);
                     }
+                    Body::Unreliable(segment) => {
+                        let extent = segment.extent;
+                        let end = u64::from(extent.offset()) + u64::from(extent.len());
+                        prop_assert!(end <= u64::from(MAX_MESSAGE));
+                        prop_assert_eq!(extent.len(), header.payload_len);
+                        prop_assert_ne!(segment.operation.opcode(), Opcode::Read);
+                        for flag in [
+                            SegmentFlags::ORDERED,
+                            SegmentFlags::ACK_REQUEST,
+                            SegmentFlags::REPEAT,
+                        ] {
+                            prop_assert!(!segment.flags.contains(flag));
+                        }
+                    }
                     Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Ack(_) => {
                         prop_assert_eq!(header.payload_len, 0);
                     }
                     Body::Datagram(PacketState::SegmentsDue(payload)) => {
                         prop_assert!(payload.get() >= SegmentPayload::LEAST.get());
+                    }
+                    Body::UnreliableDatagram(datagram) => {
+                        prop_assert_eq!(datagram.payload_len, header.payload_len);
+                        prop_assert!(DATAGRAM_LENGTHS.contains(&header.payload_len));
                     }
                     Body::Hello | Body::Datagram(_) => {}
                 }
@@ -293,6 +427,17 @@ proptest! {
     ) {
         let _ = Header::decode::<HostHash>(&bytes, seed(7, algorithm));
         let _ = Hello::decode(&bytes);
+    }
+
+    #[test]
+    fn operands_are_what_was_sent(first in any::<u64>(), second in any::<u64>(), opcode in 6..=8u8) {
+        let opcode = Opcode::from_wire(opcode).unwrap();
+        let second = if opcode == Opcode::CompareSwap { second } else { 0 };
+        let operands = Operands { first, second };
+        let bytes = operands.to_bytes();
+        let sent = &bytes[..opcode.operands_len() as usize];
+        prop_assert_eq!(Operands::from_bytes(sent), Some(operands));
+        prop_assert_eq!(Operands::from_bytes(&sent[1..]), None);
     }
 
     #[test]

@@ -55,6 +55,16 @@ proptest! {
     }
 
     #[test]
+    fn unreliable_receivers(data in vec(any::<u8>(), 0..3_000)) {
+        fuzz::unreliable::run(&data);
+    }
+
+    #[test]
+    fn datagrams(data in vec(any::<u8>(), 0..3_000)) {
+        fuzz::datagram::run(&data);
+    }
+
+    #[test]
     fn work_requests(data in vec(any::<u8>(), 0..600)) {
         fuzz::wqe::run(&data);
     }

@@ -10,8 +10,11 @@ use crate::verbs::rdma::AccessFlags;
 
 /// Fails with `EOPNOTSUPP` for rights that this device does not have.
 pub(crate) fn check_supported(access: AccessFlags) -> Result {
-    let supported =
-        Access::LocalWrite | Access::RemoteWrite | Access::RemoteRead | Access::RemoteAtomic;
+    let supported = Access::LocalWrite
+        | Access::RemoteWrite
+        | Access::RemoteRead
+        | Access::RemoteAtomic
+        | Access::FlushGlobal;
     if supported.contains_all(access) {
         Ok(())
     } else {

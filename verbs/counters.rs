@@ -29,6 +29,16 @@ pub(crate) const NAMES: &[CounterName] = &[
     CounterName::new(c"retry_exceeded"),
     CounterName::new(c"rnr_retry_exceeded"),
     CounterName::new(c"failed_sends"),
+    CounterName::new(c"uc_lost_segments"),
+    CounterName::new(c"uc_broken_messages"),
+    CounterName::new(c"uc_orphan_segments"),
+    CounterName::new(c"uc_overtaken_segments"),
+    CounterName::new(c"uc_no_receive"),
+    CounterName::new(c"uc_refused_messages"),
+    CounterName::new(c"unsent_datagrams"),
+    CounterName::new(c"lost_datagrams"),
+    CounterName::new(c"refused_datagrams"),
+    CounterName::new(c"qkey_violations"),
 ];
 
 /// A counter.
@@ -70,9 +80,29 @@ pub(crate) enum Counter {
     RnrRetryExceeded,
     /// Requests that failed for whatever reason, and were not just flushed.
     FailedSends,
+    /// Unreliable connections: segments that rails have lost.
+    UcLostSegments,
+    /// Messages that had begun to arrive and were dropped, since a segment of them was lost.
+    UcBrokenMessages,
+    /// Segments that were dropped since the message they are of was, or since its beginning was lost.
+    UcOrphanSegments,
+    /// Segments that were dropped since others have overtaken them over another rail.
+    UcOvertakenSegments,
+    /// Messages that were dropped for want of a receive.
+    UcNoReceive,
+    /// Messages that were dropped since they were too long, or not allowed.
+    UcRefusedMessages,
+    /// Datagrams that no rail took, or that the host they were for cannot receive.
+    UnsentDatagrams,
+    /// Datagrams that a rail lost.
+    LostDatagrams,
+    /// Datagrams that arrived and that there was no receive for, or one that was too short.
+    RefusedDatagrams,
+    /// Datagrams that arrived with the key of another QP.
+    QkeyViolations,
 }
 
-const COUNT: usize = Counter::FailedSends as usize + 1;
+const COUNT: usize = Counter::QkeyViolations as usize + 1;
 
 const _: () = assert!(NAMES.len() == COUNT);
 

@@ -11,6 +11,8 @@ use crate::verbs::abi::limits::MAX_MESSAGE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
 use crate::verbs::abi::version;
+use crate::verbs::address::HasPaths;
+use crate::verbs::address::PathTable;
 use crate::verbs::ah::HasPathHandles;
 use crate::verbs::ah::PathHandle;
 use crate::verbs::counters;
@@ -18,14 +20,18 @@ use crate::verbs::counters::Counters;
 use crate::verbs::cq::HasCompletionQueues;
 use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::limits::MAX_COMPLETION_QUEUES;
+use crate::verbs::limits::MAX_MULTICAST_GROUPS;
+use crate::verbs::limits::MAX_MULTICAST_MEMBERS;
 use crate::verbs::limits::MAX_PATH_HANDLES;
 use crate::verbs::limits::MAX_PROTECTION_DOMAINS;
+use crate::verbs::limits::MAX_QPS_OF_GROUP;
 use crate::verbs::limits::MAX_QUEUE_PAIRS;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
 use crate::verbs::mr::HasRegions;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::RegisteredRegion;
+use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::pd::HasProtectionDomains;
 use crate::verbs::pd::ProtectionDomain;
@@ -36,6 +42,7 @@ use crate::verbs::qp::QpTable;
 use crate::verbs::qp::UserQueuePair;
 use crate::verbs::qp::MAX_RD_ATOMIC;
 use crate::verbs::quota::Quota;
+use crate::verbs::rdma::Atomicity;
 use crate::verbs::rdma::Capabilities;
 use crate::verbs::rdma::CounterName;
 use crate::verbs::rdma::DeviceAttributes;
@@ -137,11 +144,13 @@ impl HasSharedReceiveQueues for RoceDevice {
     }
 }
 
-impl HasPathHandles for RoceDevice {
-    fn path_handles(&self) -> &Arc<Quota> {
-        &self.resources.path_handles
+impl HasPaths for RoceDevice {
+    fn paths(&self) -> &Arc<PathTable> {
+        &self.resources.paths
     }
 }
+
+impl HasPathHandles for RoceDevice {}
 
 impl HasRegions for RoceDevice {
     fn regions(&self) -> &Arc<RegionTable> {
@@ -160,6 +169,10 @@ impl HasQueuePairs for RoceDevice {
 
     fn routes(&self) -> &Arc<QpRouteTable> {
         &self.routes
+    }
+
+    fn multicast_groups(&self) -> &Arc<MulticastGroups> {
+        &self.resources.multicast_groups
     }
 }
 
@@ -203,11 +216,18 @@ impl Driver for RoceDevice {
             max_srq: MAX_SHARED_RECEIVE_QUEUES as u32,
             max_srq_wr: MAX_QUEUE_WR,
             max_srq_sge: MAX_SGE,
+            max_multicast_groups: MAX_MULTICAST_GROUPS as u32,
+            max_qps_of_multicast_group: MAX_QPS_OF_GROUP as u32,
+            max_multicast_members: MAX_MULTICAST_MEMBERS as u32,
             max_pkeys: 1,
             ack_delay: ACK_DELAY,
+            atomicity: Atomicity::Global,
             features: DeviceFeature::RcRnrNak
                 | DeviceFeature::SystemImageGuid
-                | DeviceFeature::ResizeSrq,
+                | DeviceFeature::UdAvPortEnforce
+                | DeviceFeature::ResizeSrq
+                | DeviceFeature::FlushGlobal
+                | DeviceFeature::AtomicWrite,
         }
     }
 

@@ -16,5 +16,11 @@ pub(crate) const MAX_SHARED_RECEIVE_QUEUES: usize = 1 << 12;
 pub(crate) const MAX_PROTECTION_DOMAINS: usize = 1 << 12;
 /// Most address handles at a time.
 pub(crate) const MAX_PATH_HANDLES: usize = 1 << 12;
+/// Most multicast groups that QPs are in.
+pub(crate) const MAX_MULTICAST_GROUPS: usize = 256;
+/// Most QPs in one of them.
+pub(crate) const MAX_QPS_OF_GROUP: usize = 64;
+/// Most QPs in all of them together, counted once for each.
+pub(crate) const MAX_MULTICAST_MEMBERS: usize = 1024;
 /// Most memory regions at a time.
 pub(crate) const MAX_REGIONS: usize = 1 << 16;

@@ -5,6 +5,7 @@
 pub mod abi;
 mod abi_bytes;
 mod access;
+mod address;
 mod ah;
 pub(crate) mod bindings;
 mod counters;
@@ -14,6 +15,7 @@ mod elements;
 mod limits;
 mod mmap_offer;
 pub(crate) mod mr;
+pub(crate) mod multicast;
 pub mod netdev;
 mod pd;
 mod port_speed;

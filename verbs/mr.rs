@@ -8,15 +8,18 @@ use kernel::bindings;
 use kernel::new_mutex;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
 
 use crate::base::number_table::NumberTable;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_SGE;
+use crate::base::page_word;
 use crate::base::random::random;
 use crate::base::revocable::CountedRevocable;
 use crate::base::revocable::Guard;
+use crate::transport::opcode::WORD;
 use crate::verbs::abi::limits;
 use crate::verbs::access::check_supported;
 use crate::verbs::limits::MAX_REGIONS;
@@ -126,6 +129,18 @@ impl PinnedMemory {
         }
         Ok(())
     }
+
+    /// Gives `f` the aligned word at byte `start`, which must be there.
+    fn with_word<R>(
+        &self,
+        start: usize,
+        f: impl FnOnce(&Atomic<u64>) -> R,
+    ) -> Result<R, AccessDenied> {
+        let at = self.head + start;
+        let page = *self.pages.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
+        // SAFETY: The page is pinned until no `RegionUse` is left, and the caller keeps one.
+        unsafe { page_word::with_word(page, at % PAGE_SIZE, f) }.ok_or(AccessDenied)
+    }
 }
 
 /// A registration of memory, as it is until it is changed or ends.
@@ -147,12 +162,15 @@ impl Region {
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
         let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
         let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
-        let is_allowed =
-            self.rights.pd == needs.pd && self.rights.access.contains_all(needs.access);
-        if end > self.memory.length || !is_allowed {
+        if end > self.memory.length || !self.allows(needs) {
             return Err(AccessDenied);
         }
         Ok(start as usize)
+    }
+
+    /// Whether an access is allowed, wherever it is to.
+    fn allows(&self, needs: Needs) -> bool {
+        self.rights.pd == needs.pd && self.rights.access.contains_all(needs.access)
     }
 }
 
@@ -264,6 +282,28 @@ impl RegionTable {
         needs: Needs,
     ) -> Result<(), AccessDenied> {
         self.acquire(key)?.offset(address, len, needs).map(|_| ())
+    }
+
+    /// Whether an access to all bytes of the region is allowed now.
+    pub(crate) fn check_all(&self, key: Key, needs: Needs) -> Result<(), AccessDenied> {
+        if self.acquire(key)?.allows(needs) {
+            Ok(())
+        } else {
+            Err(AccessDenied)
+        }
+    }
+
+    /// Gives `f` the aligned word at `address` of the region that `key` names. The region stays as it is meanwhile.
+    pub(crate) fn with_word<R>(
+        &self,
+        key: Key,
+        address: u64,
+        needs: Needs,
+        f: impl FnOnce(&Atomic<u64>) -> R,
+    ) -> Result<R, AccessDenied> {
+        let region = self.acquire(key)?;
+        let start = region.offset(address, WORD as usize, needs)?;
+        region.memory.with_word(start, f)
     }
 
     fn acquire(&self, key: Key) -> Result<RegionUse, AccessDenied> {

@@ -5,11 +5,13 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use crate::verbs::address::PathEntry;
+use crate::verbs::address::PathTable;
 use crate::verbs::counters::Counters;
 use crate::verbs::limits::MAX_COMPLETION_QUEUES;
-use crate::verbs::limits::MAX_PATH_HANDLES;
 use crate::verbs::limits::MAX_PROTECTION_DOMAINS;
 use crate::verbs::mr::RegionTable;
+use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::qp::QpTable;
 use crate::verbs::quota::Quota;
 use crate::verbs::srq::SharedReceiveQueue;
@@ -29,22 +31,28 @@ pub(crate) struct Resources {
     pub(crate) completion_queues: Arc<Quota>,
     /// Places of protection domains.
     pub(crate) protection_domains: Arc<Quota>,
-    /// Places of address handles.
-    pub(crate) path_handles: Arc<Quota>,
+    /// Address handles by number.
+    pub(crate) paths: Arc<PathTable>,
+    /// The multicast groups.
+    pub(crate) multicast_groups: Arc<MulticastGroups>,
     /// Counters of what the QPs do.
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Resources {
-    /// Those of a device without objects. Whoever delivers frames looks into `queue_pairs`.
-    pub(crate) fn new(queue_pairs: Arc<QpTable>) -> Result<Arc<Self>> {
+    /// Those of a device without objects. Whoever delivers frames looks into `queue_pairs`, and into `multicast_groups`.
+    pub(crate) fn new(
+        queue_pairs: Arc<QpTable>,
+        multicast_groups: Arc<MulticastGroups>,
+    ) -> Result<Arc<Self>> {
         let resources = Self {
             regions: Arc::pin_init(RegionTable::new(), GFP_KERNEL)?,
             queue_pairs,
             shared_receive_queues: Arc::pin_init(SharedReceiveQueue::table(), GFP_KERNEL)?,
             completion_queues: Quota::new(MAX_COMPLETION_QUEUES as u32)?,
             protection_domains: Quota::new(MAX_PROTECTION_DOMAINS as u32)?,
-            path_handles: Quota::new(MAX_PATH_HANDLES as u32)?,
+            paths: Arc::pin_init(PathEntry::table(), GFP_KERNEL)?,
+            multicast_groups,
             counters: Arc::new(Counters::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(resources, GFP_KERNEL)?)

@@ -14,6 +14,7 @@ use crate::stream_adapter::client::Rate;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
 use crate::verbs::netdev::MacAddress;
@@ -68,6 +69,13 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// What the host can take; nothing before it has been heard for the first time, and so before any
     /// frame goes there.
     fn limits(&self) -> Option<Limits>;
+
+    /// What the host offers beyond the plain protocol; nothing as long as its limits are not known.
+    fn features(&self) -> Option<Features>;
+
+    /// Says in the log, but not too often, that the host does not know of `what`, which a request needed. May be called with a QP
+    /// locked.
+    fn log_unable(&self, what: &str);
 
     /// The rails as the protocol sees them.
     fn rails(&self) -> &dyn Rails;
@@ -150,6 +158,30 @@ pub(crate) trait RouteTable: Send + Sync {
 
     /// State of the port.
     fn port_link(&self) -> PortLink;
+
+    /// This host's address.
+    fn own_host(&self) -> MacAddress;
+
+    /// The host with the lowest address above `after` that a rail is up to. May be called with a QP locked.
+    fn next_host(&self, after: MacAddress) -> Option<MacAddress>;
+
+    /// Whether datagrams can be sent to the host with that address now. May be called with a QP locked.
+    fn reach(&self, host: MacAddress) -> Reach;
+
+    /// The way to the host with that address, if a rail to it is up or it is this one. May be called with a QP locked; the handle must
+    /// not be dropped so.
+    fn reachable(&self, host: MacAddress) -> Option<RouteHandle<Self::Member>>;
+}
+
+/// Whether datagrams can be sent to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// They can.
+    Open,
+    /// No rail to it is up.
+    NoRail,
+    /// Its version of the driver does not know them.
+    TooOld,
 }
 
 /// Where a QP puts the payload of a frame.
@@ -159,6 +191,10 @@ pub(crate) trait FrameSink {
 
     /// An empty list of pages.
     fn pages(&mut self) -> &mut PageVec;
+
+    /// Copies what is in the list of pages to the staging memory, from byte `at` on, and empties the list. Fails with `EINVAL`
+    /// when that is too long.
+    fn stage_pages(&mut self, at: usize) -> Result;
 
     /// The longest payload that is taken now, at most `page_vec::MAX_PAYLOAD` bytes.
     fn room(&self) -> u32;

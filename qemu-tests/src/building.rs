@@ -15,6 +15,7 @@ pub mod module;
 pub mod package;
 pub mod programs;
 pub mod progress;
+pub mod pyverbs;
 pub mod root;
 pub mod root_cargo;
 pub mod run_directory;

@@ -20,6 +20,7 @@ pub mod qmp;
 pub mod session;
 pub mod shape;
 pub mod sleep;
+pub mod soft_roce;
 pub mod stage;
 pub mod streams;
 pub mod user_mode;

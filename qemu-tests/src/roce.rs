@@ -11,6 +11,7 @@ use crate::hosts::instance::Instance;
 use crate::hosts::stage::Stage;
 
 pub mod all_reduce;
+pub mod atomics;
 pub mod client_program;
 pub mod client_report;
 pub mod forged;

@@ -250,8 +250,13 @@ impl<'a> Run<'a> {
                 files.push(self.workbench.tools()?.hostile_peer.clone());
                 files
             }
+            Subject::Conformance => {
+                let mut files = self.workbench.module(suite.lab.kernel)?;
+                files.extend(self.workbench.conformance()?);
+                files
+            }
             Subject::Programs(addition) => {
-                let mut files = self.workbench.bare_subject(suite.lab.kernel)?;
+                let mut files = self.workbench.module(suite.lab.kernel)?;
                 files.extend(self.workbench.programs(addition)?);
                 files
             }
@@ -390,7 +395,7 @@ impl<'a> Run<'a> {
 fn shared_name(subject: Subject, source: &Path) -> String {
     match subject {
         Subject::Package => INSTALLED.to_owned(),
-        Subject::Drivers | Subject::Module | Subject::Programs(_) => {
+        Subject::Drivers | Subject::Module | Subject::Conformance | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         }

@@ -16,6 +16,7 @@ use crate::hosts::stage::Stage;
 use crate::roce;
 use native::Need;
 
+pub mod conformance;
 pub mod crash;
 pub mod debug;
 pub mod faults;
@@ -89,6 +90,8 @@ pub enum Subject {
     Drivers,
     /// The module of the checkout, and the verbs clients.
     Module,
+    /// The module of the checkout, and public test programs.
+    Conformance,
     /// What `make install` installs.
     Package,
     /// The module, and programs on hosts that have an addition to their root.
@@ -99,7 +102,7 @@ impl Subject {
     /// What the hosts' root has beside what it always has.
     pub fn addition(self) -> Option<Addition> {
         match self {
-            Self::Drivers | Self::Module | Self::Package => None,
+            Self::Drivers | Self::Module | Self::Conformance | Self::Package => None,
             Self::Programs(addition) => Some(addition),
         }
     }
@@ -191,6 +194,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         mesh::suite(),
         peer::suite(extent),
         packaging::suite(),
+        conformance::suite(),
         kunit::suite(),
         debug::suite(extent),
     ];
@@ -200,8 +204,8 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         suites.push(hostile::on_debug());
         suites.push(hostile::failing_allocations());
         suites.push(peer::on_debug(extent));
-        suites.extend(programs::suites());
     }
+    suites.extend(programs::suites());
     suites.extend(speed::suites());
     suites
 }

@@ -17,5 +17,6 @@ pub mod log_limit;
 pub(crate) mod notifier;
 pub(crate) mod number_table;
 pub mod page_vec;
+pub(crate) mod page_word;
 pub(crate) mod random;
 pub(crate) mod revocable;

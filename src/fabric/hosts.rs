@@ -23,10 +23,12 @@ use crate::fabric::peer_table::Refusal;
 use crate::stream_adapter::client::RailLink;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::hello::Identity;
 use crate::verbs::netdev::net_peer::NetPeer;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::QpRoute;
+use crate::verbs::route::Reach;
 
 /// Set in the first byte of an Ethernet address that is not one host's (IEEE 802).
 const MAC_GROUP: u8 = 0x01;
@@ -50,12 +52,15 @@ struct RailState {
     attachment: Option<Attachment>,
     /// Who is at the other end, as it says.
     claim: Option<Claim>,
+    /// What it can do.
+    features: Features,
 }
 
 impl RailState {
     const DOWN: Self = Self {
         attachment: None,
         claim: None,
+        features: Features::NONE,
     };
 }
 
@@ -63,7 +68,8 @@ impl RailState {
 ///
 /// # Locking
 ///
-/// `peers` is a mutex; the locks of peers are taken inside. `rails` is a spinlock, taken alone and for moments.
+/// `peers` is a mutex; the locks of peers are taken inside. `rails` is a spinlock, under which nothing is locked; it may be taken
+/// with a QP locked.
 #[pin_data]
 pub(super) struct Hosts {
     /// This host's address.
@@ -106,6 +112,51 @@ impl Hosts {
         Ok((peer.clone(), QpRoute::new(peer)))
     }
 
+    /// This host's address.
+    pub(super) fn own(&self) -> MacAddress {
+        self.own
+    }
+
+    /// The host with the lowest address above `after` that a rail leads to.
+    pub(super) fn next_host(&self, after: MacAddress) -> Option<MacAddress> {
+        let rails = self.rails.lock();
+        let hosts = rails
+            .iter()
+            .filter_map(|rail| Some(rail.attachment.as_ref()?.host().0));
+        hosts.filter(|host| *host > after.0).min().map(MacAddress)
+    }
+
+    /// Whether datagrams can be sent to another host. If they cannot, as its driver is too old, that is logged once.
+    pub(super) fn reach(&self, host: MacAddress) -> Reach {
+        let rails = self.rails.lock();
+        let mut leading_there = rails.iter().filter_map(|rail| {
+            let attachment = rail.attachment.as_ref()?;
+            (attachment.host() == host).then_some((attachment, rail.features))
+        });
+        match leading_there.next() {
+            None => Reach::NoRail,
+            Some((_, features)) if features.contains(Features::UNRELIABLE_DATAGRAMS) => Reach::Open,
+            Some((peer, _)) => {
+                if peer.is_first_complaint() {
+                    pr_warn!(
+                        "usb4_roce0: host {:02x?} has a version of the driver that knows no unreliable datagrams: those for it are \
+                         dropped\n",
+                        host.0
+                    );
+                }
+                Reach::TooOld
+            }
+        }
+    }
+
+    /// The host with that address, if a rail leads to it.
+    pub(super) fn reachable(&self, host: MacAddress) -> Option<Arc<Peer>> {
+        let rails = self.rails.lock();
+        let mut attachments = rails.iter().filter_map(|rail| rail.attachment.as_ref());
+        let attachment = attachments.find(|attachment| attachment.host() == host)?;
+        Some(attachment.peer.clone())
+    }
+
     /// Whether that is this host's address.
     pub(super) fn is_this_host(&self, host: MacAddress) -> bool {
         host == self.own
@@ -124,14 +175,22 @@ impl Hosts {
         Some(attachment.peer.clone())
     }
 
-    /// From now on `rail` leads to `peer`, which is what `claim` says.
-    pub(super) fn attach(&self, rail: RailId, peer: &Arc<Peer>, handle: QpRoute, claim: Claim) {
+    /// From now on `rail` leads to `peer`, which is what `claim` says, and has these `features`.
+    pub(super) fn attach(
+        &self,
+        rail: RailId,
+        peer: &Arc<Peer>,
+        handle: QpRoute,
+        claim: Claim,
+        features: Features,
+    ) {
         let state = RailState {
             attachment: Some(Attachment {
                 peer: peer.clone(),
                 _handle: handle,
             }),
             claim: Some(claim),
+            features,
         };
         let old = core::mem::replace(&mut self.rails.lock()[rail.index()], state);
         drop(old);

@@ -23,14 +23,19 @@ use crate::fabric::ready_list::ReadyList;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
+use crate::transport::frame::DatagramHeader;
+use crate::transport::frame::Operands;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
+use crate::transport::unreliable_datagram::destination;
+use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpTable;
@@ -38,6 +43,7 @@ use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
 use crate::verbs::qp::TxFrame;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
@@ -72,6 +78,18 @@ impl FrameSink for Buffers {
         &mut self.source
     }
 
+    fn stage_pages(&mut self, at: usize) -> Result {
+        let len = self.source.len();
+        let room = self
+            .staging
+            .get_mut(at..)
+            .and_then(|bytes| bytes.get_mut(..len))
+            .ok_or(EINVAL)?;
+        self.source.copy_to_slice(0, room)?;
+        self.source.clear();
+        Ok(())
+    }
+
     fn room(&self) -> u32 {
         MAX_PAYLOAD as u32
     }
@@ -86,6 +104,7 @@ impl FrameSink for Buffers {
 struct Shared {
     host: MacAddress,
     queue_pairs: Arc<QpTable>,
+    groups: Arc<MulticastGroups>,
     #[pin]
     ready: SpinLock<ReadyList>,
     #[pin]
@@ -144,16 +163,51 @@ impl Shared {
 
     fn deliver(&self, frame: &TxFrame, buffers: &mut Buffers) {
         let received = match &frame.body {
-            Body::Request(header) => RxFrame::Request(header),
+            Body::Request(header) => RxFrame::Request(header, buffers.operands(frame.payload)),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
+            Body::Unreliable(header) => RxFrame::Unreliable(header, RailId::default()),
+            Body::UnreliableDatagram(header) if header.dest_qpn == Qpn::MULTICAST => {
+                self.deliver_to_group(header, frame.payload, buffers);
+                return;
+            }
+            Body::UnreliableDatagram(header) => RxFrame::Datagram(header),
             Body::Hello
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_) => return,
         };
-        let Some(qp) = self.queue_pairs.find(received.destination().get()) else {
+        self.deliver_to(received.destination(), received, frame.payload, buffers);
+    }
+
+    /// To all members of the group but who has sent it.
+    fn deliver_to_group(
+        &self,
+        header: &DatagramHeader,
+        payload: FramePayload,
+        buffers: &mut Buffers,
+    ) {
+        let Some(group) = destination(&buffers.staging) else {
+            return;
+        };
+        let mut from = Qpn::default();
+        while let Some(qpn) = self.groups.next_member(group, from) {
+            if qpn != header.src_qpn {
+                self.deliver_to(qpn, RxFrame::Datagram(header), payload, buffers);
+            }
+            from = Qpn::new(qpn.get() + 1);
+        }
+    }
+
+    fn deliver_to(
+        &self,
+        qpn: Qpn,
+        received: RxFrame<'_>,
+        payload: FramePayload,
+        buffers: &mut Buffers,
+    ) {
+        let Some(qp) = self.queue_pairs.find(qpn.get()) else {
             return;
         };
         buffers.target.clear();
@@ -165,7 +219,7 @@ impl Shared {
             TxHint::Deferred,
         );
         if let RxVerdict::Place(placement) = verdict {
-            let outcome = match buffers.copy(frame.payload) {
+            let outcome = match buffers.copy(payload) {
                 Ok(()) => Outcome::Placed,
                 Err(_) => Outcome::Aborted,
             };
@@ -181,6 +235,14 @@ impl Buffers {
             source: PageVec::new(),
             target: PageVec::new(),
         })
+    }
+
+    /// Operands, if the payload may be some.
+    fn operands(&self, payload: FramePayload) -> Option<Operands> {
+        match payload {
+            FramePayload::Staged(len) => Operands::from_bytes(self.staging.get(..len)?),
+            FramePayload::Empty | FramePayload::PagesToStage | FramePayload::Pages => None,
+        }
     }
 
     /// Copies a payload to where it belongs. Fails if the lengths differ.
@@ -219,13 +281,18 @@ pub(crate) struct Loopback {
 }
 
 impl Loopback {
-    /// A loop for the host with address `host`, whose QPs are in `queue_pairs`.
-    pub(crate) fn new(host: MacAddress, queue_pairs: Arc<QpTable>) -> Result<Arc<Self>> {
+    /// A loop for the host with address `host`, whose QPs are in `queue_pairs`, and in `groups`.
+    pub(crate) fn new(
+        host: MacAddress,
+        queue_pairs: Arc<QpTable>,
+        groups: Arc<MulticastGroups>,
+    ) -> Result<Arc<Self>> {
         let buffers = Buffers::new()?;
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 host,
                 queue_pairs,
+                groups,
                 ready <- new_spinlock!(ReadyList::new()),
                 buffers <- new_mutex!(buffers),
                 carrier <- new_delayed_work!("usb4_roce_loopback"),
@@ -314,6 +381,14 @@ impl Route for Loopback {
 
     fn limits(&self) -> Option<Limits> {
         Some(LIMITS)
+    }
+
+    fn features(&self) -> Option<Features> {
+        Some(FEATURES)
+    }
+
+    fn log_unable(&self, _what: &str) {
+        // This host knows of all that its QPs need.
     }
 
     fn rails(&self) -> &dyn Rails {

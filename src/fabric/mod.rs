@@ -37,27 +37,37 @@ use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Reception;
 use crate::stream_adapter::client::TxBuffer;
 use crate::transport::frame::Body;
+use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::Header;
+use crate::transport::frame::Operands;
+use crate::transport::frame::Operation;
+use crate::transport::frame::RequestHeader;
+use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::outcome::Outcome;
 use crate::transport::rail::hello::Identity;
 use crate::transport::rail::router_uuid::RouterUuid;
 use crate::transport::rail::InFlight;
+use crate::transport::unreliable_datagram::destination;
 use crate::verbs::device::RoceDevice;
 use crate::verbs::mr::Regions;
+use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::netdev::Netdev;
 use crate::verbs::netdev::SocketBuffer;
+use crate::verbs::qp::Departure;
 use crate::verbs::qp::FramePayload;
 use crate::verbs::qp::QpRoute;
 use crate::verbs::qp::QpTable;
 use crate::verbs::qp::QueuePair;
 use crate::verbs::qp::RxFrame;
 use crate::verbs::qp::RxVerdict;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::rdma::DeviceHandle;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::PortLink;
+use crate::verbs::route::Reach;
 use crate::verbs::route::RouteTable;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::Roster;
@@ -68,7 +78,11 @@ const DATAGRAM_SHARE: u32 = 16;
 /// Keeps memory alive while a payload is being sent.
 pub(crate) enum Ticket {
     /// The memory a payload is read from.
-    Outgoing { _regions: Regions },
+    Outgoing {
+        _regions: Regions,
+        /// Dropped after the regions.
+        _departure: Option<Departure>,
+    },
     /// A frame of the network interface.
     Datagram { _buffer: SocketBuffer },
 }
@@ -77,6 +91,7 @@ pub(crate) enum Ticket {
 #[pin_data]
 pub(crate) struct Fabric {
     queue_pairs: Arc<QpTable>,
+    groups: Arc<MulticastGroups>,
     netdev: Arc<Netdev>,
     loopback: Arc<Loopback>,
     #[pin]
@@ -91,12 +106,14 @@ impl Fabric {
     /// A fabric of this host alone.
     pub(crate) fn new(host: MacAddress, netdev: Arc<Netdev>) -> Result<Arc<Self>> {
         let queue_pairs = Arc::pin_init(QueuePair::table(), GFP_KERNEL)?;
-        let loopback = Loopback::new(host, queue_pairs.clone())?;
+        let groups = Arc::pin_init(MulticastGroups::new(), GFP_KERNEL)?;
+        let loopback = Loopback::new(host, queue_pairs.clone(), groups.clone())?;
         let hosts = Hosts::new(host);
         let port = PortState::new(netdev.clone());
         Arc::pin_init(
             pin_init!(Self {
                 queue_pairs,
+                groups,
                 netdev,
                 loopback,
                 hosts <- hosts,
@@ -112,6 +129,11 @@ impl Fabric {
         &self.queue_pairs
     }
 
+    /// The groups that datagrams are for.
+    pub(crate) fn multicast_groups(&self) -> &Arc<MulticastGroups> {
+        &self.groups
+    }
+
     /// The verbs device to be told of changes of the port, and how it is now; `None` when it goes away.
     pub(crate) fn set_device(&self, device: Option<DeviceHandle<RoceDevice>>) {
         self.port.set_device(device);
@@ -121,6 +143,59 @@ impl Fabric {
     /// the verbs device unregistered.
     pub(crate) fn stop(&self) {
         self.loopback.stop();
+    }
+
+    /// Has the QP with that number take the frame.
+    fn deliver_to(
+        &self,
+        qpn: Qpn,
+        peer: &Peer,
+        frame: RxFrame<'_>,
+        payload: &[u8],
+        pages: &mut PageVec,
+    ) -> Reception {
+        let Some(qp) = self.queue_pairs.find(qpn.get()) else {
+            return Reception::Discarded;
+        };
+        let verdict = qp.on_frame(peer.host(), frame, clock::now(), pages, TxHint::Coalesce);
+        match verdict {
+            RxVerdict::Discarded => Reception::Discarded,
+            RxVerdict::Taken => Reception::Taken,
+            RxVerdict::Place(placement) => {
+                // The pages are as long as the payload.
+                let outcome = match pages.copy_from_slice_in_order(payload) {
+                    Ok(()) => Outcome::Placed,
+                    Err(_) => Outcome::Aborted,
+                };
+                // They may be gone when the placement is.
+                pages.clear();
+                placement.commit(outcome, TxHint::Coalesce);
+                Reception::Taken
+            }
+        }
+    }
+
+    /// Has all members of the group that a datagram is for take it.
+    fn deliver_to_group(
+        &self,
+        peer: &Peer,
+        header: &DatagramHeader,
+        payload: &[u8],
+        pages: &mut PageVec,
+    ) -> Reception {
+        let Some(group) = destination(payload) else {
+            return Reception::Discarded;
+        };
+        let mut reception = Reception::Discarded;
+        let mut from = Qpn::default();
+        while let Some(qpn) = self.groups.next_member(group, from) {
+            let frame = RxFrame::Datagram(header);
+            if self.deliver_to(qpn, peer, frame, payload, pages) == Reception::Taken {
+                reception = Reception::Taken;
+            }
+            from = Qpn::new(qpn.get() + 1);
+        }
+        reception
     }
 
     fn next_datagram(
@@ -170,6 +245,29 @@ impl RouteTable for Fabric {
     fn port_link(&self) -> PortLink {
         self.port.link()
     }
+
+    fn own_host(&self) -> MacAddress {
+        self.hosts.own()
+    }
+
+    fn next_host(&self, after: MacAddress) -> Option<MacAddress> {
+        self.hosts.next_host(after)
+    }
+
+    fn reach(&self, host: MacAddress) -> Reach {
+        if self.hosts.is_this_host(host) {
+            Reach::Open
+        } else {
+            self.hosts.reach(host)
+        }
+    }
+
+    fn reachable(&self, host: MacAddress) -> Option<QpRoute> {
+        if self.hosts.is_this_host(host) {
+            return Some(QpRoute::new(self.loopback.clone()));
+        }
+        Some(QpRoute::new(self.hosts.reachable(host)?))
+    }
 }
 
 /// The room for a payload that a rail offers.
@@ -184,8 +282,20 @@ impl FrameSink for RailSink<'_, '_> {
         self.0.pages()
     }
 
+    fn stage_pages(&mut self, at: usize) -> Result {
+        self.0.stage_pages_at(at)
+    }
+
     fn room(&self) -> u32 {
         self.0.room()
+    }
+}
+
+/// The operands of an atomic operation, if it is one.
+fn operands_of(header: &RequestHeader, payload: &[u8]) -> Option<Operands> {
+    match header.operation {
+        Operation::Execute(_) => Operands::from_bytes(payload),
+        Operation::Send { .. } | Operation::Write { .. } | Operation::Read(_) => None,
     }
 }
 
@@ -221,7 +331,8 @@ impl RailClient for Fabric {
                 return;
             }
         };
-        if peer.rail_up(rail, link, identity.limits).is_err() {
+        let offer = (identity.limits, identity.features.both(FEATURES));
+        if peer.rail_up(rail, link, offer).is_err() {
             if let Some(left_out) = link.take_log_line() {
                 pr_err!(
                     "rail {}: {} says other limits than over another cable; the rail stays unused until it is \
@@ -232,7 +343,8 @@ impl RailClient for Fabric {
             }
             return;
         }
-        self.hosts.attach(rail, &peer, handle, claim);
+        self.hosts
+            .attach(rail, &peer, handle, claim, identity.features);
         let announced =
             self.netdev
                 .rail_up(peer.net_peer(), rail, identity.features, link.tx_event());
@@ -278,7 +390,9 @@ impl RailClient for Fabric {
         let qpn = match item {
             InFlight::Request { qpn, .. }
             | InFlight::Response { qpn, .. }
-            | InFlight::Ack { qpn } => qpn,
+            | InFlight::Ack { qpn }
+            | InFlight::Unreliable { qpn }
+            | InFlight::UnreliableDatagram { qpn } => qpn,
             InFlight::Datagram => return,
         };
         if let Some(qp) = self.queue_pairs.find(qpn.get()) {
@@ -327,6 +441,7 @@ impl RailClient for Fabric {
             payload,
             ticket: Ticket::Outgoing {
                 _regions: frame.regions,
+                _departure: frame.departure,
             },
         })
     }
@@ -343,9 +458,14 @@ impl RailClient for Fabric {
             return Reception::Discarded;
         };
         let frame = match &header.body {
-            Body::Request(header) => RxFrame::Request(header),
+            Body::Request(header) => RxFrame::Request(header, operands_of(header, payload.bytes())),
             Body::Response(header) => RxFrame::Response(header),
             Body::Ack(header) => RxFrame::Ack(header),
+            Body::Unreliable(header) => RxFrame::Unreliable(header, rail),
+            Body::UnreliableDatagram(header) if header.dest_qpn == Qpn::MULTICAST => {
+                return self.deliver_to_group(&peer, header, payload.bytes(), pages);
+            }
+            Body::UnreliableDatagram(header) => RxFrame::Datagram(header),
             Body::Datagram(state) => {
                 self.netdev.receive(peer.host(), rail, *state, payload);
                 return Reception::Taken;
@@ -354,25 +474,7 @@ impl RailClient for Fabric {
                 return Reception::Discarded;
             }
         };
-        let Some(qp) = self.queue_pairs.find(frame.destination().get()) else {
-            return Reception::Discarded;
-        };
-        let verdict = qp.on_frame(peer.host(), frame, clock::now(), pages, TxHint::Coalesce);
-        let reception = match verdict {
-            RxVerdict::Discarded => Reception::Discarded,
-            RxVerdict::Taken => Reception::Taken,
-            RxVerdict::Place(placement) => {
-                // The pages are as long as the payload.
-                let outcome = match pages.copy_from_slice_in_order(payload.bytes()) {
-                    Ok(()) => Outcome::Placed,
-                    Err(_) => Outcome::Aborted,
-                };
-                // They may be gone when the placement is.
-                pages.clear();
-                placement.commit(outcome, TxHint::Coalesce);
-                Reception::Taken
-            }
-        };
+        let reception = self.deliver_to(frame.destination(), &peer, frame, payload.bytes(), pages);
         // If the rail went down meanwhile, nobody is going to ask for what is due.
         if self.hosts.peer_of(rail).is_none() {
             let _ = peer.send_due(Occasion::MustGo);

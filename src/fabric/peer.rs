@@ -17,6 +17,8 @@ use kernel::time::Delta;
 
 use crate::base::clock;
 use crate::base::event::Event;
+use crate::base::log_limit::Allowance;
+use crate::base::log_limit::LogLimit;
 use crate::fabric::peer_table::Entry;
 use crate::fabric::ready_list::ReadyList;
 use crate::stream_adapter::client::Answers;
@@ -34,6 +36,7 @@ use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
@@ -54,8 +57,10 @@ use crate::verbs::route_slot::Roster;
 use crate::verbs::route_slot::RosterId;
 
 struct State {
-    /// What the host can take, once it has said so.
-    limits: Option<Limits>,
+    /// What the host can take, and what it offers of that which QPs can do, once it has said so.
+    offer: Option<(Limits, Features)>,
+    /// Keeps the log from being flooded with what it does not know of.
+    log_limit: LogLimit,
     ready: ReadyList,
     final_acks: FinalAcks,
     links: [Option<Arc<dyn RailLink>>; RailId::COUNT],
@@ -114,6 +119,8 @@ pub(crate) struct Peer {
     net_peer: Arc<NetPeer>,
     /// QPs whose route this is, and rails.
     users: Atomic<u32>,
+    /// Whether it was said that the host's driver is too old for something.
+    has_complaint: Atomic<bool>,
     #[pin]
     state: SpinLock<State>,
 }
@@ -130,8 +137,10 @@ impl Peer {
             named_by,
             net_peer,
             users: Atomic::new(0),
+            has_complaint: Atomic::new(false),
             state <- new_spinlock!(State {
-                limits: None,
+                offer: None,
+                log_limit: LogLimit::new(),
                 ready: ReadyList::new(),
                 final_acks: FinalAcks::new(),
                 links: [const { None }; RailId::COUNT],
@@ -146,20 +155,30 @@ impl Peer {
         self.host
     }
 
+    /// Whether nothing was said before of what the host's driver is too old for.
+    pub(crate) fn is_first_complaint(&self) -> bool {
+        !self.has_complaint.xchg(true, Relaxed)
+    }
+
     /// The host as the network interface sees it.
     pub(crate) fn net_peer(&self) -> &Arc<NetPeer> {
         &self.net_peer
     }
 
-    /// A rail to the host has come up. With other rails up, what the host can take stays; fails with `EEXIST` if this one
-    /// says something else.
-    pub(crate) fn rail_up(&self, rail: RailId, link: &Arc<dyn RailLink>, limits: Limits) -> Result {
+    /// A rail to the host has come up. With other rails up, what the host can take and offers stays; fails with `EEXIST` if this
+    /// one says something else.
+    pub(crate) fn rail_up(
+        &self,
+        rail: RailId,
+        link: &Arc<dyn RailLink>,
+        offer: (Limits, Features),
+    ) -> Result {
         let old = {
             let mut state = self.state.lock();
-            if !state.scheduler.up().is_empty() && state.limits != Some(limits) {
+            if !state.scheduler.up().is_empty() && state.offer != Some(offer) {
                 return Err(EEXIST);
             }
-            state.limits = Some(limits);
+            state.offer = Some(offer);
             state.scheduler.rail_up(rail);
             state.links[rail.index()].replace(link.clone())
         };
@@ -400,7 +419,22 @@ impl Route for Peer {
     }
 
     fn limits(&self) -> Option<Limits> {
-        self.state.lock().limits
+        self.state.lock().offer.map(|(limits, _)| limits)
+    }
+
+    fn features(&self) -> Option<Features> {
+        self.state.lock().offer.map(|(_, features)| features)
+    }
+
+    fn log_unable(&self, what: &str) {
+        let allowance = self.state.lock().log_limit.ask(clock::now());
+        if let Allowance::Log { left_out } = allowance {
+            let host = self.host.0;
+            pr_warn!(
+                "host {host:02x?} does not know of {what}: requests that need that end with an error there; bring its usb4_roce up to date \
+                 ({left_out} such lines left out)\n"
+            );
+        }
     }
 
     fn rails(&self) -> &dyn Rails {
@@ -426,5 +460,9 @@ impl Rails for Peer {
 
     fn up(&self) -> RailSet {
         self.state.lock().scheduler.up()
+    }
+
+    fn answering(&self) -> RailSet {
+        self.state.lock().scheduler.sound()
     }
 }

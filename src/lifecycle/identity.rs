@@ -17,6 +17,7 @@ use crate::transport::rail::hello::NodeGuid;
 use crate::transport::rail::hello::NODE_NAME_LEN;
 use crate::transport::rail::router_uuid::RouterUuid;
 use crate::verbs::netdev::MacAddress;
+use crate::verbs::qp::FEATURES;
 use crate::verbs::qp::LIMITS;
 
 /// Who this host is.
@@ -94,7 +95,9 @@ fn features() -> Features {
     } else {
         Features::NONE
     };
-    processor.with(Features::UNFINISHED_DATAGRAMS)
+    processor
+        .with(Features::UNFINISHED_DATAGRAMS)
+        .with(FEATURES)
 }
 
 /// What the firmware calls the machine, unless it has left that blank.

@@ -191,7 +191,10 @@ impl VerbsDevice {
             // SAFETY: The device is valid as long as `identity`, and gets a reference of its own.
             unsafe { Device::get_device(parent.as_ptr()) }
         });
-        let resources = Resources::new(fabric.queue_pairs().clone())?;
+        let resources = Resources::new(
+            fabric.queue_pairs().clone(),
+            fabric.multicast_groups().clone(),
+        )?;
         let registration = Arc::pin_init(
             pin_init!(DeviceRegistration {
                 module,

@@ -8,6 +8,7 @@
 use super::final_acks::AckState;
 use super::final_acks::FinalAck;
 use super::frame::AckHeader;
+use super::frame::Operands;
 use super::frame::RequestHeader;
 use super::frame::ResponseHeader;
 use super::frame::MAX_PAYLOAD;
@@ -19,6 +20,7 @@ use super::ids::RailSeq;
 use super::limits::Limits;
 use super::outcome::Outcome;
 use super::pace::Pace;
+use super::rail::hello::Features;
 use super::rail::InFlight;
 use super::rail_set::RailSet;
 use super::requester::PostError;
@@ -33,6 +35,7 @@ use super::requester::ResponseToken;
 use super::requester::SendCompletion;
 use super::requester::SendRequest;
 use super::responder::Disposition;
+use super::responder::Execution;
 use super::responder::ReceiveCompletion;
 use super::responder::ReceiveQueue;
 use super::responder::RequestToken;
@@ -223,6 +226,12 @@ impl<S: Storage> Connection<S> {
         self.agreement = Agreement::Reached;
     }
 
+    /// What the peer offers is known, which it is together with its limits: a request that it does not know fails when its turn
+    /// comes. Until then, nothing that the plain protocol does not have goes.
+    pub fn handle_features(&mut self, peer: Features) {
+        self.requester.set_peer_features(peer);
+    }
+
     /// Posts a request. After a failure it will be flushed.
     ///
     /// # Errors
@@ -295,13 +304,36 @@ impl<S: Storage> Connection<S> {
         }
     }
 
+    /// The operands of an atomic operation that may be carried out.
+    pub fn handle_operands(
+        &mut self,
+        token: RequestToken,
+        operands: Operands,
+        queue: &mut impl ReceiveQueue,
+    ) {
+        self.responder.commit_operands(token, operands, queue);
+    }
+
+    /// What [`Self::poll_execution`] gave has been carried out: what the word was before, if that is asked for, or why it could not
+    /// be done: then nothing was.
+    pub fn handle_execution(
+        &mut self,
+        token: RequestToken,
+        outcome: Result<u64, NakCode>,
+        queue: &mut impl ReceiveQueue,
+    ) {
+        self.responder.commit_execution(token, outcome, queue);
+    }
+
     /// The frame `seq` of `rail`, which carried this, was lost.
     pub fn handle_lost(&mut self, item: InFlight, rail: RailId, seq: RailSeq) {
         match item {
             InFlight::Request { psn, .. } => self.requester.on_lost(psn, rail, seq),
             InFlight::Response { psn, .. } => self.responder.on_lost_response(psn, rail, seq),
             InFlight::Ack { .. } => self.responder.on_lost_ack(),
-            InFlight::Datagram => {}
+            InFlight::Datagram
+            | InFlight::Unreliable { .. }
+            | InFlight::UnreliableDatagram { .. } => {}
         }
     }
 
@@ -320,6 +352,12 @@ impl<S: Storage> Connection<S> {
     /// the queue pair with it, once the answers before it have been delivered.
     pub fn handle_response_failure(&mut self, psn: Psn, code: NakCode) {
         self.responder.fail_response(psn, code);
+    }
+
+    /// Something to carry out in memory now, before anything else is asked for: then call [`Self::handle_execution`].
+    #[must_use = "it is never given again"]
+    pub fn poll_execution(&mut self) -> Option<Execution> {
+        self.responder.poll_execution()
     }
 
     /// The acknowledgement to send now, if one is due. It goes before segments: the peer may wait for it.

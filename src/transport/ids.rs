@@ -62,6 +62,9 @@ impl Qpn {
     /// Number of bits of a QPN, all set.
     pub const MASK: u32 = 0x00ff_ffff;
 
+    /// Stands for all queue pairs of a multicast group.
+    pub const MULTICAST: Self = Self(Self::MASK);
+
     /// Makes a QPN of the low 24 bits of `value`.
     pub const fn new(value: u32) -> Self {
         Self(value & Self::MASK)
@@ -72,6 +75,10 @@ impl Qpn {
         self.0
     }
 }
+
+/// Key of a queue pair for datagrams (IBTA 10.2.5): who does not have it is not received.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Qkey(pub u32);
 
 /// Key of a memory region for access by the peer.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The protocol core: reliable connections striped over rails.
+//! The protocol core: connections over rails, the reliable ones striped.
 //!
 //! No input or output, no clock, no locks, no allocation, no `unsafe`: the caller moves bytes, tells
 //! the time, supplies the tables and serialises the calls. Peers are not trusted: what they send may
@@ -12,7 +12,10 @@
 //!   handed back to its owner;
 //! - a **queue pair** ([`connection`], made of a [`requester`] and a [`responder`]) numbers the segments of its messages by PSN. A
 //!   segment may go over any rail and is sent again over any rail; the responder places segments as they
-//!   come and completes messages in order.
+//!   come and completes messages in order. One with an unreliable connection ([`unreliable`]) uses one rail at a time, and sends
+//!   nothing again.
+//!
+//! Beside these, [`unreliable_datagram`]s are frames of their own that nobody sends again.
 //!
 //! `wire-format.md` describes what travels.
 
@@ -39,5 +42,7 @@ pub mod scheduler;
 pub mod status;
 pub mod storage;
 pub mod timing;
+pub mod unreliable;
+pub mod unreliable_datagram;
 
 pub use bitmap::MAX_WINDOW;

@@ -76,6 +76,16 @@ impl Scheduler {
         self.up
     }
 
+    /// Those of them that are not suspect; all if there are none.
+    pub const fn sound(&self) -> RailSet {
+        let sound = self.up.without(self.suspect);
+        if sound.is_empty() {
+            self.up
+        } else {
+            sound
+        }
+    }
+
     /// A rail has come up. It will ask by itself.
     pub fn rail_up(&mut self, rail: RailId) {
         self.up.insert(rail);

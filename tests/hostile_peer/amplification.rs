@@ -193,7 +193,7 @@ fn a_repeated_read_repeats_a_window_at_most_however_many_come() {
     };
     let sent_by = |responder: &mut Responder<Heap>| -> u64 {
         std::iter::from_fn(|| responder.next_response(rail(), RailSeq(0)))
-            .map(|segment| on_wire(segment.source.len))
+            .map(|segment| on_wire(segment.header.extent.len()))
             .sum()
     };
     // Without acknowledgements, no more than a window however much is asked for.

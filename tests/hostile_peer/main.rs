@@ -16,8 +16,11 @@ use heap::table;
 use heap::Heap;
 use proptest::prelude::*;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Action;
 use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::ExecuteRequest;
 use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Flush;
 use usb4_roce::transport::frame::Operation;
 use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
@@ -38,6 +41,7 @@ use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::ids::Rsn;
 use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::tx::RailTx;
 use usb4_roce::transport::rail::InFlight;
@@ -55,6 +59,7 @@ use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::responder::ResponseSource;
 use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
@@ -131,6 +136,7 @@ fn requester() -> Requester<Heap> {
         retry: RetryLimit::from_retry_count(7),
         rnr_retry: RetryLimit::from_rnr_retry(7),
     });
+    requester.set_peer_features(Features(u64::MAX));
     requester
 }
 
@@ -149,6 +155,10 @@ fn request() -> impl Strategy<Value = RequestHeader> {
         Just(Opcode::Write),
         Just(Opcode::WriteWithImm),
         Just(Opcode::Read),
+        Just(Opcode::CompareSwap),
+        Just(Opcode::FetchAdd),
+        Just(Opcode::AtomicWrite),
+        Just(Opcode::Flush),
     ];
     let qpn = prop_oneof![9 => Just(2u32), 1 => any::<u32>()];
     let rsn = prop_oneof![9 => 0..12u32, 1 => any::<u32>()];
@@ -199,6 +209,23 @@ fn request() -> impl Strategy<Value = RequestHeader> {
                         segment: SegmentSize::SMALLEST,
                         response_psn,
                     }),
+                    Opcode::CompareSwap
+                    | Opcode::FetchAdd
+                    | Opcode::AtomicWrite
+                    | Opcode::Flush => Operation::Execute(ExecuteRequest {
+                        action: match opcode {
+                            Opcode::CompareSwap => Action::CompareSwap,
+                            Opcode::FetchAdd => Action::FetchAdd,
+                            Opcode::AtomicWrite => Action::AtomicWrite,
+                            _ => Action::Flush {
+                                flush: Flush::default(),
+                                length: offset,
+                            },
+                        },
+                        va,
+                        rkey,
+                        response_psn,
+                    }),
                 };
                 RequestHeader {
                     dest_qpn: Qpn::new(1),
@@ -244,7 +271,13 @@ enum ToRequester {
 }
 
 fn to_requester() -> impl Strategy<Value = ToRequester> {
-    let opcode = prop_oneof![Just(Opcode::Send), Just(Opcode::Write), Just(Opcode::Read)];
+    let opcode = prop_oneof![
+        Just(Opcode::Send),
+        Just(Opcode::Write),
+        Just(Opcode::Read),
+        Just(Opcode::FetchAdd),
+        Just(Opcode::Flush),
+    ];
     let length = prop_oneof![0..100u32, 0..40_000u32];
     let code = prop_oneof![Just(NakCode::InvalidRequest), Just(NakCode::RemoteAccess)];
     let syndrome = prop_oneof![
@@ -305,6 +338,7 @@ proptest! {
         let mut seq = RailSeq(0);
         let mut pending = Vec::new();
         let mut completed = 0;
+        let mut executed = None;
         for step in steps {
             match step {
                 ToResponder::Request(request, fate) => {
@@ -312,6 +346,11 @@ proptest! {
                         Disposition::Write { va, len, token, .. }
                         | Disposition::CheckRead { va, len, token, .. } => {
                             prop_assert!(va.checked_add(u64::from(len)).is_some());
+                            pending.push((token, fate));
+                        }
+                        Disposition::CheckExecution { action, va, token, .. } => {
+                            prop_assert!(action.is_aligned(va));
+                            prop_assert!(va.checked_add(u64::from(action.length())).is_some());
                             pending.push((token, fate));
                         }
                         Disposition::Receive { offset, len, token, .. } => {
@@ -330,8 +369,11 @@ proptest! {
                 ToResponder::SendResponses => {
                     while let Some(segment) = responder.next_response(rail, seq) {
                         seq = seq.next();
-                        prop_assert!(segment.source.len <= SMALL_PAYLOAD);
-                        prop_assert!(segment.source.va.checked_add(u64::from(segment.source.len)).is_some());
+                        prop_assert!(segment.header.extent.len() <= SMALL_PAYLOAD);
+                        if let ResponseSource::Memory(source) = segment.source {
+                            prop_assert_eq!(segment.header.extent.len(), source.len);
+                            prop_assert!(source.va.checked_add(u64::from(source.len)).is_some());
+                        }
                     }
                 }
                 ToResponder::LoseResponse(psn) => responder.on_lost_response(psn, rail, seq),
@@ -343,6 +385,20 @@ proptest! {
                         responder.commit(token, outcome(fate), &mut queue);
                     }
                 }
+            }
+            while let Some(execution) = responder.poll_execution() {
+                // Each number has its turn once.
+                let psn = responder.expected_psn();
+                prop_assert!(psn != executed, "executed again");
+                executed = psn;
+                prop_assert!(responder.poll_execution().is_none());
+                let result = if psn.is_some_and(|psn| psn.get() % 16 == 0) {
+                    Err(NakCode::RemoteAccess)
+                } else {
+                    Ok(7)
+                };
+                responder.commit_execution(execution.token, result, &mut queue);
+                responder.commit_execution(execution.token, result, &mut queue);
             }
             while responder.poll_completion().is_some() {
                 completed += 1;

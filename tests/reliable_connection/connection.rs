@@ -122,7 +122,8 @@ fn carry(from: &mut End, to: &mut End) -> bool {
             match to.connection.handle_request(request, &mut to.receives) {
                 Disposition::Write { token, .. }
                 | Disposition::Receive { token, .. }
-                | Disposition::CheckRead { token, .. } => Some(PayloadToken::Request(token)),
+                | Disposition::CheckRead { token, .. }
+                | Disposition::CheckExecution { token, .. } => Some(PayloadToken::Request(token)),
                 Disposition::NoPayload | Disposition::Drop(_) => None,
             }
         }

@@ -4,6 +4,7 @@
 //! case.
 
 mod connection;
+mod execution;
 #[path = "../support/heap.rs"]
 mod heap;
 mod limits;

@@ -4,7 +4,10 @@
 
 use crate::heap::table;
 use crate::heap::Heap;
+use std::collections::HashMap;
 use usb4_roce::transport::frame::AckHeader;
+use usb4_roce::transport::frame::Action;
+use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
@@ -15,7 +18,9 @@ use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::opcode::WORD;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Rails;
@@ -32,8 +37,11 @@ use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::responder::ResponseSegment;
+use usb4_roce::transport::responder::ResponseSource;
 use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::status::CompletionStatus;
+use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
@@ -90,6 +98,14 @@ pub struct Pair {
     pub seq: u32,
     /// What the responder's memory check says.
     pub access: Outcome,
+    /// The word that atomic operations are about, what has been done to it, and why no more can be.
+    pub word: u64,
+    /// Operands by PSN.
+    operands: HashMap<u32, Operands>,
+    pub executed: Vec<Action>,
+    pub revoked: Option<NakCode>,
+    /// Answers of 8 bytes, as they came.
+    pub answers: Vec<u64>,
 }
 
 pub fn rail(number: u8) -> RailId {
@@ -121,6 +137,7 @@ impl Pair {
         };
         change(&mut config);
         requester.start(config);
+        requester.set_peer_features(Features(u64::MAX));
         let mut responder = Responder::new(ResponderTables {
             requests: table(WINDOW),
             receives: table(WINDOW),
@@ -143,6 +160,11 @@ impl Pair {
             receives: Receives::default(),
             seq: 0,
             access: Outcome::Placed,
+            word: 0,
+            operands: HashMap::new(),
+            executed: Vec::new(),
+            revoked: None,
+            answers: Vec::new(),
         }
     }
 
@@ -162,13 +184,29 @@ impl Pair {
         self.requester.post(request, self.now).unwrap();
     }
 
+    /// Posts an atomic operation.
+    pub fn post_atomic(&mut self, opcode: Opcode, first: u64, second: u64) {
+        let request = SendRequest {
+            opcode,
+            length: WORD,
+            signalling: Signalling::Signalled,
+            remote_va: 0x1000,
+            operands: Operands { first, second },
+            ..SendRequest::default()
+        };
+        self.requester.post(request, self.now).unwrap();
+    }
+
     pub fn pull(&mut self) -> Option<RequestHeader> {
         let seq = RailSeq(self.seq);
         self.seq += 1;
         let segment = self
             .requester
-            .next_segment(rail(0), seq, self.now, &SETTLED);
-        segment.map(|segment| segment.header)
+            .next_segment(rail(0), seq, self.now, &SETTLED)?;
+        if let Some(operands) = segment.operands {
+            self.operands.insert(segment.header.psn.get(), operands);
+        }
+        Some(segment.header)
     }
 
     pub fn pull_all(&mut self) -> Vec<RequestHeader> {
@@ -184,9 +222,53 @@ impl Pair {
                 self.responder
                     .commit(token, self.access, &mut self.receives);
             }
+            Disposition::CheckExecution { token, .. } => {
+                match (self.access, self.operands.get(&request.psn.get())) {
+                    (Outcome::Placed, Some(operands)) => {
+                        self.responder
+                            .commit_operands(token, *operands, &mut self.receives);
+                    }
+                    (outcome, _) => self.responder.commit(token, outcome, &mut self.receives),
+                }
+            }
             Disposition::NoPayload | Disposition::Drop(_) => {}
         }
+        self.execute();
         disposition
+    }
+
+    /// Carries out all whose turn has come.
+    fn execute(&mut self) {
+        while let Some(execution) = self.responder.poll_execution() {
+            let before = self.word;
+            let Operands { first, second } = execution.operands;
+            let result = self.revoked.map_or(Ok(before), Err);
+            if result.is_ok() {
+                self.executed.push(execution.action);
+                self.word = match execution.action {
+                    Action::CompareSwap if before == first => second,
+                    Action::CompareSwap | Action::Flush { .. } => before,
+                    Action::FetchAdd => before.wrapping_add(first),
+                    Action::AtomicWrite => first,
+                };
+            }
+            self.responder
+                .commit_execution(execution.token, result, &mut self.receives);
+        }
+    }
+
+    /// A response arrives.
+    pub fn respond(&mut self, response: &ResponseSegment) {
+        if let ResponseDisposition::Place(placement) =
+            self.requester.on_response(&response.header, self.now)
+        {
+            if let ResponseSource::Value(value) = response.source {
+                assert_eq!(placement.target.len, WORD);
+                self.answers.push(value);
+            }
+            self.requester
+                .commit_response(placement.token, Outcome::Placed, self.now);
+        }
     }
 
     /// Everything the requester has to say, and what comes back.
@@ -199,11 +281,7 @@ impl Pair {
             }
             while let Some(response) = self.responder.next_response(rail(0), RailSeq(0)) {
                 moved = true;
-                let disposition = self.requester.on_response(&response.header, self.now);
-                if let ResponseDisposition::Place(placement) = disposition {
-                    self.requester
-                        .commit_response(placement.token, Outcome::Placed, self.now);
-                }
+                self.respond(&response);
             }
             if self.requester.response_ack_due() {
                 let psn = self.requester.take_response_ack();

@@ -6,6 +6,7 @@ use std::fmt::Arguments;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
 use usb4_roce::transport::frame::HEADER_LEN;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
@@ -160,6 +161,11 @@ impl Driver {
                 return true;
             }
         };
+        let endpoint = &self.endpoint;
+        around
+            .host
+            .unreliable
+            .settle(self.rail, |seq| endpoint.frame_status(seq));
         let effect = self.endpoint.judge(around.now);
         self.announce(was_up, effect, around);
         if let Err(fault) = self.endpoint.check(around.now) {
@@ -322,8 +328,9 @@ impl Driver {
         payload: &[u8],
         around: &mut Surroundings<'_>,
     ) -> Result<(), RailFault> {
+        let is_segment = !matches!(header.body, Body::UnreliableDatagram(_));
         assert!(
-            header.payload_len <= self.limits.max_payload,
+            !is_segment || header.payload_len <= self.limits.max_payload,
             "larger than what was agreed"
         );
         let incoming = self.endpoint.on_header(header, around.now);
@@ -335,7 +342,7 @@ impl Driver {
         if incoming? == Incoming::Deliver {
             around
                 .host
-                .deliver(header, payload, around.now, around.ledger);
+                .deliver(self.rail, header, payload, around.now, around.ledger);
             around
                 .ledger
                 .frames(self.cable, 1 - self.end)
@@ -386,10 +393,12 @@ impl Driver {
                 return;
             };
             let limits = peer.limits;
+            let features = peer.features;
             let way = Way {
                 peer: self.peer,
                 rail: self.rail,
                 limits,
+                features,
                 afterwards: if self.out.is_empty() {
                     Afterwards::Rests
                 } else {

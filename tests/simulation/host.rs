@@ -4,30 +4,27 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::collections::VecDeque;
 
-use usb4_roce::transport::attempt::Attempt;
-use usb4_roce::transport::connection::Connection;
 use usb4_roce::transport::connection::FrameSlot;
 use usb4_roce::transport::connection::PayloadToken;
 use usb4_roce::transport::connection::Segment;
 use usb4_roce::transport::final_acks::AckState;
 use usb4_roce::transport::final_acks::FinalAcks;
-use usb4_roce::transport::frame::AckHeader;
 use usb4_roce::transport::frame::Body;
 use usb4_roce::transport::frame::Header;
+use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
-use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::ids::Instant;
-use usb4_roce::transport::ids::MessageSlot;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::limits::Limits;
+use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::outcome::Outcome;
 use usb4_roce::transport::rail::endpoint::Answers;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail::InFlight;
 use usb4_roce::transport::rail_set::RailSet;
@@ -39,10 +36,8 @@ use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::requester::Solicitation;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::DropReason;
-use usb4_roce::transport::responder::Receive;
-use usb4_roce::transport::responder::ReceiveQueue;
 use usb4_roce::transport::responder::RequestToken;
-use usb4_roce::transport::responder::Soundness;
+use usb4_roce::transport::responder::ResponseSource;
 use usb4_roce::transport::scheduler::Afterwards;
 use usb4_roce::transport::scheduler::Scheduler;
 use usb4_roce::transport::scheduler::Turn;
@@ -50,129 +45,21 @@ use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::status::NakCode;
 use usb4_roce::transport::status::QpEvent;
 
-use crate::heap::Heap;
+mod outgoing;
+mod queue_pair;
+mod receive_ring;
+
+use crate::datagrams::Port;
 use crate::ledger::Fate;
 use crate::ledger::Ledger;
-use crate::ledger::Message;
 use crate::pattern;
+use crate::unreliable;
+use receive_ring::Taker;
 
-/// Receive requests, of one queue pair or shared by several.
-#[derive(Default)]
-pub struct ReceiveRing {
-    waiting: VecDeque<Receive>,
-    posted: u64,
-    next_slot: u16,
-    /// Receives handed out whose completion has not been seen.
-    pub outstanding: u32,
-    /// Its user posts one of this length just after nothing was found.
-    pub posted_late: Option<u32>,
-}
-
-impl ReceiveRing {
-    pub fn post(&mut self, length: u32) {
-        self.posted += 1;
-        self.next_slot = self.next_slot.wrapping_add(1);
-        self.waiting.push_back(Receive {
-            slot: ReceiveSlot(self.next_slot),
-            wr_id: self.posted,
-            length,
-            soundness: Soundness::Sound,
-        });
-    }
-
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Loses all receives that are waiting.
-    pub fn clear(&mut self) {
-        self.waiting.clear();
-    }
-}
-
-/// Hands receives of a ring to one queue pair and remembers which one was which.
-struct Taker<'a> {
-    ring: &'a mut ReceiveRing,
-    taken: &'a mut Vec<Receive>,
-}
-
-impl ReceiveQueue for Taker<'_> {
-    fn take(&mut self) -> Option<Receive> {
-        let Some(receive) = self.ring.waiting.pop_front() else {
-            if let Some(length) = self.ring.posted_late {
-                self.ring.post(length);
-            }
-            return None;
-        };
-        self.ring.outstanding += 1;
-        self.taken.push(receive);
-        Some(receive)
-    }
-}
-
-pub struct QueuePair {
-    pub qpn: Qpn,
-    pub peer: usize,
-    pub connection: usize,
-    /// Which end of the connection this is.
-    pub side: usize,
-    pub protocol: Connection<Heap>,
-    pub ring: usize,
-    /// Receives taken in this life, in order, and how many of them have completed.
-    taken: Vec<Receive>,
-    ended: usize,
-    /// Message index by slot.
-    pub slots: HashMap<MessageSlot, usize>,
-    pub in_error: bool,
-    /// Segments have arrived before the responder was started.
-    pub missed: bool,
-    /// Requests that rails have handed back, to be sent again behind what was to come after them.
-    pub handed_back: u64,
-    pub is_destroyed: bool,
-}
-
-impl QueuePair {
-    pub fn new(qpn: Qpn, peer: usize, ring: usize, protocol: Connection<Heap>) -> Self {
-        Self {
-            qpn,
-            peer,
-            connection: usize::MAX,
-            side: 0,
-            protocol,
-            ring,
-            taken: Vec::new(),
-            ended: 0,
-            slots: HashMap::new(),
-            in_error: false,
-            missed: false,
-            handed_back: 0,
-            is_destroyed: false,
-        }
-    }
-
-    /// Begins a new life.
-    pub fn begin(&mut self, connection: usize, side: usize) {
-        self.connection = connection;
-        self.side = side;
-        self.taken.clear();
-        self.ended = 0;
-        self.slots.clear();
-        self.in_error = false;
-        self.missed = false;
-    }
-
-    fn ordinal(&self, slot: ReceiveSlot) -> usize {
-        self.taken
-            .iter()
-            .rposition(|receive| receive.slot == slot)
-            .expect("receive was never taken")
-    }
-
-    /// The rails over which it has frames, of those that are up.
-    fn rails_with_frames(&self, up: RailSet, now: Instant) -> RailSet {
-        self.protocol.rails_with_frames(now, &Up(up))
-    }
-}
+pub use outgoing::Outgoing;
+pub use outgoing::Steadiness;
+pub use queue_pair::QueuePair;
+pub use receive_ring::ReceiveRing;
 
 /// Where a payload goes.
 #[derive(Clone, Copy, Debug)]
@@ -197,35 +84,6 @@ enum Placement {
     },
 }
 
-/// A frame to send.
-pub struct Outgoing {
-    pub body: Body,
-    pub payload: Vec<u8>,
-    pub item: InFlight,
-    /// Whether a processor may write to the payload while it is sent.
-    pub steadiness: Steadiness,
-}
-
-/// Whether a payload stays as it is while it is sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Steadiness {
-    /// It does, or has been copied.
-    Steady,
-    /// It may change after its checksum has been computed.
-    Changing,
-}
-
-impl Steadiness {
-    /// What is small, and what is sent again, is copied before.
-    fn of(message: &Message, len: u32, attempt: Attempt) -> Self {
-        if message.changes && len > SMALL_PAYLOAD && attempt == Attempt::First {
-            Self::Changing
-        } else {
-            Self::Steady
-        }
-    }
-}
-
 /// The way a frame goes.
 #[derive(Clone, Copy)]
 pub struct Way {
@@ -233,6 +91,7 @@ pub struct Way {
     pub rail: RailId,
     /// The peer's.
     pub limits: Limits,
+    pub features: Features,
     /// What the rail does if there is no frame.
     pub afterwards: Afterwards,
 }
@@ -271,6 +130,9 @@ pub struct Host {
     pub qps: Vec<QueuePair>,
     peers: BTreeMap<usize, Peer>,
     pub rings: Vec<ReceiveRing>,
+    /// Ends of unreliable connections.
+    pub unreliable: unreliable::QueuePairs,
+    pub port: Port,
     /// Queue pairs that something was done to, and that have not been scheduled since.
     touched: BTreeSet<usize>,
     /// Those of them that nothing was done to but that something was posted.
@@ -282,13 +144,15 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(number: usize, limits: Limits) -> Self {
+    pub fn new(number: usize, limits: Limits, seed: u64) -> Self {
         Self {
             number,
+            port: Port::new(number, seed),
             limits,
             qps: Vec::new(),
             peers: BTreeMap::new(),
             rings: Vec::new(),
+            unreliable: unreliable::QueuePairs::default(),
             touched: BTreeSet::new(),
             posted: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -310,7 +174,8 @@ impl Host {
     }
 
     /// Passes on what queue pairs have to send since something was done to them. Gives the rails to be woken.
-    pub fn schedule(&mut self, now: Instant) -> Vec<RailId> {
+    pub fn schedule(&mut self, now: Instant, ledger: &Ledger) -> Vec<RailId> {
+        self.aim(now, ledger);
         for index in core::mem::take(&mut self.touched) {
             if self.posted.remove(&index) && self.qps[index].protocol.may_gather() {
                 self.hold(index, now);
@@ -318,7 +183,31 @@ impl Host {
                 self.schedule_one(index, now);
             }
         }
+        let peers = &self.peers;
+        let due = self.unreliable.schedule(|peer| choice(peers, peer));
+        for (peer, rails) in due {
+            if !rails.is_empty() {
+                let peer = self.peers.entry(peer).or_default();
+                self.told.extend(peer.scheduler.notify(rails));
+            }
+        }
         core::mem::take(&mut self.told)
+    }
+
+    /// Tells a rail of the next datagram. What has no rail to go over is dropped.
+    fn aim(&mut self, now: Instant, ledger: &Ledger) {
+        while core::mem::take(&mut self.port.has_news) {
+            let Some(number) = self.port.head_peer(&ledger.datagrams) else {
+                return;
+            };
+            if self.up(number).is_empty() {
+                self.port.drop_head();
+                continue;
+            }
+            self.port.note_waiting(now);
+            let peer = self.peers.entry(number).or_default();
+            self.told.extend(peer.scheduler.notify(RailSet::ALL));
+        }
     }
 
     fn schedule_one(&mut self, index: usize, now: Instant) {
@@ -354,28 +243,42 @@ impl Host {
 
     pub fn rail_up(&mut self, peer: usize, rail: RailId) {
         self.peers.entry(peer).or_default().scheduler.rail_up(rail);
+        self.unreliable.touch_all();
     }
 
     pub fn rail_down(&mut self, peer_number: usize, rail: RailId) {
+        let waiting = self.waiting(peer_number);
         let peer = self.peers.entry(peer_number).or_default();
-        let waiting = peer.waiting();
         self.told.extend(peer.scheduler.rail_down(rail, waiting));
+        self.unreliable.settle(rail, |_| FrameStatus::Settled);
+        self.unreliable.touch_all();
+        self.port.has_news = true;
         // What was sent over it binds nothing any more.
         let theirs = (0..self.qps.len()).filter(|&index| self.qps[index].peer == peer_number);
         self.touched.extend(theirs);
     }
 
     pub fn note_answers(&mut self, peer: usize, rail: RailId, answers: Answers) {
+        let waiting = self.waiting(peer);
         let peer = self.peers.entry(peer).or_default();
-        let waiting = peer.waiting();
         self.told.extend(match answers {
             Answers::Come => peer.scheduler.trust(rail, waiting),
             Answers::Missing => peer.scheduler.suspect(rail, waiting),
         });
     }
 
+    /// How much waits to be sent to a peer.
+    fn waiting(&self, peer: usize) -> usize {
+        let (up, answering) = choice(&self.peers, peer);
+        let unreliable = self.unreliable.rails_with_frames(peer, up, answering).len();
+        self.peers.get(&peer).map_or(0, Peer::waiting) + unreliable
+    }
+
     /// Whether there is something to send to `peer` over `rail`.
-    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant) -> bool {
+    pub fn has_work(&self, peer: usize, rail: RailId, now: Instant, ledger: &Ledger) -> bool {
+        if self.port.head_peer(&ledger.datagrams) == Some(peer) {
+            return true;
+        }
         let final_acks = self
             .peers
             .get(&peer)
@@ -385,7 +288,11 @@ impl Host {
             let waits = self.held.contains(index) && qp.protocol.may_gather();
             qp.peer == peer && !qp.is_destroyed && !waits
         });
-        final_acks > 0 || qps.any(|(_, qp)| qp.rails_with_frames(up, now).contains(rail))
+        let (_, answering) = choice(&self.peers, peer);
+        let unreliable = self.unreliable.rails_with_frames(peer, up, answering);
+        final_acks > 0
+            || qps.any(|(_, qp)| qp.rails_with_frames(up, now).contains(rail))
+            || unreliable.iter().any(|rails| rails.contains(rail))
     }
 
     /// The rails to `peer` that are up.
@@ -442,7 +349,7 @@ impl Host {
         way: Way,
         seq: RailSeq,
         now: Instant,
-        ledger: &Ledger,
+        ledger: &mut Ledger,
     ) -> Option<Outgoing> {
         let peer = self.peers.entry(way.peer).or_default();
         if peer.scheduler.ask(way.rail) == Turn::Rest {
@@ -451,8 +358,15 @@ impl Host {
         if let Some(ack) = peer.final_acks.take_due() {
             peer.scheduler.found(way.rail);
             let qpn = ack.src_qpn;
-            return Some(acknowledgement_of(qpn, ack));
+            return Some(Outgoing::acknowledgement_of(qpn, ack));
         }
+        // The two kinds take turns.
+        if seq.0 % 2 == 0 {
+            if let Some(frame) = self.next_unreliable(&way, seq, ledger) {
+                return Some(frame);
+            }
+        }
+        let peer = self.peers.entry(way.peer).or_default();
         let ready = peer.ready.len();
         for _ in 0..ready {
             let peer = self.peers.entry(way.peer).or_default();
@@ -466,6 +380,7 @@ impl Host {
             }
             if qp.protocol.awaits_limits() {
                 qp.protocol.handle_limits(&way.limits);
+                qp.protocol.handle_features(way.features);
             }
             let had_work = qp.rails_with_frames(up, now).contains(way.rail);
             let frame = self.next_of(index, way.rail, seq, now, ledger);
@@ -477,10 +392,35 @@ impl Host {
                 return frame;
             }
         }
+        if let Some(frame) = self.next_unreliable(&way, seq, ledger) {
+            return Some(frame);
+        }
+        if self.port.head_peer(&ledger.datagrams) == Some(way.peer) {
+            let peer = self.peers.entry(way.peer).or_default();
+            peer.scheduler.found(way.rail);
+            let datagram = self.port.next(&mut ledger.datagrams);
+            self.aim(now, ledger);
+            return datagram;
+        }
         let peer = self.peers.entry(way.peer).or_default();
         let again = peer.scheduler.found_nothing(way.rail, way.afterwards);
         self.told.extend(again);
         None
+    }
+
+    fn next_unreliable(
+        &mut self,
+        way: &Way,
+        seq: RailSeq,
+        ledger: &mut Ledger,
+    ) -> Option<Outgoing> {
+        let choice = choice(&self.peers, way.peer);
+        let frame = self
+            .unreliable
+            .next(way, seq, choice, &mut ledger.unreliable)?;
+        let peer = self.peers.entry(way.peer).or_default();
+        peer.scheduler.found(way.rail);
+        Some(frame)
     }
 
     fn next_of(
@@ -495,7 +435,7 @@ impl Host {
         let qp = &mut self.qps[index];
         let qpn = qp.qpn;
         if let Some(ack) = qp.protocol.poll_ack() {
-            return Some(acknowledgement_of(qpn, ack));
+            return Some(Outgoing::acknowledgement_of(qpn, ack));
         }
         let slot = FrameSlot {
             rail,
@@ -507,8 +447,19 @@ impl Host {
                 Segment::Response(response) => response,
                 Segment::Request(segment) => break segment,
             };
-            let source = response.source;
             let psn = response.header.response_psn;
+            let source = match response.source {
+                ResponseSource::Memory(source) => source,
+                ResponseSource::Value(value) => {
+                    let len = response.header.extent.len() as usize;
+                    return Some(Outgoing {
+                        body: Body::Response(response.header),
+                        payload: value.to_le_bytes()[..len].to_vec(),
+                        item: InFlight::Response { qpn, psn },
+                        steadiness: Steadiness::Steady,
+                    });
+                }
+            };
             let region = ledger.regions.get(&source.rkey.0);
             let Some(region) = region.filter(|region| source.len == 0 || !region.revoked) else {
                 qp.protocol
@@ -537,7 +488,10 @@ impl Host {
             return None;
         }
         let source = segment.source;
-        let payload = pattern::bytes(message.tag, source.offset, source.len);
+        let payload = match segment.operands {
+            Some(operands) => operands.to_bytes()[..segment.header.payload_len() as usize].to_vec(),
+            None => pattern::bytes(message.tag, source.offset, source.len),
+        };
         Some(Outgoing {
             body: Body::Request(segment.header),
             payload,
@@ -548,6 +502,9 @@ impl Host {
 
     /// What was sent over a rail did not arrive.
     pub fn lost(&mut self, rail: RailId, seq: RailSeq, item: InFlight) {
+        if let InFlight::Unreliable { qpn } = item {
+            return self.unreliable.lost(rail, seq, qpn);
+        }
         if let Some(index) = item.qpn().and_then(|qpn| self.find(qpn)) {
             self.touch(index);
             let qp = &mut self.qps[index];
@@ -563,14 +520,35 @@ impl Host {
         }
     }
 
-    /// An intact frame has arrived.
-    pub fn deliver(&mut self, header: &Header, payload: &[u8], now: Instant, ledger: &mut Ledger) {
-        let placement = self.place(header, now, ledger);
+    /// An intact frame has arrived over `rail`.
+    pub fn deliver(
+        &mut self,
+        rail: RailId,
+        header: &Header,
+        payload: &[u8],
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        if let Body::Unreliable(segment) = &header.body {
+            let streams = &mut ledger.unreliable;
+            return self.unreliable.deliver(rail, segment, payload, streams);
+        }
+        if let Body::UnreliableDatagram(header) = &header.body {
+            self.port.receive(header, payload);
+            return;
+        }
+        let placement = self.place(header, payload, now, ledger);
         self.commit(placement, payload, now, ledger);
     }
 
     /// Says where a payload goes.
-    fn place(&mut self, header: &Header, now: Instant, ledger: &mut Ledger) -> Placement {
+    fn place(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        now: Instant,
+        ledger: &mut Ledger,
+    ) -> Placement {
         match header.body {
             Body::Request(request) => {
                 let Some(index) = self.find(request.dest_qpn) else {
@@ -627,6 +605,40 @@ impl Host {
                         }
                         Placement::Discard
                     }
+                    Disposition::CheckExecution {
+                        action,
+                        va,
+                        rkey,
+                        token,
+                    } => {
+                        let (side, len) = (1 - qp.side, action.length());
+                        let allowed = ledger.access(life, side, rkey.0, va, len).is_some();
+                        let request_token = PayloadToken::Request(token);
+                        match Operands::from_bytes(payload) {
+                            _ if !allowed => qp.protocol.handle_payload(
+                                request_token,
+                                Outcome::Denied(NakCode::RemoteAccess),
+                                &mut taker,
+                                now,
+                            ),
+                            Some(operands) => {
+                                qp.protocol.handle_operands(token, operands, &mut taker);
+                            }
+                            None => {
+                                assert_eq!(action.opcode().operands_len(), 0);
+                                qp.protocol.handle_payload(
+                                    request_token,
+                                    Outcome::Placed,
+                                    &mut taker,
+                                    now,
+                                );
+                            }
+                        }
+                        if let Some(region) = ledger.regions.get_mut(&rkey.0) {
+                            region.revoked |= region.revoke_when_checked;
+                        }
+                        Placement::Discard
+                    }
                     Disposition::Drop(DropReason::NotRunning) => {
                         qp.missed = true;
                         Placement::Discard
@@ -663,7 +675,9 @@ impl Host {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => Placement::Discard,
+            | Body::Datagram(_)
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => Placement::Discard,
         }
     }
 
@@ -701,7 +715,11 @@ impl Host {
                 let connection = &mut ledger.connections[self.qps[qp].connection];
                 let segment = connection.segment;
                 let message = &mut connection.streams[side].messages[index];
-                message.place(target.offset, data, segment);
+                if message.opcode == Opcode::Read {
+                    message.place(target.offset, data, segment);
+                } else {
+                    message.place_answer(data);
+                }
                 self.finish(qp, PayloadToken::Response(token), Outcome::Placed, now);
             }
         }
@@ -717,6 +735,28 @@ impl Host {
         qp.protocol.handle_payload(token, outcome, &mut taker, now);
     }
 
+    /// Carries out everything whose turn has come. True if there was anything.
+    fn execute(&mut self, index: usize, ledger: &mut Ledger) -> bool {
+        let qp = &mut self.qps[index];
+        let mut any = false;
+        while let Some(execution) = qp.protocol.poll_execution() {
+            any = true;
+            let result = ledger.execute(qp.connection, 1 - qp.side, &execution);
+            ledger.log.say(format_args!(
+                "host {} qp {} {execution:?}: {result:?}",
+                self.number,
+                qp.qpn.get()
+            ));
+            let mut taker = Taker {
+                ring: &mut self.rings[qp.ring],
+                taken: &mut qp.taken,
+            };
+            qp.protocol
+                .handle_execution(execution.token, result, &mut taker);
+        }
+        any
+    }
+
     /// Polls and checks all completions and events of a queue pair. True if there was any.
     pub fn poll(&mut self, index: usize, ledger: &mut Ledger) -> bool {
         let mut any = false;
@@ -724,7 +764,7 @@ impl Host {
             return false;
         }
         loop {
-            let mut again = false;
+            let mut again = self.execute(index, ledger);
             let qp = &mut self.qps[index];
             // A queue pair is in the error state before the user sees anything flushed.
             while let Some(event) = qp.protocol.poll_event() {
@@ -843,13 +883,13 @@ impl Host {
     }
 }
 
-fn acknowledgement_of(qpn: Qpn, ack: AckHeader) -> Outgoing {
-    Outgoing {
-        body: Body::Ack(ack),
-        payload: Vec::new(),
-        item: InFlight::Ack { qpn },
-        steadiness: Steadiness::Steady,
-    }
+/// The rails to a peer that are up, and those of them over which it answers.
+fn choice(peers: &BTreeMap<usize, Peer>, peer: usize) -> (RailSet, RailSet) {
+    peers
+        .get(&peer)
+        .map_or((RailSet::NONE, RailSet::NONE), |peer| {
+            (peer.scheduler.up(), peer.scheduler.sound())
+        })
 }
 
 /// A piece of a WRITE of this life and side has arrived.

@@ -13,6 +13,7 @@
 mod cable;
 #[path = "../support/checksum.rs"]
 mod checksum;
+mod datagrams;
 mod driver;
 mod frames;
 #[path = "../support/heap.rs"]
@@ -21,6 +22,8 @@ mod host;
 mod ledger;
 mod log;
 mod pattern;
+mod unreliable;
+mod words;
 mod world;
 
 use std::panic::catch_unwind;

@@ -2,6 +2,21 @@
 
 //! Fixed-offset loads and stores in byte arrays.
 
+/// Loads the bytes at `OFFSET`.
+pub(super) fn load_array<const OFFSET: usize, const SIZE: usize, const LEN: usize>(
+    bytes: &[u8; LEN],
+) -> [u8; SIZE] {
+    const { assert!(OFFSET + SIZE <= LEN) };
+    let mut field = [0; SIZE];
+    field.copy_from_slice(&bytes[OFFSET..OFFSET + SIZE]);
+    field
+}
+
+/// Loads the `u16` at byte `OFFSET`.
+pub(super) fn load_u16<const OFFSET: usize, const LEN: usize>(bytes: &[u8; LEN]) -> u16 {
+    u16::from_ne_bytes(load_array::<OFFSET, 2, LEN>(bytes))
+}
+
 /// Loads the `u32` at byte `OFFSET`.
 pub(super) fn load_u32<const OFFSET: usize, const LEN: usize>(bytes: &[u8; LEN]) -> u32 {
     const { assert!(OFFSET + 4 <= LEN) };

@@ -20,15 +20,40 @@ static_assert(offsetof(struct rxe_send_wqe, wr.send_flags) == 16);
 static_assert(offsetof(struct rxe_send_wqe, wr.ex.imm_data) == 20);
 static_assert(offsetof(struct rxe_send_wqe, wr.wr.rdma.remote_addr) == 24);
 static_assert(offsetof(struct rxe_send_wqe, wr.wr.rdma.rkey) == 32);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.atomic.remote_addr) == 24);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.atomic.compare_add) == 32);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.atomic.swap) == 40);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.atomic.rkey) == 48);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.flush.remote_addr) == 24);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.flush.rkey) == 36);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.flush.type) == 40);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.flush.level) == 41);
 static_assert(offsetof(struct rxe_send_wqe, dma.length) == 184);
 static_assert(offsetof(struct rxe_send_wqe, dma.num_sge) == 196);
 static_assert(offsetof(struct rxe_send_wqe, dma.sge) == 208);
 static_assert(offsetof(struct rxe_send_wqe, dma.inline_data) == 208);
+static_assert(offsetof(struct rxe_send_wqe, dma.atomic_wr) == 208);
+
+/* datagram_wqe.rs */
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.remote_qpn) == 24);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.remote_qkey) == 28);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.pkey_index) == 32);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.ah_num) == 36);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.av.dmac) == 58);
+static_assert(offsetof(struct rxe_send_wqe, wr.wr.ud.av.grh.dgid) == 64);
 static_assert(IB_UVERBS_WR_RDMA_WRITE == 0);
 static_assert(IB_UVERBS_WR_RDMA_WRITE_WITH_IMM == 1);
 static_assert(IB_UVERBS_WR_SEND == 2);
 static_assert(IB_UVERBS_WR_SEND_WITH_IMM == 3);
 static_assert(IB_UVERBS_WR_RDMA_READ == 4);
+static_assert(IB_UVERBS_WR_ATOMIC_CMP_AND_SWP == 5);
+static_assert(IB_UVERBS_WR_ATOMIC_FETCH_AND_ADD == 6);
+static_assert(IB_UVERBS_WR_FLUSH == 14);
+static_assert(IB_UVERBS_WR_ATOMIC_WRITE == 15);
+static_assert(IB_FLUSH_GLOBAL == 1);
+static_assert(IB_FLUSH_PERSISTENT == 2);
+static_assert(IB_FLUSH_RANGE == 0);
+static_assert(IB_FLUSH_MR == 1);
 
 /* scatter.rs, receive_wqe.rs */
 static_assert(sizeof(struct rxe_sge) == 16);
@@ -47,6 +72,11 @@ static_assert(offsetof(struct ib_uverbs_wc, ex.imm_data) == 24);
 static_assert(offsetof(struct ib_uverbs_wc, qp_num) == 28);
 static_assert(offsetof(struct ib_uverbs_wc, src_qp) == 32);
 static_assert(offsetof(struct ib_uverbs_wc, wc_flags) == 36);
+static_assert(IB_UVERBS_WC_COMP_SWAP == 3);
+static_assert(IB_UVERBS_WC_FETCH_ADD == 4);
+static_assert(IB_UVERBS_WC_FLUSH == 8);
+static_assert(IB_UVERBS_WC_ATOMIC_WRITE == 9);
+static_assert(offsetof(struct ib_uverbs_wc, port_num) == 46);
 
 /* response.rs */
 static_assert(sizeof(struct mminfo) == 16);

@@ -11,6 +11,7 @@
 
 mod bytes;
 pub mod completion;
+pub mod datagram_wqe;
 pub mod limits;
 pub mod queue_layout;
 pub mod receive_wqe;

@@ -5,6 +5,11 @@
 use super::bytes::load_u32;
 use super::bytes::load_u64;
 use super::scatter::SGE_SIZE;
+use crate::transport::frame::Flush;
+use crate::transport::frame::FlushPlacement;
+use crate::transport::frame::FlushSelectivity;
+use crate::transport::frame::Operands;
+use crate::transport::opcode::WORD;
 
 /// Bytes before the elements or inline data; what [`SendWqe::decode`] takes.
 pub const HEADER_SIZE: usize = 208;
@@ -15,6 +20,14 @@ const FLAGS: usize = 16;
 const IMMEDIATE: usize = 20;
 const REMOTE_ADDRESS: usize = 24;
 const REMOTE_KEY: usize = 32;
+/// Of COMPARE AND SWAP and FETCH AND ADD.
+const COMPARE_ADD: usize = 32;
+const SWAP: usize = 40;
+const ATOMIC_KEY: usize = 48;
+/// Of FLUSH.
+const FLUSH_KEY: usize = 36;
+const FLUSH_PLACEMENT: usize = 40;
+const FLUSH_LEVEL: usize = 41;
 const LENGTH: usize = 184;
 const NUM_SGE: usize = 196;
 
@@ -31,6 +44,29 @@ pub enum SendOperation {
     SendImmediate(Immediate),
     /// RDMA READ.
     Read(RemoteAddress),
+    /// ATOMIC COMPARE AND SWAP.
+    CompareSwap(RemoteAddress, Operands),
+    /// ATOMIC FETCH AND ADD.
+    FetchAdd(RemoteAddress, Operands),
+    /// ATOMIC WRITE; the value is the payload.
+    AtomicWrite(RemoteAddress),
+    /// FLUSH of so many bytes.
+    Flush(RemoteAddress, Flush, u32),
+}
+
+impl SendOperation {
+    /// Whether its local buffers are where the answer goes.
+    fn fills_buffers(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::CompareSwap(..) | Self::FetchAdd(..) => true,
+            Self::Write(_)
+            | Self::WriteImmediate(..)
+            | Self::Send
+            | Self::SendImmediate(_)
+            | Self::AtomicWrite(_)
+            | Self::Flush(..) => false,
+        }
+    }
 }
 
 /// Where in the peer's memory an RDMA operation goes.
@@ -100,8 +136,10 @@ pub enum SendWqeError {
     TooManyElements(u32),
     /// More inline data than the queue was made for: `LOC_LEN_ERR`.
     InlineTooLong(u32),
-    /// READ cannot take its destination from the WQE.
+    /// What is answered with data cannot take its destination from the WQE.
     InlineRead,
+    /// A FLUSH that is not defined: its placement type and its selectivity.
+    Flush(u8, u8),
 }
 
 /// What the queue was made for.
@@ -129,6 +167,28 @@ pub fn wr_id(header: &[u8; HEADER_SIZE]) -> u64 {
     load_u64::<WR_ID, HEADER_SIZE>(header)
 }
 
+impl RemoteAddress {
+    fn with_key(self, rkey: u32) -> Self {
+        Self { rkey, ..self }
+    }
+}
+
+/// `enum ib_placement_type` and `enum ib_selectivity_level`.
+fn flush(placement: u8, level: u8) -> Result<Flush, SendWqeError> {
+    let selectivity = match level {
+        0 => Some(FlushSelectivity::Range),
+        1 => Some(FlushSelectivity::Region),
+        _ => None,
+    };
+    FlushPlacement::new(placement)
+        .zip(selectivity)
+        .map(|(placement, selectivity)| Flush {
+            placement,
+            selectivity,
+        })
+        .ok_or(SendWqeError::Flush(placement, level))
+}
+
 impl SendWqe {
     /// Decodes and checks a copy of a WQE's header.
     pub fn decode(header: &[u8; HEADER_SIZE], limits: &SendLimits) -> Result<Self, SendWqeError> {
@@ -137,25 +197,52 @@ impl SendWqe {
             rkey: load_u32::<REMOTE_KEY, HEADER_SIZE>(header),
         };
         let immediate = Immediate(u32::from_be(load_u32::<IMMEDIATE, HEADER_SIZE>(header)));
+        let length = load_u32::<LENGTH, HEADER_SIZE>(header);
         let operation = match load_u32::<OPCODE, HEADER_SIZE>(header) {
             0 => SendOperation::Write(remote),
             1 => SendOperation::WriteImmediate(remote, immediate),
             2 => SendOperation::Send,
             3 => SendOperation::SendImmediate(immediate),
             4 => SendOperation::Read(remote),
+            5 => SendOperation::CompareSwap(
+                remote.with_key(load_u32::<ATOMIC_KEY, HEADER_SIZE>(header)),
+                Operands {
+                    first: load_u64::<COMPARE_ADD, HEADER_SIZE>(header),
+                    second: load_u64::<SWAP, HEADER_SIZE>(header),
+                },
+            ),
+            6 => SendOperation::FetchAdd(
+                remote.with_key(load_u32::<ATOMIC_KEY, HEADER_SIZE>(header)),
+                Operands {
+                    first: load_u64::<COMPARE_ADD, HEADER_SIZE>(header),
+                    second: 0,
+                },
+            ),
+            14 => SendOperation::Flush(
+                remote.with_key(load_u32::<FLUSH_KEY, HEADER_SIZE>(header)),
+                flush(header[FLUSH_PLACEMENT], header[FLUSH_LEVEL])?,
+                length,
+            ),
+            15 => SendOperation::AtomicWrite(remote),
             other => return Err(SendWqeError::Opcode(other)),
         };
         let flags = SendFlags::from_bits(load_u32::<FLAGS, HEADER_SIZE>(header));
-        let length = load_u32::<LENGTH, HEADER_SIZE>(header);
         let count = load_u32::<NUM_SGE, HEADER_SIZE>(header);
         // `ibv_wr_set_inline_data` sets no flag, but a length without elements. With elements, theirs count: up to
         // rdma-core 63, `ibv_wr_set_sge_list` set that of the first, as often as there are any.
         let is_inline = flags.contains(SendFlags::INLINE) || (count == 0 && length > 0);
-        let payload = if is_inline {
+        let payload = if let SendOperation::Flush(..) = operation {
+            Payload::Elements(0)
+        } else if let SendOperation::AtomicWrite(_) = operation {
+            if limits.max_inline < WORD {
+                return Err(SendWqeError::InlineTooLong(WORD));
+            }
+            Payload::Inline(WORD)
+        } else if is_inline {
             if length > limits.max_inline {
                 return Err(SendWqeError::InlineTooLong(length));
             }
-            if matches!(operation, SendOperation::Read(_)) {
+            if operation.fills_buffers() {
                 return Err(SendWqeError::InlineRead);
             }
             Payload::Inline(length)

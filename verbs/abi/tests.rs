@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use core::mem::offset_of;
+use core::num::NonZeroU32;
 
 use super::completion::Completion;
+use super::completion::Contents;
 use super::completion::WcOpcode;
 use super::completion::CQE_SIZE;
+use super::datagram_wqe::AddressRef;
+use super::datagram_wqe::DatagramTarget;
 use super::limits::MAX_INLINE;
 use super::limits::MAX_MESSAGE;
 use super::limits::MAX_SGE;
@@ -28,6 +32,10 @@ use super::send_wqe::SendLimits;
 use super::send_wqe::SendOperation;
 use super::send_wqe::SendWqe;
 use super::send_wqe::SendWqeError;
+use crate::transport::frame::Flush;
+use crate::transport::frame::FlushPlacement;
+use crate::transport::frame::FlushSelectivity;
+use crate::transport::frame::Operands;
 use crate::transport::status::CompletionStatus;
 
 const LIMITS: SendLimits = SendLimits {
@@ -77,6 +85,76 @@ fn send_wqe_operations_decode() {
 }
 
 #[test]
+fn send_wqe_atomics_decode() {
+    let mut header = send_header(5, 2, 8, 1);
+    header[32..40].copy_from_slice(&11u64.to_ne_bytes());
+    header[40..48].copy_from_slice(&22u64.to_ne_bytes());
+    header[48..52].copy_from_slice(&0x1337u32.to_ne_bytes());
+    let remote = RemoteAddress {
+        rkey: 0x1337,
+        ..REMOTE
+    };
+    let wqe = SendWqe::decode(&header, &LIMITS).unwrap();
+    let [first, second] = [11, 22];
+    let operands = Operands { first, second };
+    assert_eq!(wqe.operation, SendOperation::CompareSwap(remote, operands));
+    assert_eq!(wqe.payload, Payload::Elements(1));
+    header[12..16].copy_from_slice(&6u32.to_ne_bytes());
+    let wqe = SendWqe::decode(&header, &LIMITS).unwrap();
+    let second = 0;
+    let operands = Operands { first, second };
+    assert_eq!(wqe.operation, SendOperation::FetchAdd(remote, operands));
+    // What is answered with goes to memory.
+    header[16..20].copy_from_slice(&8u32.to_ne_bytes());
+    assert_eq!(
+        SendWqe::decode(&header, &LIMITS),
+        Err(SendWqeError::InlineRead)
+    );
+}
+
+#[test]
+fn send_wqe_atomic_write_has_its_operand_in_the_ring() {
+    // With the flag and without.
+    for flags in [0, 8] {
+        let wqe = SendWqe::decode(&send_header(15, flags, 8, 0), &LIMITS).unwrap();
+        assert_eq!(wqe.operation, SendOperation::AtomicWrite(REMOTE));
+        assert_eq!(wqe.payload, Payload::Inline(8));
+    }
+}
+
+#[test]
+fn send_wqe_flushes_decode() {
+    let header = |placement, level| {
+        let mut header = send_header(14, 2, 5000, 0);
+        header[36..40].copy_from_slice(&0x1337u32.to_ne_bytes());
+        header[40..42].copy_from_slice(&[placement, level]);
+        header
+    };
+    let remote = RemoteAddress {
+        rkey: 0x1337,
+        ..REMOTE
+    };
+    let selectivities = [FlushSelectivity::Range, FlushSelectivity::Region];
+    for placement in 1..=3 {
+        for (level, selectivity) in (0..).zip(selectivities) {
+            let wqe = SendWqe::decode(&header(placement, level), &LIMITS).unwrap();
+            let flush = Flush {
+                placement: FlushPlacement::new(placement).unwrap(),
+                selectivity,
+            };
+            assert_eq!(wqe.operation, SendOperation::Flush(remote, flush, 5000));
+            assert_eq!(wqe.payload.size(), 0);
+        }
+    }
+    for (placement, level) in [(0, 0), (4, 0), (1, 2)] {
+        assert_eq!(
+            SendWqe::decode(&header(placement, level), &LIMITS),
+            Err(SendWqeError::Flush(placement, level))
+        );
+    }
+}
+
+#[test]
 fn send_wqe_limits_are_enforced() {
     let decode = |header| SendWqe::decode(&header, &LIMITS);
     assert!(decode(send_header(2, 0, 0, 4)).is_ok());
@@ -118,7 +196,7 @@ fn send_wqe_limits_are_enforced() {
         decode(send_header(4, 2, 8, 2)).map(|wqe| wqe.payload),
         Ok(Payload::Elements(2))
     );
-    for opcode in [5, 15, u32::MAX] {
+    for opcode in [7, 13, 16, u32::MAX] {
         assert_eq!(
             decode(send_header(opcode, 0, 0, 0)),
             Err(SendWqeError::Opcode(opcode))
@@ -169,6 +247,7 @@ fn completion_encodes_as_the_provider_reads_it() {
         immediate: Some(Immediate(0x0a0b_0c0d)),
         qp_num: 0x2222,
         src_qp: 0x3333,
+        contents: Contents::Message,
     }
     .encode();
     let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -183,6 +262,50 @@ fn completion_encodes_as_the_provider_reads_it() {
     assert_eq!(word(32), 0x3333);
     assert_eq!(word(36), 2);
     assert_eq!(bytes[40..48], [0; 8]);
+}
+
+#[test]
+fn completion_of_a_datagram_says_that_the_network_header_comes_first() {
+    let bytes = Completion {
+        wr_id: 1,
+        status: CompletionStatus::Success,
+        opcode: WcOpcode::Receive,
+        byte_len: 40,
+        immediate: None,
+        qp_num: 2,
+        src_qp: 3,
+        contents: Contents::NetworkHeader,
+    }
+    .encode();
+    assert_eq!(bytes[36..40], 1u32.to_ne_bytes());
+    assert_eq!(bytes[46], 1);
+}
+
+#[test]
+fn datagram_targets_decode() {
+    let mut header = send_header(2, 0, 0, 1);
+    header[24..28].copy_from_slice(&0x0012_3456u32.to_ne_bytes());
+    header[28..32].copy_from_slice(&0x1111_1111u32.to_ne_bytes());
+    header[32..34].copy_from_slice(&7u16.to_ne_bytes());
+    header[36..40].copy_from_slice(&9u32.to_ne_bytes());
+    let target = DatagramTarget {
+        qpn: 0x0012_3456,
+        qkey: 0x1111_1111,
+        pkey_index: 7,
+        address: AddressRef::Handle(NonZeroU32::new(9).unwrap()),
+    };
+    assert_eq!(DatagramTarget::decode(&header), target);
+    header[36..40].copy_from_slice(&[0; 4]);
+    header[58..64].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    header[64..80].copy_from_slice(&[0xfe; 16]);
+    let address = AddressRef::Inline {
+        mac: [2, 0, 0, 0, 0, 1],
+        gid: [0xfe; 16],
+    };
+    assert_eq!(
+        DatagramTarget::decode(&header),
+        DatagramTarget { address, ..target }
+    );
 }
 
 #[test]

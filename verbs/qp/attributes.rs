@@ -6,6 +6,7 @@ use kernel::prelude::*;
 
 use super::limits::MAX_RD_ATOMIC;
 use crate::transport::ids::Psn;
+use crate::transport::ids::Qkey;
 use crate::transport::ids::Qpn;
 use crate::verbs::access::check_supported;
 use crate::verbs::netdev::MacAddress;
@@ -41,6 +42,7 @@ pub(super) struct Attributes {
     access: AccessFlags,
     path: Option<AhAttributes>,
     path_mtu: Option<Mtu>,
+    pub(super) qkey: Qkey,
     pub(super) destination_qpn: Qpn,
     pub(super) rq_psn: Psn,
     pub(super) sq_psn: Psn,
@@ -69,6 +71,7 @@ impl Attributes {
             access: AccessFlags::empty(),
             path: None,
             path_mtu: None,
+            qkey: Qkey(0),
             destination_qpn: Qpn::new(0),
             rq_psn: Psn::new(0),
             sq_psn: Psn::new(0),
@@ -119,6 +122,9 @@ impl Attributes {
         }
         if let Some(qpn) = at_most(change.destination_qpn(), Qpn::MASK)? {
             new.destination_qpn = Qpn::new(qpn);
+        }
+        if let Some(qkey) = change.qkey() {
+            new.qkey = Qkey(qkey);
         }
         if let Some(psn) = change.rq_psn() {
             new.rq_psn = Psn::new(psn);
@@ -178,7 +184,7 @@ impl Attributes {
             port: self.port,
             pkey_index: 0,
             access: self.access,
-            qkey: 0,
+            qkey: self.qkey.0,
             path: self.path,
             path_mtu: self.path_mtu,
             destination_qpn: self.destination_qpn.get(),

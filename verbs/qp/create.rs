@@ -25,19 +25,25 @@ use super::service::Service;
 use crate::base::clock;
 use crate::base::delayed_work;
 use crate::transport::ids::Qpn;
+use crate::transport::unreliable_datagram as datagram;
 use crate::verbs::abi::limits::MAX_INLINE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
 use crate::verbs::abi::response::CreateQpResponse;
 use crate::verbs::abi::response::MmapInfo;
+use crate::verbs::address::HasPaths;
+use crate::verbs::address::PathTable;
 use crate::verbs::bindings;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::UserCompletionQueue;
 use crate::verbs::mmap_offer::OfferedQueue;
 use crate::verbs::mr::HasRegions;
+use crate::verbs::multicast::MulticastGroups;
+use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::Driver;
+use crate::verbs::rdma::Gid;
 use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::QpAttributes;
 use crate::verbs::rdma::QpCap;
@@ -69,15 +75,22 @@ fn check(cap: &QpCap) -> Result {
 }
 
 impl State {
-    fn new(qp_type: QpType, cap: &QpCap, receive_queue: ReceiveQueue) -> Result<Self> {
+    fn new(
+        qp_type: QpType,
+        cap: &QpCap,
+        receive_queue: ReceiveQueue,
+        paths: &Arc<PathTable>,
+        pd: PdId,
+    ) -> Result<Self> {
         let send_queue = SendQueue::new(cap)?;
         Ok(Self {
             state: QpState::Reset,
             attributes: Attributes::new(),
-            service: Service::new(qp_type, send_queue.max_active())?,
+            service: Service::new(qp_type, send_queue.max_active(), paths, pd)?,
             send_queue,
             receive_queue,
             route: RouteSlot::new(),
+            old_route: None,
             timer_at: None,
             is_destroyed: false,
             flush_interval_ms: None,
@@ -105,6 +118,7 @@ impl State {
 /// A device with QPs.
 pub(crate) trait HasQueuePairs:
     HasRegions
+    + HasPaths
     + Driver<
         UserContext = ProcessContext,
         Pd = ProtectionDomain,
@@ -120,6 +134,9 @@ pub(crate) trait HasQueuePairs:
 
     /// The ways to other hosts.
     fn routes(&self) -> &Arc<QpRouteTable>;
+
+    /// The multicast groups.
+    fn multicast_groups(&self) -> &Arc<MulticastGroups>;
 }
 
 /// A QP as its process sees it.
@@ -145,7 +162,13 @@ impl UserQueuePair {
             None => ReceiveQueue::new(&init.cap, pd.id())?,
             Some(srq) => ReceiveQueue::shared((**srq).clone())?,
         };
-        let state = State::new(init.qp_type, &init.cap, receive_queue)?;
+        let state = State::new(
+            init.qp_type,
+            &init.cap,
+            receive_queue,
+            pd.device().driver().paths(),
+            pd.id(),
+        )?;
         let limits = state.send_queue.limits();
         let cap = QpCap {
             max_send_wr: state.send_queue.capacity(),
@@ -183,6 +206,7 @@ impl UserQueuePair {
                     queue_pairs: queue_pairs.clone(),
                     counters: device.counters().clone(),
                     routes: device.routes().clone(),
+                    groups: device.multicast_groups().clone(),
                     state <- new_spinlock!(state),
                     placed <- new_condvar!("usb4_roce_qp_placed"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
@@ -267,6 +291,14 @@ where
         Ok(())
     }
 
+    fn attach_multicast(&self, group: Gid) -> Result {
+        self.qp.groups.attach(datagram::Gid(group.0), self.qp.qpn)
+    }
+
+    fn detach_multicast(&self, group: Gid) -> Result {
+        self.qp.groups.detach(datagram::Gid(group.0), self.qp.qpn)
+    }
+
     fn destroy(&self) {
         self.qp.destroy();
     }
@@ -283,6 +315,7 @@ impl QueuePair {
             (final_ack, state.route.replace(self, None))
         };
         self.queue_pairs.remove(self.qpn.get());
+        self.groups.detach_all(self.qpn);
         delayed_work::cancel::<_, TIMER>(self);
         delayed_work::cancel::<_, FLUSHER>(self);
         if let Some((route, final_ack)) = route.zip(final_ack) {

@@ -6,21 +6,25 @@ use kernel::sync::lock::spinlock::SpinLockBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::Arc;
 
+use super::aim::Aimed;
 use super::attributes::DrainedEvent;
 use super::queue_pair::Backlog;
 use super::queue_pair::QueuePair;
 use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
+use super::service::Received;
 use super::timer::RailsOf;
 use crate::transport::ids::Instant;
+use crate::transport::ids::Qpn;
 use crate::transport::opcode::Opcode;
 use crate::transport::rail_set::RailSet;
+use crate::transport::requester::needed_for;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
-use crate::transport::responder::ReceiveCompletion;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::verbs::abi::completion::Completion;
+use crate::verbs::abi::completion::Contents;
 use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::counters::Counter;
@@ -66,16 +70,19 @@ impl QueuePair {
         state.service.rails_with_frames(now, &rails)
     }
 
-    fn process_events_once(&self, state: &mut State, now: Instant) -> Backlog {
+    fn process_events_once(self: &Arc<Self>, state: &mut State, now: Instant) -> Backlog {
         let mut backlog = Backlog::Clear;
+        if self.execute(state) > 0 {
+            backlog = Backlog::Possible;
+        }
         while let Some(completion) = state.service.poll_send_completion() {
             state.send_queue.release();
             self.complete_send(state, &completion);
             backlog = Backlog::Possible;
         }
-        while let Some(completion) = state.service.poll_receive_completion() {
+        while let Some(received) = state.service.poll_receive_completion() {
             state.receive_queue.release();
-            self.complete_receive(state, &completion);
+            self.complete_receive(state, &received);
             backlog = Backlog::Possible;
         }
         while let Some(event) = state.service.poll_event() {
@@ -83,6 +90,9 @@ impl QueuePair {
             backlog = Backlog::Possible;
         }
         if self.post_requests(state, now) > 0 {
+            backlog = Backlog::Possible;
+        }
+        if self.aim(state, now) == Aimed::Dropped {
             backlog = Backlog::Possible;
         }
         if state.state == QpState::Err && self.flush_receives(state) > 0 {
@@ -97,10 +107,8 @@ impl QueuePair {
         let limit = match state.state {
             QpState::Rts => u32::MAX,
             // Each is flushed at once.
-            QpState::Err => FLUSH_STEP,
-            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr | QpState::Sqe => {
-                return 0
-            }
+            QpState::Err | QpState::Sqe => FLUSH_STEP,
+            QpState::Sqd | QpState::Reset | QpState::Init | QpState::Rtr => return 0,
         };
         state
             .send_queue
@@ -122,9 +130,22 @@ impl QueuePair {
         state.service.flush();
     }
 
+    /// A request has failed.
+    fn fail_sending(&self, state: &mut State) {
+        match (state.service.state_after_send_failure(), state.state) {
+            (QpState::Sqe, QpState::Rts | QpState::Sqd) => state.state = QpState::Sqe,
+            (QpState::Sqe, _) => {}
+            _ => self.fail(state),
+        }
+    }
+
     fn on_event(&self, state: &mut State, event: QpEvent) {
         let raised = match event {
-            QpEvent::SendFailed | QpEvent::ReceiveFailed => None,
+            QpEvent::SendFailed => {
+                self.fail_sending(state);
+                return;
+            }
+            QpEvent::ReceiveFailed => None,
             QpEvent::InvalidRequest => Some(QpAsyncEvent::RequestError),
             QpEvent::AccessViolation => Some(QpAsyncEvent::AccessError),
             QpEvent::Catastrophic => Some(QpAsyncEvent::Fatal),
@@ -171,6 +192,9 @@ impl QueuePair {
 
     fn complete_send(&self, state: &mut State, completion: &SendCompletion) {
         self.counters.count_send(completion.status);
+        if completion.status == CompletionStatus::LocalQpOperationError {
+            Self::tell_of_missing_feature(state, completion.opcode);
+        }
         if !completion.is_reported() {
             return;
         }
@@ -178,6 +202,10 @@ impl QueuePair {
             Opcode::Send | Opcode::SendWithImm => WcOpcode::Send,
             Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
             Opcode::Read => WcOpcode::Read,
+            Opcode::CompareSwap => WcOpcode::CompareSwap,
+            Opcode::FetchAdd => WcOpcode::FetchAdd,
+            Opcode::AtomicWrite => WcOpcode::AtomicWrite,
+            Opcode::Flush => WcOpcode::Flush,
         };
         let completion = Completion {
             wr_id: completion.wr_id,
@@ -187,6 +215,7 @@ impl QueuePair {
             immediate: None,
             qp_num: self.qpn.get(),
             src_qp: 0,
+            contents: Contents::Message,
         };
         let pushed = self.send_cq.push(&completion, Solicitation::Unsolicited);
         if let Err(Overflow) = pushed {
@@ -194,10 +223,44 @@ impl QueuePair {
         }
     }
 
-    fn complete_receive(&self, state: &mut State, completion: &ReceiveCompletion) {
+    /// A request could not be sent, perhaps because the peer does not know such requests.
+    fn tell_of_missing_feature(state: &State, opcode: Opcode) {
+        let Some(route) = state.route.get() else {
+            return;
+        };
+        let needed = needed_for(opcode);
+        if route
+            .features()
+            .is_some_and(|features| !features.contains(needed))
+        {
+            route.log_unable(opcode.name());
+        }
+    }
+
+    fn complete_receive(&self, state: &mut State, received: &Received) {
+        let (completion, source, contents) = match received {
+            Received::Message(completion) => (
+                completion,
+                state.attributes.destination_qpn.get(),
+                Contents::Message,
+            ),
+            Received::Datagram(datagram) => (
+                &datagram.receive,
+                datagram.source.map_or(0, Qpn::get),
+                Contents::NetworkHeader,
+            ),
+        };
         let opcode = match completion.opcode {
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::Read => WcOpcode::Receive,
             Opcode::WriteWithImm => WcOpcode::ReceiveWriteImmediate,
+            // No others use up a receive.
+            Opcode::Send
+            | Opcode::SendWithImm
+            | Opcode::Write
+            | Opcode::Read
+            | Opcode::CompareSwap
+            | Opcode::FetchAdd
+            | Opcode::AtomicWrite
+            | Opcode::Flush => WcOpcode::Receive,
         };
         if completion.status == CompletionStatus::Success {
             self.counters.add(Counter::CompletedReceives, 1);
@@ -212,7 +275,8 @@ impl QueuePair {
             byte_len: completion.byte_len,
             immediate: has_immediate.then_some(Immediate(completion.imm)),
             qp_num: self.qpn.get(),
-            src_qp: state.attributes.destination_qpn.get(),
+            src_qp: source,
+            contents,
         };
         if let Err(Overflow) = self.recv_cq.push(&completion, solicitation) {
             self.on_lost_completion(state);
@@ -236,6 +300,7 @@ impl QueuePair {
                 immediate: None,
                 qp_num: self.qpn.get(),
                 src_qp: state.attributes.destination_qpn.get(),
+                contents: Contents::Message,
             };
             // Nothing is left to be done if it is lost: the QP has failed.
             let _ = self.recv_cq.push(&completion, Solicitation::Unsolicited);
@@ -252,7 +317,10 @@ impl QueuePair {
         rails: RailSet,
         hint: TxHint,
     ) {
+        let old_route = state.old_route.take();
         if rails.is_empty() {
+            drop(state);
+            drop(old_route);
             return;
         }
         let hint = match hint {
@@ -269,6 +337,7 @@ impl QueuePair {
             Some(Errand::Nothing | Errand::Wake(_) | Errand::Push(_)) | None => None,
         };
         drop(state);
+        drop(old_route);
         match errand {
             Some(Errand::Wake(event)) => event.raise(),
             Some(Errand::Push(rail)) => rail.send_now(),

@@ -9,9 +9,13 @@
 //! [`QueuePair`] is one type in several files: `queue_pair` has its data, each other file one side of what it
 //! does.
 
+mod aim;
 mod attributes;
 mod create;
+mod datagrams;
+mod departure;
 mod events;
+mod execution;
 mod limits;
 mod modify;
 mod queue_pair;
@@ -22,9 +26,12 @@ mod send_queue;
 mod service;
 mod timer;
 mod tx;
+mod unreliable;
 
 pub(crate) use create::HasQueuePairs;
 pub(crate) use create::UserQueuePair;
+pub(crate) use departure::Departure;
+pub(crate) use limits::FEATURES;
 pub(crate) use limits::LIMITS;
 pub(crate) use limits::MAX_RD_ATOMIC;
 pub(crate) use queue_pair::QpRoute;

@@ -14,7 +14,6 @@ use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
 use crate::verbs::rdma::QpModify;
 use crate::verbs::rdma::QpState;
-use crate::verbs::rdma::QpType;
 use crate::verbs::rdma::Transition;
 use crate::verbs::route::TxHint;
 
@@ -25,8 +24,14 @@ impl State {
         if !self.service.awaits_limits() {
             return;
         }
-        if let Some(limits) = self.route.get().and_then(|route| route.limits()) {
-            self.service.handle_limits(&limits);
+        let Some(route) = self.route.get() else {
+            return;
+        };
+        if let Some((limits, features)) = route.limits().zip(route.features()) {
+            self.service.handle_limits(&limits, features);
+            if !features.contains(self.service.needs()) {
+                route.log_unable(self.service.name());
+            }
         }
     }
 }
@@ -69,8 +74,10 @@ impl QueuePair {
         let final_ack = self.apply(state, transition, now);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
-        if let Some((final_ack, route)) = final_ack.zip(old_route) {
-            route.final_ack(final_ack);
+        if let Some(route) = old_route.filter(|_| transition.to == QpState::Reset) {
+            if let Some(final_ack) = final_ack {
+                route.final_ack(final_ack);
+            }
             route.outwait(self.qpn);
         }
         if transition.to == QpState::Reset {

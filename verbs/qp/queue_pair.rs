@@ -23,6 +23,7 @@ use crate::verbs::counters::Counters;
 use crate::verbs::cq::CompletionQueue;
 use crate::verbs::limits::MAX_QUEUE_PAIRS;
 use crate::verbs::mr::RegionTable;
+use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::pd::PdId;
 use crate::verbs::rdma::QpCap;
 use crate::verbs::rdma::QpEvents;
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) send_queue: SendQueue,
     pub(super) receive_queue: ReceiveQueue,
     pub(super) route: RouteSlot<QpRoute>,
+    /// A route that the QP had: to be let go of when nothing is locked.
+    pub(super) old_route: Option<QpRoute>,
     /// When the timer work runs, as far as is known.
     pub(super) timer_at: Option<Instant>,
     /// Set when destruction begins; from then on no work is armed and no completion made.
@@ -93,7 +96,7 @@ pub(super) enum ReceiveFlush {
 ///
 /// # Locking
 ///
-/// `state` is a spinlock and never held while a payload is copied. Order: QP, then shared receive queue,
+/// `state` is a spinlock and never held while a payload is copied that is longer than a datagram. Order: QP, then shared receive queue,
 /// then completion queue, then the tables' own. [`Route`](crate::verbs::route::Route) says how routes are called.
 ///
 /// # Lifetime
@@ -115,6 +118,7 @@ pub(crate) struct QueuePair {
     pub(super) queue_pairs: Arc<QpTable>,
     pub(super) counters: Arc<Counters>,
     pub(super) routes: Arc<QpRouteTable>,
+    pub(super) groups: Arc<MulticastGroups>,
     #[pin]
     pub(super) state: SpinLock<State>,
     /// Notified when no payload is on its way any more.

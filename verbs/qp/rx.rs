@@ -4,6 +4,7 @@
 
 use kernel::sync::Arc;
 
+use super::datagrams::count_dropped;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
@@ -12,15 +13,22 @@ use crate::base::clock;
 use crate::base::page_vec::PageVec;
 use crate::transport::connection::PayloadToken;
 use crate::transport::frame::AckHeader;
+use crate::transport::frame::DatagramHeader;
+use crate::transport::frame::Operands;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
+use crate::transport::frame::UnreliableHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
+use crate::transport::ids::RailId;
+use crate::transport::ids::ReceiveSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
 use crate::transport::responder::Disposition;
+use crate::transport::responder::RequestToken;
 use crate::transport::status::NakCode;
+use crate::transport::unreliable::UnreliableDisposition;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
@@ -34,7 +42,7 @@ use crate::verbs::route::TxHint;
 /// A payload on its way into the pages that were named for it.
 ///
 /// The QP's destruction waits until it has been committed, and so does its reset. One that is dropped without counts as
-/// aborted: the peer sends the payload again.
+/// aborted: the peer sends the payload again, unless the connection is unreliable.
 #[must_use = "the peer sends a payload again that is not committed"]
 pub(crate) struct PendingPlacement {
     qp: Arc<QueuePair>,
@@ -107,38 +115,48 @@ pub(crate) enum RxVerdict {
 /// A frame for a QP.
 #[derive(Clone, Copy)]
 pub(crate) enum RxFrame<'a> {
-    /// Segment of a request.
-    Request(&'a RequestHeader),
+    /// Segment of a request, and its payload if that is operands.
+    Request(&'a RequestHeader, Option<Operands>),
     /// Segment of an answer.
     Response(&'a ResponseHeader),
     /// Acknowledgement.
     Ack(&'a AckHeader),
+    /// Segment of an unreliable connection, which has come over this rail.
+    Unreliable(&'a UnreliableHeader, RailId),
+    /// Unreliable datagram.
+    Datagram(&'a DatagramHeader),
 }
 
 impl RxFrame<'_> {
     /// The QP the frame says it is from.
     fn source(&self) -> Qpn {
         match self {
-            Self::Request(header) => header.src_qpn,
+            Self::Request(header, _) => header.src_qpn,
             Self::Response(header) => header.src_qpn,
             Self::Ack(header) => header.src_qpn,
+            Self::Unreliable(header, _) => header.src_qpn,
+            Self::Datagram(header) => header.src_qpn,
         }
     }
 
     fn payload_len(&self) -> u32 {
         match self {
-            Self::Request(header) => header.payload_len(),
+            Self::Request(header, _) => header.payload_len(),
             Self::Response(header) => header.extent.len(),
             Self::Ack(_) => 0,
+            Self::Unreliable(header, _) => header.extent.len(),
+            Self::Datagram(header) => header.payload_len,
         }
     }
 
     /// The QP the frame is for.
     pub(crate) fn destination(&self) -> Qpn {
         match self {
-            Self::Request(header) => header.dest_qpn,
+            Self::Request(header, _) => header.dest_qpn,
             Self::Response(header) => header.dest_qpn,
             Self::Ack(header) => header.dest_qpn,
+            Self::Unreliable(header, _) => header.dest_qpn,
+            Self::Datagram(header) => header.dest_qpn,
         }
     }
 }
@@ -169,19 +187,29 @@ impl QueuePair {
             state.service.note_early_frame();
             return RxVerdict::Discarded;
         }
-        // Only the QP at the other end of the connection may speak to this one.
-        if state.is_destroyed
-            || state.attributes.host() != Some(host)
-            || state.attributes.destination_qpn != frame.source()
-        {
+        // Only the QP at the other end of a connection may speak to this one. Datagrams come from anywhere.
+        let may_speak = match frame {
+            RxFrame::Request(..)
+            | RxFrame::Response(_)
+            | RxFrame::Ack(_)
+            | RxFrame::Unreliable(..) => {
+                state.attributes.host() == Some(host)
+                    && state.attributes.destination_qpn == frame.source()
+            }
+            RxFrame::Datagram(_) => true,
+        };
+        if state.is_destroyed || !may_speak {
             return RxVerdict::Discarded;
         }
         let counters = &self.counters;
         counters.add(Counter::ReceivedFrames, 1);
         counters.add(Counter::ReceivedBytes, frame.payload_len().into());
         let verdict = match frame {
-            RxFrame::Request(header) => self.on_request(state, header, now, pages),
+            RxFrame::Request(header, operands) => {
+                self.on_request(state, header, operands, now, pages)
+            }
             RxFrame::Response(header) => self.on_response(state, header, now, pages),
+            RxFrame::Datagram(header) => self.on_datagram(state, header, now, pages),
             RxFrame::Ack(header) => match state.service.reliable() {
                 Some(reliable) => {
                     reliable.connection.handle_ack(header, now);
@@ -189,6 +217,9 @@ impl QueuePair {
                 }
                 None => RxVerdict::Discarded,
             },
+            RxFrame::Unreliable(header, rail) => {
+                self.on_unreliable(state, header, rail, now, pages)
+            }
         };
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, hint);
@@ -199,6 +230,7 @@ impl QueuePair {
         self: &Arc<Self>,
         state: &mut State,
         header: &RequestHeader,
+        operands: Option<Operands>,
         now: Instant,
         pages: &mut PageVec,
     ) -> RxVerdict {
@@ -214,23 +246,13 @@ impl QueuePair {
                 rkey,
                 len,
                 token,
-            } => (
-                token,
-                self.resolve_write(state, va, rkey, len, pages)
-                    .map_err(|AccessDenied| NakCode::RemoteAccess),
-            ),
+            } => (token, self.resolve_write(state, va, rkey, len, pages)),
             Disposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (
-                token,
-                state
-                    .receive_queue
-                    .resolve(slot, offset, len, &self.regions, pages)
-                    .map_err(|AccessDenied| NakCode::RemoteOperation),
-            ),
+            } => (token, self.resolve_receive(state, slot, offset, len, pages)),
             Disposition::CheckRead {
                 va,
                 rkey,
@@ -249,10 +271,82 @@ impl QueuePair {
                     .handle_payload(token, outcome, &mut state.receive_queue, now);
                 return verdict;
             }
+            Disposition::CheckExecution {
+                action,
+                va,
+                rkey,
+                token,
+            } => {
+                let outcome = match self.check_execution(state, action, va, rkey) {
+                    Ok(()) => Outcome::Placed,
+                    Err(AccessDenied) => Outcome::Denied(NakCode::RemoteAccess),
+                };
+                return Self::take_execution(state, token, outcome, operands, now);
+            }
             Disposition::NoPayload => return RxVerdict::Taken,
             Disposition::Drop(_) => return RxVerdict::Discarded,
         };
         let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
+        self.begin(state, token, result, now, pages)
+    }
+
+    /// Takes on what is to be carried out in memory when its turn has come, if that is allowed.
+    fn take_execution(
+        state: &mut State,
+        token: RequestToken,
+        outcome: Outcome,
+        operands: Option<Operands>,
+        now: Instant,
+    ) -> RxVerdict {
+        let Some(reliable) = state.service.reliable() else {
+            return RxVerdict::Discarded;
+        };
+        let connection = &mut reliable.connection;
+        let queue = &mut state.receive_queue;
+        match (outcome, operands) {
+            (Outcome::Placed, Some(operands)) => connection.handle_operands(token, operands, queue),
+            (outcome, _) => {
+                connection.handle_payload(PayloadToken::Request(token), outcome, queue, now);
+            }
+        }
+        match outcome {
+            Outcome::Placed => RxVerdict::Taken,
+            Outcome::Aborted | Outcome::Denied(_) => RxVerdict::Discarded,
+        }
+    }
+
+    fn on_unreliable(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &UnreliableHeader,
+        rail: RailId,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> RxVerdict {
+        let Some(unreliable) = state.service.unreliable() else {
+            return RxVerdict::Discarded;
+        };
+        let disposition =
+            unreliable
+                .connection
+                .handle_segment(header, rail, &mut state.receive_queue);
+        let (token, result) = match disposition {
+            UnreliableDisposition::Write {
+                va,
+                rkey,
+                len,
+                token,
+            } => (token, self.resolve_write(state, va, rkey, len, pages)),
+            UnreliableDisposition::Receive {
+                slot,
+                offset,
+                len,
+                token,
+            } => (token, self.resolve_receive(state, slot, offset, len, pages)),
+            UnreliableDisposition::NoPayload => return RxVerdict::Taken,
+            UnreliableDisposition::Drop(_) => return RxVerdict::Discarded,
+        };
+        let token = PlacementToken::UnreliableConnection(token);
         self.begin(state, token, result, now, pages)
     }
 
@@ -285,6 +379,29 @@ impl QueuePair {
         };
         let resolved = resolved.map_err(|AccessDenied| NakCode::RemoteAccess);
         let token = PlacementToken::ReliableConnection(PayloadToken::Response(placement.token));
+        self.begin(state, token, resolved, now, pages)
+    }
+
+    fn on_datagram(
+        self: &Arc<Self>,
+        state: &mut State,
+        header: &DatagramHeader,
+        now: Instant,
+        pages: &mut PageVec,
+    ) -> RxVerdict {
+        let Some(datagrams) = state.service.datagrams() else {
+            return RxVerdict::Discarded;
+        };
+        let queue = &mut state.receive_queue;
+        let placement = match datagrams.receiver.handle_datagram(header, queue) {
+            Ok(placement) => placement,
+            Err(dropped) => {
+                count_dropped(&self.counters, dropped);
+                return RxVerdict::Discarded;
+            }
+        };
+        let resolved = self.resolve_receive(state, placement.slot, 0, header.payload_len, pages);
+        let token = PlacementToken::UnreliableDatagram(placement.token);
         self.begin(state, token, resolved, now, pages)
     }
 
@@ -321,6 +438,7 @@ impl QueuePair {
         })
     }
 
+    /// Where a piece of a WRITE goes.
     fn resolve_write(
         &self,
         state: &State,
@@ -328,14 +446,31 @@ impl QueuePair {
         rkey: Rkey,
         len: u32,
         pages: &mut PageVec,
-    ) -> Result<Regions, AccessDenied> {
-        let needs = self.remote_needs(state, Access::RemoteWrite)?;
+    ) -> Result<Regions, NakCode> {
         let mut regions = Regions::new();
-        regions.add(
-            self.regions
-                .resolve(Key(rkey.0), va, len as usize, needs, pages)?,
-        );
+        let region = self
+            .remote_needs(state, Access::RemoteWrite)
+            .and_then(|needs| {
+                self.regions
+                    .resolve(Key(rkey.0), va, len as usize, needs, pages)
+            });
+        regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
         Ok(regions)
+    }
+
+    /// Where a piece of a message goes that uses up a receive.
+    fn resolve_receive(
+        &self,
+        state: &State,
+        slot: ReceiveSlot,
+        offset: u32,
+        len: u32,
+        pages: &mut PageVec,
+    ) -> Result<Regions, NakCode> {
+        state
+            .receive_queue
+            .resolve(slot, offset, len, &self.regions, pages)
+            .map_err(|AccessDenied| NakCode::RemoteOperation)
     }
 
     fn check_read(&self, state: &State, va: u64, rkey: Rkey, len: u32) -> Result<(), AccessDenied> {

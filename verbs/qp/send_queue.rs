@@ -6,10 +6,14 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::service::Service;
+use crate::transport::frame::Flush;
+use crate::transport::frame::Operands;
 use crate::transport::ids::Instant;
 use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::opcode::Opcode;
+use crate::transport::opcode::MAX_MESSAGE;
+use crate::transport::opcode::WORD;
 use crate::transport::requester::Fencing;
 use crate::transport::requester::SendRequest;
 use crate::transport::requester::Signalling;
@@ -67,7 +71,9 @@ impl SendQueue {
     /// A queue of at least the sizes in `cap`.
     pub(super) fn new(cap: &QpCap) -> Result<Self> {
         let stride = (cap.max_send_sge as usize * SGE_SIZE)
-            .max((cap.max_inline_data as usize).next_multiple_of(SGE_SIZE));
+            .max((cap.max_inline_data as usize).next_multiple_of(SGE_SIZE))
+            // The operand of an ATOMIC WRITE is in the ring whatever the process has asked for.
+            .max(SGE_SIZE);
         let ring = WorkQueue::new(cap.max_send_wr, send_wqe::HEADER_SIZE + stride)?;
         let active = Self::active(&ring);
         Ok(Self {
@@ -170,7 +176,7 @@ impl SendQueue {
         };
         // There is room and the length has been checked; a queue pair that is not connected has an
         // empty ring.
-        let Ok(slot) = service.post(request, now) else {
+        let Ok(slot) = service.post(request, &header, now) else {
             return;
         };
         let place = usize::from(slot.0);
@@ -201,7 +207,8 @@ impl SendQueue {
             SendWqeError::InlineTooLong(_) => CompletionStatus::LocalLengthError,
             SendWqeError::Opcode(_)
             | SendWqeError::TooManyElements(_)
-            | SendWqeError::InlineRead => CompletionStatus::LocalQpOperationError,
+            | SendWqeError::InlineRead
+            | SendWqeError::Flush(..) => CompletionStatus::LocalQpOperationError,
         })?;
         let scratch = self.scratch();
         let payload = &mut self.store[scratch..scratch + wqe.payload.size()];
@@ -217,13 +224,39 @@ impl SendQueue {
             address: 0,
             rkey: 0,
         };
+        const NO_IMMEDIATE: Immediate = Immediate(0);
+        let mut operands = Operands::default();
+        let mut flush = Flush::default();
+        let mut length = length;
         let (opcode, remote, Immediate(imm)) = match wqe.operation {
-            SendOperation::Write(remote) => (Opcode::Write, remote, Immediate(0)),
+            SendOperation::Write(remote) => (Opcode::Write, remote, NO_IMMEDIATE),
             SendOperation::WriteImmediate(remote, imm) => (Opcode::WriteWithImm, remote, imm),
-            SendOperation::Send => (Opcode::Send, NOWHERE, Immediate(0)),
+            SendOperation::Send => (Opcode::Send, NOWHERE, NO_IMMEDIATE),
             SendOperation::SendImmediate(imm) => (Opcode::SendWithImm, NOWHERE, imm),
-            SendOperation::Read(remote) => (Opcode::Read, remote, Immediate(0)),
+            SendOperation::Read(remote) => (Opcode::Read, remote, NO_IMMEDIATE),
+            SendOperation::CompareSwap(remote, both) => {
+                operands = both;
+                (Opcode::CompareSwap, remote, NO_IMMEDIATE)
+            }
+            SendOperation::FetchAdd(remote, addend) => {
+                operands = addend;
+                (Opcode::FetchAdd, remote, NO_IMMEDIATE)
+            }
+            SendOperation::AtomicWrite(remote) => {
+                operands =
+                    Operands::from_bytes(payload).ok_or(CompletionStatus::LocalQpOperationError)?;
+                (Opcode::AtomicWrite, remote, NO_IMMEDIATE)
+            }
+            SendOperation::Flush(remote, wanted, range) => {
+                flush = wanted;
+                length = range;
+                (Opcode::Flush, remote, NO_IMMEDIATE)
+            }
         };
+        let is_word = opcode.operands_len() == 0 || length == WORD;
+        if !is_word || length > MAX_MESSAGE {
+            return Err(CompletionStatus::LocalLengthError);
+        }
         let request = SendRequest {
             wr_id: 0,
             opcode,
@@ -246,6 +279,8 @@ impl SendQueue {
             remote_va: remote.address,
             rkey: Rkey(remote.rkey),
             imm,
+            operands,
+            flush,
         };
         Ok((request, source))
     }

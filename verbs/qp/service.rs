@@ -6,9 +6,12 @@
 //! knows which service it is: see [`Service::reliable`].
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 use super::attributes::Attributes;
+use super::datagrams::Datagrams;
 use super::reliable::ReliableConnection;
+use super::unreliable::UnreliableService;
 use crate::transport::connection::PayloadToken;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
@@ -19,6 +22,7 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::limits::Limits;
 use crate::transport::outcome::Outcome;
+use crate::transport::rail::hello::Features;
 use crate::transport::rail::InFlight;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::PostError;
@@ -29,14 +33,30 @@ use crate::transport::responder::ReceiveCompletion;
 use crate::transport::responder::ReceiveQueue;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
+use crate::transport::unreliable::PlacementToken as SegmentToken;
+use crate::transport::unreliable_datagram::DatagramCompletion;
+use crate::transport::unreliable_datagram::DatagramToken;
+use crate::verbs::abi::send_wqe;
+use crate::verbs::address::PathTable;
+use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
+use crate::verbs::pd::PdId;
 use crate::verbs::rdma::unsupported;
+use crate::verbs::rdma::QpState;
 use crate::verbs::rdma::QpType;
 
 /// The service of a QP, with all that it keeps.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "reliable connections are what most QPs have: in memory of their own, each frame would have one more pointer to follow"
+)]
 pub(super) enum Service {
     /// Reliable connection.
     ReliableConnection(ReliableConnection),
+    /// Unreliable connection.
+    UnreliableConnection(UnreliableService),
+    /// Unreliable datagram.
+    UnreliableDatagram(Datagrams),
 }
 
 /// Identifies a payload that is being placed.
@@ -44,18 +64,43 @@ pub(super) enum Service {
 pub(super) enum PlacementToken {
     /// Of a reliable connection.
     ReliableConnection(PayloadToken),
+    /// Of an unreliable connection.
+    UnreliableConnection(SegmentToken),
+    /// Of an unreliable datagram.
+    UnreliableDatagram(DatagramToken),
+}
+
+/// A receive that has completed.
+pub(super) enum Received {
+    /// With a message of the connection.
+    Message(ReceiveCompletion),
+    /// With a datagram.
+    Datagram(DatagramCompletion),
 }
 
 impl Service {
-    /// The service of a new QP of that type, with room for `max_active` requests at a time: a power of two.
+    /// The service of a new QP of `pd` and of that type, with room for `max_active` requests at a time: a power of two.
     ///
     /// Fails with `EOPNOTSUPP` for services that this device does not have.
-    pub(super) fn new(qp_type: QpType, max_active: usize) -> Result<Self> {
+    pub(super) fn new(
+        qp_type: QpType,
+        max_active: usize,
+        paths: &Arc<PathTable>,
+        pd: PdId,
+    ) -> Result<Self> {
         match qp_type {
             QpType::Rc => Ok(Self::ReliableConnection(ReliableConnection::new(
                 max_active,
             )?)),
-            QpType::Uc | QpType::Ud | QpType::Gsi => Err(unsupported()),
+            QpType::Uc => Ok(Self::UnreliableConnection(UnreliableService::new(
+                max_active,
+            )?)),
+            QpType::Ud => Ok(Self::UnreliableDatagram(Datagrams::new(
+                max_active,
+                paths.clone(),
+                pd,
+            )?)),
+            QpType::Gsi => Err(unsupported()),
         }
     }
 
@@ -63,6 +108,26 @@ impl Service {
     pub(super) fn qp_type(&self) -> QpType {
         match self {
             Self::ReliableConnection(_) => QpType::Rc,
+            Self::UnreliableConnection(_) => QpType::Uc,
+            Self::UnreliableDatagram(_) => QpType::Ud,
+        }
+    }
+
+    /// What the peer has to know of for this service.
+    pub(super) fn needs(&self) -> Features {
+        match self {
+            Self::ReliableConnection(_) => Features::NONE,
+            Self::UnreliableConnection(_) => Features::UNRELIABLE_CONNECTIONS,
+            Self::UnreliableDatagram(_) => Features::UNRELIABLE_DATAGRAMS,
+        }
+    }
+
+    /// What the service is called in log lines.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::ReliableConnection(_) => "reliable connections",
+            Self::UnreliableConnection(_) => "unreliable connections",
+            Self::UnreliableDatagram(_) => "unreliable datagrams",
         }
     }
 
@@ -70,6 +135,32 @@ impl Service {
     pub(super) fn reliable(&mut self) -> Option<&mut ReliableConnection> {
         match self {
             Self::ReliableConnection(reliable) => Some(reliable),
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
+        }
+    }
+
+    /// The unreliable connection, if the QP has that service.
+    pub(super) fn unreliable(&mut self) -> Option<&mut UnreliableService> {
+        match self {
+            Self::UnreliableConnection(unreliable) => Some(unreliable),
+            Self::ReliableConnection(_) | Self::UnreliableDatagram(_) => None,
+        }
+    }
+
+    /// The datagrams, if the QP has that service.
+    pub(super) fn datagrams(&mut self) -> Option<&mut Datagrams> {
+        match self {
+            Self::UnreliableDatagram(datagrams) => Some(datagrams),
+            Self::ReliableConnection(_) | Self::UnreliableConnection(_) => None,
+        }
+    }
+
+    /// What becomes of the QP when a request fails (IBTA 10.3.1).
+    pub(super) fn state_after_send_failure(&self) -> QpState {
+        match self {
+            Self::ReliableConnection(_) => QpState::Err,
+            // It goes on receiving.
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => QpState::Sqe,
         }
     }
 
@@ -77,6 +168,8 @@ impl Service {
     pub(super) fn note_early_frame(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.note_early_request(),
+            // Nobody sends it again.
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -84,6 +177,8 @@ impl Service {
     pub(super) fn start_receiving(&mut self, qpn: Qpn, attributes: &Attributes) {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_receiving(qpn, attributes),
+            Self::UnreliableConnection(unreliable) => unreliable.start_receiving(qpn, attributes),
+            Self::UnreliableDatagram(datagrams) => datagrams.start_receiving(attributes),
         }
     }
 
@@ -91,6 +186,8 @@ impl Service {
     pub(super) fn start_sending(&mut self, qpn: Qpn, attributes: &Attributes) {
         match self {
             Self::ReliableConnection(reliable) => reliable.start_sending(qpn, attributes),
+            Self::UnreliableConnection(unreliable) => unreliable.start_sending(qpn, attributes),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.start(),
         }
     }
 
@@ -98,6 +195,8 @@ impl Service {
     pub(super) fn tune(&mut self, attributes: &Attributes, now: Instant) {
         match self {
             Self::ReliableConnection(reliable) => reliable.tune(attributes, now),
+            Self::UnreliableConnection(_) => {}
+            Self::UnreliableDatagram(datagrams) => datagrams.tune(attributes),
         }
     }
 
@@ -106,13 +205,17 @@ impl Service {
     pub(super) fn drain(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.drain(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.drain(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.drain(),
         }
     }
 
-    /// Begins messages again (transition from SQD to RTS).
+    /// Begins messages again (transition from SQD or SQE to RTS).
     pub(super) fn resume(&mut self, now: Instant) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.resume(now),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.resume(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.start(),
         }
     }
 
@@ -120,6 +223,8 @@ impl Service {
     pub(super) fn flush(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.flush(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.flush(),
+            Self::UnreliableDatagram(datagrams) => datagrams.flush(),
         }
     }
 
@@ -127,6 +232,14 @@ impl Service {
     pub(super) fn reset(&mut self) -> Option<FinalAck> {
         match self {
             Self::ReliableConnection(reliable) => reliable.reset(),
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.reset();
+                None
+            }
+            Self::UnreliableDatagram(datagrams) => {
+                datagrams.reset();
+                None
+            }
         }
     }
 
@@ -134,6 +247,8 @@ impl Service {
     pub(super) fn awaits_limits(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.awaits_limits(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.awaits_limits(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -141,13 +256,22 @@ impl Service {
     pub(super) fn handle_new_path(&mut self) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_new_path(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.handle_new_path(),
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
-    /// The peer's limits are known: from now on neither they nor our own are exceeded.
-    pub(super) fn handle_limits(&mut self, peer: &Limits) {
+    /// The peer's limits are known, and what it knows of: from now on neither are exceeded, nor our own.
+    pub(super) fn handle_limits(&mut self, peer: &Limits, features: Features) {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.handle_limits(peer),
+            Self::ReliableConnection(reliable) => {
+                reliable.connection.handle_limits(peer);
+                reliable.connection.handle_features(features);
+            }
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.handle_peer(peer, features);
+            }
+            Self::UnreliableDatagram(_) => {}
         }
     }
 
@@ -155,17 +279,22 @@ impl Service {
     pub(super) fn room(&self) -> u32 {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.room(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.room(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.room(),
         }
     }
 
-    /// Posts a request. After a failure it will be flushed.
+    /// Posts a request whose WQE has that header. After a failure it will be flushed.
     pub(super) fn post(
         &mut self,
         request: SendRequest,
+        header: &[u8; send_wqe::HEADER_SIZE],
         now: Instant,
     ) -> Result<MessageSlot, PostError> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.post(request, now),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.post(request),
+            Self::UnreliableDatagram(datagrams) => datagrams.post(&request, header),
         }
     }
 
@@ -176,6 +305,10 @@ impl Service {
             Self::ReliableConnection(reliable) => {
                 reliable.connection.handle_send_failure(slot, status);
             }
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.handle_send_failure(slot, status);
+            }
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.fail(slot, status),
         }
     }
 
@@ -193,13 +326,35 @@ impl Service {
                     .connection
                     .handle_payload(token, outcome, queue, now);
             }
+            (
+                Self::UnreliableConnection(unreliable),
+                PlacementToken::UnreliableConnection(token),
+            ) => unreliable.connection.handle_payload(token, outcome),
+            (Self::UnreliableDatagram(datagrams), PlacementToken::UnreliableDatagram(token)) => {
+                datagrams.receiver.handle_payload(token, outcome);
+            }
+            // A QP has one service for life, and its tokens are of that.
+            (
+                Self::ReliableConnection(_)
+                | Self::UnreliableConnection(_)
+                | Self::UnreliableDatagram(_),
+                _,
+            ) => {}
         }
     }
 
     /// The frame `seq` of `rail`, which carried this, was lost.
-    pub(super) fn handle_lost(&mut self, item: InFlight, rail: RailId, seq: RailSeq) {
+    pub(super) fn handle_lost(
+        &mut self,
+        item: InFlight,
+        rail: RailId,
+        seq: RailSeq,
+        counters: &Counters,
+    ) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_lost(item, rail, seq),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.handle_lost(),
+            Self::UnreliableDatagram(_) => counters.add(Counter::LostDatagrams, 1),
         }
     }
 
@@ -207,6 +362,8 @@ impl Service {
     pub(super) fn handle_timeout(&mut self, now: Instant, rails: &impl Rails) {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.handle_timeout(now, rails),
+            Self::UnreliableConnection(_) => {}
+            Self::UnreliableDatagram(datagrams) => datagrams.handle_timeout(now),
         }
     }
 
@@ -214,6 +371,11 @@ impl Service {
     pub(super) fn rails_with_frames(&self, now: Instant, rails: &impl Rails) -> RailSet {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.rails_with_frames(now, rails),
+            Self::UnreliableConnection(unreliable) => {
+                unreliable.connection.rails_with_frames(rails)
+            }
+            Self::UnreliableDatagram(datagrams) if datagrams.has_frame() => RailSet::ALL,
+            Self::UnreliableDatagram(_) => RailSet::NONE,
         }
     }
 
@@ -221,13 +383,26 @@ impl Service {
     pub(super) fn poll_send_completion(&mut self) -> Option<SendCompletion> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_send_completion(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.poll_send_completion(),
+            Self::UnreliableDatagram(datagrams) => datagrams.sender.poll_completion(),
         }
     }
 
     /// The next completion of a receive, in the order the receives were taken.
-    pub(super) fn poll_receive_completion(&mut self) -> Option<ReceiveCompletion> {
+    pub(super) fn poll_receive_completion(&mut self) -> Option<Received> {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.poll_receive_completion(),
+            Self::ReliableConnection(reliable) => {
+                let completion = reliable.connection.poll_receive_completion()?;
+                Some(Received::Message(completion))
+            }
+            Self::UnreliableConnection(unreliable) => {
+                let completion = unreliable.connection.poll_receive_completion()?;
+                Some(Received::Message(completion))
+            }
+            Self::UnreliableDatagram(datagrams) => {
+                let completion = datagrams.receiver.poll_completion()?;
+                Some(Received::Datagram(completion))
+            }
         }
     }
 
@@ -235,6 +410,11 @@ impl Service {
     pub(super) fn poll_event(&mut self) -> Option<QpEvent> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_event(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.poll_event(),
+            Self::UnreliableDatagram(datagrams) => datagrams
+                .sender
+                .poll_event()
+                .or_else(|| datagrams.receiver.poll_event()),
         }
     }
 
@@ -242,6 +422,8 @@ impl Service {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.poll_timeout(),
+            Self::UnreliableConnection(_) => None,
+            Self::UnreliableDatagram(datagrams) => datagrams.poll_timeout(),
         }
     }
 
@@ -249,6 +431,8 @@ impl Service {
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_urgent(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.is_urgent(),
+            Self::UnreliableDatagram(datagrams) => datagrams.is_urgent(),
         }
     }
 
@@ -256,6 +440,7 @@ impl Service {
     pub(super) fn may_gather(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -263,6 +448,7 @@ impl Service {
     pub(super) fn has_ack_that_may_wait(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.has_ack_that_may_wait(),
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -270,6 +456,8 @@ impl Service {
     pub(super) fn next_psn(&self) -> Option<Psn> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.next_psn(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.next_psn(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -277,6 +465,8 @@ impl Service {
     pub(super) fn expected_psn(&self) -> Option<Psn> {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.expected_psn(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.expected_psn(),
+            Self::UnreliableDatagram(_) => None,
         }
     }
 
@@ -284,6 +474,8 @@ impl Service {
     pub(super) fn is_draining(&self) -> bool {
         match self {
             Self::ReliableConnection(reliable) => reliable.connection.is_draining(),
+            Self::UnreliableConnection(unreliable) => unreliable.connection.is_draining(),
+            Self::UnreliableDatagram(_) => false,
         }
     }
 
@@ -291,6 +483,9 @@ impl Service {
     pub(super) fn count(&mut self, counters: &Counters) {
         match self {
             Self::ReliableConnection(reliable) => reliable.count(counters),
+            Self::UnreliableConnection(unreliable) => unreliable.count(counters),
+            // They are counted as they come.
+            Self::UnreliableDatagram(_) => {}
         }
     }
 }

@@ -51,6 +51,12 @@ impl Rails for RailsOf<'_> {
             .get()
             .map_or(RailSet::NONE, |route| route.rails().up())
     }
+
+    fn answering(&self) -> RailSet {
+        self.0
+            .get()
+            .map_or(RailSet::NONE, |route| route.rails().answering())
+    }
 }
 
 impl QueuePair {

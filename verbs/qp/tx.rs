@@ -4,24 +4,32 @@
 
 use kernel::sync::Arc;
 
+use super::datagrams::Next;
+use super::datagrams::Stop;
+use super::departure::Departure;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::send_queue::Buffers;
+use super::service::Service;
 use super::timer::RailsOf;
 use crate::transport::attempt::Attempt;
 use crate::transport::connection::FrameSlot;
 use crate::transport::connection::Segment;
 use crate::transport::frame::AckHeader;
 use crate::transport::frame::Body;
+use crate::transport::frame::Operation;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::InFlight;
+use crate::transport::requester::LocalRange;
 use crate::transport::requester::RequestSegment;
 use crate::transport::responder::ResponseSegment;
+use crate::transport::responder::ResponseSource;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::NakCode;
+use crate::transport::unreliable_datagram::NETWORK_HEADER_LEN;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
@@ -57,6 +65,8 @@ pub(crate) struct TxFrame {
     pub(crate) payload: FramePayload,
     /// Keeps the sink's pages alive.
     pub(crate) regions: Regions,
+    /// Tells the QP, if it wants to know, that the payload has left. Dropped after the regions.
+    pub(crate) departure: Option<Departure>,
 }
 
 impl TxFrame {
@@ -67,6 +77,7 @@ impl TxFrame {
             body: Body::Ack(ack),
             payload: FramePayload::Empty,
             regions: Regions::new(),
+            departure: None,
         }
     }
 
@@ -74,12 +85,14 @@ impl TxFrame {
         match &self.body {
             Body::Request(header) => header.payload_len(),
             Body::Response(header) => header.extent.len(),
+            Body::Unreliable(header) => header.extent.len(),
             Body::Ack(_)
             | Body::Hello
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
             | Body::Datagram(_) => 0,
+            Body::UnreliableDatagram(header) => header.payload_len,
         }
     }
 }
@@ -104,9 +117,13 @@ impl QueuePair {
             return None;
         }
         state.agree();
-        let frame = self
-            .next_ack(state)
-            .or_else(|| self.next_segment(state, rail, seq, now, sink));
+        let frame = match state.service {
+            Service::ReliableConnection(_) => self
+                .next_ack(state)
+                .or_else(|| self.next_segment(state, rail, seq, now, sink)),
+            Service::UnreliableConnection(_) => self.next_unreliable(state, rail, seq, sink),
+            Service::UnreliableDatagram(_) => self.next_datagram(state, sink),
+        };
         if let Some(frame) = &frame {
             let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
@@ -139,7 +156,7 @@ impl QueuePair {
     ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.service.handle_lost(item, rail, seq);
+        state.service.handle_lost(item, rail, seq, &self.counters);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
     }
@@ -151,6 +168,7 @@ impl QueuePair {
             item: InFlight::Ack { qpn: self.qpn },
             payload: FramePayload::Empty,
             regions: Regions::new(),
+            departure: None,
         })
     }
 
@@ -175,12 +193,13 @@ impl QueuePair {
                     let header = segment.header;
                     let psn = header.response_psn;
                     match self.response_payload(&segment, sink) {
-                        Ok(regions) => {
+                        Ok((payload, regions)) => {
                             return Some(TxFrame {
                                 body: Body::Response(header),
                                 item: InFlight::Response { qpn: self.qpn, psn },
-                                payload: payload_in_pages(segment.source.len, segment.attempt),
+                                payload,
                                 regions,
+                                departure: None,
                             })
                         }
                         Err(code) => connection.handle_response_failure(psn, code),
@@ -196,6 +215,7 @@ impl QueuePair {
                                 item: InFlight::Request { qpn: self.qpn, psn },
                                 payload,
                                 regions,
+                                departure: None,
                             })
                         }
                         Err(status) => {
@@ -209,14 +229,115 @@ impl QueuePair {
         }
     }
 
-    /// Puts the payload of a response into the sink's pages. Fails if the peer may not read the memory (any more).
+    /// The next segment of an unreliable connection.
+    fn next_unreliable(
+        self: &Arc<Self>,
+        state: &mut State,
+        rail: RailId,
+        seq: RailSeq,
+        sink: &mut impl FrameSink,
+    ) -> Option<TxFrame> {
+        let slot = FrameSlot {
+            rail,
+            seq,
+            room: sink.room(),
+        };
+        let rails = RailsOf(&state.route);
+        let connection = &mut state.service.unreliable()?.connection;
+        let segment = connection.poll_segment(slot, &rails)?;
+        match self.local_payload(state, &segment.source, Attempt::First, sink) {
+            Ok((payload, regions)) => Some(TxFrame {
+                body: Body::Unreliable(segment.header),
+                item: InFlight::Unreliable { qpn: self.qpn },
+                payload,
+                regions,
+                departure: Some(Departure::new(self, segment.token)),
+            }),
+            Err(status) => {
+                sink.pages().clear();
+                let connection = &mut state.service.unreliable()?.connection;
+                connection.handle_departure(segment.token);
+                connection.handle_send_failure(segment.source.slot, status);
+                None
+            }
+        }
+    }
+
+    /// The next datagram, which is complete with that: its payload is copied.
+    fn next_datagram(&self, state: &mut State, sink: &mut impl FrameSink) -> Option<TxFrame> {
+        let Next::Stop(stop) = state.service.datagrams()?.next_stop(&*self.routes)? else {
+            return None;
+        };
+        let len = stop.payload_len();
+        if len > sink.room() {
+            return None;
+        }
+        let staged = self.stage_datagram(state, &stop, sink);
+        let datagrams = state.service.datagrams()?;
+        if let Err(status) = staged {
+            datagrams.sender.fail(stop.slot, status);
+            return None;
+        }
+        datagrams.leave(&stop, &*self.routes);
+        Some(TxFrame {
+            body: Body::UnreliableDatagram(stop.header(self.qpn)),
+            item: InFlight::UnreliableDatagram { qpn: self.qpn },
+            payload: FramePayload::Staged(len as usize),
+            regions: Regions::new(),
+            departure: None,
+        })
+    }
+
+    /// Puts network header and message into the sink.
+    fn stage_datagram(
+        &self,
+        state: &State,
+        stop: &Stop,
+        sink: &mut impl FrameSink,
+    ) -> Result<(), CompletionStatus> {
+        let length = stop.request.length;
+        let end = stop.payload_len() as usize;
+        let header = stop.address.path.network_header(length);
+        sink.staging()[..NETWORK_HEADER_LEN].copy_from_slice(&header);
+        match state.send_queue.buffers(stop.slot) {
+            Buffers::Inline(bytes) => {
+                let bytes = bytes
+                    .get(..length as usize)
+                    .ok_or(CompletionStatus::LocalQpOperationError)?;
+                sink.staging()[NETWORK_HEADER_LEN..end].copy_from_slice(bytes);
+            }
+            Buffers::Elements(elements) => {
+                let needs = Needs {
+                    pd: self.pd,
+                    access: AccessFlags::empty(),
+                };
+                sink.pages().clear();
+                let regions = elements
+                    .resolve(0, length, needs, &self.regions, sink.pages())
+                    .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+                let copied = sink.stage_pages(NETWORK_HEADER_LEN);
+                drop(regions);
+                copied.map_err(|_| CompletionStatus::LocalQpOperationError)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the payload of a response into the sink, and says where. Fails if the peer may not read the memory (any more).
     fn response_payload(
         &self,
         segment: &ResponseSegment,
         sink: &mut impl FrameSink,
-    ) -> Result<Regions, NakCode> {
-        let source = &segment.source;
+    ) -> Result<(FramePayload, Regions), NakCode> {
         let mut regions = Regions::new();
+        let source = match &segment.source {
+            ResponseSource::Memory(source) => source,
+            ResponseSource::Value(value) => {
+                let value = value.to_le_bytes();
+                let len = value.len().min(segment.header.extent.len() as usize);
+                return Ok((stage(&value[..len], sink), regions));
+            }
+        };
         if source.len > 0 {
             let needs = Needs {
                 pd: self.pd,
@@ -231,7 +352,36 @@ impl QueuePair {
             );
             regions.add(region.map_err(|AccessDenied| NakCode::RemoteAccess)?);
         }
-        Ok(regions)
+        Ok((payload_in_pages(source.len, segment.attempt), regions))
+    }
+
+    /// Checks that what an atomic operation is answered with can be placed: one that fails at this end had better change nothing
+    /// at the other.
+    fn check_answer_buffers(
+        &self,
+        state: &State,
+        segment: &RequestSegment,
+        sink: &mut impl FrameSink,
+    ) -> Result<(), CompletionStatus> {
+        let len = match &segment.header.operation {
+            Operation::Execute(execute) => execute.action.answer_len(),
+            Operation::Send { .. } | Operation::Write { .. } | Operation::Read(_) => 0,
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        let Buffers::Elements(elements) = state.send_queue.buffers(segment.source.slot) else {
+            return Err(CompletionStatus::LocalQpOperationError);
+        };
+        let needs = Needs {
+            pd: self.pd,
+            access: Access::LocalWrite.into(),
+        };
+        elements
+            .resolve(0, len, needs, &self.regions, sink.pages())
+            .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
+        sink.pages().clear();
+        Ok(())
     }
 
     /// Puts the payload of a segment of a request into the sink, and says where. Fails if it cannot be had.
@@ -241,7 +391,23 @@ impl QueuePair {
         segment: &RequestSegment,
         sink: &mut impl FrameSink,
     ) -> Result<(FramePayload, Regions), CompletionStatus> {
-        let source = &segment.source;
+        if let Some(operands) = segment.operands {
+            self.check_answer_buffers(state, segment, sink)?;
+            let len = segment.header.payload_len() as usize;
+            let payload = stage(&operands.to_bytes()[..len], sink);
+            return Ok((payload, Regions::new()));
+        }
+        self.local_payload(state, &segment.source, segment.attempt(), sink)
+    }
+
+    /// Puts a piece of a message into the sink, and says where. Fails if it cannot be had.
+    fn local_payload(
+        &self,
+        state: &State,
+        source: &LocalRange,
+        attempt: Attempt,
+        sink: &mut impl FrameSink,
+    ) -> Result<(FramePayload, Regions), CompletionStatus> {
         if source.len == 0 {
             return Ok((FramePayload::Empty, Regions::new()));
         }
@@ -252,8 +418,7 @@ impl QueuePair {
                 let bytes = bytes
                     .get(from..from + len)
                     .ok_or(CompletionStatus::LocalQpOperationError)?;
-                sink.staging()[..len].copy_from_slice(bytes);
-                Ok((FramePayload::Staged(len), Regions::new()))
+                Ok((stage(bytes, sink), Regions::new()))
             }
             Buffers::Elements(elements) => {
                 let needs = Needs {
@@ -269,10 +434,19 @@ impl QueuePair {
                         sink.pages(),
                     )
                     .map_err(|AccessDenied| CompletionStatus::LocalProtectionError)?;
-                Ok((payload_in_pages(source.len, segment.attempt()), regions))
+                Ok((payload_in_pages(source.len, attempt), regions))
             }
         }
     }
+}
+
+/// Puts a payload into the sink's memory.
+fn stage(bytes: &[u8], sink: &mut impl FrameSink) -> FramePayload {
+    if bytes.is_empty() {
+        return FramePayload::Empty;
+    }
+    sink.staging()[..bytes.len()].copy_from_slice(bytes);
+    FramePayload::Staged(bytes.len())
 }
 
 fn payload_in_pages(len: u32, attempt: Attempt) -> FramePayload {

@@ -54,12 +54,39 @@ pub struct DeviceAttributes {
     pub max_srq_wr: u32,
     /// Scatter elements of a receive of a shared receive queue.
     pub max_srq_sge: u32,
+    /// Multicast groups that queue pairs are in.
+    pub max_multicast_groups: u32,
+    /// Queue pairs in one of them.
+    pub max_qps_of_multicast_group: u32,
+    /// Queue pairs in all of them, counted once for each.
+    pub max_multicast_members: u32,
     /// Entries of a port's table of partition keys.
     pub max_pkeys: u16,
     /// Typical delay of an acknowledgement: 4.096 µs * 2^n.
     pub ack_delay: u8,
+    /// What atomic operations are atomic with regard to.
+    pub atomicity: Atomicity,
     /// Optional features.
     pub features: DeviceFeatures,
+}
+
+/// What atomic operations exclude (IBTA 11.2.1.2; `enum ib_atomic_cap`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Atomicity {
+    /// There are none.
+    #[default]
+    None,
+    /// Each other, and atomic instructions of all processors and devices of the host.
+    Global,
+}
+
+impl Atomicity {
+    fn into_raw(self) -> bindings::ib_atomic_cap {
+        match self {
+            Self::None => bindings::ib_atomic_cap_IB_ATOMIC_NONE,
+            Self::Global => bindings::ib_atomic_cap_IB_ATOMIC_GLOB,
+        }
+    }
 }
 
 impl_flags!(
@@ -72,10 +99,16 @@ impl_flags!(
     pub enum DeviceFeature {
         /// Shared receive queues may be resized.
         ResizeSrq = bindings::ib_device_cap_flags_IB_DEVICE_SRQ_RESIZE as u64,
+        /// An address handle must be of the port that it is used at.
+        UdAvPortEnforce = bindings::ib_device_cap_flags_IB_DEVICE_UD_AV_PORT_ENFORCE as u64,
         /// A responder whose receive queue is empty says so instead of closing the connection.
         RcRnrNak = bindings::ib_device_cap_flags_IB_DEVICE_RC_RNR_NAK_GEN as u64,
         /// The system image GUID is set.
         SystemImageGuid = bindings::ib_device_cap_flags_IB_DEVICE_SYS_IMAGE_GUID as u64,
+        /// A peer may have what was written before made visible to everybody.
+        FlushGlobal = bindings::ib_device_cap_flags_IB_DEVICE_FLUSH_GLOBAL as u64,
+        /// A peer may write an aligned word at once.
+        AtomicWrite = bindings::ib_device_cap_flags_IB_DEVICE_ATOMIC_WRITE as u64,
     }
 );
 
@@ -119,11 +152,14 @@ impl DeviceAttributes {
             max_qp_rd_atom: Limit::clamp_from(self.max_qp_rd_atomic),
             max_res_rd_atom: Limit::clamp_from(self.max_rd_atomic),
             max_qp_init_rd_atom: Limit::clamp_from(self.max_qp_init_rd_atomic),
-            atomic_cap: bindings::ib_atomic_cap_IB_ATOMIC_NONE,
+            atomic_cap: self.atomicity.into_raw(),
             max_ah: Limit::clamp_from(self.max_ah),
             max_srq: Limit::clamp_from(self.max_srq),
             max_srq_wr: Limit::clamp_from(self.max_srq_wr),
             max_srq_sge: Limit::clamp_from(self.max_srq_sge),
+            max_mcast_grp: Limit::clamp_from(self.max_multicast_groups),
+            max_mcast_qp_attach: Limit::clamp_from(self.max_qps_of_multicast_group),
+            max_total_mcast_qp_attach: Limit::clamp_from(self.max_multicast_members),
             max_pkeys: self.max_pkeys,
             local_ca_ack_delay: self.ack_delay,
             ..pin_init::zeroed()

@@ -73,6 +73,7 @@ pub use device::{
     DeviceHandle, //
 };
 pub use device_attributes::{
+    Atomicity,
     DeviceAttributes,
     DeviceFeature,
     DeviceFeatures, //

@@ -91,6 +91,8 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         query_qp: Some(queue_pair::query_qp::<D>),
         destroy_qp: Some(queue_pair::destroy_qp::<D>),
         post_send: Some(queue_pair::post_send::<D>),
+        attach_mcast: Some(queue_pair::attach_mcast::<D>),
+        detach_mcast: Some(queue_pair::detach_mcast::<D>),
         size_ib_qp: Qp::<D>::SIZE,
 
         reg_user_mr: Some(memory_region::reg_user_mr::<D>),

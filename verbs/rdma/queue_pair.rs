@@ -7,6 +7,7 @@ use super::{
     driver::Driver,
     error::unsupported,
     event::QpEvents,
+    gid::Gid,
     object::{
         Object,
         RawObject, //
@@ -90,6 +91,12 @@ pub trait QpOps<D: Driver>: Sized + Send + Sync {
 
     /// A process has put work requests into the send queue that it shares with the driver.
     fn ring_doorbell(&self) -> Result;
+
+    /// Adds the queue pair, which is one of unreliable datagrams, to a multicast group.
+    fn attach_multicast(&self, group: Gid) -> Result;
+
+    /// Takes it out of the group.
+    fn detach_multicast(&self, group: Gid) -> Result;
 
     /// Ends the queue pair: nobody uses it any more. It is dropped after this.
     fn destroy(&self);
@@ -237,6 +244,38 @@ pub(super) unsafe extern "C" fn destroy_qp<D: Driver>(
         Qp::<D>::drop_data(qp);
     }
     0
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.attach_mcast` of a device of `D`.
+pub(super) unsafe extern "C" fn attach_mcast<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    group: *mut bindings::ib_gid,
+    _lid: u16,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes an existing queue pair of unreliable datagrams and the group's identifier.
+        let (this, group) = unsafe { (Qp::<D>::from_raw(&qp), Gid::from_raw(&*group)) };
+        this.attach_multicast(group)?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.detach_mcast` of a device of `D`.
+pub(super) unsafe extern "C" fn detach_mcast<D: Driver>(
+    qp: *mut bindings::ib_qp,
+    group: *mut bindings::ib_gid,
+    _lid: u16,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: As for `attach_mcast`.
+        let (this, group) = unsafe { (Qp::<D>::from_raw(&qp), Gid::from_raw(&*group)) };
+        this.detach_multicast(group)?;
+        Ok(0)
+    })
 }
 
 /// # Safety

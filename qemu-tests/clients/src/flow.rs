@@ -87,15 +87,15 @@ struct Offer {
 }
 
 /// Waits for completions without polling.
-struct Sleeper<'a> {
-    channel: &'a CompChannel<'a>,
-    cq: &'a Cq<'a>,
-    limit: Duration,
+pub(crate) struct Sleeper<'a> {
+    pub(crate) channel: &'a CompChannel<'a>,
+    pub(crate) cq: &'a Cq<'a>,
+    pub(crate) limit: Duration,
 }
 
 impl Sleeper<'_> {
     /// The next completions: at least one, all successful.
-    fn next(&self) -> Result<Vec<Completion>> {
+    pub(crate) fn next(&self) -> Result<Vec<Completion>> {
         let mut found = Vec::new();
         while self.cq.poll(&mut found, DEPTH as usize)? == 0 {
             // Asking for the event first and looking again loses none.

@@ -4,9 +4,11 @@
 //! it on purpose, through the kernel's own interface.
 
 pub mod allreduce;
+pub mod atomics;
 pub mod bootstrap;
 pub mod child;
 pub mod cli;
+pub mod datagrams;
 pub mod dice;
 pub mod endpoint;
 pub mod errors;
@@ -15,6 +17,7 @@ pub mod hostile;
 pub mod pattern;
 pub mod placement;
 pub mod stress;
+pub mod unreliable;
 pub mod uverbs;
 pub mod verbs;
 pub mod verify;

@@ -221,13 +221,13 @@ impl Player {
         Some(match self.connection.poll_segment(slot, now, &OneRail)? {
             Segment::Response(response) => {
                 let psn = response.header.response_psn;
-                let payload = vec![0x5a; response.source.len as usize];
+                let payload = vec![0x5a; response.header.extent.len() as usize];
                 let item = InFlight::Response { qpn, psn };
                 (Body::Response(response.header), payload, item)
             }
             Segment::Request(segment) => {
                 let psn = segment.header.psn;
-                let payload = vec![0xa5; segment.source.len as usize];
+                let payload = vec![0xa5; segment.header.payload_len() as usize];
                 let item = InFlight::Request { qpn, psn };
                 (Body::Request(segment.header), payload, item)
             }
@@ -252,7 +252,8 @@ impl Player {
                 match self.connection.handle_request(request, &mut self.receives) {
                     Disposition::Write { token, .. }
                     | Disposition::Receive { token, .. }
-                    | Disposition::CheckRead { token, .. } => {
+                    | Disposition::CheckRead { token, .. }
+                    | Disposition::CheckExecution { token, .. } => {
                         let token = PayloadToken::Request(token);
                         self.place(token, now);
                     }
@@ -276,7 +277,9 @@ impl Player {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => {}
+            | Body::Datagram(_)
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => {}
         }
         news
     }
@@ -285,6 +288,10 @@ impl Player {
     fn place(&mut self, token: PayloadToken, now: Instant) {
         self.connection
             .handle_payload(token, Outcome::Placed, &mut self.receives, now);
+        while let Some(execution) = self.connection.poll_execution() {
+            self.connection
+                .handle_execution(execution.token, Ok(0), &mut self.receives);
+        }
     }
 
     /// Collects completions, and begins anew after an error. Says how many requests were successful.
@@ -406,9 +413,14 @@ impl Players {
         if !lies {
             known.retain(|region| match opcode {
                 Opcode::Read => region.rights != Rights::None,
-                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                    region.rights == Rights::Write
-                }
+                Opcode::Send
+                | Opcode::SendWithImm
+                | Opcode::Write
+                | Opcode::WriteWithImm
+                | Opcode::CompareSwap
+                | Opcode::FetchAdd
+                | Opcode::AtomicWrite
+                | Opcode::Flush => region.rights == Rights::Write,
             });
             // Those that come and go are for lies.
             known.retain(|region| !self.news.iter().any(|news| news.key == region.key));
@@ -649,7 +661,9 @@ impl Client for Players {
             | Body::Nop { .. }
             | Body::Lost { .. }
             | Body::Goodbye
-            | Body::Datagram(_) => {
+            | Body::Datagram(_)
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => {
                 return;
             }
         };

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The lab with everything that is compared up at once.
-//!
-//! Services of one cable take HopIDs from the same numbers. thunderbolt_net insists on the number its peer chose, so it has to be
-//! up on both hosts before any stream takes one.
 
 use std::time::Duration;
 
@@ -12,6 +9,7 @@ use anyhow::Result;
 
 use super::figure::Transport;
 use crate::hosts::instance::Instance;
+use crate::hosts::soft_roce;
 use crate::hosts::stage::Stage;
 use crate::hosts::streams;
 use crate::roce;
@@ -28,25 +26,6 @@ pub const CLIENT: &str = "b";
 
 /// The stream for raw bytes.
 const RAW: &str = "raw";
-
-/// The rxe device.
-const RXE: &str = "rxe0";
-
-/// Finds thunderbolt_net's interface on the first cable.
-const FIND_INTERFACE: &str = "\
-interface=$(ls -d /sys/bus/thunderbolt/devices/*/net/* 2>/dev/null | sort | head -n 1)
-interface=${interface##*/}";
-
-/// Loads thunderbolt_net and waits for its interface, which needs the other host to have loaded it too.
-const LOAD_NETWORK: &str = "\
-modprobe -a thunderbolt_net rdma_rxe ib_uverbs || exit
-until [ -n \"$(ls -d /sys/bus/thunderbolt/devices/*/net/* 2>/dev/null)\" ]; do sleep 0.1; done";
-
-/// Brings the interface up with the address `$1` and the largest MTU there is, which gives rxe its best one.
-const NETWORK_UP: &str = "\
-mtu=$(ip -d link show $interface | sed -n 's/.* maxmtu \\([0-9]*\\).*/\\1/p')
-ip link set $interface mtu $mtu && ip address add $1/24 dev $interface && ip link set $interface up || exit
-until [ \"$(cat /sys/class/net/$interface/carrier 2>/dev/null)\" = 1 ]; do sleep 0.1; done";
 
 /// Everything that is compared, up and running.
 pub struct Testbed<'a> {
@@ -69,21 +48,10 @@ impl<'a> Testbed<'a> {
             gids: Vec::new(),
         };
         let instance = stage.instance();
-        testbed
-            .on_both(|_| LOAD_NETWORK.to_owned())
-            .context("load thunderbolt_net")?;
-        testbed
-            .on_both(|host| {
-                let address = address(Transport::Tcp, host);
-                format!("set -- {address}\n{FIND_INTERFACE}\n{NETWORK_UP}")
-            })
-            .context("bring thunderbolt_net up")?;
+        let hosts = [SERVER, CLIENT];
+        soft_roce::network_up(stage, &hosts, |host| address(Transport::Tcp, host))?;
         streams::make(instance, RAW)?;
-        testbed
-            .on_both(|_| {
-                format!("{FIND_INTERFACE}\nrdma link add {RXE} type rxe netdev $interface")
-            })
-            .context("make the rxe device")?;
+        soft_roce::make_devices(stage, &hosts)?;
         for host in instance.names() {
             roce::load(instance, &host)?;
         }
@@ -138,15 +106,6 @@ impl<'a> Testbed<'a> {
     pub fn instance(&self) -> &'a Instance {
         self.stage.instance()
     }
-
-    /// Runs a script on both hosts at once.
-    fn on_both(&self, script: impl Fn(&str) -> String) -> Result<()> {
-        let jobs = [SERVER, CLIENT].map(|host| self.stage.start(host, &script(host), LIMIT));
-        for job in jobs {
-            self.stage.finish(&job?, LIMIT)?;
-        }
-        Ok(())
-    }
 }
 
 fn find_gid(stage: &Stage<'_>, transport: Transport, host: &str) -> Result<u16> {
@@ -168,7 +127,7 @@ pub fn raw_device() -> &'static str {
 pub fn verbs_device(transport: Transport) -> Option<&'static str> {
     match transport {
         Transport::Roce => Some(roce::DEVICE),
-        Transport::Rxe => Some(RXE),
+        Transport::Rxe => Some(soft_roce::DEVICE),
         Transport::Stream | Transport::Tcp | Transport::RoceTcp => None,
     }
 }

@@ -35,13 +35,13 @@ const BACKPORTED: &str = "linux-* qemu-* seabios ovmf ipxe-qemu";
 /// Packages of the root.
 const PACKAGES: &str = include_str!("../../root/packages");
 
+/// The keys of Debian's archive.
+pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Programs which make the root, and the host's packages with them.
 const NEEDED: [(&str, &str); 2] = [
     ("mmdebstrap", "mmdebstrap"),
-    (
-        "/usr/share/keyrings/debian-archive-keyring.gpg",
-        "debian-archive-keyring",
-    ),
+    (ARCHIVE_KEYS, "debian-archive-keyring"),
 ];
 
 /// Disk space of the root in bytes, with room for apt's downloads.

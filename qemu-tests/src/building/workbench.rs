@@ -19,6 +19,7 @@ use crate::building::module::Modules;
 use crate::building::package::Package;
 use crate::building::programs;
 use crate::building::progress::Step;
+use crate::building::pyverbs;
 use crate::building::root::Root;
 use crate::building::tool::checkout;
 use crate::building::tool::Tools;
@@ -146,17 +147,17 @@ impl Workbench {
         })
     }
 
-    /// What hosts need to use the module: it, what is shipped to configure it, and the verbs clients.
-    pub fn subject(&self, kernel: Kernel) -> Result<Vec<PathBuf>> {
-        let mut files = self.bare_subject(kernel)?;
-        files.extend(self.clients()?.files());
+    /// What hosts need to use the module: it, and what is shipped to configure it.
+    pub fn module(&self, kernel: Kernel) -> Result<Vec<PathBuf>> {
+        let mut files = self.modules(kernel)?.files()?;
+        files.push(self.source.join("packaging/usb4-roce-setup"));
         Ok(files)
     }
 
-    /// The same without the verbs clients.
-    pub fn bare_subject(&self, kernel: Kernel) -> Result<Vec<PathBuf>> {
-        let mut files = self.modules(kernel)?.files()?;
-        files.push(self.source.join("packaging/usb4-roce-setup"));
+    /// The same, and the verbs clients.
+    pub fn subject(&self, kernel: Kernel) -> Result<Vec<PathBuf>> {
+        let mut files = self.module(kernel)?;
+        files.extend(self.clients()?.files());
         Ok(files)
     }
 
@@ -172,6 +173,12 @@ impl Workbench {
         let files = programs::build(&self.cache, &root, addition, &checkout()?)?;
         step.done();
         Ok(files)
+    }
+
+    /// What hosts need to run public test programs: pyverbs, and what runs its tests one by one.
+    pub fn conformance(&self) -> Result<Vec<PathBuf>> {
+        let runner = checkout()?.join("qemu-tests/conformance/each_pyverbs_test.py");
+        Ok(vec![pyverbs::provide(&self.cache, self.root()?)?, runner])
     }
 
     /// What is installed of the checkout on a host with the stock kernel.

@@ -2,9 +2,11 @@
 
 //! What a test works with: a running lab, with everything it does written to a log.
 
+use std::fs;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -28,6 +30,7 @@ use crate::hosts::kernel_log::Presence;
 pub struct Stage<'a> {
     instance: &'a Instance,
     extent: Extent,
+    log_path: PathBuf,
     log: Mutex<File>,
     begin: Instant,
     told: Mutex<Told>,
@@ -66,6 +69,7 @@ impl<'a> Stage<'a> {
         Ok(Self {
             instance,
             extent,
+            log_path: log.to_owned(),
             log: Mutex::new(file.with_context(|| format!("create {}", log.display()))?),
             begin: Instant::now(),
             told: Mutex::default(),
@@ -130,6 +134,13 @@ impl<'a> Stage<'a> {
         let seconds = self.begin.elapsed().as_secs_f64();
         // A log that cannot be written must not fail the test.
         let _ = writeln!(log, "[{seconds:6.1} s] {}", text.trim_end());
+    }
+
+    /// Keeps `text` beside the test's log, in a file which has the log's name with this `extension`. Gives its path.
+    pub fn keep(&self, extension: &str, text: &str) -> Result<PathBuf> {
+        let path = self.log_path.with_extension(extension);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
     }
 
     /// Puts the file or directory `source` into the share as `name`.

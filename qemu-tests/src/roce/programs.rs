@@ -55,13 +55,19 @@ impl Ends {
 /// `ibv_rc_pingpong` with `options`.
 pub fn pingpong(options: &str, port: u16) -> VerbsProgram {
     let command = format!("ibv_rc_pingpong -d {DEVICE} -g $gid -p {port} {options}");
-    VerbsProgram::over_roce(&command, port)
+    VerbsProgram::over_roce(FIND_GID, &command, port)
+}
+
+/// `ibv_uc_pingpong` with `options`.
+pub fn unreliable_pingpong(options: &str, port: u16) -> VerbsProgram {
+    let command = format!("ibv_uc_pingpong -d {DEVICE} -g $gid -p {port} {options}");
+    VerbsProgram::over_roce(FIND_GID, &command, port)
 }
 
 /// A program of perftest; `command` is its name and its options.
 pub fn perftest(command: &str, port: u16) -> VerbsProgram {
     let command = perftest_command(command, DEVICE, "$gid", port);
-    VerbsProgram::over_roce(&command, port)
+    VerbsProgram::over_roce(FIND_GID, &command, port)
 }
 
 /// A program of perftest over the GID `gid` of `device`.
@@ -70,9 +76,9 @@ pub fn perftest_command(command: &str, device: &str, gid: &str, port: u16) -> St
 }
 
 impl VerbsProgram {
-    /// `command`, which knows our GID as `$gid`; the client's has the server's address behind it.
-    fn over_roce(command: &str, port: u16) -> Self {
-        let script = format!("{FIND_GID}\nexec {command}");
+    /// `command`, which knows our GID as `$gid`, as the script `gid` finds it; the client's has the server's address behind it.
+    pub fn over_roce(gid: &str, command: &str, port: u16) -> Self {
+        let script = format!("{gid}\nexec {command}");
         Self {
             server_host: SERVER.to_owned(),
             client: format!("{script} {}", roce::address(SERVER)),

@@ -29,6 +29,8 @@ use crate::hosts::extent::Extent;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::atomics::Counting;
+use crate::roce::client_program::ClientProgram;
 use crate::roce::hang::Hang;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Iperf;
@@ -118,6 +120,7 @@ pub fn suite() -> Suite {
             test("port-speed", port_speed),
             test("corrupted-frames", corrupted),
             test("lost-frames", lost),
+            test("unreliable-connection", unreliable),
             test("late-interrupts", late_interrupts),
             test("latency", latency),
             test("everything-at-once", everything),
@@ -127,6 +130,8 @@ pub fn suite() -> Suite {
             test("stalled-rail", stalled),
             test("stalled-one-way", stalled_one_way),
             test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
+            test("atomics-with-a-cable-pulled", atomics_pulled),
+            test("atomics-in-bad-weather", atomics_in_storm),
             test("cable-pulled-by-the-clock", pulled_by_the_clock),
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),
@@ -288,6 +293,33 @@ fn lost(stage: &Stage<'_>) -> Result<Outcome> {
         enough: HITS,
     };
     weather.traffic(stage, "--variant event-srq")
+}
+
+/// Of an unreliable connection messages get lost; those that arrive are whole, in order, and come once.
+fn unreliable(stage: &Stage<'_>) -> Result<Outcome> {
+    let mut cables = stage.instance().cables()?;
+    let faults = Faults {
+        corrupt_one_in: one_in(300),
+        ..Faults::default()
+    };
+    set_weather(stage, &mut cables, &faults)?;
+    let program = ClientProgram {
+        name: "verbs-unreliable",
+        options: "",
+        port: 7000,
+    };
+    let program = program.between("a", "--bursts 40");
+    let report = program.run(stage, "b", LIMIT)?;
+    set_weather(stage, &mut cables, &Faults::default())?;
+    stage.note(&report);
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    ensure!(
+        report["sent"] != report["received"],
+        "nothing was lost: {report}"
+    );
+    roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
 }
 
 fn late_interrupts(stage: &Stage<'_>) -> Result<Outcome> {
@@ -460,6 +492,50 @@ fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
     }
     traffic.stop(stage)?;
     roce::await_up(stage.instance())?;
+    Ok(Outcome::Passed)
+}
+
+/// How often a cable is pulled while words are counted in.
+const ATOMIC_PULLS: u32 = 4;
+
+/// How long words are counted in on the cables as they are.
+const COUNTING: Duration = Duration::from_secs(2);
+
+/// Each atomic operation is carried out once, also those that were on a cable when it was pulled.
+fn atomics_pulled(stage: &Stage<'_>) -> Result<Outcome> {
+    let counting = Counting::start(stage, LIMIT)?;
+    let mut cables = stage.instance().cables()?;
+    for time in 0..ATOMIC_PULLS {
+        // Now the one, now the other.
+        let pulled = CABLES[time as usize % CABLES.len()];
+        thread::sleep(COUNTING);
+        cables.unplug(pulled)?;
+        cables.wait_link(pulled, LinkState::Down, NOTICE)?;
+        thread::sleep(COUNTING);
+        cables.plug(pulled)?;
+        stage.instance().await_streams()?;
+        roce::await_up(stage.instance())?;
+    }
+    counting.stop(stage, LIMIT)?;
+    Ok(Outcome::Passed)
+}
+
+/// The same when frames are lost and damaged.
+fn atomics_in_storm(stage: &Stage<'_>) -> Result<Outcome> {
+    let weather = storm();
+    weather.during(stage, |cables, before| {
+        let counting = Counting::start(stage, LIMIT)?;
+        let deadline = Instant::now() + SPELL_LIMIT;
+        while !weather
+            .grown(cables, before)?
+            .iter()
+            .all(|count| *count >= weather.enough)
+        {
+            ensure!(Instant::now() < deadline, "the cables are not faulty");
+            thread::sleep(POLL);
+        }
+        counting.stop(stage, LIMIT)
+    })?;
     Ok(Outcome::Passed)
 }
 

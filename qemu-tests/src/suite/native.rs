@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::kunit;
-use super::programs;
 use super::Lab;
 use super::Subject;
 use super::Suite;
+use super::Test;
 use crate::building::kernel_tree::Kernel;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::extent::Extent;
@@ -30,6 +30,8 @@ pub enum Need {
     Firmware,
     /// PCI functions beside the NHIs.
     OtherFunctions,
+    /// The speed of the machine. Native hosts have it; emulated ones take much longer.
+    Speed,
 }
 
 impl fmt::Display for Need {
@@ -41,6 +43,7 @@ impl fmt::Display for Need {
             Self::Processor => "a processor that is chosen",
             Self::Firmware => "a firmware that names the machine",
             Self::OtherFunctions => "PCI functions of other kinds",
+            Self::Speed => "a host at the speed of the machine (or --long)",
         })
     }
 }
@@ -62,39 +65,53 @@ impl Lane {
         }
         counts
     }
-}
 
-/// All suites on native hosts, with all the tests of that extent, and those of programs, which take other hosts too long.
-pub fn all(extent: Extent) -> Lane {
-    let mut suites = super::all(extent);
-    if extent == Extent::Short {
-        suites.extend(programs::suites());
+    fn map_labs(mut self, change: fn(Lab) -> Lab) -> Self {
+        for suite in &mut self.suites {
+            suite.lab = change(suite.lab);
+        }
+        self
     }
-    lane(suites)
 }
 
 /// `suites` on native hosts.
 pub fn lane(suites: Vec<Suite>) -> Lane {
+    let has = |need: Need| need == Need::Speed;
+    divide(suites, |suite, test| {
+        let need = need_of(suite.name, &suite.lab).or(test.needs);
+        need.filter(|need| !has(*need))
+    })
+    .map_labs(native)
+}
+
+/// `suites` on emulated hosts, whose tests that take too long there are left out unless there is time.
+pub fn emulated(suites: Vec<Suite>, extent: Extent) -> Lane {
+    divide(suites, |_, test| match extent {
+        Extent::Short => test.needs.filter(|need| *need == Need::Speed),
+        Extent::Long => None,
+    })
+}
+
+/// `suites` without the tests that `lacks` says something is lacking for.
+fn divide(suites: Vec<Suite>, lacks: impl Fn(&Suite, &Test) -> Option<Need>) -> Lane {
     let mut lane = Lane {
         suites: Vec::new(),
         left_out: Vec::new(),
     };
-    for suite in suites {
-        let Suite { name, lab, tests } = suite;
-        let lab_needs = need_of(name, &lab);
+    for mut suite in suites {
         let mut kept = Vec::new();
-        for test in tests {
-            match lab_needs.or(test.needs) {
-                Some(need) => lane.left_out.push((format!("{name}/{}", test.name), need)),
+        for test in std::mem::take(&mut suite.tests) {
+            match lacks(&suite, &test) {
+                Some(need) => {
+                    let name = format!("{}/{}", suite.name, test.name);
+                    lane.left_out.push((name, need));
+                }
                 None => kept.push(test),
             }
         }
         if !kept.is_empty() {
-            lane.suites.push(Suite {
-                name,
-                lab: native(lab),
-                tests: kept,
-            });
+            suite.tests = kept;
+            lane.suites.push(suite);
         }
     }
     lane
@@ -171,6 +188,20 @@ mod tests {
             .suites
             .iter()
             .all(|suite| suite.lab.kernel == Kernel::Native && suite.lab.cpus == 1));
+    }
+
+    #[test]
+    fn what_takes_too_long_for_emulated_hosts_is_left_to_native_ones() {
+        const SUITES: [&str; 3] = ["conformance/", "programs/", "nccl-programs/"];
+        let takes_long = |name: &String| SUITES.iter().any(|suite| name.starts_with(suite));
+        let short = emulated(all(Extent::Short), Extent::Short);
+        assert!(!names(&short.suites).iter().any(takes_long));
+        assert!(short.left_out.iter().all(|(name, _)| takes_long(name)));
+        let long = emulated(all(Extent::Long), Extent::Long);
+        assert!(names(&long.suites).iter().any(takes_long));
+        assert!(long.left_out.is_empty());
+        let native = lane(all(Extent::Short));
+        assert!(names(&native.suites).iter().any(takes_long));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use anyhow::Context;
 use anyhow::Result;
 
 use super::Lab;
+use super::Need;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -68,7 +69,7 @@ const DATAGRAMS: Transport = Transport {
 
 /// The suites: the second takes what is not free software.
 pub fn suites() -> [Suite; 2] {
-    let test = |name, run| Test::new(name, LIMIT * 3, run);
+    let test = |name, run| Test::new(name, LIMIT * 3, run).needing(Need::Speed);
     let suite = |name, addition, tests| Suite {
         name,
         lab: Lab {

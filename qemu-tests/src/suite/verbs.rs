@@ -17,6 +17,7 @@ use super::Test;
 use crate::hosts::fabric::Fabric;
 use crate::hosts::stage::Stage;
 use crate::roce;
+use crate::roce::atomics;
 use crate::roce::client_program::ClientProgram;
 use crate::roce::client_report;
 use crate::roce::forged;
@@ -24,8 +25,10 @@ use crate::roce::programs;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Pieces;
 use crate::roce::programs::Ping;
+use crate::roce::programs::VerbsProgram;
 use crate::roce::traffic::VERIFY;
 use crate::roce::DEVICE;
+use crate::roce::FIND_GID;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(700);
@@ -109,8 +112,109 @@ pub fn suite() -> Suite {
             test("write-lat-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_write_lat -n 300 -s 64")
             }),
+            test("atomic-fetch-add-lat", |s| {
+                perftest(s, Path::Cable, "ib_atomic_lat -n 300 -A FETCH_AND_ADD")
+            }),
+            test("atomic-compare-swap-lat", |s| {
+                perftest(s, Path::Cable, "ib_atomic_lat -n 300 -A CMP_AND_SWAP")
+            }),
+            test("atomic-fetch-add-bw", |s| {
+                perftest(s, Path::Cable, "ib_atomic_bw -n 1000 -A FETCH_AND_ADD")
+            }),
+            test("atomic-compare-swap-bw", |s| {
+                perftest(s, Path::Cable, "ib_atomic_bw -n 1000 -A CMP_AND_SWAP")
+            }),
+            test("atomic-bw-bidirectional", |s| {
+                perftest(s, Path::Cable, "ib_atomic_bw -b -n 1000")
+            }),
+            test("atomic-lat-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_atomic_lat -n 300 -A FETCH_AND_ADD")
+            }),
+            test("atomic-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_atomic_bw -n 1000 -A CMP_AND_SWAP")
+            }),
+            test("atomic-count", |s| {
+                atomics::between(s, LIMIT)?;
+                Ok(Outcome::Passed)
+            }),
+            test("atomic-count-loopback", |s| {
+                atomics::loopback(s, LIMIT)?;
+                Ok(Outcome::Passed)
+            }),
+            test("uc-pingpong", |s| uc_pingpong(s, Path::Cable, "-c")),
+            test("uc-pingpong-events", |s| {
+                uc_pingpong(s, Path::Cable, "-c -e")
+            }),
+            test("uc-pingpong-large", |s| {
+                uc_pingpong(s, Path::Cable, "-c -s 1000000 -r 10")
+            }),
+            test("uc-pingpong-loopback", |s| {
+                uc_pingpong(s, Path::Loopback, "-c")
+            }),
+            test("uc-send-bw", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UC -n 300 -s 65536")
+            }),
+            test("uc-send-bw-large", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UC -n 100 -s 1048576")
+            }),
+            test("uc-send-lat", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -c UC -n 300 -s 64")
+            }),
+            test("uc-send-lat-events", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -c UC -n 300 -s 4096 -e")
+            }),
+            test("uc-write-bw", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -c UC -n 300 -s 65536")
+            }),
+            test("uc-write-bw-all-sizes", |s| {
+                perftest(s, Path::Cable, "ib_write_bw -c UC -n 20 -a")
+            }),
+            test("uc-write-lat", |s| {
+                perftest(s, Path::Cable, "ib_write_lat -c UC -n 300 -s 64")
+            }),
+            test("uc-write-bw-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_write_bw -c UC -n 300 -s 65536")
+            }),
+            test("uc-verify", |s| uc_verify(s, Path::Cable)),
+            test("uc-verify-loopback", |s| uc_verify(s, Path::Loopback)),
             test("verify", |s| verify(s, Path::Cable)),
             test("verify-loopback", |s| verify(s, Path::Loopback)),
+            test("ud-pingpong", |s| {
+                ud_pingpong(s, Path::Cable, FIND_GID, "-s 2048")
+            }),
+            test("ud-pingpong-largest", |s| {
+                ud_pingpong(s, Path::Cable, FIND_GID, "-s 4096")
+            }),
+            test("ud-pingpong-ipv6", |s| {
+                ud_pingpong(s, Path::Cable, FIRST_GID, "-s 1 -e")
+            }),
+            test("ud-pingpong-loopback", |s| {
+                ud_pingpong(s, Path::Loopback, FIND_GID, "-s 2048 -e")
+            }),
+            test("ud-pingpong-ipv6-loopback", |s| {
+                ud_pingpong(s, Path::Loopback, FIRST_GID, "-s 2048")
+            }),
+            test("ud-datagrams", |s| datagrams(s, Path::Cable)),
+            test("ud-datagrams-loopback", |s| datagrams(s, Path::Loopback)),
+            test("ud-send-bw", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UD -n 300 -s 4096")
+            }),
+            test("ud-send-bw-bidirectional", |s| {
+                perftest(s, Path::Cable, "ib_send_bw -c UD -b -n 300 -s 1024")
+            }),
+            test("ud-send-lat", |s| {
+                perftest(s, Path::Cable, "ib_send_lat -c UD -n 300 -s 64")
+            }),
+            test("ud-send-lat-inline-loopback", |s| {
+                perftest(s, Path::Loopback, "ib_send_lat -c UD -n 300 -s 64 -I 64")
+            }),
+            test("ud-send-bw-srq-loopback", |s| {
+                perftest(
+                    s,
+                    Path::Loopback,
+                    "ib_send_bw -c UD --use-srq -n 300 -s 1024",
+                )
+            }),
             test("placement", |s| placement(s, Path::Cable)),
             test("placement-loopback", |s| placement(s, Path::Loopback)),
             test("forged-frames", forged_frames),
@@ -190,7 +294,40 @@ fn tcp(stage: &Stage<'_>) -> Result<Outcome> {
 }
 
 fn rc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
-    let program = pingpong(&format!("-n 500 {options}"), PORT);
+    run_pingpong(stage, path, pingpong(&format!("-n 500 {options}"), PORT))
+}
+
+fn uc_pingpong(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
+    let program = programs::unreliable_pingpong(&format!("-n 500 {options}"), PORT);
+    run_pingpong(stage, path, program)
+}
+
+fn run_pingpong(stage: &Stage<'_>, path: Path, program: VerbsProgram) -> Result<Outcome> {
+    let output = program.run(stage, path.client_host(), LIMIT)?;
+    ensure!(
+        output.contains("500 iters"),
+        "not all iterations were done:\n{output}"
+    );
+    Ok(Outcome::Passed)
+}
+
+/// Each datagram is verified, and those that ought to be dropped are.
+fn datagrams(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    for gid in ["", " --gid-index 0"] {
+        let report = client_program(stage, path, "verbs-datagrams", gid)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(report["ok"] == true, "{report}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// The script's `$gid` is the link-local one.
+const FIRST_GID: &str = "gid=0";
+
+/// Both ends check what they receive.
+fn ud_pingpong(stage: &Stage<'_>, path: Path, gid: &str, options: &str) -> Result<Outcome> {
+    let command = format!("ibv_ud_pingpong -d {DEVICE} -g $gid -p {PORT} -n 500 -c {options}");
+    let program = VerbsProgram::over_roce(gid, &command, PORT);
     let output = program.run(stage, path.client_host(), LIMIT)?;
     ensure!(
         output.contains("500 iters"),
@@ -227,6 +364,15 @@ fn client_program(stage: &Stage<'_>, path: Path, program: &str, options: &str) -
 fn verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
     let report = client_program(stage, path, VERIFY, "--iterations 3 --large 8M")?;
     client_report::verified(stage, &report)?;
+    Ok(Outcome::Passed)
+}
+
+/// Over a cable without faults, with a receive for each message, nothing is lost.
+fn uc_verify(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
+    let report = client_program(stage, path, "verbs-unreliable", "")?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    ensure!(report["sent"] == report["received"], "{report}");
     Ok(Outcome::Passed)
 }
 

@@ -561,10 +561,11 @@ impl Shell {
 impl Test {
     /// The suites, and how many of the tests that are asked for are left out, by what they need.
     fn suites(&self, extent: Extent) -> (Vec<Suite>, BTreeMap<Need, usize>) {
-        if !self.native {
-            return (suite::all(extent), BTreeMap::new());
-        }
-        let lane = suite::native::all(extent);
+        let suites = suite::all(extent);
+        let lane = match self.native {
+            true => suite::native::lane(suites),
+            false => suite::native::emulated(suites, extent),
+        };
         let left_out = lane.count_left_out(|name| is_wanted(name, &self.filters));
         (lane.suites, left_out)
     }

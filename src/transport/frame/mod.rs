@@ -8,10 +8,13 @@
 mod ack;
 mod datagram;
 mod error;
+mod execute;
 mod request;
 mod response;
 mod segment;
 mod size;
+mod unreliable;
+mod unreliable_datagram;
 mod wire;
 
 use super::checksum::Checksum;
@@ -25,6 +28,12 @@ pub use ack::Syndrome;
 pub use datagram::PacketState;
 pub use datagram::SegmentPayload;
 pub use error::FrameError;
+pub use execute::Action;
+pub use execute::ExecuteRequest;
+pub use execute::Flush;
+pub use execute::FlushPlacement;
+pub use execute::FlushSelectivity;
+pub use execute::Operands;
 pub use request::DataSegment;
 pub use request::Operation;
 pub use request::ReadRequest;
@@ -35,9 +44,14 @@ pub use segment::Extent;
 pub use segment::SegmentSize;
 pub use size::padded;
 pub use size::HEADER_LEN;
+pub use size::MAX_DATAGRAM;
 pub use size::MAX_PAYLOAD;
+pub use size::NETWORK_HEADER_LEN;
 pub use size::SMALL_PAYLOAD;
 pub use size::STREAM_FRAME;
+pub use unreliable::UnreliableHeader;
+pub use unreliable::UnreliableOperation;
+pub use unreliable_datagram::DatagramHeader;
 
 /// The kinds of frames and what each carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +83,10 @@ pub enum Body {
     Ack(AckHeader),
     /// An Ethernet frame of the network interface.
     Datagram(PacketState),
+    /// Segment of an unreliable connection.
+    Unreliable(UnreliableHeader),
+    /// An unreliable datagram.
+    UnreliableDatagram(DatagramHeader),
 }
 
 /// Whether a `Nop` wants to be answered by another.
@@ -115,6 +133,8 @@ mod kind {
     pub(super) const RESPONSE: u8 = 6;
     pub(super) const ACK: u8 = 7;
     pub(super) const DATAGRAM: u8 = 8;
+    pub(super) const UNRELIABLE_DATAGRAM: u8 = 9;
+    pub(super) const UNRELIABLE: u8 = 10;
 }
 
 impl Header {
@@ -166,7 +186,12 @@ impl Header {
 impl Body {
     const fn may_carry_payload(&self) -> bool {
         match self {
-            Self::Hello | Self::Request(_) | Self::Response(_) | Self::Datagram(_) => true,
+            Self::Hello
+            | Self::Request(_)
+            | Self::Response(_)
+            | Self::Datagram(_)
+            | Self::Unreliable(_)
+            | Self::UnreliableDatagram(_) => true,
             Self::Nop { .. } | Self::Lost { .. } | Self::Goodbye | Self::Ack(_) => false,
         }
     }
@@ -181,6 +206,8 @@ impl Body {
             Self::Response(_) => kind::RESPONSE,
             Self::Ack(_) => kind::ACK,
             Self::Datagram(_) => kind::DATAGRAM,
+            Self::Unreliable(_) => kind::UNRELIABLE,
+            Self::UnreliableDatagram(_) => kind::UNRELIABLE_DATAGRAM,
         }
     }
 
@@ -204,6 +231,8 @@ impl Body {
             Self::Response(response) => response.emit(wire),
             Self::Ack(ack) => ack.emit(wire),
             Self::Datagram(state) => state.emit(wire),
+            Self::Unreliable(segment) => segment.emit(wire),
+            Self::UnreliableDatagram(datagram) => datagram.emit(wire),
         }
     }
 
@@ -223,6 +252,8 @@ impl Body {
             kind::RESPONSE => Self::Response(ResponseHeader::parse(wire)?),
             kind::ACK => Self::Ack(AckHeader::parse(wire)?),
             kind::DATAGRAM => Self::Datagram(PacketState::parse(wire)?),
+            kind::UNRELIABLE => Self::Unreliable(UnreliableHeader::parse(wire)?),
+            kind::UNRELIABLE_DATAGRAM => Self::UnreliableDatagram(DatagramHeader::parse(wire)?),
             _ => return None,
         })
     }

@@ -2,6 +2,7 @@
 
 //! Header of a segment of a request.
 
+use super::execute::ExecuteRequest;
 use super::segment::Extent;
 use super::segment::SegmentSize;
 use super::wire::psn;
@@ -36,6 +37,9 @@ impl SegmentFlags {
 
     const DEFINED: u16 = 0x3f;
 
+    /// Those that segments of unreliable connections may have.
+    const UNRELIABLE: u16 = Self::ONLY.with(Self::SOLICITED).0;
+
     /// No flag set.
     pub const fn none() -> Self {
         Self(0)
@@ -44,6 +48,20 @@ impl SegmentFlags {
     /// Whether all of `flags` are set.
     pub const fn contains(self, flags: Self) -> bool {
         self.0 & flags.0 == flags.0
+    }
+
+    /// The flags of a segment of an unreliable connection, if they are such.
+    pub(super) const fn unreliable(bits: u16) -> Option<Self> {
+        if bits & !Self::UNRELIABLE == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
+    /// The flags as they are on the wire.
+    pub(super) const fn bits(self) -> u16 {
+        self.0
     }
 
     /// These flags and `flags`.
@@ -85,6 +103,8 @@ pub enum Operation {
     },
     /// RDMA READ.
     Read(ReadRequest),
+    /// An atomic operation or a FLUSH.
+    Execute(ExecuteRequest),
 }
 
 /// A request to read memory of the responder.
@@ -111,6 +131,7 @@ impl Operation {
             Self::Write { imm: None, .. } => Opcode::Write,
             Self::Write { imm: Some(_), .. } => Opcode::WriteWithImm,
             Self::Read(_) => Opcode::Read,
+            Self::Execute(execute) => execute.action.opcode(),
         }
     }
 
@@ -133,6 +154,7 @@ impl Operation {
                 wire.set_rkey(rkey.0);
             }
             Self::Read(read) => read.emit(wire),
+            Self::Execute(execute) => execute.emit(wire),
         }
     }
 
@@ -151,6 +173,9 @@ impl Operation {
                 rkey: Rkey(wire.rkey()),
             },
             Opcode::Read => Self::Read(ReadRequest::parse(wire)?),
+            Opcode::CompareSwap | Opcode::FetchAdd | Opcode::AtomicWrite | Opcode::Flush => {
+                Self::Execute(ExecuteRequest::parse(opcode, wire)?)
+            }
         })
     }
 }
@@ -220,6 +245,7 @@ impl RequestHeader {
         match &self.operation {
             Operation::Send { data, .. } | Operation::Write { data, .. } => data.extent.len(),
             Operation::Read(_) => 0,
+            Operation::Execute(execute) => execute.action.opcode().operands_len(),
         }
     }
 
@@ -229,7 +255,7 @@ impl RequestHeader {
             Operation::Send { data, .. } | Operation::Write { data, .. } => {
                 data.extent.offset() == 0
             }
-            Operation::Read(_) => true,
+            Operation::Read(_) | Operation::Execute(_) => true,
         }
     }
 

@@ -17,6 +17,12 @@ pub const MAX_PAYLOAD: u32 = (17 * STREAM_FRAME - HEADER_LEN) as u32;
 
 const _: () = assert!(MAX_PAYLOAD >= 1 << 16);
 
+/// Length of the network header that the payload of an unreliable datagram begins with.
+pub const NETWORK_HEADER_LEN: usize = 40;
+
+/// Longest message of an unreliable datagram: the port's MTU.
+pub const MAX_DATAGRAM: u32 = 4096;
+
 /// Length of a payload with its padding.
 pub const fn padded(payload_len: u32) -> u32 {
     let unit = HEADER_LEN as u32;

@@ -173,7 +173,9 @@ impl<C: Checksum> Arriving<C> {
             | Body::Request(_)
             | Body::Response(_)
             | Body::Ack(_)
-            | Body::Datagram(_) => self.checksum.finish() == self.header.payload_checksum,
+            | Body::Datagram(_)
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => self.checksum.finish() == self.header.payload_checksum,
         }
     }
 }

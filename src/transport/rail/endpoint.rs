@@ -392,12 +392,15 @@ impl<S: Storage> RailEndpoint<S> {
                 open.rx.announced(header.seq);
                 Ok(Incoming::Done)
             }
-            Body::Request(_) | Body::Response(_) | Body::Ack(_) | Body::Datagram(_) => {
-                match open.rx.begin(header.seq, header.frame_len()) {
-                    SeqStatus::New => Ok(Incoming::Deliver),
-                    SeqStatus::Stale => Ok(Incoming::Done),
-                }
-            }
+            Body::Request(_)
+            | Body::Response(_)
+            | Body::Ack(_)
+            | Body::Datagram(_)
+            | Body::Unreliable(_)
+            | Body::UnreliableDatagram(_) => match open.rx.begin(header.seq, header.frame_len()) {
+                SeqStatus::New => Ok(Incoming::Deliver),
+                SeqStatus::Stale => Ok(Incoming::Done),
+            },
         }
     }
 

@@ -36,6 +36,21 @@ impl Features {
     /// Datagrams may be unfinished: see [`PacketState`](crate::transport::frame::PacketState).
     pub const UNFINISHED_DATAGRAMS: Self = Self(2);
 
+    /// COMPARE AND SWAP, FETCH AND ADD.
+    pub const ATOMICS: Self = Self(1 << 2);
+
+    /// ATOMIC WRITE.
+    pub const ATOMIC_WRITE: Self = Self(1 << 3);
+
+    /// FLUSH.
+    pub const FLUSH: Self = Self(1 << 4);
+
+    /// Queue pairs may have unreliable connections.
+    pub const UNRELIABLE_CONNECTIONS: Self = Self(1 << 6);
+
+    /// Unreliable datagrams are understood.
+    pub const UNRELIABLE_DATAGRAMS: Self = Self(1 << 7);
+
     /// Those of both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -41,15 +41,27 @@ pub enum InFlight {
     },
     /// A frame of the network interface: not sent again.
     Datagram,
+    /// A segment of an unreliable connection of this queue pair of ours: not sent again.
+    Unreliable {
+        /// The queue pair.
+        qpn: Qpn,
+    },
+    /// An unreliable datagram of this queue pair of ours: not sent again.
+    UnreliableDatagram {
+        /// Our queue pair.
+        qpn: Qpn,
+    },
 }
 
 impl InFlight {
     /// The queue pair it is of, if it is of one.
     pub const fn qpn(&self) -> Option<Qpn> {
         match self {
-            Self::Request { qpn, .. } | Self::Response { qpn, .. } | Self::Ack { qpn } => {
-                Some(*qpn)
-            }
+            Self::Request { qpn, .. }
+            | Self::Response { qpn, .. }
+            | Self::Ack { qpn }
+            | Self::Unreliable { qpn }
+            | Self::UnreliableDatagram { qpn } => Some(*qpn),
             Self::Datagram => None,
         }
     }

@@ -10,7 +10,6 @@ use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Rsn;
 use crate::transport::ids::BEFORE_WRAP;
-use crate::transport::opcode::Opcode;
 use crate::transport::storage::Ring;
 use crate::transport::storage::Storage;
 
@@ -40,7 +39,7 @@ pub struct Message {
     /// These are known once the first segment is in the window.
     pub(super) first_psn: Psn,
     pub(super) segments: u32,
-    /// READ: all its data has been placed.
+    /// READ, atomic operation or FLUSH: all of the answer has been placed.
     answered: bool,
 }
 
@@ -165,13 +164,7 @@ impl<S: Storage> Messages<S> {
         let mut room = bytes;
         let mut number = self.admitted;
         while number != self.posted {
-            let request = &self.at(number).request;
-            let carried = match request.opcode {
-                Opcode::Read => 0,
-                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                    request.length
-                }
-            };
+            let carried = self.at(number).request.carried();
             if carried > room {
                 return false;
             }
@@ -206,11 +199,10 @@ impl<S: Storage> Messages<S> {
         let message = self.at_mut(number);
         if is_first {
             message.first_psn = psn;
-            message.segments = match message.request.opcode {
-                Opcode::Read => 1,
-                Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                    size.segments_of(message.request.length)
-                }
+            message.segments = if message.request.opcode.is_answered() {
+                1
+            } else {
+                size.segments_of(message.request.length)
             };
         }
         let segments = message.segments;
@@ -228,7 +220,7 @@ impl<S: Storage> Messages<S> {
         }
     }
 
-    /// All data of a READ has been placed.
+    /// All of the answer has been placed.
     pub(super) fn note_answered(&mut self, number: MessageNumber) {
         self.at_mut(number).answered = true;
     }
@@ -236,12 +228,7 @@ impl<S: Storage> Messages<S> {
     pub(super) fn is_complete(&self, number: MessageNumber) -> bool {
         let is_acknowledged = self.is_before(number, self.acknowledged);
         let message = self.at(number);
-        match message.request.opcode {
-            Opcode::Read => is_acknowledged && message.answered,
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                is_acknowledged
-            }
-        }
+        is_acknowledged && (message.answered || !message.request.opcode.is_answered())
     }
 
     /// The oldest message that is not complete; the one to be posted next if all are.

@@ -3,6 +3,7 @@
 //! Requester of a reliable connection: turns posted requests into segments and acknowledgements
 //! into completions.
 
+mod abilities;
 mod acknowledge;
 mod messages;
 mod nak;
@@ -15,6 +16,9 @@ mod window;
 use super::attempt::Attempt;
 use super::bitmap::power_of_two_up_to;
 use super::bitmap::MAX_WINDOW;
+use super::frame::Action;
+use super::frame::Flush;
+use super::frame::Operands;
 use super::frame::RequestHeader;
 use super::frame::SegmentFlags;
 use super::frame::SegmentSize;
@@ -29,6 +33,7 @@ use super::limits::Limits;
 use super::limits::MAX_READS;
 use super::opcode::Opcode;
 use super::opcode::MAX_MESSAGE;
+use super::rail::hello::Features;
 use super::status::CompletionStatus;
 use super::status::QpEvent;
 use super::storage::BadTableLength;
@@ -46,6 +51,7 @@ use window::SendWindow;
 
 pub(super) use read::MAX_RESPONSES;
 
+pub use abilities::needed_for;
 pub use messages::Message;
 pub use read::ReadSlot;
 pub use read::ResponseDisposition;
@@ -99,7 +105,7 @@ pub enum Solicitation {
     Solicited,
 }
 
-/// Whether a request waits for READs before it.
+/// Whether a request waits for READs, atomic operations and FLUSHes before it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Fencing {
     /// The request may start before they are complete.
@@ -122,14 +128,55 @@ pub struct SendRequest {
     pub solicitation: Solicitation,
     /// Whether to wait for READs.
     pub fencing: Fencing,
-    /// Bytes of the message, up to 2^31.
+    /// Bytes of the message, or of what is to be flushed, up to 2^31.
     pub length: u32,
-    /// WRITE and READ: address at the peer.
+    /// Address at the peer, of an opcode that names memory.
     pub remote_va: u64,
-    /// WRITE and READ: key at the peer.
+    /// Key at the peer, of an opcode that names memory.
     pub rkey: Rkey,
     /// Immediate data, if the opcode has any; handed through as it is.
     pub imm: u32,
+    /// Operands, if the opcode has any.
+    pub operands: Operands,
+    /// What a FLUSH is to do.
+    pub flush: Flush,
+}
+
+impl SendRequest {
+    /// What is to be done in the peer's memory, of an atomic operation or a FLUSH.
+    const fn action(&self) -> Option<Action> {
+        match self.opcode {
+            Opcode::CompareSwap => Some(Action::CompareSwap),
+            Opcode::FetchAdd => Some(Action::FetchAdd),
+            Opcode::AtomicWrite => Some(Action::AtomicWrite),
+            Opcode::Flush => Some(Action::Flush {
+                flush: self.flush,
+                length: self.length,
+            }),
+            Opcode::Send
+            | Opcode::SendWithImm
+            | Opcode::Write
+            | Opcode::WriteWithImm
+            | Opcode::Read => None,
+        }
+    }
+
+    /// Bytes that all its segments carry together.
+    const fn carried(&self) -> u32 {
+        if self.opcode.is_answered() {
+            self.opcode.operands_len()
+        } else {
+            self.length
+        }
+    }
+
+    /// Bytes of the answer, if it is answered.
+    const fn answer_len(&self) -> u32 {
+        match self.action() {
+            Some(action) => action.answer_len(),
+            None => self.length,
+        }
+    }
 }
 
 /// Why a request cannot be posted.
@@ -183,8 +230,10 @@ pub struct LocalRange {
 pub struct RequestSegment {
     /// The header's part.
     pub header: RequestHeader,
-    /// The payload; empty for a READ.
+    /// The payload; empty for what is answered.
     pub source: LocalRange,
+    /// The payload of an atomic operation: as much of them as the header says.
+    pub operands: Option<Operands>,
 }
 
 impl RequestSegment {
@@ -204,7 +253,7 @@ pub struct RequesterTables<S: Storage> {
     pub messages: S::Table<Message>,
     /// Segments outstanding: the window, at most [`MAX_WINDOW`].
     pub segments: S::Table<SegmentSlot>,
-    /// READs outstanding: at least the largest `max_rd_atomic`.
+    /// READs, atomic operations and FLUSHes outstanding: at least the largest `max_rd_atomic`.
     pub reads: S::Table<ReadSlot>,
 }
 
@@ -259,6 +308,8 @@ pub struct Requester<S: Storage> {
     state: State,
     epoch: Epoch,
     admission: Admission,
+    /// What the peer is known to be able to do.
+    peer_features: Features,
     messages: Messages<S>,
     window: SendWindow<S>,
     reads: Reads<S>,
@@ -296,6 +347,7 @@ impl<S: Storage> Requester<S> {
             state: State::Idle,
             epoch: Epoch::default(),
             admission: Admission::Open,
+            peer_features: Features::NONE,
             messages: Messages::new(Ring::new(tables.messages, MAX_TABLE)?),
             window: SendWindow::new(Ring::new(tables.segments, MAX_WINDOW as usize)?),
             reads: Reads::new(Ring::new(tables.reads, MAX_READS)?),
@@ -333,11 +385,18 @@ impl<S: Storage> Requester<S> {
         }
     }
 
+    /// What the peer offers is known: requests for which that is not enough fail when their turn comes. To be called before the
+    /// first segment is asked for, and again when the peer is another one.
+    pub fn set_peer_features(&mut self, features: Features) {
+        self.peer_features = features;
+    }
+
     /// Forgets everything (transition to RESET).
     pub fn reset(&mut self) {
         self.epoch = self.epoch.next();
         self.state = State::Idle;
         self.admission = Admission::Open;
+        self.peer_features = Features::NONE;
         self.messages.reset();
         self.window.start(Psn::new(0), 1);
         self.reads.start(Psn::new(0), 1);

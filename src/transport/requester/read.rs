@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requester's READs: their requests, the responses, and where the data goes.
+//! What the requester asks answers for: the requests, the responses, and where the data goes. READs do most of it; an atomic
+//! operation is answered with what the word was before, ATOMIC WRITE and FLUSH with nothing but a response. "READ" stands for
+//! all of them here.
 //!
 //! Responses count in a space of their own. As both ends know the order and the lengths of the READs,
 //! the number of a response tells which READ it belongs to and which part it is.
@@ -11,6 +13,7 @@ use super::RequestSegment;
 use super::Requester;
 use super::State;
 use crate::transport::bitmap::PsnSet;
+use crate::transport::frame::ExecuteRequest;
 use crate::transport::frame::Extent;
 use crate::transport::frame::Operation;
 use crate::transport::frame::ReadRequest;
@@ -370,7 +373,7 @@ impl<S: Storage> Requester<S> {
         self.reads.base
     }
 
-    /// Header of a READ.
+    /// A request that is answered.
     pub(super) fn build_read(
         &mut self,
         psn: Psn,
@@ -378,6 +381,23 @@ impl<S: Storage> Requester<S> {
         extra: SegmentFlags,
     ) -> RequestSegment {
         let request = self.messages.at(number).request;
+        let response_psn = self.reads.base;
+        let action = request.action();
+        let operation = match action {
+            Some(action) => Operation::Execute(ExecuteRequest {
+                action,
+                va: request.remote_va,
+                rkey: request.rkey,
+                response_psn,
+            }),
+            None => Operation::Read(ReadRequest {
+                va: request.remote_va,
+                rkey: request.rkey,
+                length: request.length,
+                segment: self.config.segment,
+                response_psn,
+            }),
+        };
         // The answer acknowledges the request and all before it.
         self.window.note_ack_request(psn);
         RequestSegment {
@@ -386,19 +406,14 @@ impl<S: Storage> Requester<S> {
                 src_qpn: self.config.local_qpn,
                 psn,
                 flags: extra.with(SegmentFlags::ONLY),
-                operation: Operation::Read(ReadRequest {
-                    va: request.remote_va,
-                    rkey: request.rkey,
-                    length: request.length,
-                    segment: self.config.segment,
-                    response_psn: self.reads.base,
-                }),
+                operation,
             },
             source: LocalRange {
                 slot: self.messages.slot_of(number),
                 offset: 0,
                 len: 0,
             },
+            operands: (request.carried() > 0).then_some(request.operands),
         }
     }
 
@@ -429,7 +444,7 @@ impl<S: Storage> Requester<S> {
 
     /// Which piece of the READ's data a response brings.
     fn extent_of(&self, read: &ReadSlot, psn: Psn) -> Extent {
-        let length = self.messages.at(read.message).request.length;
+        let length = self.messages.at(read.message).request.answer_len();
         let index = psn.distance_from(read.first_response);
         Extent::of_segment(index, self.config.segment, length)
     }

@@ -2,6 +2,7 @@
 
 //! The requester's segments: which one goes next, over which rail, and what comes back lost.
 
+use super::abilities::needed_for;
 use super::messages::Message;
 use super::messages::MessageNumber;
 use super::window::LostCopy;
@@ -11,6 +12,7 @@ use super::LocalRange;
 use super::Rails;
 use super::RequestSegment;
 use super::Requester;
+use super::SendRequest;
 use super::Signalling;
 use super::Solicitation;
 use super::State;
@@ -76,17 +78,12 @@ impl<S: Storage> Requester<S> {
     /// before, the longest it may be.
     pub fn next_segment_len(&self, rail: RailId, now: Instant, rails: &impl Rails) -> Option<u32> {
         match self.candidate(rail, now, rails)? {
-            Candidate::RepeatRead(_) => Some(0),
+            Candidate::RepeatRead(number) => Some(self.messages.at(number).request.carried()),
             Candidate::Resend(_) | Candidate::Probe(_) => Some(self.config.segment.get()),
             Candidate::New(number) => {
                 let request = &self.messages.at(number).request;
-                Some(match request.opcode {
-                    Opcode::Read => 0,
-                    Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                        let index = self.messages.admitted_segments();
-                        Extent::of_segment(index, self.config.segment, request.length).len()
-                    }
-                })
+                let index = self.messages.admitted_segments();
+                Some(Extent::of_segment(index, self.config.segment, request.carried()).len())
             }
         }
     }
@@ -99,8 +96,11 @@ impl<S: Storage> Requester<S> {
         now: Instant,
         rails: &impl Rails,
     ) -> Option<RequestSegment> {
-        self.fail_read_never_allowed();
-        let candidate = self.candidate(rail, now, rails)?;
+        let mut candidate = self.candidate(rail, now, rails)?;
+        if let Some(number) = self.never_going(candidate) {
+            self.fail(number, CompletionStatus::LocalQpOperationError);
+            candidate = self.candidate(rail, now, rails)?;
+        }
         self.recovery.note_used(rail);
         if self.recovery.is_rnr_waiting() || !self.recovery.is_armed() {
             self.recovery.end_rnr_wait();
@@ -207,35 +207,40 @@ impl<S: Storage> Requester<S> {
         if message.request.fencing == Fencing::Fenced && reads > 0 {
             return false;
         }
-        match message.request.opcode {
-            // Where none is allowed, whoever asks for a segment has it fail.
-            Opcode::Read if self.config.max_rd_atomic == 0 => true,
-            Opcode::Read => {
-                reads < u32::from(self.config.max_rd_atomic)
-                    && self
-                        .reads
-                        .has_room_for(self.config.segment.segments_of(message.request.length))
-            }
-            Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
-                !is_ordered(message) || self.window.keeps_order(rail, rails)
-            }
+        if self.never_goes(&message.request) {
+            // Whoever asks for a segment has it fail.
+            true
+        } else if message.request.opcode.is_answered() {
+            reads < u32::from(self.config.max_rd_atomic)
+                && self.reads.has_room_for(self.responses_to(&message.request))
+        } else {
+            !is_ordered(message) || self.window.keeps_order(rail, rails)
         }
     }
 
-    /// A READ on a queue pair that allows none would wait for ever: it fails.
-    fn fail_read_never_allowed(&mut self) {
-        if self.config.max_rd_atomic > 0
-            || self.messages.is_admitting()
-            || self.admission != Admission::Open
-        {
-            return;
+    /// Whether a request would wait for ever: it wants an answer, of which the queue pair allows none, or the peer does not know
+    /// it.
+    fn never_goes(&self, request: &SendRequest) -> bool {
+        (request.opcode.is_answered() && self.config.max_rd_atomic == 0)
+            || !self.peer_features.contains(needed_for(request.opcode))
+    }
+
+    /// The message that would begin, if it would wait for ever in fact.
+    fn never_going(&self, candidate: Candidate) -> Option<MessageNumber> {
+        match candidate {
+            Candidate::New(number) if !self.messages.is_admitting() => self
+                .never_goes(&self.messages.at(number).request)
+                .then_some(number),
+            Candidate::New(_)
+            | Candidate::RepeatRead(_)
+            | Candidate::Resend(_)
+            | Candidate::Probe(_) => None,
         }
-        let next = self.messages.next_to_admit();
-        if let Some(number) = next.filter(|&number| self.may_send(number)) {
-            if self.messages.at(number).request.opcode == Opcode::Read {
-                self.fail(number, CompletionStatus::LocalQpOperationError);
-            }
-        }
+    }
+
+    /// How many responses the answer takes.
+    fn responses_to(&self, request: &SendRequest) -> u32 {
+        self.config.segment.segments_of(request.answer_len())
     }
 
     /// Takes the next segment of the message into the window.
@@ -244,8 +249,8 @@ impl<S: Storage> Requester<S> {
         let psn = self.window.admit(number, rail, seq);
         self.messages.admit_segment(psn, self.config.segment);
         let request = &self.messages.at(number).request;
-        if begins && request.opcode == Opcode::Read {
-            let responses = self.config.segment.segments_of(request.length);
+        if begins && request.opcode.is_answered() {
+            let responses = self.responses_to(request);
             self.reads.push(number, psn, responses);
         }
         psn
@@ -256,7 +261,7 @@ impl<S: Storage> Requester<S> {
         let number = self.window.message_of(psn);
         let message = *self.messages.at(number);
         let request = &message.request;
-        if request.opcode == Opcode::Read {
+        if request.opcode.is_answered() {
             return self.build_read(psn, number, extra);
         }
         let flags = self.flags(psn, number, &message, extra);
@@ -288,6 +293,7 @@ impl<S: Storage> Requester<S> {
                 offset: data.extent.offset(),
                 len: data.extent.len(),
             },
+            operands: None,
         }
     }
 

@@ -27,6 +27,11 @@ pub trait Rails {
     /// arrive any more.
     fn up(&self) -> RailSet;
 
+    /// Those of them over which the peer answers; all if there are none. Others may have stalled.
+    fn answering(&self) -> RailSet {
+        self.up()
+    }
+
     /// Whether this rail is up.
     fn is_up(&self, rail: RailId) -> bool {
         self.up().contains(rail)

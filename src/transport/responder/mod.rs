@@ -3,6 +3,7 @@
 //! Responder of a reliable connection: says where segments of requests go, completes messages in
 //! order, and answers READs.
 
+mod execution;
 mod nak;
 mod processing;
 mod receive;
@@ -14,6 +15,7 @@ use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
 use super::frame::AckHeader;
+use super::frame::Operands;
 use super::frame::Operation;
 use super::frame::SegmentFlags;
 use super::frame::Syndrome;
@@ -36,6 +38,7 @@ use nak::Naks;
 use window::RequestWindow;
 use window::SlotState;
 
+pub use execution::Execution;
 pub use receive::Receive;
 pub use receive::ReceiveCompletion;
 pub use receive::ReceiveQueue;
@@ -47,6 +50,7 @@ pub use request::RequestToken;
 pub use response::RemoteRange;
 pub use response::ResponseSegment;
 pub use response::ResponseSlot;
+pub use response::ResponseSource;
 pub use response::ServedRead;
 
 /// Attributes of the connection as the responder needs them.
@@ -61,7 +65,7 @@ pub struct ResponderConfig {
     /// How many PSNs may be outstanding, of requests and of our responses; the tables may limit it
     /// further. See also [`Responder::agree`].
     pub window: u16,
-    /// How many READs the peer may have outstanding (`max_dest_rd_atomic`).
+    /// How many READs, atomic operations and FLUSHes the peer may have outstanding (`max_dest_rd_atomic`).
     pub max_dest_rd_atomic: u8,
     /// How long the peer is to wait when no receive request is there (`min_rnr_timer`).
     pub rnr_timer: RnrTimer,
@@ -73,7 +77,7 @@ pub struct ResponderTables<S: Storage> {
     pub requests: S::Table<RequestSlot>,
     /// Receives taken for messages that are not complete: as long as the window.
     pub receives: S::Table<TakenReceive>,
-    /// READs being answered: at least the largest `max_dest_rd_atomic`.
+    /// READs, atomic operations and FLUSHes being answered: at least the largest `max_dest_rd_atomic`.
     pub reads: S::Table<ServedRead>,
     /// Responses outstanding: as long as the window.
     pub responses: S::Table<ResponseSlot>,
@@ -85,6 +89,7 @@ pub struct RequestSlot {
     state: SlotState,
     flags: SegmentFlags,
     operation: Operation,
+    operands: Operands,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -199,7 +199,9 @@ impl Naks {
                 SlotState::Nak(_)
                 | SlotState::Empty
                 | SlotState::Placing(_)
-                | SlotState::Placed => {}
+                | SlotState::Placed
+                | SlotState::Due
+                | SlotState::Executing => {}
             }
             behind = behind.next();
         }

@@ -27,13 +27,24 @@ use crate::transport::status::NakCode;
 use crate::transport::status::QpEvent;
 use crate::transport::storage::Storage;
 
+/// How far the request at the base is.
+enum Progress {
+    /// It is done.
+    Done,
+    /// It is to be carried out in memory.
+    Waits,
+}
+
 impl<S: Storage> Responder<S> {
     /// Processes all requests at the base of the window that can be.
     pub(super) fn advance(&mut self, queue: &mut impl ReceiveQueue) {
         while self.state == State::Running {
             let slot = self.window.at(self.window.base());
             match slot.state {
-                SlotState::Empty | SlotState::Placing(_) => return,
+                SlotState::Empty
+                | SlotState::Placing(_)
+                | SlotState::Due
+                | SlotState::Executing => return,
                 SlotState::Placed => {
                     let (flags, operation) = (slot.flags, slot.operation);
                     self.process(flags, &operation);
@@ -49,14 +60,18 @@ impl<S: Storage> Responder<S> {
     /// The request at the base has been placed.
     fn process(&mut self, flags: SegmentFlags, operation: &Operation) {
         match self.carry_out(flags, operation) {
-            Ok(()) => {
-                self.window.pop_first();
-                self.naks.on_processed();
-                if flags.contains(SegmentFlags::ACK_REQUEST) {
-                    self.ack.note_processed();
-                }
-            }
+            Ok(Progress::Done) => self.pass(flags),
+            Ok(Progress::Waits) => {}
             Err(code) => self.refuse(Refusal::flushing(code)),
+        }
+    }
+
+    /// The request at the base is done.
+    pub(super) fn pass(&mut self, flags: SegmentFlags) {
+        self.window.pop_first();
+        self.naks.on_processed();
+        if flags.contains(SegmentFlags::ACK_REQUEST) {
+            self.ack.note_processed();
         }
     }
 
@@ -140,7 +155,7 @@ impl<S: Storage> Responder<S> {
     }
 
     /// The request at the base is refused for good.
-    fn refuse(&mut self, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.note_fault(Fault {
             syndrome: Syndrome::Nak(refusal.code),
             event: event_of(refusal.code),
@@ -150,23 +165,31 @@ impl<S: Storage> Responder<S> {
     }
 
     /// Carries out the request at the base, which has been placed.
-    fn carry_out(&mut self, flags: SegmentFlags, operation: &Operation) -> Result<(), NakCode> {
+    fn carry_out(
+        &mut self,
+        flags: SegmentFlags,
+        operation: &Operation,
+    ) -> Result<Progress, NakCode> {
         match operation {
             Operation::Send { data, imm } | Operation::Write { data, imm, .. } => {
                 let opcode = operation.opcode();
                 let received = self.continue_message(opcode, flags, data)?;
-                if self.open.is_some() || !opcode.consumes_receive() {
-                    return Ok(());
+                if self.open.is_none() && opcode.consumes_receive() {
+                    self.complete_receive(opcode, flags, received, *imm)?;
                 }
-                self.complete_receive(opcode, flags, received, *imm)
             }
             Operation::Read(read) => {
                 if self.open.is_some() || !flags.contains(SegmentFlags::ONLY) {
                     return Err(NakCode::InvalidRequest);
                 }
-                self.serve_read(read)
+                self.serve_read(read)?;
+            }
+            Operation::Execute(execute) => {
+                self.begin_execution(flags, execute)?;
+                return Ok(Progress::Waits);
             }
         }
+        Ok(Progress::Done)
     }
 
     /// The message continues, or begins, with this segment. Gives how much of it has been received; it stays open unless

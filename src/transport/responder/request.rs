@@ -13,8 +13,11 @@ use super::Responder;
 use super::SlotState;
 use super::Soundness;
 use super::State;
+use crate::transport::frame::Action;
 use crate::transport::frame::DataSegment;
+use crate::transport::frame::ExecuteRequest;
 use crate::transport::frame::Extent;
+use crate::transport::frame::Operands;
 use crate::transport::frame::Operation;
 use crate::transport::frame::ReadRequest;
 use crate::transport::frame::RequestHeader;
@@ -32,8 +35,8 @@ use crate::transport::storage::Storage;
 /// Identifies a request segment that is being dealt with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RequestToken {
-    epoch: Epoch,
-    psn: Psn,
+    pub(super) epoch: Epoch,
+    pub(super) psn: Psn,
 }
 
 /// Why a segment is dropped.
@@ -88,6 +91,19 @@ pub enum Disposition {
         /// To be given back with the outcome.
         token: RequestToken,
     },
+    /// Check whether the key allows this action in this range. If so, call [`Responder::commit_operands`] with the payload, or
+    /// [`Responder::commit`] with `Placed` if there is none; else the latter with `Denied`. It is carried out later: see
+    /// [`Responder::poll_execution`].
+    CheckExecution {
+        /// What is to be done.
+        action: Action,
+        /// Address of the first byte; `va` and the action's length together do not overflow.
+        va: u64,
+        /// Key it is accessed by.
+        rkey: Rkey,
+        /// To be given back with the outcome.
+        token: RequestToken,
+    },
     /// There is no payload; the request is taken care of.
     NoPayload,
     /// Drop its payload.
@@ -106,6 +122,8 @@ enum Placement {
     },
     /// There is none; memory that the peer names is to be read.
     Read { va: u64, rkey: Rkey, len: u32 },
+    /// It is the operands of something that is to be done in memory that the peer names.
+    Execute { action: Action, va: u64, rkey: Rkey },
     /// There is none.
     Nothing,
 }
@@ -134,7 +152,9 @@ impl<S: Storage> Responder<S> {
                 self.window.at_mut(psn).state = SlotState::Placing(Copies::Dropped);
                 return self.duplicate(request);
             }
-            SlotState::Placed => return self.duplicate(request),
+            SlotState::Placed | SlotState::Due | SlotState::Executing => {
+                return self.duplicate(request)
+            }
         };
         let verdict = if self.naks.is_behind_barrier(psn) {
             Err(NakCause::Sequence)
@@ -145,6 +165,7 @@ impl<S: Storage> Responder<S> {
             state: SlotState::Empty,
             flags: request.flags,
             operation: request.operation,
+            operands: Operands::default(),
         };
         match verdict {
             Ok(placement) => {
@@ -263,6 +284,12 @@ impl<S: Storage> Responder<S> {
                 len,
                 token,
             },
+            Placement::Execute { action, va, rkey } => Disposition::CheckExecution {
+                action,
+                va,
+                rkey,
+                token,
+            },
         };
         slot.state = SlotState::Placing(copies);
         self.placing += 1;
@@ -292,11 +319,14 @@ impl<S: Storage> Responder<S> {
     fn on_repeated_request(&mut self, request: &RequestHeader) {
         self.counters.duplicates += 1;
         self.ack = DueAck::Urgent;
-        if let Operation::Read(read) = &request.operation {
-            if request.flags.contains(SegmentFlags::REPEAT) {
-                self.on_response_ack(read.response_psn);
-                self.repeat_responses(request.psn);
-            }
+        let response_psn = match &request.operation {
+            Operation::Send { .. } | Operation::Write { .. } => return,
+            Operation::Read(read) => read.response_psn,
+            Operation::Execute(execute) => execute.response_psn,
+        };
+        if request.flags.contains(SegmentFlags::REPEAT) {
+            self.on_response_ack(response_psn);
+            self.repeat_responses(request.psn);
         }
     }
 
@@ -332,6 +362,7 @@ impl<S: Storage> Responder<S> {
                 })
             }
             Operation::Read(read) => place_read(read),
+            Operation::Execute(execute) => place_execution(execute),
         }
     }
 
@@ -390,6 +421,17 @@ fn place_read(read: &ReadRequest) -> Result<Placement, NakCause> {
             len,
         },
     })
+}
+
+fn place_execution(execute: &ExecuteRequest) -> Result<Placement, NakCause> {
+    let ExecuteRequest {
+        action, va, rkey, ..
+    } = *execute;
+    check_range(va, action.length())?;
+    if !action.is_aligned(va) {
+        return Err(NakCause::Refused(NakCode::InvalidRequest));
+    }
+    Ok(Placement::Execute { action, va, rkey })
 }
 
 /// Refuses ranges that wrap around the end of the address space. One without bytes does not.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Answers to READs: the responder is their sender, with a window of its own.
+//! Answers: the responder is their sender, with a window of its own. Most are to READs; "READ" stands here for whatever is
+//! answered.
 
 use super::processing::event_of;
 use super::response_set;
@@ -10,6 +11,7 @@ use super::Responder;
 use super::State;
 use crate::transport::attempt::Attempt;
 use crate::transport::bitmap::PsnSet;
+use crate::transport::frame::Action;
 use crate::transport::frame::Extent;
 use crate::transport::frame::ReadRequest;
 use crate::transport::frame::ResponseHeader;
@@ -28,12 +30,40 @@ use crate::transport::storage::Storage;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServedRead {
     request_psn: Psn,
-    va: u64,
-    rkey: Rkey,
+    source: Source,
     length: u32,
     segment: SegmentSize,
     first_response: Psn,
     responses: u32,
+}
+
+/// What is answered with.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// What is in memory from this address on, when the answer is sent.
+    Memory { va: u64, rkey: Rkey },
+    /// This value, whenever the answer is sent.
+    Value(u64),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Value(0)
+    }
+}
+
+impl Source {
+    /// Where a piece of the answer is.
+    const fn piece(self, extent: Extent) -> ResponseSource {
+        match self {
+            Self::Memory { va, rkey } => ResponseSource::Memory(RemoteRange {
+                va: va.wrapping_add(extent.offset() as u64),
+                rkey,
+                len: extent.len(),
+            }),
+            Self::Value(value) => ResponseSource::Value(value),
+        }
+    }
 }
 
 impl ServedRead {
@@ -65,14 +95,22 @@ pub struct RemoteRange {
     pub len: u32,
 }
 
+/// Where the payload of a response is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ResponseSource {
+    /// In memory. If the key does not allow a remote read there (any more), call [`Responder::fail_response`] instead of sending.
+    Memory(RemoteRange),
+    /// It is this value, in little-endian order, or nothing, as the header says.
+    Value(u64),
+}
+
 /// A response to send: its header and where its payload is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ResponseSegment {
     /// The header's part.
     pub header: ResponseHeader,
-    /// The payload. If the key does not allow a remote read there (any more), call
-    /// [`Responder::fail_response`] instead of sending.
-    pub source: RemoteRange,
+    /// The payload.
+    pub source: ResponseSource,
     /// Whether it was sent before.
     pub attempt: Attempt,
 }
@@ -154,6 +192,14 @@ impl<S: Storage> Served<S> {
         !self.una.is_before(psn)
     }
 
+    /// Whether a READ with so many responses can be taken on: not if `limit` are being answered.
+    pub(super) fn has_room(&self, responses: u32, limit: u32) -> bool {
+        let outstanding = self.newest.wrapping_sub(self.oldest);
+        outstanding < limit
+            && outstanding < self.reads.len()
+            && self.end.distance_from(self.una) + responses <= MAX_RESPONSES
+    }
+
     /// Takes on the READ with this PSN, unless `limit` are being answered.
     pub(super) fn accept(
         &mut self,
@@ -161,26 +207,40 @@ impl<S: Storage> Served<S> {
         read: &ReadRequest,
         limit: u32,
     ) -> Result<(), TooManyReads> {
-        let outstanding = self.newest.wrapping_sub(self.oldest);
-        if outstanding >= limit || outstanding >= self.reads.len() {
-            return Err(TooManyReads);
-        }
         let responses = read.segment.segments_of(read.length);
-        if self.end.distance_from(self.una) + responses > MAX_RESPONSES {
+        if !self.has_room(responses, limit) {
             return Err(TooManyReads);
         }
-        *self.reads.at_mut(self.newest) = ServedRead {
+        self.push(ServedRead {
             request_psn,
-            va: read.va,
-            rkey: read.rkey,
+            source: Source::Memory {
+                va: read.va,
+                rkey: read.rkey,
+            },
             length: read.length,
             segment: read.segment,
             first_response: self.end,
             responses,
-        };
-        self.newest = self.newest.wrapping_add(1);
-        self.end = self.end.add(responses);
+        });
         Ok(())
+    }
+
+    /// The request with this PSN, for which there is room, has been carried out; what it asks for was `before`.
+    pub(super) fn accept_executed(&mut self, request_psn: Psn, action: Action, before: u64) {
+        self.push(ServedRead {
+            request_psn,
+            source: Source::Value(before),
+            length: action.answer_len(),
+            segment: SegmentSize::SMALLEST,
+            first_response: self.end,
+            responses: 1,
+        });
+    }
+
+    fn push(&mut self, read: ServedRead) {
+        self.end = self.end.add(read.responses);
+        *self.reads.at_mut(self.newest) = read;
+        self.newest = self.newest.wrapping_add(1);
     }
 
     fn is_within_limit(&self, psn: Psn) -> bool {
@@ -313,11 +373,7 @@ impl<S: Storage> Responder<S> {
                 request_psn: read.request_psn,
                 extent,
             },
-            source: RemoteRange {
-                va: read.va.wrapping_add(extent.offset().into()),
-                rkey: read.rkey,
-                len: extent.len(),
-            },
+            source: read.source.piece(extent),
             attempt,
         })
     }

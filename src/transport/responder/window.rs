@@ -27,6 +27,10 @@ pub(super) enum SlotState {
     Placing(Copies),
     /// All is done but the processing in order.
     Placed,
+    /// Its turn has come: it is to be carried out in memory.
+    Due,
+    /// It is being carried out.
+    Executing,
     /// It cannot be taken: a NAK will say so when its turn comes.
     Nak(NakCause),
 }

@@ -5,6 +5,7 @@
 
 #[path = "../../support/checksum.rs"]
 mod checksum;
+pub mod datagram;
 pub mod deframer;
 pub mod frame;
 #[path = "../../support/heap.rs"]
@@ -14,4 +15,5 @@ pub mod packet;
 pub mod rail;
 pub mod requester;
 pub mod responder;
+pub mod unreliable;
 pub mod wqe;

@@ -20,7 +20,9 @@ use usb4_roce::transport::ids::RailId;
 use usb4_roce::transport::ids::RailSeq;
 use usb4_roce::transport::limits::Limits;
 use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::opcode::WORD;
 use usb4_roce::transport::outcome::Outcome;
+use usb4_roce::transport::rail::hello::Features;
 use usb4_roce::transport::rail::tx::FrameStatus;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::requester::Fencing;
@@ -92,6 +94,7 @@ impl World {
             retry: RetryLimit::from_retry_count(7),
             rnr_retry: RetryLimit::from_rnr_retry(7),
         });
+        requester.set_peer_features(Features(u64::MAX));
         Self {
             requester,
             now: Instant(1),
@@ -123,7 +126,10 @@ impl World {
                     assert!(had_work);
                     self.seq = self.seq.next();
                     self.assert_inside(segment.source);
-                    assert_eq!(segment.source.len, segment.header.payload_len());
+                    let opcode = segment.header.operation.opcode();
+                    assert_eq!(segment.operands.is_some(), opcode.operands_len() > 0);
+                    let len = segment.source.len + opcode.operands_len();
+                    assert_eq!(len, segment.header.payload_len());
                 }
             }
             7..=8 => {
@@ -155,6 +161,9 @@ impl World {
             _ => match input.int_in_range(0..=15)? {
                 0 => self.requester.flush(),
                 1 => self.requester.drain(),
+                4 => self
+                    .requester
+                    .set_peer_features(Features(input.arbitrary()?)),
                 2 => self.requester.resume(self.now),
                 3 => {
                     let slot = MessageSlot(input.int_in_range(0..=DEPTH as u16 - 1)?);
@@ -174,11 +183,18 @@ impl World {
             Opcode::Write,
             Opcode::WriteWithImm,
             Opcode::Read,
+            Opcode::CompareSwap,
+            Opcode::FetchAdd,
+            Opcode::AtomicWrite,
+            Opcode::Flush,
         ];
+        let opcode = *input.choose(&opcodes)?;
         let request = SendRequest {
             wr_id: self.posted,
-            opcode: *input.choose(&opcodes)?,
-            length: if input.ratio(1, 2)? {
+            opcode,
+            length: if opcode.operands_len() > 0 {
+                WORD
+            } else if input.ratio(1, 2)? {
                 input.int_in_range(0..=100)?
             } else {
                 input.int_in_range(0..=200_000)?

@@ -4,8 +4,11 @@
 
 use arbitrary::Result;
 use arbitrary::Unstructured;
+use usb4_roce::transport::frame::Action;
 use usb4_roce::transport::frame::DataSegment;
+use usb4_roce::transport::frame::ExecuteRequest;
 use usb4_roce::transport::frame::Extent;
+use usb4_roce::transport::frame::Flush;
 use usb4_roce::transport::frame::Operation;
 use usb4_roce::transport::frame::ReadRequest;
 use usb4_roce::transport::frame::RequestHeader;
@@ -30,6 +33,7 @@ use usb4_roce::transport::responder::RequestToken;
 use usb4_roce::transport::responder::Responder;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::responder::ResponseSource;
 use usb4_roce::transport::responder::Soundness;
 use usb4_roce::transport::timing::RnrTimer;
 
@@ -72,6 +76,8 @@ struct World {
     placing: Vec<(RequestToken, Option<ReceiveSlot>)>,
     completed: u16,
     seq: RailSeq,
+    /// PSN of what was carried out last.
+    executed: Option<Psn>,
 }
 
 fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
@@ -81,6 +87,10 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
         Opcode::Write,
         Opcode::WriteWithImm,
         Opcode::Read,
+        Opcode::CompareSwap,
+        Opcode::FetchAdd,
+        Opcode::AtomicWrite,
+        Opcode::Flush,
     ];
     let opcode = *input.choose(&opcodes)?;
     let bits: u8 = input.arbitrary()?;
@@ -123,6 +133,22 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
             segment: SegmentSize::new(segment).unwrap_or_default(),
             response_psn,
         }),
+        Opcode::CompareSwap | Opcode::FetchAdd | Opcode::AtomicWrite | Opcode::Flush => {
+            Operation::Execute(ExecuteRequest {
+                action: match opcode {
+                    Opcode::CompareSwap => Action::CompareSwap,
+                    Opcode::FetchAdd => Action::FetchAdd,
+                    Opcode::AtomicWrite => Action::AtomicWrite,
+                    _ => Action::Flush {
+                        flush: Flush::default(),
+                        length: offset,
+                    },
+                },
+                va,
+                rkey,
+                response_psn,
+            })
+        }
         Opcode::Send | Opcode::SendWithImm | Opcode::Write | Opcode::WriteWithImm => {
             let data = DataSegment {
                 rsn,
@@ -163,12 +189,14 @@ impl World {
             placing: Vec::new(),
             completed: 0,
             seq: RailSeq(0),
+            executed: None,
         };
         world.start();
         world
     }
 
     fn start(&mut self) {
+        self.executed = None;
         self.responder.start(ResponderConfig {
             local_qpn: Qpn::new(1),
             remote_qpn: Qpn::new(2),
@@ -191,9 +219,12 @@ impl World {
                         break;
                     };
                     self.seq = self.seq.next();
-                    let source = segment.source;
-                    assert!(source.len <= MAX_PAYLOAD);
-                    assert!(source.va.checked_add(u64::from(source.len)).is_some());
+                    let len = segment.header.extent.len();
+                    assert!(len <= MAX_PAYLOAD);
+                    if let ResponseSource::Memory(source) = segment.source {
+                        assert_eq!(source.len, len);
+                        assert!(source.va.checked_add(u64::from(source.len)).is_some());
+                    }
                 }
             }
             3 => {
@@ -230,7 +261,28 @@ impl World {
             }
             _ => self.receive(&request(input, base)?),
         }
+        self.execute(input)?;
         self.poll();
+        Ok(())
+    }
+
+    /// Carries out all whose turn has come: each number has one, once.
+    fn execute(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        while let Some(execution) = self.responder.poll_execution() {
+            let psn = self.responder.expected_psn();
+            assert_ne!(psn, self.executed, "executed again");
+            self.executed = psn;
+            assert_eq!(self.responder.poll_execution(), None);
+            let result = if input.ratio(1, 16)? {
+                Err(nak_code(input)?)
+            } else {
+                Ok(input.arbitrary()?)
+            };
+            for _ in 0..2 {
+                self.responder
+                    .commit_execution(execution.token, result, &mut self.receives);
+            }
+        }
         Ok(())
     }
 
@@ -239,6 +291,13 @@ impl World {
             Disposition::Write { va, len, token, .. }
             | Disposition::CheckRead { va, len, token, .. } => {
                 assert!(va.checked_add(u64::from(len)).is_some());
+                self.placing.push((token, None));
+            }
+            Disposition::CheckExecution {
+                action, va, token, ..
+            } => {
+                assert!(action.is_aligned(va));
+                assert!(va.checked_add(u64::from(action.length())).is_some());
                 self.placing.push((token, None));
             }
             Disposition::Receive {

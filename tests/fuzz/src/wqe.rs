@@ -4,6 +4,8 @@
 
 use arbitrary::Result;
 use arbitrary::Unstructured;
+use usb4_roce::verbs::abi::datagram_wqe::AddressRef;
+use usb4_roce::verbs::abi::datagram_wqe::DatagramTarget;
 use usb4_roce::verbs::abi::limits::MAX_INLINE;
 use usb4_roce::verbs::abi::limits::MAX_MESSAGE;
 use usb4_roce::verbs::abi::limits::MAX_QUEUE_WR;
@@ -52,6 +54,10 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
             Payload::Elements(count) => assert!(count <= limits.max_sge),
         }
         assert!(wqe.payload.size() <= MAX_INLINE as usize);
+    }
+    let target = DatagramTarget::decode(&send);
+    if let AddressRef::Handle(number) = target.address {
+        assert_eq!(send[36..40], number.get().to_ne_bytes());
     }
     let receive: [u8; receive_wqe::HEADER_SIZE] = input.arbitrary()?;
     if let Ok(wqe) = ReceiveWqe::decode(&receive, limits.max_sge) {

@@ -3,6 +3,7 @@
 //! Hosts, cables and time; the random program that runs on them, and the checks at its end.
 
 mod pair;
+mod unreliable;
 mod user;
 mod verdict;
 mod weather;
@@ -13,10 +14,13 @@ use crate::driver::Surroundings;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::log::Telling;
+use crate::words::Use;
+use crate::words::Word;
 use pair::Pair;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use unreliable::UnreliablePair;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::RailId;
@@ -71,6 +75,7 @@ pub struct World {
     ledger: Ledger,
     pairs: Vec<Pair>,
     receivers: Vec<Receiver>,
+    unreliable_pairs: Vec<UnreliablePair>,
     /// The shared receive queue of each host.
     shared_rings: Vec<Option<usize>>,
     next_fault: Instant,
@@ -102,6 +107,7 @@ impl World {
             ledger: Ledger::default(),
             pairs: Vec::new(),
             receivers: Vec::new(),
+            unreliable_pairs: Vec::new(),
             shared_rings: vec![None; host_count],
             next_fault: Instant(match rng.random_range(0..4) {
                 0 => SAFETY_PHASE.0,
@@ -117,7 +123,13 @@ impl World {
         };
         for number in 0..host_count {
             let limits = weather::limits(&mut world.rng);
-            world.hosts.push(Host::new(number, limits));
+            let mut host = Host::new(number, limits, seed);
+            host.port.join(host_count);
+            world.hosts.push(host);
+            for usage in Use::ALL {
+                let word = Word::new(usage, world.rng.random());
+                world.ledger.words.push(word);
+            }
         }
         world.weather = match world.rng.random_range(0..6) {
             0 => Weather::Fair,
@@ -139,6 +151,9 @@ impl World {
         let pairs = world.rng.random_range(1..=most);
         for _ in 0..pairs {
             world.add_pair();
+        }
+        for _ in 0..world.rng.random_range(0..=2) {
+            world.add_unreliable_pair();
         }
         world
     }
@@ -189,6 +204,9 @@ impl World {
             busy |= self.timers(host);
             self.schedule(host);
         }
+        for host in &mut self.hosts {
+            busy |= host.port.act(self.now, &mut self.ledger.datagrams);
+        }
         busy |= self.users();
         for host in 0..hosts {
             self.schedule(host);
@@ -226,7 +244,7 @@ impl World {
 
     /// Tells rails of what there is to send since something was done to queue pairs.
     fn schedule(&mut self, host: usize) {
-        for rail in self.hosts[host].schedule(self.now) {
+        for rail in self.hosts[host].schedule(self.now, &self.ledger) {
             let told = self.drivers[host]
                 .iter_mut()
                 .find(|driver| driver.rail == rail);
@@ -243,7 +261,8 @@ impl World {
                         .iter()
                         .filter(|other| other.peer == driver.peer && other.endpoint.is_up())
                 };
-                let can_do = |other: &Driver| host.has_work(other.peer, other.rail, self.now);
+                let can_do =
+                    |other: &Driver| host.has_work(other.peer, other.rail, self.now, &self.ledger);
                 let is_sound = |other: &Driver| other.answers() == Answers::Come;
                 // Who does not answer gets nothing while others do.
                 let is_passed_over = !is_sound(driver) && others().any(is_sound);
@@ -297,6 +316,7 @@ impl World {
             }
         }
         for host in &self.hosts {
+            consider(host.port.next_event());
             for qp in &host.qps {
                 consider(qp.protocol.poll_timeout());
             }
@@ -316,6 +336,10 @@ impl World {
         }
         for receiver in &self.receivers {
             consider((!receiver.is_starving).then_some(receiver.next_at));
+        }
+        for pair in &self.unreliable_pairs {
+            consider((pair.left > 0).then_some(pair.next_at));
+            consider(Some(pair.receives_at));
         }
         consider((!self.healed).then_some(self.next_fault.min(SAFETY_PHASE)));
         for (at, _) in &self.replug {

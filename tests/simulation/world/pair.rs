@@ -21,7 +21,6 @@ use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
-use usb4_roce::transport::opcode::Opcode;
 use usb4_roce::transport::requester::RequesterConfig;
 use usb4_roce::transport::requester::RequesterTables;
 use usb4_roce::transport::responder::ResponderConfig;
@@ -55,6 +54,9 @@ pub(super) enum Poison {
     WriteKey,
     ReadKey,
     RevokedRead,
+    AtomicKey,
+    RevokedAtomic,
+    Misaligned,
     LongSend,
     LocalBuffer,
     NoReceives,
@@ -114,7 +116,10 @@ impl World {
         let rng = &mut self.rng;
         let one = rng.random_range(0..self.hosts.len());
         let other = (one + rng.random_range(1..self.hosts.len())) % self.hosts.len();
-        let ordeal = match rng.random_range(0..17) {
+        let ordeal = match rng.random_range(0..20) {
+            11 => Ordeal::Poison(Poison::AtomicKey),
+            12 => Ordeal::Poison(Poison::RevokedAtomic),
+            13 => Ordeal::Poison(Poison::Misaligned),
             8 => Ordeal::Destroy,
             9 => Ordeal::Leave,
             10 => Ordeal::Revoke,
@@ -447,11 +452,11 @@ impl World {
         let pair = &self.pairs[index];
         let [own, peer] = &self.ledger.connections[pair.life].streams;
         let is_last_seen = peer.messages.last().is_some_and(|message| message.received);
-        // An empty one is answered as well, which only its completion shows.
-        let are_reads_done = peer.messages.iter().all(|message| match message.length {
-            _ if message.opcode != Opcode::Read => true,
-            0 => message.completed.is_some(),
-            length => message.placed_bytes == length,
+        // An empty answer is only shown by a completion.
+        let are_reads_done = peer.messages.iter().all(|message| {
+            !message.opcode.is_answered()
+                || message.completed.is_some()
+                || (message.placed_bytes > 0 && message.is_whole())
         });
         pair.senders.iter().all(|sender| sender.left == 0)
             && own.completed == own.messages.len()
@@ -463,10 +468,9 @@ impl World {
     fn revoke(&mut self, life: usize) {
         let stream = &mut self.ledger.connections[life].streams[0];
         let open = stream.completed..stream.messages.len();
-        let victim = open.into_iter().find(|index| {
-            let opcode = stream.messages[*index].opcode;
-            matches!(opcode, Opcode::Write | Opcode::WriteWithImm | Opcode::Read)
-        });
+        let victim = open
+            .into_iter()
+            .find(|index| stream.messages[*index].opcode.names_memory());
         let Some(victim) = victim else {
             return;
         };

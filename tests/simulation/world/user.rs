@@ -7,11 +7,17 @@ use super::pair::Poison;
 use super::World;
 use crate::ledger::Fate;
 use crate::ledger::Message;
+use crate::words::Use;
+use crate::words::Word;
 use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use usb4_roce::transport::frame::Flush;
+use usb4_roce::transport::frame::Operands;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Rkey;
 use usb4_roce::transport::opcode::Opcode;
+use usb4_roce::transport::opcode::WORD;
 use usb4_roce::transport::requester::Fencing;
 use usb4_roce::transport::requester::SendRequest;
 use usb4_roce::transport::requester::Signalling;
@@ -57,6 +63,9 @@ impl World {
                 }
             }
             busy = true;
+        }
+        for index in 0..self.unreliable_pairs.len() {
+            busy |= self.use_unreliable(index);
         }
         for index in 0..self.pairs.len() {
             busy |= self.start_late(index);
@@ -108,7 +117,12 @@ impl World {
             Opcode::Write,
             Opcode::WriteWithImm,
             Opcode::Read,
-        ][rng.random_range(0..5)];
+            Opcode::CompareSwap,
+            Opcode::FetchAdd,
+            Opcode::FetchAdd,
+            Opcode::AtomicWrite,
+            Opcode::Flush,
+        ][rng.random_range(0..10)];
         let mut length = match rng.random_range(0..6) {
             0 => rng.random_range(0..2),
             1 => pair.config.segment.min(pair.config.largest),
@@ -131,21 +145,34 @@ impl World {
                 opcode = Opcode::Read;
                 length = length.max(1);
             }
+            Some(Poison::AtomicKey | Poison::RevokedAtomic | Poison::Misaligned) => {
+                opcode = [Opcode::CompareSwap, Opcode::FetchAdd, Opcode::AtomicWrite]
+                    [rng.random_range(0..3)];
+            }
             Some(Poison::LongSend) => {
                 opcode = Opcode::Send;
                 length = RECEIVE_LEN + rng.random_range(1..100_000);
             }
             Some(Poison::LocalBuffer | Poison::NoReceives) => opcode = Opcode::Send,
         }
+        if opcode.operands_len() > 0 {
+            length = WORD;
+        }
         if opcode == Opcode::Write && !is_flag && poisoned.is_none() {
             sender.flag_due = rng.random_range(0..2) == 0;
         }
         let fate = match poisoned {
             None => Fate::Succeed,
-            Some(Poison::WriteKey | Poison::ReadKey | Poison::RevokedRead) => {
-                Fate::Fail(CompletionStatus::RemoteAccessError)
+            Some(
+                Poison::WriteKey
+                | Poison::ReadKey
+                | Poison::RevokedRead
+                | Poison::AtomicKey
+                | Poison::RevokedAtomic,
+            ) => Fate::Fail(CompletionStatus::RemoteAccessError),
+            Some(Poison::LongSend | Poison::Misaligned) => {
+                Fate::Fail(CompletionStatus::RemoteInvalidRequestError)
             }
-            Some(Poison::LongSend) => Fate::Fail(CompletionStatus::RemoteInvalidRequestError),
             Some(Poison::LocalBuffer) => Fate::Fail(CompletionStatus::LocalProtectionError),
             Some(Poison::NoReceives) => Fate::Fail(CompletionStatus::RnrRetryExceeded),
         };
@@ -155,7 +182,12 @@ impl World {
             self.starve(peer_host, peer_qp);
         }
         let rng = &mut self.rng;
-        let va = rng.random::<u64>() >> 1;
+        let va = match (poisoned, opcode.operands_len()) {
+            (Some(Poison::Misaligned), _) => rng.random::<u64>() >> 1 | 1,
+            (_, 0) => rng.random::<u64>() >> 1,
+            _ => rng.random::<u64>() >> 1 & !u64::from(WORD - 1),
+        };
+        let (word, operands) = operands(opcode, peer_host, &self.ledger.words, rng);
         let tag = rng.random();
         let signalled = rng.random_range(0..3) > 0;
         let solicited = opcode.consumes_receive() && rng.random_range(0..2) == 0;
@@ -164,12 +196,15 @@ impl World {
         let changes = rng.random_range(0..8) == 0;
         let number = self.ledger.connections[life].streams[side].messages.len();
         let rkey = self.ledger.register(life, side, number, va);
-        if matches!(poisoned, Some(Poison::WriteKey | Poison::ReadKey)) {
+        if matches!(
+            poisoned,
+            Some(Poison::WriteKey | Poison::ReadKey | Poison::AtomicKey)
+        ) {
             if let Some(region) = self.ledger.regions.get_mut(&rkey) {
                 region.revoked = true;
             }
         }
-        if poisoned == Some(Poison::RevokedRead) {
+        if matches!(poisoned, Some(Poison::RevokedRead | Poison::RevokedAtomic)) {
             if let Some(region) = self.ledger.regions.get_mut(&rkey) {
                 region.revoke_when_checked = true;
             }
@@ -192,6 +227,10 @@ impl World {
             target: vec![0; length as usize],
             placed: Default::default(),
             placed_bytes: 0,
+            word,
+            operands,
+            executed: None,
+            answer: None,
             received: false,
             completed: None,
         });
@@ -222,6 +261,8 @@ impl World {
                     remote_va: va,
                     rkey: Rkey(rkey),
                     imm,
+                    operands,
+                    flush: Flush::default(),
                 },
                 self.now,
             )
@@ -229,4 +270,34 @@ impl World {
         qp.slots.insert(slot, number);
         self.hosts[host].touch_by_post(index);
     }
+}
+
+/// Which word of the peer's an operation is about, and its operands. What is added and what is swapped in is seen only once.
+fn operands(
+    opcode: Opcode,
+    host: usize,
+    words: &[Word],
+    rng: &mut ChaCha8Rng,
+) -> (usize, Operands) {
+    let usage = match opcode {
+        Opcode::FetchAdd if rng.random_range(0..3) > 0 => Use::Counter,
+        Opcode::CompareSwap if rng.random_range(0..3) > 0 => Use::Lock,
+        _ => Use::Mixed,
+    };
+    let first = host * Use::ALL.len();
+    let of_host = first..first + Use::ALL.len();
+    let word = of_host
+        .into_iter()
+        .find(|word| words[*word].usage == usage)
+        .expect("a word for every use");
+    let first = match opcode {
+        Opcode::CompareSwap if rng.random_range(0..4) > 0 => words[word].value(),
+        Opcode::CompareSwap | Opcode::FetchAdd | Opcode::AtomicWrite => rng.random(),
+        _ => 0,
+    };
+    let second = match opcode {
+        Opcode::CompareSwap => rng.random(),
+        _ => 0,
+    };
+    (word, Operands { first, second })
 }

@@ -6,6 +6,7 @@ use super::pair::Ordeal;
 use super::pair::Pair;
 use super::pair::Patience;
 use super::pair::Poison;
+use super::unreliable::Unreliable;
 use super::weather::Weather;
 use super::World;
 use super::SAFETY_PHASE;
@@ -43,14 +44,20 @@ pub struct Coverage {
     pub endless: u64,
     pub cut: u64,
     pub changed_payloads: u64,
+    pub executions: u64,
     pub equal_psns: u64,
+    /// Of unreliable connections.
+    pub unreliable: Unreliable,
+    pub datagrams: u64,
+    pub received_datagrams: u64,
     pub virtual_seconds: u64,
 }
 
 impl Coverage {
     /// All figures with their names.
-    pub fn figures(&self) -> [(&'static str, u64); 34] {
+    pub fn figures(&self) -> [(&'static str, u64); 46] {
         let faults = &self.faults;
+        let unreliable = &self.unreliable;
         [
             ("messages", self.messages),
             ("messages verified", self.verified_messages),
@@ -78,6 +85,7 @@ impl Coverage {
             ("fault: cable gone for good", faults.severed),
             ("fault: stream closed", self.closed_streams),
             ("payloads changed while sent", self.changed_payloads),
+            ("atomic operations, and FLUSHes", self.executions),
             ("connections without a timer", self.endless),
             ("connections without a cable", self.cut),
             ("queue pairs reset", self.resets),
@@ -85,6 +93,26 @@ impl Coverage {
             ("queue pairs flushed", self.flushes),
             ("queue pairs destroyed", self.destructions),
             ("keys invalidated", self.revocations),
+            ("unreliable: messages", unreliable.messages),
+            ("unreliable: messages received", unreliable.received),
+            ("unreliable: bytes verified", unreliable.verified_bytes),
+            ("unreliable: segments lost", unreliable.lost_segments),
+            (
+                "unreliable: messages broken off",
+                unreliable.broken_messages,
+            ),
+            ("unreliable: segments orphaned", unreliable.orphans),
+            (
+                "unreliable: messages without a receive",
+                unreliable.no_receive,
+            ),
+            ("unreliable: messages too long", unreliable.refused),
+            (
+                "unreliable: connections that never lost anything",
+                unreliable.faultless,
+            ),
+            ("unreliable datagrams", self.datagrams),
+            ("unreliable datagrams received", self.received_datagrams),
             ("virtual seconds", self.virtual_seconds),
         ]
     }
@@ -114,7 +142,11 @@ impl Coverage {
         self.endless += other.endless;
         self.cut += other.cut;
         self.changed_payloads += other.changed_payloads;
+        self.executions += other.executions;
         self.equal_psns += other.equal_psns;
+        self.unreliable.add(&other.unreliable);
+        self.datagrams += other.datagrams;
+        self.received_datagrams += other.received_datagrams;
         self.virtual_seconds += other.virtual_seconds;
     }
 }
@@ -166,7 +198,14 @@ impl World {
             .iter()
             .flatten()
             .all(|driver| driver.endpoint.is_up() || self.cables[driver.cable].is_severed());
-        all_up && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+        let ports_are_done = self.hosts.iter().all(|host| host.port.is_done());
+        all_up
+            && ports_are_done
+            && self.pairs.iter().all(|pair| self.is_pair_done(pair))
+            && self
+                .unreliable_pairs
+                .iter()
+                .all(|pair| self.is_unreliable_done(pair))
     }
 
     pub(super) fn is_pair_done(&self, pair: &Pair) -> bool {
@@ -187,7 +226,11 @@ impl World {
     }
 
     pub(super) fn coverage(&self) -> Coverage {
-        let mut sum = Coverage::default();
+        let mut sum = Coverage {
+            datagrams: self.ledger.datagrams.posted(),
+            received_datagrams: self.ledger.datagrams.received(),
+            ..Coverage::default()
+        };
         for qp in self.hosts.iter().flat_map(|host| &host.qps) {
             let requester = qp.protocol.counters().requester;
             let responder = qp.protocol.counters().responder;
@@ -220,7 +263,9 @@ impl World {
         }
         sum.closed_streams = self.closed_streams;
         sum.equal_psns = self.equal_psns;
+        sum.unreliable = self.unreliable_coverage();
         sum.changed_payloads = self.ledger.changed_payloads;
+        sum.executions = self.ledger.words.iter().map(|word| word.executions).sum();
         sum.virtual_seconds = self.now.0 / 1_000_000_000;
         for driver in self.drivers.iter().flatten() {
             sum.reopened_rails += u64::from(driver.opened.saturating_sub(1));
@@ -274,6 +319,7 @@ impl World {
     }
 
     pub(super) fn check_end(&self) {
+        self.ledger.assert_words_explained();
         for driver in self.drivers.iter().flatten() {
             if let Some(frames) = self.ledger.frames.get(&(driver.cable, driver.end)) {
                 frames.assert_settled(|seq| {
@@ -281,6 +327,7 @@ impl World {
                 });
             }
         }
+        self.check_unreliable();
         for pair in &self.pairs {
             let connection = &self.ledger.connections[pair.life];
             for side in 0..2 {
@@ -299,7 +346,12 @@ impl World {
                 let is_refused = matches!(
                     pair.ordeal,
                     Ordeal::Poison(
-                        Poison::WriteKey | Poison::ReadKey | Poison::LongSend | Poison::NoReceives
+                        Poison::WriteKey
+                            | Poison::ReadKey
+                            | Poison::AtomicKey
+                            | Poison::Misaligned
+                            | Poison::LongSend
+                            | Poison::NoReceives
                     )
                 );
                 // What was dropped because of another request, which lacked a receive or was damaged, comes late.
@@ -317,7 +369,7 @@ impl World {
                         .iter()
                         .skip_while(|message| message.completed == Some(CompletionStatus::Success))
                         .skip(1)
-                        .map(|message| message.placed_bytes)
+                        .map(|message| message.placed_bytes + u32::from(message.executed.is_some()))
                         .sum();
                     assert_eq!(
                         placed, 0,

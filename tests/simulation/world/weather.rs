@@ -37,11 +37,15 @@ pub(super) enum Weather {
 
 /// What a host says of itself. Whether it offers the faster checksum is a bit of the world's seed.
 fn identity(seed: u64, host: usize, limits: Limits) -> Identity {
-    let features = if seed >> host & 1 == 1 {
+    let processor = if seed >> host & 1 == 1 {
         Features::FAST_CRC32C
     } else {
         Features::NONE
     };
+    let features = processor
+        .with(Features::ATOMICS)
+        .with(Features::ATOMIC_WRITE)
+        .with(Features::FLUSH);
     Identity {
         node_guid: NodeGuid(host as u64 + 1),
         mac: [2, 0, 0, 0, 0, host as u8],
@@ -131,6 +135,11 @@ impl World {
     /// Whether no cable is left between the hosts of a pair.
     pub(super) fn is_cut(&self, pair: &Pair) -> bool {
         let [(host, _), (peer, _)] = pair.ends;
+        self.is_cut_between([host, peer])
+    }
+
+    /// Whether all cables between two hosts are gone for good.
+    pub(super) fn is_cut_between(&self, [host, peer]: [usize; 2]) -> bool {
         self.drivers[host]
             .iter()
             .filter(|driver| driver.peer == peer)

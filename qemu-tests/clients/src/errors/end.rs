@@ -49,7 +49,8 @@ use super::case::Outcome;
 /// Everything that peers and the process itself may do.
 pub const FULL_ACCESS: Access = Access::LOCAL_WRITE
     .union(Access::REMOTE_WRITE)
-    .union(Access::REMOTE_READ);
+    .union(Access::REMOTE_READ)
+    .union(Access::REMOTE_ATOMIC);
 
 /// The message that cases use unless its size matters: several packets at any MTU.
 pub const MESSAGE: Range<usize> = 0..9000;

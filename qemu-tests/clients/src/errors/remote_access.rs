@@ -12,6 +12,7 @@ use crate::verbs::EventKind;
 use crate::verbs::Mr;
 use crate::verbs::Operation;
 use crate::verbs::Pd;
+use crate::verbs::Posting;
 use crate::verbs::QpState;
 use crate::verbs::RemoteAddr;
 use crate::verbs::Rkey;
@@ -30,11 +31,15 @@ use super::end::MESSAGE;
 /// A key that differs from all valid ones in the part that a device looks up.
 const KEY_FLIP: u32 = 0x5a5a_5a5a;
 
+/// Bytes that an atomic operation is about.
+const WORD: usize = size_of::<u64>();
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Request {
     Write,
     WriteImm,
     Read,
+    FetchAdd,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,7 @@ pub fn cases() -> Vec<Case> {
         ("write", Request::Write),
         ("write_imm", Request::WriteImm),
         ("read", Request::Read),
+        ("fetch_add", Request::FetchAdd),
     ];
     let faults = [
         ("bad_rkey", Fault::BadKey),
@@ -134,6 +140,7 @@ pub fn cases() -> Vec<Case> {
             })
         },
     ));
+    cases.extend(atomic_cases());
     cases
 }
 
@@ -162,6 +169,7 @@ fn needed(request: Request) -> Access {
     match request {
         Request::Write | Request::WriteImm => Access::REMOTE_WRITE,
         Request::Read => Access::REMOTE_READ,
+        Request::FetchAdd => Access::REMOTE_ATOMIC,
     }
 }
 
@@ -194,13 +202,19 @@ fn victim<'a>(
             rkey: Rkey(right.rkey.0 ^ KEY_FLIP),
             ..right
         },
+        Fault::PastEnd if request == Request::FetchAdd => right.plus(MESSAGE.len()),
         Fault::PastEnd => right.plus(1),
+        Fault::BeforeStart if request == Request::FetchAdd => RemoteAddr {
+            address: right.address - WORD as u64,
+            ..right
+        },
         Fault::BeforeStart => RemoteAddr {
             address: right.address - 1,
             ..right
         },
         Fault::AddressWraps => RemoteAddr {
-            address: u64::MAX - 1,
+            // A multiple of 8: the provider posts no atomic operation on another.
+            address: u64::MAX - 7,
             ..right
         },
         _ => right,
@@ -223,11 +237,45 @@ fn refuse(end: &End<'_>, request: Request, fault: Fault, remote: RemoteAddr) -> 
             imm: Some(1),
         },
         Request::Read => Operation::Read { remote },
+        Request::FetchAdd => Operation::FetchAdd { remote, add: 1 },
+    };
+    let local = match request {
+        Request::Write | Request::WriteImm | Request::Read => MESSAGE,
+        Request::FetchAdd => 0..WORD,
     };
     let statuses: &[Status] = match fault {
         // A queue pair without the right may also call the request invalid: it does not support it.
         Fault::QpForbids => &[Status::REM_ACCESS_ERR, Status::REM_INV_REQ_ERR],
         _ => &[Status::REM_ACCESS_ERR],
     };
-    end.expect_refused(operation, &[end.mr.sge(MESSAGE)], statuses)
+    end.expect_refused(operation, &[end.mr.sge(local)], statuses)
+}
+
+/// Atomic operations that are wrong in themselves.
+fn atomic_cases() -> Vec<Case> {
+    let case = |name, offset, local: usize, status| {
+        Case::new(name, move |env, peer| {
+            // The provider looks at lists of requests, and does not post such ones; not so at calls.
+            let config = EndConfig {
+                posting: Posting::Calls,
+                ..EndConfig::default()
+            };
+            with_end(env, peer, &config, |end, peer| {
+                if env.side == Side::Client {
+                    let remote = end.peer_memory.plus(offset);
+                    let operation = Operation::FetchAdd { remote, add: 1 };
+                    end.expect_refused(operation, &[end.mr.sge(0..local)], &[status])?;
+                }
+                peer.barrier("refused")?;
+                end.expect_untouched()?;
+                Ok(Outcome::Pass)
+            })
+        })
+    };
+    vec![
+        case("fetch_add_misaligned", 4, WORD, Status::REM_INV_REQ_ERR),
+        case("fetch_add_short_answer", 0, WORD / 2, Status::LOC_LEN_ERR),
+        case("fetch_add_long_answer", 0, 2 * WORD, Status::LOC_LEN_ERR),
+        case("fetch_add_without_answer", 0, 0, Status::LOC_LEN_ERR),
+    ]
 }

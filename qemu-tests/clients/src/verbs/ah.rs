@@ -31,6 +31,12 @@ impl<'a> Ah<'a> {
     }
 }
 
+impl Ah<'_> {
+    pub(super) fn raw(&self) -> *mut sys::ibv_ah {
+        self.raw.as_ptr()
+    }
+}
+
 impl Drop for Ah<'_> {
     fn drop(&mut self) {
         // SAFETY: Destroyed once, and nothing refers to it.

@@ -80,6 +80,14 @@ codes!(
     RDMA_WRITE = IBV_WC_RDMA_WRITE,
     /// RDMA READ.
     RDMA_READ = IBV_WC_RDMA_READ,
+    /// ATOMIC COMPARE AND SWAP.
+    COMP_SWAP = IBV_WC_COMP_SWAP,
+    /// ATOMIC FETCH AND ADD.
+    FETCH_ADD = IBV_WC_FETCH_ADD,
+    /// FLUSH.
+    FLUSH = IBV_WC_FLUSH,
+    /// ATOMIC WRITE.
+    ATOMIC_WRITE = IBV_WC_ATOMIC_WRITE,
     /// A receive that a SEND filled.
     RECV = IBV_WC_RECV,
     /// A receive that an RDMA WRITE with immediate data consumed.
@@ -101,6 +109,10 @@ pub struct Completion {
     pub imm: Option<u32>,
     /// The local queue pair.
     pub qpn: Qpn,
+    /// The queue pair that a datagram came from.
+    pub source: Qpn,
+    /// Whether the receive begins with a network header.
+    pub has_network_header: bool,
 }
 
 impl Completion {
@@ -115,6 +127,8 @@ impl Completion {
             byte_len: raw.byte_len,
             imm: with_imm.then_some(imm),
             qpn: Qpn(raw.qp_num),
+            source: Qpn(raw.src_qp),
+            has_network_header: raw.wc_flags & sys::IBV_WC_GRH != 0,
         }
     }
 }

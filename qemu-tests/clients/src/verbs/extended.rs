@@ -27,7 +27,11 @@ const OPERATIONS: u32 = sys::IBV_QP_EX_WITH_RDMA_WRITE
     | sys::IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM
     | sys::IBV_QP_EX_WITH_SEND
     | sys::IBV_QP_EX_WITH_SEND_WITH_IMM
-    | sys::IBV_QP_EX_WITH_RDMA_READ;
+    | sys::IBV_QP_EX_WITH_RDMA_READ
+    | sys::IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP
+    | sys::IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD
+    | sys::IBV_QP_EX_WITH_ATOMIC_WRITE
+    | sys::IBV_QP_EX_WITH_FLUSH;
 
 /// Makes a queue pair that requests can be posted to by calls: the header's inline ibv_create_qp_ex.
 ///
@@ -82,7 +86,15 @@ pub(super) unsafe fn post(qp: NonNull<sys::ibv_qp>, requests: &[SendRequest<'_>]
             (*qp).wr_id = request.wr_id;
             (*qp).wr_flags = request.flags.bits();
             begin(qp, request.operation);
-            attach(qp, &request.payload);
+            match request.operation {
+                // Their operands are given at once.
+                Operation::AtomicWrite { .. } | Operation::Flush { .. } => {}
+                Operation::Send { .. }
+                | Operation::Write { .. }
+                | Operation::Read { .. }
+                | Operation::CompareSwap { .. }
+                | Operation::FetchAdd { .. } => attach(qp, &request.payload),
+            }
         }
         ((*qp).wr_complete.expect("every provider completes"))(qp)
     }
@@ -112,6 +124,29 @@ unsafe fn begin(qp: *mut sys::ibv_qp_ex, operation: Operation) {
             }
             Operation::Read { remote } => {
                 ((*qp).wr_rdma_read.expect(ASKED_FOR))(qp, remote.rkey.0, remote.address);
+            }
+            Operation::CompareSwap {
+                remote,
+                compare,
+                swap,
+            } => {
+                let swap_if = (*qp).wr_atomic_cmp_swp.expect(ASKED_FOR);
+                swap_if(qp, remote.rkey.0, remote.address, compare, swap);
+            }
+            Operation::FetchAdd { remote, add } => {
+                let fetch_add = (*qp).wr_atomic_fetch_add.expect(ASKED_FOR);
+                fetch_add(qp, remote.rkey.0, remote.address, add);
+            }
+            Operation::AtomicWrite { remote, value } => {
+                let write = (*qp).wr_atomic_write.expect(ASKED_FOR);
+                let value = (&raw const value).cast();
+                write(qp, remote.rkey.0, remote.address, value);
+            }
+            Operation::Flush { remote, length } => {
+                let flush = (*qp).wr_flush.expect(ASKED_FOR);
+                let placement = sys::IBV_FLUSH_GLOBAL as u8;
+                let level = sys::IBV_FLUSH_RANGE as u8;
+                flush(qp, remote.rkey.0, remote.address, length, placement, level);
             }
         }
     }

@@ -174,6 +174,20 @@ impl Buffer {
         self.atomic(offset).store(value, Ordering::Release);
     }
 
+    /// Adds to the aligned 8 bytes at `offset`, at once. Gives what they were before.
+    pub fn fetch_add_u64(&self, offset: usize, value: u64) -> u64 {
+        assert_eq!(self.protection, Protection::ReadWrite);
+        self.atomic(offset).fetch_add(value, Ordering::AcqRel)
+    }
+
+    /// Makes the aligned 8 bytes at `offset` `new` if they are `old`, at once. Says whether they were.
+    pub fn compare_swap_u64(&self, offset: usize, old: u64, new: u64) -> bool {
+        assert_eq!(self.protection, Protection::ReadWrite);
+        self.atomic(offset)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
     fn atomic(&self, offset: usize) -> &AtomicU64 {
         assert_ne!(self.protection, Protection::None);
         assert_eq!(offset % size_of::<u64>(), 0, "unaligned 8-byte access");

@@ -32,6 +32,8 @@ bitflags::bitflags! {
         const REMOTE_READ = sys::IBV_ACCESS_REMOTE_READ;
         /// Peers may do atomics.
         const REMOTE_ATOMIC = sys::IBV_ACCESS_REMOTE_ATOMIC;
+        /// Peers may have what they wrote made visible to everybody.
+        const FLUSH_GLOBAL = sys::IBV_ACCESS_FLUSH_GLOBAL;
         /// A hint that a device may ignore.
         const RELAXED_ORDERING = sys::IBV_ACCESS_RELAXED_ORDERING;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reliable connected queue pairs.
+//! Queue pairs.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -15,7 +15,9 @@ use super::extended;
 use super::sys;
 use super::work_request::RecvChain;
 use super::work_request::SendChain;
+use super::Ah;
 use super::Cq;
+use super::Gid;
 use super::Pd;
 use super::Posting;
 use super::Psn;
@@ -66,7 +68,39 @@ pub struct QpReport {
     pub is_draining: bool,
 }
 
-/// An RC queue pair.
+/// The service of a queue pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QpType {
+    /// Reliable connection.
+    Reliable,
+    /// Unreliable connection.
+    Unreliable,
+    /// Unreliable datagrams.
+    Datagrams,
+}
+
+impl QpType {
+    fn to_raw(self) -> sys::ibv_qp_type {
+        match self {
+            Self::Reliable => sys::IBV_QPT_RC,
+            Self::Unreliable => sys::IBV_QPT_UC,
+            Self::Datagrams => sys::IBV_QPT_UD,
+        }
+    }
+}
+
+/// Who gets a datagram.
+#[derive(Clone, Copy)]
+pub struct DatagramTarget<'a> {
+    /// Where it is.
+    pub handle: &'a Ah<'a>,
+    /// The queue pair.
+    pub qpn: Qpn,
+    /// Its queue key.
+    pub qkey: u32,
+}
+
+/// A queue pair.
 pub struct Qp<'a> {
     raw: NonNull<sys::ibv_qp>,
     posting: Posting,
@@ -75,19 +109,33 @@ pub struct Qp<'a> {
 }
 
 impl<'a> Qp<'a> {
-    /// Makes a queue pair, in RESET.
+    /// Makes an RC queue pair, in RESET.
     pub fn new(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
-        Self::with_posting(pd, init, Posting::Lists)
+        Self::of_type(pd, init, QpType::Reliable)
     }
 
-    /// Makes a queue pair, in RESET, whose send requests are posted in this way.
+    /// Makes a queue pair of this type, in RESET.
+    pub fn of_type(pd: &'a Pd<'_>, init: &QpInit<'a>, qp_type: QpType) -> Result<Self> {
+        Self::make(pd, init, qp_type, Posting::Lists)
+    }
+
+    /// Makes a queue pair for datagrams, in RESET.
+    pub fn for_datagrams(pd: &'a Pd<'_>, init: &QpInit<'a>) -> Result<Self> {
+        Self::of_type(pd, init, QpType::Datagrams)
+    }
+
+    /// Makes an RC queue pair, in RESET, whose send requests are posted in this way.
     pub fn with_posting(pd: &'a Pd<'_>, init: &QpInit<'a>, posting: Posting) -> Result<Self> {
+        Self::make(pd, init, QpType::Reliable, posting)
+    }
+
+    fn make(pd: &'a Pd<'_>, init: &QpInit<'a>, qp_type: QpType, posting: Posting) -> Result<Self> {
         // SAFETY: ibv_qp_init_attr is integers and raw pointers; zeroes are a valid value.
         let mut attr: sys::ibv_qp_init_attr = unsafe { std::mem::zeroed() };
         attr.send_cq = init.send_cq.raw();
         attr.recv_cq = init.recv_cq.raw();
         attr.srq = init.srq.map_or(std::ptr::null_mut(), Srq::raw);
-        attr.qp_type = sys::IBV_QPT_RC;
+        attr.qp_type = qp_type.to_raw();
         attr.cap.max_send_wr = init.capacity.send_wr;
         attr.cap.max_recv_wr = init.capacity.recv_wr;
         attr.cap.max_send_sge = init.capacity.send_sge;
@@ -190,6 +238,43 @@ impl<'a> Qp<'a> {
         check("ibv_post_send", returned).map_err(|error| PostError {
             index: chain.index_of(bad),
             error,
+        })
+    }
+
+    /// Posts a datagram.
+    pub fn post_datagram(&self, to: &DatagramTarget<'_>, request: SendRequest<'_>) -> Result<()> {
+        let mut chain = SendChain::new(&[request]);
+        let head = chain.head();
+        let mut bad = std::ptr::null_mut();
+        // SAFETY: As for `post_send`; the handle is alive during the call.
+        let returned = unsafe {
+            (*head).wr.ud.ah = to.handle.raw();
+            (*head).wr.ud.remote_qpn = to.qpn.0;
+            (*head).wr.ud.remote_qkey = to.qkey;
+            let post = (*(*self.raw.as_ptr()).context)
+                .ops
+                .post_send
+                .expect("every provider posts");
+            post(self.raw.as_ptr(), head, &mut bad)
+        };
+        check("ibv_post_send", returned)
+    }
+
+    /// Joins a multicast group.
+    pub fn join(&self, group: Gid) -> Result<()> {
+        let raw = sys::ibv_gid { raw: group.0 };
+        // SAFETY: The queue pair is alive and the group is valid for the read.
+        check("ibv_attach_mcast", unsafe {
+            sys::ibv_attach_mcast(self.raw.as_ptr(), &raw, 0)
+        })
+    }
+
+    /// Leaves a multicast group.
+    pub fn leave(&self, group: Gid) -> Result<()> {
+        let raw = sys::ibv_gid { raw: group.0 };
+        // SAFETY: As for `join`.
+        check("ibv_detach_mcast", unsafe {
+            sys::ibv_detach_mcast(self.raw.as_ptr(), &raw, 0)
         })
     }
 

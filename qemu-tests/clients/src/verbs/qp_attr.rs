@@ -26,7 +26,7 @@ pub enum QpState {
     Rts,
     /// The send queue drains.
     Sqd,
-    /// The send queue failed; not reached by RC.
+    /// The send queue failed, of a queue pair that goes on receiving.
     Sqe,
     /// Everything is flushed.
     Err,
@@ -145,6 +145,8 @@ pub struct QpAttr {
     pub retry_cnt: Option<u8>,
     /// Retries after an RNR NAK, 0 to 6; 7 is for ever.
     pub rnr_retry: Option<u8>,
+    /// The queue key of datagrams.
+    pub qkey: Option<u32>,
     /// Where the peer is.
     pub address: Option<AddressVector>,
     /// Whether the connection may move to another path.
@@ -220,6 +222,10 @@ impl QpAttr {
         if let Some(count) = self.rnr_retry {
             set(sys::IBV_QP_RNR_RETRY);
             raw.rnr_retry = count;
+        }
+        if let Some(qkey) = self.qkey {
+            set(sys::IBV_QP_QKEY);
+            raw.qkey = qkey;
         }
         if let Some(address) = self.address {
             set(sys::IBV_QP_AV);

@@ -37,6 +37,36 @@ pub enum Operation {
         /// Where from.
         remote: RemoteAddr,
     },
+    /// A word of the peer's memory becomes another one, if it is what is expected.
+    CompareSwap {
+        /// Which word.
+        remote: RemoteAddr,
+        /// What it is expected to be.
+        compare: u64,
+        /// What it becomes.
+        swap: u64,
+    },
+    /// Something is added to a word of the peer's memory.
+    FetchAdd {
+        /// Which word.
+        remote: RemoteAddr,
+        /// What is added.
+        add: u64,
+    },
+    /// A word of the peer's memory is written at once. Posted by calls only.
+    AtomicWrite {
+        /// Which word.
+        remote: RemoteAddr,
+        /// What it becomes.
+        value: u64,
+    },
+    /// All that was written before becomes visible to everybody. Posted by calls only.
+    Flush {
+        /// Where the bytes begin.
+        remote: RemoteAddr,
+        /// How many.
+        length: usize,
+    },
 }
 
 /// Where a send request's bytes are.
@@ -162,6 +192,21 @@ fn raw_send(request: &SendRequest<'_>, sges: &mut [sys::ibv_sge]) -> sys::ibv_se
         Operation::Write { remote, imm: None } => (sys::IBV_WR_RDMA_WRITE, Some(remote), None),
         Operation::Write { remote, imm } => (sys::IBV_WR_RDMA_WRITE_WITH_IMM, Some(remote), imm),
         Operation::Read { remote } => (sys::IBV_WR_RDMA_READ, Some(remote), None),
+        Operation::CompareSwap {
+            remote,
+            compare,
+            swap,
+        } => {
+            raw.wr.atomic = atomic(remote, compare, swap);
+            (sys::IBV_WR_ATOMIC_CMP_AND_SWP, None, None)
+        }
+        Operation::FetchAdd { remote, add } => {
+            raw.wr.atomic = atomic(remote, add, 0);
+            (sys::IBV_WR_ATOMIC_FETCH_AND_ADD, None, None)
+        }
+        // The library refuses these.
+        Operation::AtomicWrite { remote, .. } => (sys::IBV_WR_ATOMIC_WRITE, Some(remote), None),
+        Operation::Flush { remote, .. } => (sys::IBV_WR_FLUSH, Some(remote), None),
     };
     raw.opcode = opcode;
     if let Some(remote) = remote {
@@ -172,6 +217,19 @@ fn raw_send(request: &SendRequest<'_>, sges: &mut [sys::ibv_sge]) -> sys::ibv_se
         raw.__bindgen_anon_1.imm_data = imm.to_be();
     }
     raw
+}
+
+fn atomic(
+    remote: RemoteAddr,
+    compare_add: u64,
+    swap: u64,
+) -> sys::ibv_send_wr__bindgen_ty_2__bindgen_ty_2 {
+    sys::ibv_send_wr__bindgen_ty_2__bindgen_ty_2 {
+        remote_addr: remote.address,
+        compare_add,
+        swap,
+        rkey: remote.rkey.0,
+    }
 }
 
 /// A list of receive requests in the library's form, as [`SendChain`].

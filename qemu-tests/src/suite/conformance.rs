@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Public test programs over `usb4_roce`, and over rxe beside it on the same hosts, with a verdict for each test.
+//!
+//! What may fail or be skipped, and why, is in `qemu-tests/conformance`, whose README says how to read and to change it.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::Lab;
+use super::Need;
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::building::pyverbs::NAME as PYVERBS;
+use crate::hosts::soft_roce;
+use crate::hosts::stage::Stage;
+use crate::roce;
+use comparison::Comparison;
+use contract::Contract;
+use device::Device;
+
+mod both_ends;
+mod comparison;
+mod contract;
+mod device;
+mod finding;
+mod perftest;
+mod pingpong;
+mod pyverbs;
+
+/// Time limit of all that one of the tests does, on both devices. On native hosts it takes minutes.
+const LIMIT: Duration = Duration::from_secs(7200);
+
+/// Time limit of a step of the preparation.
+const STEP_LIMIT: Duration = Duration::from_secs(120);
+
+/// Has the hosts find what of Python their root lacks, and the kernel's side of rdma_cm.
+const INSTALL: &str =
+    "cp --recursive --symbolic-link /lab/share/$1/usr/. /usr/ && modprobe rdma_ucm";
+
+/// The suite.
+pub fn suite() -> Suite {
+    let test = |name, run| Test::new(name, LIMIT, run).needing(Need::Speed);
+    Suite {
+        name: "conformance",
+        lab: Lab {
+            subject: Subject::Conformance,
+            prepare,
+            ..Lab::MODULE
+        },
+        tests: vec![
+            test("pingpong", |s| compare(s, "pingpong", pingpong::run)),
+            test("perftest", |s| compare(s, "perftest", perftest::run)),
+            test("pyverbs", |s| compare(s, "pyverbs", pyverbs::run)),
+        ],
+    }
+}
+
+/// Brings up both devices on both hosts.
+fn prepare(stage: &Stage<'_>) -> Result<()> {
+    let names = stage.instance().names();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    soft_roce::network_up(stage, &hosts, |host| Device::Rxe.address(host))?;
+    soft_roce::make_devices(stage, &hosts)?;
+    roce::start(stage.instance())?;
+    stage.instance().on_each(|host| {
+        stage.shell(host, &format!("set -- {PYVERBS}\n{INSTALL}"), STEP_LIMIT)?;
+        Ok(())
+    })
+}
+
+/// Has `run` try each test of the programs named `name` on both devices, shows how they ended, and holds that against the contract.
+fn compare(
+    stage: &Stage<'_>,
+    name: &str,
+    run: fn(&Stage<'_>, Device, &mut Comparison) -> Result<()>,
+) -> Result<Outcome> {
+    let contract = Contract::of_checkout(name)?;
+    for host in stage.instance().names() {
+        // It tells at that level of what its users do wrong, which is what many of the tests are about.
+        stage.allow_line(&host, &format!("{}: ", soft_roce::DEVICE));
+    }
+    let mut comparison = Comparison::default();
+    for device in Device::ALL {
+        run(stage, device, &mut comparison).with_context(|| format!("{name} on {device}"))?;
+    }
+    println!("{comparison}");
+    let tables = stage.keep("md", &comparison.markdown(name))?;
+    stage.keep("json", &comparison.json()?)?;
+    let anew = stage.keep("contract", &contract.renewed(&comparison))?;
+    println!("tables: {}", tables.display());
+    let complaints = contract.complaints(&comparison);
+    ensure!(
+        complaints.is_empty(),
+        "{}\nthe contract as this run would have it: {}",
+        complaints.join("\n"),
+        anew.display()
+    );
+    Ok(match comparison.has_hung() {
+        // What hung may still be there.
+        true => Outcome::PassedAndSpent,
+        false => Outcome::Passed,
+    })
+}
