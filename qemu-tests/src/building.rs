@@ -8,6 +8,7 @@ pub mod boot_kernel;
 pub mod cache;
 pub mod clients;
 pub mod counter;
+pub mod crates;
 pub mod kernel_tree;
 pub mod lint;
 pub mod mirror_tree;

@@ -9,10 +9,12 @@ use clap::ValueEnum;
 /// Packages that are installed together, over the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Addition {
-    /// UCX, Open MPI and libfabric
+    /// UCX, Open MPI, MPICH, Gloo and libfabric
     Libraries,
     /// NCCL's static library, and NVIDIA's CUDA runtime which it is linked against: not free software
     Nccl,
+    /// What llama.cpp is built by
+    LlamaCpp,
 }
 
 impl Addition {
@@ -21,13 +23,14 @@ impl Addition {
         match self {
             Self::Libraries => include_str!("../../root/libraries"),
             Self::Nccl => include_str!("../../root/nccl"),
+            Self::LlamaCpp => include_str!("../../root/llama-cpp"),
         }
     }
 
     /// Components of Debian's archive that they come from, beside `main`.
     pub fn components(self) -> &'static str {
         match self {
-            Self::Libraries => "",
+            Self::Libraries | Self::LlamaCpp => "",
             Self::Nccl => "contrib non-free",
         }
     }
@@ -36,14 +39,24 @@ impl Addition {
     pub fn space(self) -> u64 {
         match self {
             Self::Libraries | Self::Nccl => 1 << 30,
+            Self::LlamaCpp => 200 << 20,
         }
     }
 
     /// The programs of the checkout that are built with them.
     pub fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Libraries => &["ucx-check", "mpi-check"],
+            Self::Libraries => &["ucx-check", "mpi-check", "mpich-check", "gloo-check"],
             Self::Nccl => &["nccl-ib"],
+            Self::LlamaCpp => &["llama-check"],
+        }
+    }
+
+    /// The package below `qemu-tests/programs` that depends on the crates which these programs are built of, beside Debian's packages.
+    pub fn crates(self) -> Option<&'static str> {
+        match self {
+            Self::Libraries | Self::Nccl => None,
+            Self::LlamaCpp => Some("llama-cpp"),
         }
     }
 }
@@ -51,8 +64,9 @@ impl Addition {
 impl fmt::Display for Addition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Libraries => "UCX and Open MPI",
+            Self::Libraries => "libraries over verbs",
             Self::Nccl => "NCCL",
+            Self::LlamaCpp => "llama.cpp",
         })
     }
 }

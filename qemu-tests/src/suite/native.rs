@@ -192,7 +192,12 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_for_emulated_hosts_is_left_to_native_ones() {
-        const SUITES: [&str; 3] = ["conformance/", "programs/", "nccl-programs/"];
+        const SUITES: [&str; 4] = [
+            "conformance/",
+            "programs/",
+            "llama-programs/",
+            "nccl-programs/",
+        ];
         let takes_long = |name: &String| SUITES.iter().any(|suite| name.starts_with(suite));
         let short = emulated(all(Extent::Short), Extent::Short);
         assert!(!names(&short.suites).iter().any(takes_long));
