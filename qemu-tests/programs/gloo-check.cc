@@ -159,10 +159,13 @@ static void all_gather(const Context &context, size_t elements)
 	auto &data = room(elements), &all = room(elements * ranks);
 	auto &algorithm = make<gloo::AllgatherRing<float>>(context, std::vector<const float *>{ data.data() }, all.data(),
 							   static_cast<int>(elements));
+	auto &barrier = make<gloo::BarrierAllToAll>(context);
 
 	for (int round = 0; round < rounds; round++) {
 		fill(data, context->rank, round);
 		std::fill(all.begin(), all.end(), -1.0f);
+		// The other end writes to where this one still looks, or clears.
+		barrier.run();
 		algorithm.run();
 		for (size_t i = 0; i < all.size(); i++)
 			if (all[i] != element(i / elements, i % elements, round))
