@@ -2,17 +2,20 @@
 
 //! What is made before hosts can run, and is kept in the cache: the root, kernels, the module, the lab's own programs.
 
+pub mod addition;
 pub mod apt;
 pub mod boot_kernel;
 pub mod cache;
 pub mod clients;
 pub mod container;
 pub mod counter;
+pub mod crates;
 pub mod kernel_tree;
 pub mod lint;
 pub mod mirror_tree;
 pub mod module;
 pub mod package;
+pub mod programs;
 pub mod progress;
 pub mod pyverbs;
 pub mod root;

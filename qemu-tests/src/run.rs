@@ -194,6 +194,7 @@ impl<'a> Run<'a> {
             kernel,
             processor,
             cpus,
+            subject,
             ..
         } = suite.lab;
         let shape = Shape {
@@ -201,6 +202,7 @@ impl<'a> Run<'a> {
             kernel,
             processor,
             cpus,
+            addition: subject.addition(),
             ..Shape::pair(&name)
         };
         let instance = Instance::up(self.workbench, &shape).inspect_err(|_| {
@@ -256,6 +258,11 @@ impl<'a> Run<'a> {
             Subject::Containers => {
                 let mut files = self.workbench.subject(suite.lab.kernel)?;
                 files.extend(self.workbench.containers()?);
+                files
+            }
+            Subject::Programs(addition) => {
+                let mut files = self.workbench.module(suite.lab.kernel)?;
+                files.extend(self.workbench.programs(addition)?);
                 files
             }
             Subject::Package => vec![self.workbench.package()?.directory],
@@ -393,7 +400,11 @@ impl<'a> Run<'a> {
 fn shared_name(subject: Subject, source: &Path) -> String {
     match subject {
         Subject::Package => INSTALLED.to_owned(),
-        Subject::Drivers | Subject::Module | Subject::Conformance | Subject::Containers => {
+        Subject::Drivers
+        | Subject::Module
+        | Subject::Conformance
+        | Subject::Containers
+        | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         }

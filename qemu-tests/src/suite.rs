@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::building::addition::Addition;
 use crate::building::kernel_tree::Kernel;
 use crate::hosts::accelerator::CpuModel;
 use crate::hosts::extent::Extent;
@@ -31,6 +32,7 @@ pub mod packaging;
 pub mod peer;
 pub mod plug;
 pub mod power;
+pub mod programs;
 pub mod rings;
 pub mod speed;
 pub mod stream;
@@ -95,6 +97,20 @@ pub enum Subject {
     Containers,
     /// What `make install` installs.
     Package,
+    /// The module, and programs on hosts that have an addition to their root.
+    Programs(Addition),
+}
+
+impl Subject {
+    /// What the hosts' root has beside what it always has.
+    pub fn addition(self) -> Option<Addition> {
+        match self {
+            Self::Drivers | Self::Module | Self::Conformance | Self::Containers | Self::Package => {
+                None
+            }
+            Self::Programs(addition) => Some(addition),
+        }
+    }
 }
 
 /// The lab that a suite needs.
@@ -195,6 +211,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         suites.push(hostile::failing_allocations());
         suites.push(peer::on_debug(extent));
     }
+    suites.extend(programs::suites());
     suites.extend(speed::suites());
     suites
 }

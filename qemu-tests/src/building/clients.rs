@@ -2,18 +2,14 @@
 
 //! The verbs client programs, built in the root by its own Rust against its rdma-core.
 
-use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::Context;
 use anyhow::Result;
 
 use crate::building::cache::Cache;
-use crate::building::cache::Key;
 use crate::building::container::Container;
-use crate::building::root::logged;
+use crate::building::crates;
 use crate::building::root::Root;
 use crate::building::root_cargo::Crate;
 
@@ -36,9 +32,6 @@ const PROGRAMS: &[&str] = &[
     "allreduce",
 ];
 
-/// Disk space of the crates they depend on, in bytes.
-const SPACE: u64 = 256 << 20;
-
 /// Built programs.
 #[derive(Clone, Debug)]
 pub struct Clients {
@@ -49,7 +42,7 @@ impl Clients {
     /// Builds what is not up to date.
     pub fn build(cache: &Cache, root: &Root, checkout: &Path) -> Result<Self> {
         let source = checkout.join("qemu-tests/clients");
-        let vendor = vendor(cache, &source)?;
+        let vendor = crates::vendor(cache, &source, "the verbs clients")?;
         let clients = Crate {
             source: &source,
             vendor: Some(&vendor),
@@ -67,7 +60,7 @@ impl Clients {
         container: &Container,
     ) -> Result<PathBuf> {
         let source = checkout.join("qemu-tests/clients");
-        let vendor = vendor(cache, &source)?;
+        let vendor = crates::vendor(cache, &source, "the verbs clients")?;
         let clients = Crate {
             source: &source,
             vendor: Some(&vendor),
@@ -82,25 +75,4 @@ impl Clients {
             .map(|name| self.directory.join(name))
             .collect()
     }
-}
-
-/// The crates the clients depend on, fetched by the host's cargo: the root has no network.
-fn vendor(cache: &Cache, source: &Path) -> Result<PathBuf> {
-    let lock = source.join("Cargo.lock");
-    let content = fs::read(&lock).with_context(|| format!("read {}", lock.display()))?;
-    let key = Key::new("vendor", &[content]);
-    let what = "fetch the crates of the verbs clients";
-    let path = cache.entry(&key, what, SPACE, |directory| {
-        let mut command = Command::new("cargo");
-        command
-            .current_dir(source)
-            .args(["vendor", "--locked", "--versioned-dirs"])
-            .arg(directory.join("crates"));
-        logged(
-            &mut command,
-            "cargo vendor",
-            &directory.with_extension("log"),
-        )
-    })?;
-    Ok(path.join("crates"))
 }

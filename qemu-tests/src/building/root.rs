@@ -2,6 +2,7 @@
 
 //! The Debian root: what hosts run from, and where kernels, modules and clients are built.
 
+use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,10 +12,12 @@ use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::building::addition::Addition;
 use crate::building::apt;
 use crate::building::cache::Cache;
 use crate::building::cache::Key;
 use crate::building::within::Bind;
+use crate::building::within::Layer;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
 use crate::building::within::Seat;
@@ -44,6 +47,24 @@ const NEEDED: [(&str, &str); 2] = [
 /// Disk space of the root in bytes, with room for apt's downloads.
 const SPACE: u64 = 5 << 30;
 
+/// Counts changes of this file that change what lies over the root.
+const ADDITION_RECIPE: &str = "1";
+
+/// Where the files of a layer are in its entry of the cache.
+const LAYER_FILES: &str = "files";
+
+/// Installs packages with the root's own apt: `$1` is the release, `$2` are further components of the archive, and the rest packages.
+const ADD: &str = "\
+export DEBIAN_FRONTEND=noninteractive
+suite=$1 components=$2
+shift 2
+mirror=$(sed -n \"s|^deb \\(.*\\) $suite main$|\\1|p\" /etc/apt/sources.list)
+[ -z \"$components\" ] || echo \"deb $mirror $suite $components\" > /etc/apt/sources.list.d/addition.list
+apt-get --quiet --quiet update
+apt-get --quiet --quiet --yes --no-install-recommends install \"$@\"
+apt-get clean
+rm -rf /var/lib/apt/lists/*";
+
 /// The Debian root.
 #[derive(Clone, Debug)]
 pub struct Root {
@@ -51,6 +72,8 @@ pub struct Root {
     pub path: PathBuf,
     /// What it was made from.
     pub key: Key,
+    /// Files that lie over it.
+    layer: Option<PathBuf>,
 }
 
 /// The names in a package list: one a line, `#` begins a comment.
@@ -77,24 +100,90 @@ impl Root {
             apt::install_missing(&NEEDED)?;
             bootstrap(directory, &mirror, &packages)
         })?;
-        Ok(Self { path, key })
+        Ok(Self {
+            path,
+            key,
+            layer: None,
+        })
+    }
+
+    /// The same root with the packages of `addition`, which are installed if they are not in the cache.
+    pub fn with(&self, cache: &Cache, addition: Addition) -> Result<Self> {
+        let packages = package_names(addition.packages());
+        let inputs = [
+            self.key.as_str(),
+            ADDITION_RECIPE,
+            addition.components(),
+            &packages.join(","),
+        ];
+        let key = Key::new("layer", &inputs);
+        let what = format!("install {addition} over the Debian root");
+        let path = cache.entry(&key, &what, addition.space(), |directory| {
+            self.add(directory, addition.components(), &packages)
+        })?;
+        Ok(Self {
+            path: self.path.clone(),
+            key,
+            layer: Some(path.join(LAYER_FILES)),
+        })
+    }
+
+    /// Installs `packages`, some from the archive's further `components`, into a new layer in `directory`.
+    fn add(&self, directory: &Path, components: &str, packages: &[&str]) -> Result<()> {
+        let [files, work] = [LAYER_FILES, "work"].map(|name| directory.join(name));
+        // Whom the host asks for the mirror's address may have changed since the root was made.
+        let resolver = "etc/resolv.conf";
+        for path in [&files.join("etc"), &work] {
+            fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))?;
+        }
+        fs::copy(Path::new("/").join(resolver), files.join(resolver))
+            .context("copy the host's resolver")?;
+        let mut argv = vec!["sh", "-ec", ADD, "sh", SUITE, components];
+        argv.extend(packages);
+        let program = Program {
+            view: Some(View {
+                layer: Some(Layer::Growing {
+                    files,
+                    work: work.clone(),
+                }),
+                ..self.view(Vec::new(), "/")
+            }),
+            ..program_of(&argv)
+        };
+        let log = directory.with_extension("log");
+        logged(&mut program.command()?, "apt-get", &log)?;
+        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))
+    }
+
+    /// The root as a program in `directory` sees it, with `binds` below `/lab`.
+    pub fn view(&self, binds: Vec<Bind>, directory: &str) -> View {
+        View {
+            root: self.path.clone(),
+            layer: self.layer.clone().map(Layer::Fixed),
+            binds,
+            directory: PathBuf::from(directory),
+        }
     }
 
     /// Runs `argv` in the root to its end, with `binds` below `/lab`, in the directory `directory`.
     /// An error has the last lines of what it wrote; everything is in the file `log`.
     pub fn run(&self, argv: &[&str], binds: Vec<Bind>, directory: &str, log: &Path) -> Result<()> {
         let program = Program {
-            view: Some(View {
-                root: self.path.clone(),
-                binds,
-                directory: PathBuf::from(directory),
-            }),
-            lifetime: Lifetime::WithTheLab,
-            seat: Seat::default(),
-            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            view: Some(self.view(binds, directory)),
+            ..program_of(argv)
         };
         let mut command = program.command()?;
         logged(&mut command, argv.first().unwrap_or(&""), log)
+    }
+}
+
+/// A program that ends with the lab.
+fn program_of(argv: &[&str]) -> Program {
+    Program {
+        view: None,
+        lifetime: Lifetime::WithTheLab,
+        seat: Seat::default(),
+        argv: argv.iter().map(|word| (*word).to_owned()).collect(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! The lab starts itself as `lab within SPEC`: that process makes the namespace and becomes the
 //! program. So nothing has to be unmounted, and every user of the root sees only its own mounts.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -63,11 +64,48 @@ impl Bind {
     }
 }
 
+/// What lies over the root, which stays as it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Layer {
+    /// The files in the directory. Nothing of all that can be changed.
+    Fixed(PathBuf),
+    /// What the program changes, which goes to `files`.
+    Growing {
+        /// Where it goes.
+        files: PathBuf,
+        /// An empty directory of the same file system, for the kernel.
+        work: PathBuf,
+    },
+}
+
+impl Layer {
+    /// Mounts it and `root` below it where `root` is.
+    fn mount_over(&self, root: &Path) -> Result<()> {
+        let place = root.display();
+        let (flags, options) = match self {
+            Self::Fixed(files) => {
+                let files = files.display();
+                (MountFlags::RDONLY, format!("lowerdir={files}:{place}"))
+            }
+            Self::Growing { files, work } => {
+                let (files, work) = (files.display(), work.display());
+                let options = format!("lowerdir={place},upperdir={files},workdir={work}");
+                (MountFlags::empty(), options)
+            }
+        };
+        let options = CString::new(options).context("the options of an overlay")?;
+        mount("overlay", root, "overlay", flags, Some(options.as_c_str()))
+            .with_context(|| format!("mount {options:?} on {place}"))
+    }
+}
+
 /// The Debian root as a program sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct View {
     /// The root.
     pub root: PathBuf,
+    /// What lies over it.
+    pub layer: Option<Layer>,
     /// What is to be seen below [`LAB`].
     pub binds: Vec<Bind>,
     /// Working directory of the program.
@@ -210,7 +248,11 @@ impl View {
         .context("make the mounts private")?;
         let root = &self.root;
         let inside = |path: &str| root.join(path.trim_start_matches('/'));
-        mount_bind(root, root).with_context(|| format!("bind {}", root.display()))?;
+        match &self.layer {
+            // Binds of the root show the layer too: it is mounted before them.
+            Some(layer) => layer.mount_over(root)?,
+            None => mount_bind(root, root).with_context(|| format!("bind {}", root.display()))?,
+        }
         for (kind, path) in [("proc", "/proc"), ("tmpfs", "/tmp"), ("tmpfs", LAB)] {
             mount(kind, inside(path), kind, MountFlags::empty(), None)
                 .with_context(|| format!("mount {kind} on {}", inside(path).display()))?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::building::addition::Addition;
 use crate::building::cache::Cache;
 use crate::building::clients::Clients;
 use crate::building::container::Container;
@@ -20,6 +21,7 @@ use crate::building::kernel_tree::KernelTree;
 use crate::building::lint;
 use crate::building::module::Modules;
 use crate::building::package::Package;
+use crate::building::programs;
 use crate::building::progress::Step;
 use crate::building::pyverbs;
 use crate::building::root::Root;
@@ -160,6 +162,20 @@ impl Workbench {
     pub fn subject(&self, kernel: Kernel) -> Result<Vec<PathBuf>> {
         let mut files = self.module(kernel)?;
         files.extend(self.clients()?.files());
+        Ok(files)
+    }
+
+    /// The Debian root with the packages of `addition`.
+    pub fn root_with(&self, addition: Addition) -> Result<Root> {
+        self.root()?.with(&self.cache, addition)
+    }
+
+    /// The checkout's programs that are built with the libraries of `addition`.
+    pub fn programs(&self, addition: Addition) -> Result<Vec<PathBuf>> {
+        let root = self.root_with(addition)?;
+        let step = Step::begin(&format!("build the programs of {addition}"));
+        let files = programs::build(&self.cache, &root, addition, &checkout()?)?;
+        step.done();
         Ok(files)
     }
 

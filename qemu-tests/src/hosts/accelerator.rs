@@ -130,6 +130,7 @@ fn runs_firmware(root: &Path) -> Result<bool> {
     let program = Program {
         view: Some(View {
             root: root.to_owned(),
+            layer: None,
             binds: Vec::new(),
             directory: "/".into(),
         }),

@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::building::root::Root;
 use crate::building::within::Program;
 use crate::building::within::Seat;
 use crate::hosts::agent::Agent;
@@ -51,7 +52,7 @@ pub struct Plan<'a> {
     /// What the hosts of its lab are like.
     pub shape: &'a Shape<'a>,
     /// The Debian root.
-    pub root: &'a Path,
+    pub root: &'a Root,
     /// Directory of the instance: kernel, sockets, logs.
     pub directory: &'a Path,
     /// The sockets of its NHIs, below `directory`.

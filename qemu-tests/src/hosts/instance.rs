@@ -144,6 +144,9 @@ impl Instance {
         shape.check()?;
         workbench.tree(shape.kernel)?;
         workbench.tools()?;
+        if let Some(addition) = shape.addition {
+            workbench.root_with(addition)?;
+        }
         if shape.counting == Counting::On {
             workbench.counter()?;
         }
@@ -206,7 +209,10 @@ impl Instance {
         placement: &Placement,
     ) -> Result<()> {
         await_cable(&self.directory, self.state.cable)?;
-        let root = &workbench.root()?.path;
+        let root = match shape.addition {
+            Some(addition) => workbench.root_with(addition)?,
+            None => workbench.root()?.clone(),
+        };
         let kernel = &workbench.tree(shape.kernel)?.boot;
         copy(&kernel.image, &self.directory.join(KERNEL))?;
         let initramfs = self.directory.join(INITRAMFS);
@@ -215,8 +221,8 @@ impl Instance {
             &workbench.tools()?.agent,
             &initramfs,
         )?;
-        self.state.introduction = Vec::from_iter(share_modules(root, kernel, &self.share())?);
-        let platform = Platform::of(shape, root)?;
+        self.state.introduction = Vec::from_iter(share_modules(&root.path, kernel, &self.share())?);
+        let platform = Platform::of(shape, &root.path)?;
         if platform == Platform::UserMode {
             self.state.introduction.push(user_mode::tell_processor()?);
         }
@@ -228,7 +234,7 @@ impl Instance {
             let plan = Plan {
                 name: &host.name,
                 shape,
-                root,
+                root: &root,
                 directory: &self.directory,
                 nhis: nhis
                     .filter(|nhi| nhi.host == host.name)

@@ -3,7 +3,6 @@
 //! A host that QEMU runs.
 
 use std::path::Path;
-use std::path::PathBuf;
 
 use lab_agent::protocol::port_name;
 use lab_agent::protocol::Machine;
@@ -16,7 +15,6 @@ use lab_agent::protocol::SHARE_TAG;
 use crate::building::within::Access;
 use crate::building::within::Bind;
 use crate::building::within::Program;
-use crate::building::within::View;
 use crate::hosts::accelerator::Accelerator;
 use crate::hosts::accelerator::Threads;
 use crate::hosts::agent;
@@ -49,15 +47,14 @@ pub fn program(plan: &Plan<'_>, accelerator: Accelerator, counting: Counting) ->
     plan.add_ports(&mut arguments);
     plan.add_devices(&mut arguments);
     Program {
-        view: Some(View {
-            root: plan.root.to_owned(),
-            binds: vec![
-                Bind::new(plan.root, "guest", Access::ReadOnly),
+        view: Some(plan.root.view(
+            vec![
+                Bind::new(&plan.root.path, "guest", Access::ReadOnly),
                 Bind::new(plan.directory, "run", Access::ReadWrite),
                 Bind::new(&share(plan.directory), "share", Access::ReadWrite),
             ],
-            directory: PathBuf::from("/"),
-        }),
+            "/",
+        )),
         lifetime: plan.shape.lifetime,
         seat: plan.seat.clone(),
         argv: arguments.words,

@@ -5,6 +5,7 @@
 use anyhow::bail;
 use anyhow::Result;
 
+use crate::building::addition::Addition;
 use crate::building::kernel_tree::Kernel;
 use crate::building::within::Lifetime;
 use crate::hosts::accelerator::CpuModel;
@@ -39,6 +40,8 @@ pub struct Shape<'a> {
     pub memory_mib: u32,
     /// CPUs of each host.
     pub cpus: u32,
+    /// Packages of the hosts' root beside those that it always has.
+    pub addition: Option<Addition>,
     /// Whether the hosts' instructions are counted.
     pub counting: Counting,
     /// What becomes of it when the lab command ends.
@@ -55,6 +58,7 @@ impl<'a> Shape<'a> {
             processor: CpuModel::Fast,
             memory_mib: MEMORY_MIB,
             cpus: CPUS,
+            addition: None,
             counting: Counting::Off,
             lifetime: Lifetime::WithTheLab,
         }

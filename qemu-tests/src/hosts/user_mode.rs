@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -19,7 +18,6 @@ use crate::building::within::Access;
 use crate::building::within::Bind;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
-use crate::building::within::View;
 use crate::building::within::LAB;
 use crate::hosts::agent;
 use crate::hosts::attendant::Attendant;
@@ -50,10 +48,9 @@ pub fn attendant(plan: &Plan<'_>) -> Attendant {
     };
     Attendant {
         kernel: Program {
-            view: Some(View {
-                root: plan.root.to_owned(),
-                binds: vec![
-                    Bind::new(plan.root, &inside(ROOT_OUTSIDE), Access::ReadOnly),
+            view: Some(plan.root.view(
+                vec![
+                    Bind::new(&plan.root.path, &inside(ROOT_OUTSIDE), Access::ReadOnly),
                     Bind::new(plan.directory, &inside(RUN), Access::ReadWrite),
                     Bind::new(
                         &share(plan.directory),
@@ -61,8 +58,8 @@ pub fn attendant(plan: &Plan<'_>) -> Attendant {
                         Access::ReadWrite,
                     ),
                 ],
-                directory: PathBuf::from("/"),
-            }),
+                "/",
+            )),
             lifetime: Lifetime::WithTheLab,
             seat: plan.seat.clone(),
             argv: command_line(plan),

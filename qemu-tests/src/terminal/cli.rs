@@ -24,6 +24,7 @@ use usb4_cable::control::Schedule;
 use usb4_cable::topology::LinkSpeed;
 
 use crate::bench;
+use crate::building::addition::Addition;
 use crate::building::cache::Cache;
 use crate::building::kernel_tree::Kernel;
 use crate::building::module;
@@ -170,6 +171,9 @@ struct Shape {
     /// CPUs of each host [default: 2; a native host has one]
     #[arg(long)]
     cpus: Option<u32>,
+    /// Further packages of the hosts' root
+    #[arg(long, value_enum)]
+    with: Option<Addition>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -365,6 +369,7 @@ impl Shape {
             kernel,
             memory_mib: self.memory,
             cpus: self.cpus.unwrap_or(shape::cpus(kernel)),
+            addition: self.with,
             lifetime: Lifetime::Detached,
             ..shape::Shape::pair(name)
         };

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packages beside those of the root, which few tests need.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// Packages that are installed together, over the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Addition {
+    /// UCX, Open MPI, MPICH, Gloo and libfabric
+    Libraries,
+    /// NCCL's static library, and NVIDIA's CUDA runtime which it is linked against: not free software
+    Nccl,
+    /// What llama.cpp is built by
+    LlamaCpp,
+}
+
+impl Addition {
+    /// The list of packages.
+    pub fn packages(self) -> &'static str {
+        match self {
+            Self::Libraries => include_str!("../../root/libraries"),
+            Self::Nccl => include_str!("../../root/nccl"),
+            Self::LlamaCpp => include_str!("../../root/llama-cpp"),
+        }
+    }
+
+    /// Components of Debian's archive that they come from, beside `main`.
+    pub fn components(self) -> &'static str {
+        match self {
+            Self::Libraries | Self::LlamaCpp => "",
+            Self::Nccl => "contrib non-free",
+        }
+    }
+
+    /// Disk space in bytes, with room for apt's downloads.
+    pub fn space(self) -> u64 {
+        match self {
+            Self::Libraries | Self::Nccl => 1 << 30,
+            Self::LlamaCpp => 200 << 20,
+        }
+    }
+
+    /// The programs of the checkout that are built with them.
+    pub fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Libraries => &["ucx-check", "mpi-check", "mpich-check", "gloo-check"],
+            Self::Nccl => &["nccl-ib"],
+            Self::LlamaCpp => &["llama-check"],
+        }
+    }
+
+    /// The package below `qemu-tests/programs` that depends on the crates which these programs are built of, beside Debian's packages.
+    pub fn crates(self) -> Option<&'static str> {
+        match self {
+            Self::Libraries | Self::Nccl => None,
+            Self::LlamaCpp => Some("llama-cpp"),
+        }
+    }
+}
+
+impl fmt::Display for Addition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Libraries => "libraries over verbs",
+            Self::Nccl => "NCCL",
+            Self::LlamaCpp => "llama.cpp",
+        })
+    }
+}
