@@ -43,7 +43,7 @@ pub(super) struct Poster {
 
 /// The elements as they go into a queue, of which there are at most `limit`.
 fn bytes_of(elements: ElementList<'_>, limit: u32) -> Result<(ElementBytes, usize)> {
-    let count = elements.len();
+    let count = elements.count();
     if count > limit as usize {
         return Err(EINVAL);
     }
