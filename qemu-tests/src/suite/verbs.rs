@@ -146,9 +146,9 @@ pub fn suite() -> Suite {
                 Ok(Outcome::Passed)
             }),
             test("rdma-cm", |s| rdma_cm(s, Path::Cable)),
-            test("rdma-cm-loopback", |s| rdma_cm(s, Path::Loopback)),
+            // What has to have speed is in conformance's tests as well: emulated hosts do without, unless there is time.
+            test("rdma-cm-loopback", |s| rdma_cm(s, Path::Loopback)).needing(Need::Speed),
             test("uc-pingpong", |s| uc_pingpong(s, Path::Cable, "-c")),
-            // What has to have speed is in conformance's matrix as well: emulated hosts do without, unless there is time.
             test("uc-pingpong-events", |s| {
                 uc_pingpong(s, Path::Cable, "-c -e")
             })
