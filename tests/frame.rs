@@ -115,11 +115,18 @@ fn operation() -> impl Strategy<Value = Operation> {
         extent,
     });
     let imm = proptest::option::of(any::<u32>());
+    let response_psn = proptest::option::of(any::<u32>().prop_map(Psn::new));
     let memory = (any::<u64>(), any::<u32>().prop_map(Rkey));
     let size = (SMALL_PAYLOAD / 64..=MAX_PAYLOAD / 64)
         .prop_map(|units| SegmentSize::new(units * 64).unwrap());
     prop_oneof![
-        (data.clone(), imm.clone()).prop_map(|(data, imm)| Operation::Send { data, imm }),
+        (data.clone(), imm.clone(), response_psn).prop_map(|(data, imm, response_psn)| {
+            Operation::Send {
+                data,
+                imm,
+                response_psn,
+            }
+        }),
         (data.clone(), any::<[u32; 2]>()).prop_map(|(data, [rkey, response])| {
             Operation::SendWithInvalidate {
                 data,
@@ -534,13 +541,19 @@ fn fields_lie_where_the_description_says() {
     let common = [0x0101, 0x0202];
     let kind = |kind: u32, opcode: u32, flags: u32| kind | opcode << 8 | flags << 16;
     let ids = [0x11, 0x22, 0x33];
-    let send = request(Operation::Send { data, imm: None });
-    let words = [kind(5, 1, 0x23), 0x55, 0x0303];
-    let rest = [0x44, 0, 0, 0, 0x1000, 0];
-    assert_eq!(
-        layout(send, 0x55),
-        [&common[..], &words, &ids, &rest].concat()
-    );
+    for (response_psn, rkey) in [(None, 0), (Some(Psn::new(0xbb)), 1 << 31 | 0xbb)] {
+        let send = request(Operation::Send {
+            data,
+            imm: None,
+            response_psn,
+        });
+        let words = [kind(5, 1, 0x23), 0x55, 0x0303];
+        let rest = [0x44, rkey, 0, 0, 0x1000, 0];
+        assert_eq!(
+            layout(send, 0x55),
+            [&common[..], &words, &ids, &rest].concat()
+        );
+    }
     let send = request(Operation::SendWithInvalidate {
         data,
         rkey: Rkey(0x99),

@@ -142,6 +142,7 @@ fn send(psn: u32, rsn: u32, payload_len: u32) -> RequestHeader {
     let send = Operation::Send {
         data: data(Rsn::FIRST.add(rsn), payload_len),
         imm: None,
+        response_psn: None,
     };
     request(psn, send)
 }

@@ -205,7 +205,11 @@ fn request() -> impl Strategy<Value = RequestHeader> {
                 let imm = opcode.has_imm().then_some(5);
                 let rkey = Rkey(1 + u32::from(bits >> 15));
                 let operation = match opcode {
-                    Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                    Opcode::Send | Opcode::SendWithImm => Operation::Send {
+                        data,
+                        imm,
+                        response_psn: Some(response_psn),
+                    },
                     Opcode::SendWithInvalidate => Operation::SendWithInvalidate {
                         data,
                         rkey,

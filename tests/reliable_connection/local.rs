@@ -216,16 +216,15 @@ fn a_send_that_makes_a_key_invalid_does_so_in_its_turn() {
     assert_eq!(pair.completions().len(), 2);
 }
 
-#[test]
-fn a_send_that_makes_a_key_invalid_waits_for_reads_and_acknowledges_them() {
+/// A READ is answered, the acknowledgement of the answer is lost, and the request that `post_send` has posted behind it
+/// says the same.
+fn acknowledges_reads(post_send: impl FnOnce(&mut Pair)) {
     let mut pair = Pair::new();
     pair.receives.lengths = vec![100];
     pair.receives.valid_key = Some(KEY);
     pair.post(Opcode::Read, 10);
-    let request = send_with_invalidate(10, KEY);
-    pair.requester.post(request, pair.now).unwrap();
     let read = pair.pull().unwrap();
-    assert_eq!(pair.pull(), None);
+    post_send(&mut pair);
     pair.deliver(&read);
     let rail = crate::pair::rail(0);
     let seq = usb4_roce::transport::ids::RailSeq(7);
@@ -237,9 +236,13 @@ fn a_send_that_makes_a_key_invalid_waits_for_reads_and_acknowledges_them() {
         }
         other => panic!("{other:?}"),
     }
-    // The acknowledgement of the answer is lost, and what it says is known all the same.
     let send = pair.pull().unwrap();
-    let Operation::SendWithInvalidate { response_psn, .. } = send.operation else {
+    let (Operation::SendWithInvalidate { response_psn, .. }
+    | Operation::Send {
+        response_psn: Some(response_psn),
+        ..
+    }) = send.operation
+    else {
         panic!("{send:?}");
     };
     assert_eq!(response_psn, response.header.response_psn.next());
@@ -247,6 +250,20 @@ fn a_send_that_makes_a_key_invalid_waits_for_reads_and_acknowledges_them() {
     pair.responder
         .on_lost_response(response.header.response_psn, rail, seq);
     assert!(!pair.responder.has_response());
+}
+
+#[test]
+fn a_send_that_makes_a_key_invalid_waits_for_reads_and_acknowledges_them() {
+    acknowledges_reads(|pair| {
+        let request = send_with_invalidate(10, KEY);
+        pair.requester.post(request, pair.now).unwrap();
+        assert_eq!(pair.pull(), None);
+    });
+}
+
+#[test]
+fn a_send_acknowledges_reads() {
+    acknowledges_reads(|pair| pair.post(Opcode::Send, 10));
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::transport::ids::Rsn;
 use crate::transport::opcode::Opcode;
 use crate::transport::opcode::MAX_MESSAGE;
 
+/// In a SEND's field for a key, which it does not need: the rest is the number of the response that is due next.
+const SAYS_RESPONSE_PSN: u32 = 1 << 31;
+
 /// Properties of a request segment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SegmentFlags(u16);
@@ -89,6 +92,9 @@ pub enum Operation {
         data: DataSegment,
         /// Immediate data, as the user gave it.
         imm: Option<u32>,
+        /// The requester has all responses before this one: no READ before it is answered again. Earlier versions
+        /// do not say.
+        response_psn: Option<Psn>,
     },
     /// SEND that invalidates a key when it is complete.
     SendWithInvalidate {
@@ -148,9 +154,14 @@ impl Operation {
     fn emit(&self, wire: &mut WireHeaderMut) {
         wire.set_opcode(self.opcode() as u8);
         match self {
-            Self::Send { data, imm } => {
+            Self::Send {
+                data,
+                imm,
+                response_psn,
+            } => {
                 data.emit(wire);
                 wire.set_imm(imm.unwrap_or(0));
+                wire.set_rkey(response_psn.map_or(0, |psn| SAYS_RESPONSE_PSN | psn.get()));
             }
             Self::SendWithInvalidate {
                 data,
@@ -184,6 +195,7 @@ impl Operation {
             Opcode::Send | Opcode::SendWithImm => Self::Send {
                 data: DataSegment::parse(wire)?,
                 imm,
+                response_psn: parse_response_psn(wire.rkey())?,
             },
             Opcode::SendWithInvalidate => Self::SendWithInvalidate {
                 data: DataSegment::parse(wire)?,
@@ -204,11 +216,20 @@ impl Operation {
     }
 }
 
+/// What a SEND says of the responses that its sender has. The outer one is none if it makes no sense.
+fn parse_response_psn(field: u32) -> Option<Option<Psn>> {
+    if field & SAYS_RESPONSE_PSN == 0 {
+        return Some(None);
+    }
+    psn(field & !SAYS_RESPONSE_PSN).map(Some)
+}
+
 impl Default for Operation {
     fn default() -> Self {
         Self::Send {
             data: DataSegment::default(),
             imm: None,
+            response_psn: None,
         }
     }
 }

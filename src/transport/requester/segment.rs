@@ -296,7 +296,11 @@ impl<S: Storage> Requester<S> {
                         rkey: request.rkey,
                     }
                 } else {
-                    Operation::Send { data, imm }
+                    Operation::Send {
+                        data,
+                        imm,
+                        response_psn: Some(self.reads.base()),
+                    }
                 },
             },
             source: LocalRange {

@@ -180,9 +180,17 @@ impl<S: Storage> Responder<S> {
         queue: &mut impl ReceiveQueue,
     ) -> Result<Progress, Refusal> {
         match operation {
-            Operation::Send { data, imm } | Operation::Write { data, imm, .. } => {
+            Operation::Send { data, imm, .. } | Operation::Write { data, imm, .. } => {
                 let opcode = operation.opcode();
                 let received = self.continue_message(opcode, flags, data)?;
+                if let Operation::Send {
+                    response_psn: Some(psn),
+                    ..
+                } = operation
+                {
+                    // Whom it tells that the READs are done may take their memory away.
+                    self.on_response_ack(*psn);
+                }
                 if self.open.is_none() && opcode.consumes_receive() {
                     let imm = imm.unwrap_or(0);
                     self.complete_receive(opcode, flags, received, imm, Rkey::default())?;

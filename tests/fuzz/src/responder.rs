@@ -174,7 +174,11 @@ fn request(input: &mut Unstructured<'_>, base: Psn) -> Result<RequestHeader> {
                 extent: Extent::new(offset, input.int_in_range(0..=SMALL_PAYLOAD)?).unwrap(),
             };
             match opcode {
-                Opcode::Send | Opcode::SendWithImm => Operation::Send { data, imm },
+                Opcode::Send | Opcode::SendWithImm => Operation::Send {
+                    data,
+                    imm,
+                    response_psn: Some(response_psn),
+                },
                 Opcode::SendWithInvalidate => Operation::SendWithInvalidate {
                     data,
                     rkey,
