@@ -85,15 +85,7 @@ impl QueuePair {
 
     /// What the QP and the region must allow for an action.
     fn execution_needs(&self, state: &State, action: Action) -> Result<Needs, AccessDenied> {
-        let access = rights(action);
-        if !state.attributes.access().contains_all(access) {
-            return Err(AccessDenied);
-        }
-        Ok(Needs {
-            pd: self.pd,
-            peer_of: Some(self.qpn),
-            access,
-        })
+        self.remote_needs(state, rights(action))
     }
 
     /// Whether an action is allowed now.

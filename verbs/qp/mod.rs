@@ -23,6 +23,7 @@ mod modify;
 mod on_demand_placement;
 mod pager;
 mod paging;
+mod payload;
 mod poster;
 mod queue_pair;
 mod receive_queue;

@@ -5,8 +5,8 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-use super::paging::Destination;
 use super::paging::Kept;
+use super::payload::Destination;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::service::PlacementToken;
@@ -62,7 +62,8 @@ impl OnDemandPlacement {
             if !is_living(&state) {
                 return Some(Outcome::Aborted);
             }
-            match self.qp.pieces_of(&state, &self.destination) {
+            let memory = self.qp.memory_of(&state, &self.destination);
+            match memory.and_then(|memory| memory.pieces()) {
                 Ok(pieces) => pieces,
                 Err(AccessDenied) => return denied,
             }

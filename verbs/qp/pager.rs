@@ -10,9 +10,9 @@ use kernel::workqueue::WorkItem;
 
 use super::paging::Fetch;
 use super::paging::Kept;
-use super::paging::Outgoing;
 use super::paging::Progress;
 use super::paging::Task;
+use super::payload::Outgoing;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
 use super::queue_pair::PAGER;

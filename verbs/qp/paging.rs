@@ -8,11 +8,8 @@
 
 use kernel::prelude::*;
 
+use super::payload::Outgoing;
 use super::service::PlacementToken;
-use crate::transport::ids::Psn;
-use crate::transport::ids::ReceiveSlot;
-use crate::transport::requester::LocalRange;
-use crate::transport::responder::RemoteRange;
 use crate::transport::status::NakCode;
 use crate::verbs::memory_key::AccessDenied;
 use crate::verbs::pagers::PayloadBuffer;
@@ -20,62 +17,6 @@ use crate::verbs::pieces::Pieces;
 
 /// Received payloads of a QP that wait for pages at a time; those beyond are asked for again.
 const MAX_KEPT: usize = 16;
-
-/// A payload to be sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    /// Of a request.
-    Request(Psn, LocalRange),
-    /// Of an answer.
-    Response(Psn, RemoteRange),
-}
-
-impl Outgoing {
-    /// Bytes.
-    pub(super) fn len(&self) -> usize {
-        let len = match self {
-            Self::Request(_, range) => range.len,
-            Self::Response(_, range) => range.len,
-        };
-        len as usize
-    }
-
-    /// Whether both belong to requests, or both to answers: of each, what comes first is sent first.
-    fn is_like(&self, other: &Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::Request(..), Self::Request(..)) | (Self::Response(..), Self::Response(..))
-        )
-    }
-}
-
-/// Where a received payload belongs.
-#[derive(Clone, Copy)]
-pub(super) enum Destination {
-    /// Into memory that the peer names.
-    Remote(RemoteRange),
-    /// Into a receive that was taken.
-    Receive {
-        slot: ReceiveSlot,
-        /// Where in its buffers.
-        offset: u32,
-        /// Bytes.
-        len: u32,
-    },
-    /// Into the buffers of a request of this QP.
-    Request(LocalRange),
-}
-
-impl Destination {
-    /// What the peer is told if the memory cannot be had.
-    pub(super) fn denial(&self) -> NakCode {
-        match self {
-            // Of an answer, it is told nothing.
-            Self::Remote(_) | Self::Request(_) => NakCode::RemoteAccess,
-            Self::Receive { .. } => NakCode::RemoteOperation,
-        }
-    }
-}
 
 /// Whether there is anything at all.
 #[derive(Clone, Copy, PartialEq, Eq)]

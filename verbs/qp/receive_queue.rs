@@ -6,20 +6,17 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::limits::WINDOW;
-use crate::base::page_vec::PageVec;
 use crate::transport::ids::ReceiveSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::responder;
 use crate::transport::responder::KeyNotValid;
 use crate::transport::responder::Receive;
-use crate::verbs::access_error::Unresolved;
+use crate::verbs::elements::Elements;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
-use crate::verbs::mr::Regions;
 use crate::verbs::pd::PdId;
-use crate::verbs::pieces::Pieces;
 use crate::verbs::queue::WorkProducer;
 use crate::verbs::queue::WorkQueue;
 use crate::verbs::rdma::Access;
@@ -119,36 +116,18 @@ impl ReceiveQueue {
         Some(posted.wr_id)
     }
 
-    /// Where a piece is of a receive that was taken.
-    pub(super) fn pieces(
-        &self,
-        slot: ReceiveSlot,
-        offset: u32,
-        len: u32,
-    ) -> Result<Pieces, AccessDenied> {
-        self.store.elements(slot).pieces(offset, len, self.needs())
+    /// The elements of a receive that was taken.
+    pub(super) fn elements(&self, slot: ReceiveSlot) -> Elements<'_> {
+        self.store.elements(slot)
     }
 
-    fn needs(&self) -> Needs {
+    /// What their memory must allow.
+    pub(super) fn needs(&self) -> Needs {
         Needs {
             pd: self.pd,
             peer_of: None,
             access: Access::LocalWrite.into(),
         }
-    }
-
-    /// Appends the pages of a piece of a receive that was taken.
-    pub(super) fn resolve(
-        &self,
-        slot: ReceiveSlot,
-        offset: u32,
-        len: u32,
-        table: &RegionTable,
-        pages: &mut PageVec,
-    ) -> Result<Regions, Unresolved> {
-        self.store
-            .elements(slot)
-            .resolve(offset, len, self.needs(), table, pages)
     }
 }
 

@@ -6,10 +6,9 @@ use kernel::sync::Arc;
 
 use super::datagrams::count_dropped;
 use super::on_demand_placement::OnDemandPlacement;
-use super::paging::Destination;
+use super::payload::Destination;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
-use super::send_queue::Buffers;
 use super::service::PlacementToken;
 use crate::base::clock;
 use crate::base::page_vec::PageVec;
@@ -23,7 +22,6 @@ use crate::transport::frame::UnreliableHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
-use crate::transport::ids::ReceiveSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::ResponseDisposition;
@@ -36,7 +34,6 @@ use crate::verbs::access_error::Unresolved;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
 use crate::verbs::mr::Key;
-use crate::verbs::mr::Needs;
 use crate::verbs::mr::Regions;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::rdma::Access;
@@ -243,27 +240,19 @@ impl QueuePair {
         };
         let mut inbox = self.inbox(&mut state.receive_queue);
         let disposition = reliable.connection.handle_request(header, &mut inbox);
-        let (token, destination, result) = match disposition {
+        let (token, destination) = match disposition {
             Disposition::Write {
                 va,
                 rkey,
                 len,
                 token,
-            } => (
-                token,
-                Destination::Remote(RemoteRange { va, rkey, len }),
-                self.resolve_write(state, va, rkey, len, pages),
-            ),
+            } => (token, Destination::Remote(RemoteRange { va, rkey, len })),
             Disposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (
-                token,
-                Destination::Receive { slot, offset, len },
-                self.resolve_receive(state, slot, offset, len, pages),
-            ),
+            } => (token, Destination::Receive { slot, offset, len }),
             Disposition::CheckRead {
                 va,
                 rkey,
@@ -299,7 +288,7 @@ impl QueuePair {
             Disposition::Drop(_) => return RxVerdict::Discarded,
         };
         let token = PlacementToken::ReliableConnection(PayloadToken::Request(token));
-        self.begin(state, token, destination, result, now, pages)
+        self.begin(state, token, destination, now, pages)
     }
 
     /// Takes on what is to be carried out in memory when its turn has come, if that is allowed.
@@ -346,32 +335,24 @@ impl QueuePair {
         let disposition = unreliable
             .connection
             .handle_segment(header, rail, &mut inbox);
-        let (token, destination, result) = match disposition {
+        let (token, destination) = match disposition {
             UnreliableDisposition::Write {
                 va,
                 rkey,
                 len,
                 token,
-            } => (
-                token,
-                Destination::Remote(RemoteRange { va, rkey, len }),
-                self.resolve_write(state, va, rkey, len, pages),
-            ),
+            } => (token, Destination::Remote(RemoteRange { va, rkey, len })),
             UnreliableDisposition::Receive {
                 slot,
                 offset,
                 len,
                 token,
-            } => (
-                token,
-                Destination::Receive { slot, offset, len },
-                self.resolve_receive(state, slot, offset, len, pages),
-            ),
+            } => (token, Destination::Receive { slot, offset, len }),
             UnreliableDisposition::NoPayload => return RxVerdict::Taken,
             UnreliableDisposition::Drop(_) => return RxVerdict::Discarded,
         };
         let token = PlacementToken::UnreliableConnection(token);
-        self.begin(state, token, destination, result, now, pages)
+        self.begin(state, token, destination, now, pages)
     }
 
     fn on_response(
@@ -389,22 +370,9 @@ impl QueuePair {
             ResponseDisposition::Empty => return RxVerdict::Taken,
             ResponseDisposition::Ignore(_) => return RxVerdict::Discarded,
         };
-        let target = placement.target;
-        let needs = Needs {
-            pd: self.pd,
-            peer_of: None,
-            access: Access::LocalWrite.into(),
-        };
-        let resolved = match state.send_queue.buffers(target.slot) {
-            Buffers::Elements(elements) => {
-                elements.resolve(target.offset, target.len, needs, &self.regions, pages)
-            }
-            // The payload of a READ is never inline.
-            Buffers::Inline(_) => Err(Unresolved::Denied),
-        };
-        let destination = Destination::Request(target);
+        let destination = Destination::Request(placement.target);
         let token = PlacementToken::ReliableConnection(PayloadToken::Response(placement.token));
-        self.begin(state, token, destination, resolved, now, pages)
+        self.begin(state, token, destination, now, pages)
     }
 
     fn on_datagram(
@@ -425,27 +393,28 @@ impl QueuePair {
                 return RxVerdict::Discarded;
             }
         };
-        let (slot, len) = (placement.slot, header.payload_len);
         let destination = Destination::Receive {
-            slot,
+            slot: placement.slot,
             offset: 0,
-            len,
+            len: header.payload_len,
         };
-        let resolved = self.resolve_receive(state, slot, 0, len, pages);
         let token = PlacementToken::UnreliableDatagram(placement.token);
-        self.begin(state, token, destination, resolved, now, pages)
+        self.begin(state, token, destination, now, pages)
     }
 
-    /// Begins to place a payload, if its place could be resolved.
+    /// Begins to place a payload, if its place can be resolved.
     fn begin(
         self: &Arc<Self>,
         state: &mut State,
         token: PlacementToken,
         destination: Destination,
-        resolved: Result<Regions, Unresolved>,
         now: Instant,
         pages: &mut PageVec,
     ) -> RxVerdict {
+        let resolved = self
+            .memory_of(state, &destination)
+            .map_err(Unresolved::from)
+            .and_then(|memory| memory.resolve(&self.regions, pages));
         match (resolved, token) {
             (Ok(regions), _) => {
                 RxVerdict::Place(PendingPlacement::new(self, state, token, regions))
@@ -471,56 +440,8 @@ impl QueuePair {
         }
     }
 
-    /// What the QP, and the region, must allow for a remote access.
-    pub(super) fn remote_needs(
-        &self,
-        state: &State,
-        access: Access,
-    ) -> Result<Needs, AccessDenied> {
-        if !state.attributes.access().contains(access) {
-            return Err(AccessDenied);
-        }
-        Ok(Needs {
-            pd: self.pd,
-            peer_of: Some(self.qpn),
-            access: access.into(),
-        })
-    }
-
-    /// Where a piece of a WRITE goes.
-    fn resolve_write(
-        &self,
-        state: &State,
-        va: u64,
-        rkey: Rkey,
-        len: u32,
-        pages: &mut PageVec,
-    ) -> Result<Regions, Unresolved> {
-        let needs = self.remote_needs(state, Access::RemoteWrite)?;
-        let region = self
-            .regions
-            .resolve(Key(rkey.0), va, len as usize, needs, pages)?;
-        let mut regions = Regions::new();
-        regions.add(region);
-        Ok(regions)
-    }
-
-    /// Where a piece of a message goes that uses up a receive.
-    fn resolve_receive(
-        &self,
-        state: &State,
-        slot: ReceiveSlot,
-        offset: u32,
-        len: u32,
-        pages: &mut PageVec,
-    ) -> Result<Regions, Unresolved> {
-        state
-            .receive_queue
-            .resolve(slot, offset, len, &self.regions, pages)
-    }
-
     fn check_read(&self, state: &State, va: u64, rkey: Rkey, len: u32) -> Result<(), AccessDenied> {
-        let needs = self.remote_needs(state, Access::RemoteRead)?;
+        let needs = self.remote_needs(state, Access::RemoteRead.into())?;
         self.regions.check(Key(rkey.0), va, len as usize, needs)
     }
 }

@@ -7,14 +7,14 @@ use kernel::sync::Arc;
 use super::datagrams::Next;
 use super::datagrams::Stop;
 use super::departure::Departure;
-use super::paging::Outgoing;
 use super::paging::Paging;
+use super::payload::Outgoing;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
-use super::send_queue::Buffers;
 use super::service::Service;
 use super::timer::RailsOf;
-use super::whereabouts::remote_piece;
+use super::whereabouts::Memory;
+use super::whereabouts::Whereabouts;
 use crate::transport::attempt::Attempt;
 use crate::transport::connection::FrameSlot;
 use crate::transport::connection::Segment;
@@ -37,13 +37,8 @@ use crate::verbs::access_error::Stop as CopyStop;
 use crate::verbs::access_error::Unresolved;
 use crate::verbs::counters::Counter;
 use crate::verbs::mr::AccessDenied;
-use crate::verbs::mr::Key;
-use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
 use crate::verbs::mr::Regions;
-use crate::verbs::pieces::Pieces;
-use crate::verbs::rdma::Access;
-use crate::verbs::rdma::AccessFlags;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RosterId;
@@ -330,22 +325,22 @@ impl QueuePair {
         let end = stop.payload_len() as usize;
         let header = stop.address.path.network_header(length);
         sink.staging()[..NETWORK_HEADER_LEN].copy_from_slice(&header);
-        match state.send_queue.buffers(stop.slot) {
-            Buffers::Inline(bytes) => {
-                let bytes = bytes
-                    .get(..length as usize)
-                    .ok_or(CompletionStatus::LocalQpOperationError)?;
+        let message = LocalRange {
+            slot: stop.slot,
+            offset: 0,
+            len: length,
+        };
+        let whereabouts = self
+            .piece_to_send(&state.send_queue, &message)
+            .ok_or(CompletionStatus::LocalQpOperationError)?;
+        match whereabouts {
+            Whereabouts::Inline(bytes) => {
                 sink.staging()[NETWORK_HEADER_LEN..end].copy_from_slice(bytes);
             }
-            Buffers::Elements(elements) => {
-                let needs = Needs {
-                    pd: self.pd,
-                    peer_of: None,
-                    access: AccessFlags::empty(),
-                };
+            Whereabouts::Memory(memory) => {
                 sink.pages().clear();
-                let regions = elements
-                    .resolve(0, length, needs, &self.regions, sink.pages())
+                let regions = memory
+                    .resolve(&self.regions, sink.pages())
                     // As for unreliable connections.
                     .map_err(|_: Unresolved| CompletionStatus::LocalProtectionError)?;
                 let copied = sink.stage_pages(NETWORK_HEADER_LEN);
@@ -373,26 +368,13 @@ impl QueuePair {
             }
         };
         if source.len > 0 {
-            let needs = Needs {
-                pd: self.pd,
-                peer_of: Some(self.qpn),
-                access: Access::RemoteRead.into(),
-            };
-            let region = self.regions.resolve(
-                Key(source.rkey.0),
-                source.va,
-                source.len as usize,
-                needs,
-                sink.pages(),
-            );
+            let memory = self.memory_to_read(source);
             let outgoing = Outgoing::Response(segment.header.response_psn, *source);
-            match region {
-                Ok(region) => regions.add(region),
+            match memory.resolve(&self.regions, sink.pages()) {
+                Ok(found) => regions = found,
                 Err(Unresolved::Denied) => return Err(NoPayload::Failed(NakCode::RemoteAccess)),
                 Err(Unresolved::OnDemand) => {
-                    let piece = remote_piece(source);
-                    let pieces = || Ok(Pieces::one(needs, piece));
-                    return stage_on_demand(&self.regions, paging, outgoing, pieces, sink)
+                    return stage_on_demand(&self.regions, paging, outgoing, &memory, sink)
                         .map_err(|error| error.map(|AccessDenied| NakCode::RemoteAccess));
                 }
             }
@@ -419,15 +401,16 @@ impl QueuePair {
         if len == 0 {
             return Ok(());
         }
-        let Buffers::Elements(elements) = state.send_queue.buffers(segment.source.slot) else {
+        let answer = LocalRange {
+            slot: segment.source.slot,
+            offset: 0,
+            len,
+        };
+        let Some(Whereabouts::Memory(memory)) = self.place_for_answer(&state.send_queue, &answer)
+        else {
             return Err(CompletionStatus::LocalQpOperationError);
         };
-        let needs = Needs {
-            pd: self.pd,
-            peer_of: None,
-            access: Access::LocalWrite.into(),
-        };
-        match elements.resolve(0, len, needs, &self.regions, sink.pages()) {
+        match memory.resolve(&self.regions, sink.pages()) {
             // Pages that are not present are waited for when the answer has come.
             Ok(_) | Err(Unresolved::OnDemand) => {}
             Err(Unresolved::Denied) => return Err(CompletionStatus::LocalProtectionError),
@@ -454,15 +437,11 @@ impl QueuePair {
         let outgoing = Outgoing::Request(segment.header.psn, segment.source);
         match payload {
             Err(NoPayload::NotYet) => {
-                let elements = match state.send_queue.buffers(segment.source.slot) {
-                    Buffers::Elements(elements) => elements,
-                    Buffers::Inline(_) => {
-                        return Err(NoPayload::Failed(CompletionStatus::LocalQpOperationError))
-                    }
+                let whereabouts = self.piece_to_send(&state.send_queue, &segment.source);
+                let Some(Whereabouts::Memory(memory)) = whereabouts else {
+                    return Err(NoPayload::Failed(CompletionStatus::LocalQpOperationError));
                 };
-                let (offset, len) = (segment.source.offset, segment.source.len);
-                let pieces = || elements.pieces(offset, len, self.needs_to_send());
-                stage_on_demand(&self.regions, &mut state.paging, outgoing, pieces, sink).map_err(
+                stage_on_demand(&self.regions, &mut state.paging, outgoing, &memory, sink).map_err(
                     |error| error.map(|AccessDenied| CompletionStatus::LocalProtectionError),
                 )
             }
@@ -484,25 +463,14 @@ impl QueuePair {
         if source.len == 0 {
             return Ok((FramePayload::Empty, Regions::new()));
         }
-        match state.send_queue.buffers(source.slot) {
-            Buffers::Inline(bytes) => {
-                let len = source.len as usize;
-                let from = source.offset as usize;
-                let bytes = bytes
-                    .get(from..from + len)
-                    .ok_or(NoPayload::Failed(CompletionStatus::LocalQpOperationError))?;
-                Ok((stage(bytes, sink), Regions::new()))
-            }
-            Buffers::Elements(elements) => {
-                let needs = self.needs_to_send();
-                let regions = elements
-                    .resolve(
-                        source.offset,
-                        source.len,
-                        needs,
-                        &self.regions,
-                        sink.pages(),
-                    )
+        let whereabouts = self
+            .piece_to_send(&state.send_queue, source)
+            .ok_or(NoPayload::Failed(CompletionStatus::LocalQpOperationError))?;
+        match whereabouts {
+            Whereabouts::Inline(bytes) => Ok((stage(bytes, sink), Regions::new())),
+            Whereabouts::Memory(memory) => {
+                let regions = memory
+                    .resolve(&self.regions, sink.pages())
                     .map_err(|error| match error {
                         Unresolved::Denied => {
                             NoPayload::Failed(CompletionStatus::LocalProtectionError)
@@ -511,15 +479,6 @@ impl QueuePair {
                     })?;
                 Ok((payload_in_pages(source.len, attempt), regions))
             }
-        }
-    }
-
-    /// What memory must allow to be sent by its own process.
-    fn needs_to_send(&self) -> Needs {
-        Needs {
-            pd: self.pd,
-            peer_of: None,
-            access: AccessFlags::empty(),
         }
     }
 }
@@ -547,7 +506,7 @@ fn stage_on_demand(
     table: &RegionTable,
     paging: &mut Paging,
     payload: Outgoing,
-    pieces: impl FnOnce() -> Result<Pieces, AccessDenied>,
+    memory: &Memory<'_>,
     sink: &mut impl FrameSink,
 ) -> Result<(FramePayload, Regions), NoPayload<AccessDenied>> {
     sink.pages().clear();
@@ -557,7 +516,7 @@ fn stage_on_demand(
     if let Some(taken) = paging.take(payload, staging) {
         return taken.map(|()| staged).map_err(NoPayload::Failed);
     }
-    let pieces = pieces().map_err(NoPayload::Failed)?;
+    let pieces = memory.pieces().map_err(NoPayload::Failed)?;
     match pieces.read(table, staging, &mut 0) {
         Ok(()) => {
             paging.note_sent(payload);
