@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod attempt;
 mod bitmap;
 pub mod checksum;
@@ -30,6 +31,7 @@ pub mod frame;
 pub mod held;
 pub mod ids;
 pub mod limits;
+mod message_number;
 pub mod opcode;
 pub mod outcome;
 mod pace;
@@ -39,6 +41,7 @@ pub mod rail_set;
 pub mod requester;
 pub mod responder;
 pub mod scheduler;
+mod send_state;
 pub mod status;
 pub mod storage;
 pub mod timing;

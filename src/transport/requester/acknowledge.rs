@@ -2,22 +2,22 @@
 
 //! What the requester makes of acknowledgements.
 
-use super::messages::MessageNumber;
 use super::nak::NakSubject;
-use super::Admission;
 use super::Requester;
-use super::State;
+use crate::transport::admission::Admission;
 use crate::transport::frame::AckHeader;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Psn;
+use crate::transport::message_number::MessageNumber;
+use crate::transport::send_state::SendState;
 use crate::transport::storage::Storage;
 
 impl<S: Storage> Requester<S> {
     /// An acknowledgement has arrived. What it says about responses is for the responder.
     pub fn on_ack(&mut self, ack: &AckHeader, now: Instant) {
         match self.state {
-            State::Running | State::Failing(_) => {}
-            State::Idle | State::Flushing => return,
+            SendState::Running | SendState::Failing(_) => {}
+            SendState::Idle | SendState::Flushing => return,
         }
         if ack.src_qpn != self.config.remote_qpn {
             self.counters.bogus += 1;

@@ -7,16 +7,16 @@
 
 use super::messages::Executor;
 use super::messages::LocalProgress;
-use super::messages::MessageNumber;
-use super::Admission;
 use super::Fencing;
 use super::PostError;
 use super::Requester;
 use super::SendRequest;
 use super::Signalling;
-use super::State;
+use crate::transport::admission::Admission;
 use crate::transport::ids::Instant;
 use crate::transport::ids::MessageSlot;
+use crate::transport::message_number::MessageNumber;
+use crate::transport::send_state::SendState;
 use crate::transport::status::CompletionStatus;
 use crate::transport::storage::Storage;
 
@@ -71,7 +71,7 @@ impl<S: Storage> Requester<S> {
     ///
     /// If it cannot be taken; nothing has changed then.
     pub fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
-        if self.state == State::Idle {
+        if self.state == SendState::Idle {
             return Err(PostError::NotConnected);
         }
         let executor = Executor::Host(request.operation, LocalProgress::Waiting);

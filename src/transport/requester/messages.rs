@@ -10,26 +10,9 @@ use crate::transport::frame::HEADER_LEN;
 use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Rsn;
-use crate::transport::ids::BEFORE_WRAP;
+use crate::transport::message_number::MessageNumber;
 use crate::transport::storage::Ring;
 use crate::transport::storage::Storage;
-
-/// Running number of a message, modulo 2^32.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct MessageNumber(u32);
-
-impl MessageNumber {
-    /// Number of the first message.
-    const FIRST: Self = Self(BEFORE_WRAP);
-
-    pub(super) const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
-
-    const fn distance_from(self, base: Self) -> u32 {
-        self.0.wrapping_sub(base.0)
-    }
-}
 
 /// Whether a local operation has been carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -160,28 +143,32 @@ impl<S: Storage> Messages<S> {
     }
 
     pub(super) fn at(&self, number: MessageNumber) -> &Message {
-        self.table.at(number.0)
+        self.table.at(number.position())
     }
 
     fn at_mut(&mut self, number: MessageNumber) -> &mut Message {
-        self.table.at_mut(number.0)
+        self.table.at_mut(number.position())
     }
 
     /// The caller's name for the message.
     pub(super) fn slot_of(&self, number: MessageNumber) -> MessageSlot {
-        MessageSlot(self.table.index(number.0) as u16)
+        MessageSlot(self.table.index(number.position()) as u16)
     }
 
     /// The message posted as `slot`, unless it is complete.
     pub(super) fn find(&self, slot: MessageSlot) -> Option<MessageNumber> {
-        let ahead = u32::from(slot.0).wrapping_sub(self.completed.0) & (self.table.len() - 1);
-        let number = MessageNumber(self.completed.0.wrapping_add(ahead));
-        (ahead < self.outstanding()).then_some(number)
+        let number = MessageNumber::in_slot(slot, self.completed, self.table.len());
+        (number.distance_from(self.completed) < self.outstanding()).then_some(number)
+    }
+
+    /// No message before this one is left.
+    pub(super) const fn base(&self) -> MessageNumber {
+        self.completed
     }
 
     /// Whether `one`, which is not complete, was posted before `other`.
     pub(super) const fn is_before(&self, one: MessageNumber, other: MessageNumber) -> bool {
-        one.distance_from(self.completed) < other.distance_from(self.completed)
+        one.is_before(other, self.completed)
     }
 
     /// The message posted directly behind `number`.

@@ -14,6 +14,7 @@ mod segment;
 mod timer;
 mod window;
 
+use super::admission::Admission;
 use super::attempt::Attempt;
 use super::bitmap::power_of_two_up_to;
 use super::bitmap::MAX_WINDOW;
@@ -32,9 +33,12 @@ use super::ids::Qpn;
 use super::ids::Rkey;
 use super::limits::Limits;
 use super::limits::MAX_READS;
+use super::message_number::MessageNumber;
 use super::opcode::Opcode;
 use super::opcode::MAX_MESSAGE;
 use super::rail::hello::Features;
+use super::send_state::Failure;
+use super::send_state::SendState;
 use super::status::CompletionStatus;
 use super::status::QpEvent;
 use super::storage::BadTableLength;
@@ -45,7 +49,6 @@ use super::timing::AckTimeout;
 use super::timing::RetryLimit;
 
 use messages::Executor;
-use messages::MessageNumber;
 use messages::Messages;
 use read::Reads;
 use recovery::Recovery;
@@ -272,36 +275,6 @@ pub struct RequesterTables<S: Storage> {
     pub reads: S::Table<ReadSlot>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    /// Not connected.
-    Idle,
-    /// Working.
-    Running,
-    /// A message is known to fail; those before it are still being worked on.
-    Failing(Failure),
-    /// Everything left is flushed.
-    Flushing,
-}
-
-/// A message that fails once all before it are complete.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Failure {
-    message: MessageNumber,
-    status: CompletionStatus,
-}
-
-/// Whether messages are begun.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Admission {
-    /// They are begun as they are posted.
-    Open,
-    /// No more; there is an event when those begun are complete.
-    Draining,
-    /// No more, and those begun are complete.
-    Drained,
-}
-
 /// Counters of rare events, for diagnosis.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RequesterCounters {
@@ -320,7 +293,7 @@ pub struct RequesterCounters {
 /// Requester of a queue pair.
 pub struct Requester<S: Storage> {
     config: RequesterConfig,
-    state: State,
+    state: SendState,
     epoch: Epoch,
     admission: Admission,
     /// What the peer is known to be able to do.
@@ -359,7 +332,7 @@ impl<S: Storage> Requester<S> {
     pub fn new(tables: RequesterTables<S>) -> Result<Self, BadTableLength> {
         Ok(Self {
             config: RequesterConfig::UNCONNECTED,
-            state: State::Idle,
+            state: SendState::Idle,
             epoch: Epoch::default(),
             admission: Admission::Open,
             peer_features: Features::NONE,
@@ -382,7 +355,7 @@ impl<S: Storage> Requester<S> {
         self.window.start(config.initial_psn, window);
         self.reads.start(config.initial_psn, window);
         self.recovery.start(&self.config);
-        self.state = State::Running;
+        self.state = SendState::Running;
     }
 
     /// The peer's limits are known: from now on neither they nor our own are exceeded. To be called
@@ -409,7 +382,7 @@ impl<S: Storage> Requester<S> {
     /// Forgets everything (transition to RESET).
     pub fn reset(&mut self) {
         self.epoch = self.epoch.next();
-        self.state = State::Idle;
+        self.state = SendState::Idle;
         self.admission = Admission::Open;
         self.peer_features = Features::NONE;
         self.messages.reset();
@@ -449,7 +422,7 @@ impl<S: Storage> Requester<S> {
     ///
     /// If it cannot be taken; nothing has changed then.
     pub fn post(&mut self, request: SendRequest, now: Instant) -> Result<MessageSlot, PostError> {
-        if self.state == State::Idle {
+        if self.state == SendState::Idle {
             return Err(PostError::NotConnected);
         }
         if request.length > MAX_MESSAGE {
@@ -480,10 +453,10 @@ impl<S: Storage> Requester<S> {
     pub fn poll_completion(&mut self) -> Option<SendCompletion> {
         let number = self.messages.oldest()?;
         let status = match self.state {
-            State::Idle => return None,
-            State::Running if self.messages.is_complete(number) => CompletionStatus::Success,
-            State::Running => return None,
-            State::Failing(failure) if failure.message == number => {
+            SendState::Idle => return None,
+            SendState::Running if self.messages.is_complete(number) => CompletionStatus::Success,
+            SendState::Running => return None,
+            SendState::Failing(failure) if failure.message == number => {
                 // Data may still be arriving in the buffers of a READ.
                 if self.reads.is_placing() {
                     return None;
@@ -494,13 +467,15 @@ impl<S: Storage> Requester<S> {
                 }
                 failure.status
             }
-            State::Failing(_) if self.messages.is_complete(number) => CompletionStatus::Success,
-            State::Failing(_) => return None,
-            State::Flushing => CompletionStatus::FlushError,
+            SendState::Failing(_) if self.messages.is_complete(number) => CompletionStatus::Success,
+            SendState::Failing(_) => return None,
+            SendState::Flushing => CompletionStatus::FlushError,
         };
         match self.state {
-            State::Flushing => self.messages.flush_oldest(),
-            State::Idle | State::Running | State::Failing(_) => self.messages.pop_oldest(),
+            SendState::Flushing => self.messages.flush_oldest(),
+            SendState::Idle | SendState::Running | SendState::Failing(_) => {
+                self.messages.pop_oldest()
+            }
         }
         let message = self.messages.at(number);
         let request = &message.request;
@@ -520,7 +495,7 @@ impl<S: Storage> Requester<S> {
     /// Something the owner must act upon, if anything. The failure of a message is one when its completion has been polled.
     pub fn poll_event(&mut self) -> Option<QpEvent> {
         if self.admission == Admission::Draining
-            && self.state == State::Running
+            && self.state == SendState::Running
             && !self.is_waiting()
         {
             self.admission = Admission::Drained;
@@ -540,23 +515,23 @@ impl<S: Storage> Requester<S> {
     /// Flushes all that is not complete (transition to ERR).
     pub fn flush(&mut self) {
         match self.state {
-            State::Idle => {}
-            State::Running | State::Failing(_) => {
+            SendState::Idle => {}
+            SendState::Running | SendState::Failing(_) => {
                 let first = self.messages.first_incomplete();
-                self.state = State::Failing(Failure {
+                self.state = SendState::Failing(Failure {
                     message: first,
                     status: CompletionStatus::FlushError,
                 });
                 self.recovery.stop();
             }
-            State::Flushing => {}
+            SendState::Flushing => {}
         }
     }
 
     /// Begins no more messages (transition to SQD). Once all that were begun are complete, there is a
     /// [`QpEvent::SendQueueDrained`].
     pub fn drain(&mut self) {
-        if self.state == State::Running && self.admission == Admission::Open {
+        if self.state == SendState::Running && self.admission == Admission::Open {
             self.admission = Admission::Draining;
         }
     }
@@ -564,20 +539,20 @@ impl<S: Storage> Requester<S> {
     /// Begins messages again (transition from SQD to RTS).
     pub fn resume(&mut self, now: Instant) {
         self.admission = Admission::Open;
-        if self.state == State::Running && !self.recovery.is_armed() && self.is_waiting() {
+        if self.state == SendState::Running && !self.recovery.is_armed() && self.is_waiting() {
             self.arm(now);
         }
     }
 
     /// PSN of the next new request; nothing if not connected.
     pub fn next_psn(&self) -> Option<Psn> {
-        (self.state != State::Idle).then_some(self.window.next())
+        (self.state != SendState::Idle).then_some(self.window.next())
     }
 
     /// Whether messages begun before [`Self::drain`] are being waited for; not any more once
     /// [`QpEvent::SendQueueDrained`] has been polled.
     pub fn is_draining(&self) -> bool {
-        self.admission == Admission::Draining && self.state == State::Running
+        self.admission == Admission::Draining && self.state == SendState::Running
     }
 
     /// Counters of rare events.
@@ -591,19 +566,11 @@ impl<S: Storage> Requester<S> {
         // The segment that asked for an acknowledgement of what is before the failed message may be one of that message,
         // and the responder may never get to it.
         self.window.forget_ack_requests();
-        match self.state {
-            State::Running => self.state = State::Failing(failure),
-            State::Failing(known) => {
-                if self.messages.is_before(message, known.message) {
-                    self.state = State::Failing(failure);
-                }
-            }
-            State::Idle | State::Flushing => {}
-        }
+        self.state.fail(failure, self.messages.base());
     }
 
     fn enter_flushing(&mut self) {
-        self.state = State::Flushing;
+        self.state = SendState::Flushing;
         self.recovery.stop();
     }
 
@@ -618,8 +585,10 @@ impl<S: Storage> Requester<S> {
     /// Starts the ACK timer anew, if there is anything to wait for.
     fn arm(&mut self, now: Instant) {
         match self.state {
-            State::Running | State::Failing(_) => self.recovery.arm(self.config.timeout, now),
-            State::Idle | State::Flushing => self.recovery.disarm(),
+            SendState::Running | SendState::Failing(_) => {
+                self.recovery.arm(self.config.timeout, now)
+            }
+            SendState::Idle | SendState::Flushing => self.recovery.disarm(),
         }
     }
 }

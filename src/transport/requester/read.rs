@@ -7,11 +7,9 @@
 //! Responses count in a space of their own. As both ends know the order and the lengths of the READs,
 //! the number of a response tells which READ it belongs to and which part it is.
 
-use super::messages::MessageNumber;
 use super::LocalRange;
 use super::RequestSegment;
 use super::Requester;
-use super::State;
 use crate::transport::bitmap::PsnSet;
 use crate::transport::frame::ExecuteRequest;
 use crate::transport::frame::Extent;
@@ -23,7 +21,9 @@ use crate::transport::frame::SegmentFlags;
 use crate::transport::ids::Epoch;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Psn;
+use crate::transport::message_number::MessageNumber;
 use crate::transport::outcome::Outcome;
+use crate::transport::send_state::SendState;
 use crate::transport::status::CompletionStatus;
 use crate::transport::storage::Ring;
 use crate::transport::storage::Storage;
@@ -285,8 +285,8 @@ impl<S: Storage> Requester<S> {
     /// A response has arrived.
     pub fn on_response(&mut self, response: &ResponseHeader, now: Instant) -> ResponseDisposition {
         match self.state {
-            State::Running | State::Failing(_) => {}
-            State::Idle | State::Flushing => {
+            SendState::Running | SendState::Failing(_) => {}
+            SendState::Idle | SendState::Flushing => {
                 return ResponseDisposition::Ignore(ResponseIgnored::Unexpected);
             }
         }

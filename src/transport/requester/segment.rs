@@ -5,9 +5,7 @@
 use super::abilities::needed_for;
 use super::messages::Executor;
 use super::messages::Message;
-use super::messages::MessageNumber;
 use super::window::LostCopy;
-use super::Admission;
 use super::Fencing;
 use super::LocalRange;
 use super::Rails;
@@ -16,7 +14,7 @@ use super::Requester;
 use super::SendRequest;
 use super::Signalling;
 use super::Solicitation;
-use super::State;
+use crate::transport::admission::Admission;
 use crate::transport::frame::DataSegment;
 use crate::transport::frame::Extent;
 use crate::transport::frame::Operation;
@@ -28,7 +26,9 @@ use crate::transport::ids::Instant;
 use crate::transport::ids::Psn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
+use crate::transport::message_number::MessageNumber;
 use crate::transport::opcode::Opcode;
+use crate::transport::send_state::SendState;
 use crate::transport::status::CompletionStatus;
 use crate::transport::storage::Storage;
 
@@ -62,7 +62,7 @@ impl<S: Storage> Requester<S> {
     /// Whether what is to be sent is so little that it may wait for the acknowledgement that the peer owes: what is posted
     /// until then goes in the same frame of a stream.
     pub fn may_gather(&self) -> bool {
-        self.state == State::Running
+        self.state == SendState::Running
             && self.window.is_ack_owed()
             // An answer may be long.
             && self.reads.outstanding() == 0
@@ -135,8 +135,8 @@ impl<S: Storage> Requester<S> {
 
     fn candidate(&self, rail: RailId, now: Instant, rails: &impl Rails) -> Option<Candidate> {
         match self.state {
-            State::Running | State::Failing(_) => {}
-            State::Idle | State::Flushing => return None,
+            SendState::Running | SendState::Failing(_) => {}
+            SendState::Idle | SendState::Flushing => return None,
         }
         if self.recovery.is_held(now) || !self.recovery.allows(rail, rails) {
             return None;
@@ -165,28 +165,24 @@ impl<S: Storage> Requester<S> {
     /// was asked for as more was to come: the last segment that waits without.
     fn unrequested(&self) -> Option<Psn> {
         let end = match self.state {
-            State::Running if self.admission == Admission::Open => return None,
-            State::Running if self.messages.is_admitting() => return None,
-            State::Running => self.window.next(),
-            State::Failing(failure) => {
+            SendState::Running if self.admission == Admission::Open => return None,
+            SendState::Running if self.messages.is_admitting() => return None,
+            SendState::Running => self.window.next(),
+            SendState::Failing(failure) => {
                 if self.messages.has_begun(failure.message) {
                     self.messages.at(failure.message).first_psn
                 } else {
                     self.window.next()
                 }
             }
-            State::Idle | State::Flushing => return None,
+            SendState::Idle | SendState::Flushing => return None,
         };
         self.window.last_unrequested_before(end)
     }
 
     /// Whether a message is not (behind one that is) known to fail.
     pub(super) fn may_send(&self, number: MessageNumber) -> bool {
-        match self.state {
-            State::Running => true,
-            State::Failing(failure) => self.messages.is_before(number, failure.message),
-            State::Idle | State::Flushing => false,
-        }
+        self.state.may_send(number, self.messages.base())
     }
 
     /// The message whose next segment may enter the window.

@@ -4,13 +4,13 @@
 
 use super::recovery::Exhausted;
 use super::Requester;
-use super::State;
 use crate::transport::ids::Duration;
 use crate::transport::ids::Instant;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
+use crate::transport::send_state::SendState;
 use crate::transport::status::CompletionStatus;
 use crate::transport::storage::Storage;
 
@@ -47,8 +47,8 @@ impl<S: Storage> Requester<S> {
     /// The clock shows `now`. Does nothing before [`Self::deadline`].
     pub fn on_timer(&mut self, now: Instant, rails: &impl Rails) {
         match self.state {
-            State::Running | State::Failing(_) => {}
-            State::Idle | State::Flushing => return,
+            SendState::Running | SendState::Failing(_) => {}
+            SendState::Idle | SendState::Flushing => return,
         }
         if self.recovery.is_rnr_wait_over(now) {
             self.recovery.end_rnr_wait();

@@ -3,12 +3,12 @@
 //! The window of request segments: which are outstanding, which of them are on which rail, and which must be sent
 //! again.
 
-use super::messages::MessageNumber;
 use super::Rails;
 use crate::transport::bitmap::PsnSet;
 use crate::transport::ids::Psn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
+use crate::transport::message_number::MessageNumber;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::storage::Ring;
 use crate::transport::storage::Storage;

@@ -2,6 +2,7 @@
 
 //! Sending side of an unreliable connection: cuts messages into segments, and completes them when their data has left.
 
+use crate::transport::admission::Admission;
 use crate::transport::connection::FrameSlot;
 use crate::transport::frame::Extent;
 use crate::transport::frame::SegmentFlags;
@@ -15,8 +16,8 @@ use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
-use crate::transport::ids::BEFORE_WRAP;
 use crate::transport::limits::Limits;
+use crate::transport::message_number::MessageNumber;
 use crate::transport::opcode::Opcode;
 use crate::transport::opcode::MAX_MESSAGE;
 use crate::transport::rail::hello::Features;
@@ -32,6 +33,8 @@ use crate::transport::requester::SendCompletion;
 use crate::transport::requester::SendRequest;
 use crate::transport::requester::Solicitation;
 use crate::transport::requester::Work;
+use crate::transport::send_state::Failure;
+use crate::transport::send_state::SendState;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::transport::storage::BadTableLength;
@@ -87,52 +90,6 @@ pub struct UnreliableSegment {
     pub token: DepartureToken,
 }
 
-/// Running number of a message, modulo 2^32.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct MessageNumber(u32);
-
-impl MessageNumber {
-    const FIRST: Self = Self(BEFORE_WRAP);
-
-    const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
-
-    const fn distance_from(self, base: Self) -> u32 {
-        self.0.wrapping_sub(base.0)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    /// Not connected.
-    Idle,
-    /// Working.
-    Running,
-    /// A message is known to fail; those before it are still being worked on.
-    Failing(Failure),
-    /// Everything that has not been cut is flushed.
-    Flushing,
-}
-
-/// A message that fails once all before it are complete.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Failure {
-    message: MessageNumber,
-    status: CompletionStatus,
-}
-
-/// Whether messages are begun.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Admission {
-    /// They are begun as they are posted.
-    Open,
-    /// No more; there is an event when those begun are complete.
-    Draining,
-    /// No more, and those begun are complete.
-    Drained,
-}
-
 /// Whether the peer takes what is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum PeerAbility {
@@ -156,7 +113,7 @@ struct NewestFrame {
 /// `completed` <= `current` <= `posted` (as distances), at most the table's length apart.
 pub(super) struct Sender<S: Storage> {
     config: SenderConfig,
-    state: State,
+    state: SendState,
     admission: Admission,
     peer: PeerAbility,
     epoch: Epoch,
@@ -197,7 +154,7 @@ impl<S: Storage> Sender<S> {
     pub(super) fn new(messages: S::Table<UnreliableMessage>) -> Result<Self, BadTableLength> {
         Ok(Self {
             config: SenderConfig::UNCONNECTED,
-            state: State::Idle,
+            state: SendState::Idle,
             admission: Admission::Open,
             peer: PeerAbility::Able,
             epoch: Epoch::default(),
@@ -218,13 +175,13 @@ impl<S: Storage> Sender<S> {
         self.reset();
         self.config = config;
         self.next_psn = config.initial_psn;
-        self.state = State::Running;
+        self.state = SendState::Running;
     }
 
     pub(super) fn reset(&mut self) {
         self.epoch = self.epoch.next();
         self.config = SenderConfig::UNCONNECTED;
-        self.state = State::Idle;
+        self.state = SendState::Idle;
         self.admission = Admission::Open;
         self.peer = PeerAbility::Able;
         self.completed = self.posted;
@@ -256,8 +213,8 @@ impl<S: Storage> Sender<S> {
 
     pub(super) fn resume(&mut self) {
         self.admission = Admission::Open;
-        if self.state == State::Flushing {
-            self.state = State::Running;
+        if self.state == SendState::Flushing {
+            self.state = SendState::Running;
         }
     }
 
@@ -266,11 +223,11 @@ impl<S: Storage> Sender<S> {
     }
 
     pub(super) fn flush(&mut self) {
-        self.state = State::Flushing;
+        self.state = SendState::Flushing;
     }
 
     pub(super) fn post(&mut self, request: SendRequest) -> Result<MessageSlot, PostError> {
-        if self.state == State::Idle {
+        if self.state == SendState::Idle {
             return Err(PostError::NotConnected);
         }
         if request.length > MAX_MESSAGE {
@@ -294,7 +251,7 @@ impl<S: Storage> Sender<S> {
     }
 
     pub(super) fn post_local(&mut self, request: LocalRequest) -> Result<MessageSlot, PostError> {
-        if self.state == State::Idle {
+        if self.state == SendState::Idle {
             return Err(PostError::NotConnected);
         }
         if self.room() == 0 {
@@ -311,7 +268,7 @@ impl<S: Storage> Sender<S> {
         local: Option<LocalOperation>,
     ) -> (MessageNumber, MessageSlot) {
         let number = self.posted;
-        *self.table.at_mut(number.0) = UnreliableMessage {
+        *self.table.at_mut(number.position()) = UnreliableMessage {
             request,
             local,
             leaving: 0,
@@ -321,14 +278,14 @@ impl<S: Storage> Sender<S> {
     }
 
     fn slot_of(&self, number: MessageNumber) -> MessageSlot {
-        MessageSlot(self.table.index(number.0) as u16)
+        MessageSlot(self.table.index(number.position()) as u16)
     }
 
     pub(super) fn due_local(&self) -> Option<DueOperation> {
         if !self.may_begin() || self.admission != Admission::Open {
             return None;
         }
-        let operation = self.table.at(self.current.0).local?;
+        let operation = self.table.at(self.current.position()).local?;
         let may_run = match operation {
             LocalOperation::BindWindow => true,
             LocalOperation::Invalidate => self.completed == self.current,
@@ -361,31 +318,23 @@ impl<S: Storage> Sender<S> {
 
     /// Whether there is one message to be sent, of one small frame.
     pub(super) fn has_little(&self) -> bool {
-        let message = self.table.at(self.current.0);
+        let message = self.table.at(self.current.position());
         self.posted.distance_from(self.current) == 1
             && message.local.is_none()
             && message.request.length <= SMALL_PAYLOAD
     }
 
     pub(super) fn fail_message(&mut self, slot: MessageSlot, status: CompletionStatus) {
-        let ahead = u32::from(slot.0).wrapping_sub(self.completed.0) & (self.table.len() - 1);
-        if ahead < self.outstanding() {
-            self.fail(MessageNumber(self.completed.0.wrapping_add(ahead)), status);
+        let number = MessageNumber::in_slot(slot, self.completed, self.table.len());
+        if number.distance_from(self.completed) < self.outstanding() {
+            self.fail(number, status);
         }
     }
 
     /// The message fails, and with it those behind, unless one before it does.
     fn fail(&mut self, message: MessageNumber, status: CompletionStatus) {
-        match self.state {
-            State::Running => self.state = State::Failing(Failure { message, status }),
-            State::Failing(known) => {
-                let base = self.completed;
-                if message.distance_from(base) < known.message.distance_from(base) {
-                    self.state = State::Failing(Failure { message, status });
-                }
-            }
-            State::Idle | State::Flushing => {}
-        }
+        let failure = Failure { message, status };
+        self.state.fail(failure, self.completed);
     }
 
     /// What has not begun fails if the peer cannot take it.
@@ -397,7 +346,7 @@ impl<S: Storage> Sender<S> {
 
     pub(super) fn on_departure(&mut self, token: DepartureToken) {
         if token.epoch == self.epoch {
-            let message = self.table.at_mut(token.message.0);
+            let message = self.table.at_mut(token.message.position());
             message.leaving = message.leaving.saturating_sub(1);
             self.leaving = self.leaving.saturating_sub(1);
         }
@@ -416,7 +365,7 @@ impl<S: Storage> Sender<S> {
             return None;
         }
         let number = self.current;
-        let message = self.table.at_mut(number.0);
+        let message = self.table.at_mut(number.position());
         let request = message.request;
         let size = self.config.segment;
         let extent = Extent::of_segment(self.cut, size, request.length);
@@ -496,23 +445,13 @@ impl<S: Storage> Sender<S> {
 
     /// Whether there is a message whose turn it is, and none has failed before it.
     fn may_begin(&self) -> bool {
-        if self.current == self.posted {
-            return false;
-        }
-        match self.state {
-            State::Running => true,
-            State::Failing(failure) => {
-                let base = self.completed;
-                self.current.distance_from(base) < failure.message.distance_from(base)
-            }
-            State::Idle | State::Flushing => false,
-        }
+        self.current != self.posted && self.state.may_send(self.current, self.completed)
     }
 
     /// Whether there is a segment to send.
     fn has_work(&self) -> bool {
         // A local operation has to be carried out before anything behind it is sent.
-        if !self.may_begin() || self.table.at(self.current.0).local.is_some() {
+        if !self.may_begin() || self.table.at(self.current.position()).local.is_some() {
             return false;
         }
         match self.admission {
@@ -523,23 +462,23 @@ impl<S: Storage> Sender<S> {
 
     pub(super) fn poll_completion(&mut self) -> Option<SendCompletion> {
         let number = self.completed;
-        if self.state == State::Idle || number == self.posted {
+        if self.state == SendState::Idle || number == self.posted {
             return None;
         }
-        let message = *self.table.at(number.0);
+        let message = *self.table.at(number.position());
         // Its memory is still being looked at.
         if message.leaving > 0 {
             return None;
         }
         let status = match self.state {
-            State::Failing(failure) if failure.message == number => {
-                self.state = State::Flushing;
+            SendState::Failing(failure) if failure.message == number => {
+                self.state = SendState::Flushing;
                 self.event = Some(QpEvent::SendFailed);
                 failure.status
             }
             _ if number != self.current => CompletionStatus::Success,
-            State::Flushing => CompletionStatus::FlushError,
-            State::Idle | State::Running | State::Failing(_) => return None,
+            SendState::Flushing => CompletionStatus::FlushError,
+            SendState::Idle | SendState::Running | SendState::Failing(_) => return None,
         };
         if number == self.current {
             self.current = number.next();
@@ -562,7 +501,7 @@ impl<S: Storage> Sender<S> {
 
     pub(super) fn poll_event(&mut self) -> Option<QpEvent> {
         let has_begun = self.completed != self.current || self.cut > 0;
-        if self.admission == Admission::Draining && self.state == State::Running && !has_begun {
+        if self.admission == Admission::Draining && self.state == SendState::Running && !has_begun {
             self.admission = Admission::Drained;
             return Some(QpEvent::SendQueueDrained);
         }
@@ -570,7 +509,7 @@ impl<S: Storage> Sender<S> {
     }
 
     pub(super) fn next_psn(&self) -> Option<Psn> {
-        (self.state != State::Idle).then_some(self.next_psn)
+        (self.state != SendState::Idle).then_some(self.next_psn)
     }
 
     pub(super) const fn counters(&self) -> SenderCounters {
