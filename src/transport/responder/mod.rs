@@ -14,6 +14,7 @@ mod window;
 use super::bitmap::power_of_two_up_to;
 use super::bitmap::PsnSet;
 use super::bitmap::MAX_WINDOW;
+use super::event_state::EventState;
 use super::frame::AckHeader;
 use super::frame::Operands;
 use super::frame::Operation;
@@ -25,7 +26,7 @@ use super::ids::Psn;
 use super::ids::Qpn;
 use super::limits::Limits;
 use super::limits::MAX_READS;
-use super::opcode::Opcode;
+use super::open_message::OpenMessage;
 use super::status::CompletionStatus;
 use super::status::QpEvent;
 use super::storage::BadTableLength;
@@ -123,24 +124,6 @@ enum FaultyReceive {
     Flushed,
     /// With this status: it is what was wrong.
     Failed(CompletionStatus),
-}
-
-/// A message of which not all segments have been processed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct OpenMessage {
-    opcode: Opcode,
-    received: u32,
-}
-
-/// Whether an event that comes once has been reported to the owner.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum EventState {
-    /// The cause of the event has not come.
-    Unreached,
-    /// The event is to be reported.
-    Pending,
-    /// The event has been reported.
-    Reported,
 }
 
 /// Counters of rare events, for diagnosis.
@@ -346,8 +329,7 @@ impl<S: Storage> Responder<S> {
 
     /// Something the owner must act upon, if anything.
     pub fn poll_event(&mut self) -> Option<QpEvent> {
-        if self.established == EventState::Pending {
-            self.established = EventState::Reported;
+        if self.established.take() {
             return Some(QpEvent::CommunicationEstablished);
         }
         if let Some(event) = self.event.take() {

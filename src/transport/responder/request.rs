@@ -6,7 +6,6 @@ use super::nak::NakCause;
 use super::receive::Assignment;
 use super::window::Copies;
 use super::DueAck;
-use super::EventState;
 use super::ReceiveQueue;
 use super::RequestSlot;
 use super::Responder;
@@ -242,9 +241,7 @@ impl<S: Storage> Responder<S> {
             self.counters.bogus += 1;
             return Err(DropReason::Bogus);
         }
-        if self.established == EventState::Unreached {
-            self.established = EventState::Pending;
-        }
+        self.established.reach();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 //! Receiving side of an unreliable connection: puts the segments of a message together, or drops all of it.
 
+use crate::transport::event_state::EventState;
 use crate::transport::frame::SegmentFlags;
 use crate::transport::frame::UnreliableHeader;
 use crate::transport::frame::UnreliableOperation;
@@ -12,6 +13,7 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::ReceiveSlot;
 use crate::transport::ids::Rkey;
 use crate::transport::opcode::Opcode;
+use crate::transport::open_message::OpenMessage;
 use crate::transport::outcome::Outcome;
 use crate::transport::requester::Solicitation;
 use crate::transport::responder::Receive;
@@ -113,24 +115,6 @@ enum State {
     Running,
     /// In the error state.
     Failed,
-}
-
-/// A message of which not all segments have arrived.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct OpenMessage {
-    opcode: Opcode,
-    received: u32,
-}
-
-/// Whether an event that comes once has been reported to the owner.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum EventState {
-    /// The cause of the event has not come.
-    Unreached,
-    /// The event is to be reported.
-    Pending,
-    /// The event has been reported.
-    Reported,
 }
 
 /// Receiver of a queue pair.
@@ -260,8 +244,7 @@ impl Receiver {
     }
 
     pub(super) fn poll_event(&mut self) -> Option<QpEvent> {
-        if self.established == EventState::Pending {
-            self.established = EventState::Reported;
+        if self.established.take() {
             return Some(QpEvent::CommunicationEstablished);
         }
         if let Some(event) = self.event.take() {
@@ -296,9 +279,7 @@ impl Receiver {
         if segment.src_qpn != self.config.remote_qpn {
             return Err(UnreliableDrop::Bogus);
         }
-        if self.established == EventState::Unreached {
-            self.established = EventState::Pending;
-        }
+        self.established.reach();
         // A rail delivers one after the other: another one has to wait. A completion that is not polled could not be kept
         // beside the next one.
         if self.placing.is_some() || self.completion.is_some() {
