@@ -7,6 +7,7 @@ use core::cell::Cell;
 use kernel::prelude::*;
 
 use crate::transport::ids::Qpn;
+use crate::verbs::address_range::AddressRange;
 use crate::verbs::memory_key::Key;
 use crate::verbs::pd::Owner;
 use crate::verbs::pd::PdId;
@@ -34,8 +35,10 @@ impl Grounds for Region {
         let ground = Ground {
             pd: self.pd,
             access: self.access,
-            iova: IOVA,
-            length: LENGTH,
+            addresses: AddressRange {
+                start: IOVA,
+                length: LENGTH,
+            },
         };
         let result = check(&ground).filter(|_| key == REGION)?;
         self.windows.set(self.windows.get() + 1);

@@ -7,6 +7,7 @@ mod abi_bytes;
 mod access;
 mod access_error;
 mod address;
+pub(crate) mod address_range;
 mod ah;
 pub(crate) mod bindings;
 mod counters;

@@ -25,6 +25,7 @@ use crate::verbs::abi::limits;
 use crate::verbs::access::check_region;
 use crate::verbs::access_error::Stop;
 use crate::verbs::access_error::Unresolved;
+use crate::verbs::address_range::AddressRange;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::limits::MAX_WINDOWS;
 use crate::verbs::memory_key;
@@ -237,12 +238,18 @@ impl Region {
 
     /// Checks an access to `len` bytes from `address` on, and says where in the memory they begin.
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<usize, AccessDenied> {
-        let start = address.checked_sub(self.iova).ok_or(AccessDenied)?;
-        let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
-        if end > self.memory.length() || !self.allows(needs) {
-            return Err(AccessDenied);
+        let start = self.addresses().offset_of(address, len as u64);
+        start
+            .filter(|_| self.allows(needs))
+            .map(|start| start as usize)
+            .ok_or(AccessDenied)
+    }
+
+    fn addresses(&self) -> AddressRange {
+        AddressRange {
+            start: self.iova,
+            length: self.memory.length(),
         }
-        Ok(start as usize)
     }
 
     /// Whether an access is allowed, wherever it is to.
@@ -358,8 +365,7 @@ impl Grounds for RegionsByNumber {
             let ground = Ground {
                 pd: region.rights.pd,
                 access: region.rights.access,
-                iova: region.iova,
-                length: region.memory.length(),
+                addresses: region.addresses(),
             };
             let result = check(&ground).filter(|_| region.key == key)?;
             region.windows.fetch_add(1, Relaxed);

@@ -7,6 +7,7 @@ use kernel::prelude::*;
 use kernel::sync::SpinLock;
 
 use crate::transport::ids::Qpn;
+use crate::verbs::address_range::AddressRange;
 use crate::verbs::memory_key::AccessDenied;
 use crate::verbs::memory_key::Key;
 use crate::verbs::memory_key::Needs;
@@ -19,9 +20,7 @@ use crate::verbs::rdma::MwType;
 pub(crate) struct Ground {
     pub(crate) pd: PdId,
     pub(crate) access: AccessFlags,
-    /// Address of the first byte.
-    pub(crate) iova: u64,
-    pub(crate) length: u64,
+    pub(crate) addresses: AddressRange,
 }
 
 /// The regions that windows may be bound to. Neither function sleeps.
@@ -68,9 +67,8 @@ struct Binding {
     region: Key,
     /// Bytes of the region before the window.
     start: u64,
-    length: u64,
-    /// The address that peers use for the first byte.
-    base: u64,
+    /// Those that peers use.
+    addresses: AddressRange,
     access: AccessFlags,
     /// The QP whose peer may use it; that of any in the domain if there is none.
     qp: Option<Qpn>,
@@ -95,31 +93,29 @@ pub(crate) struct Window {
 impl Binding {
     /// Where in its region an access is.
     fn offset(&self, address: u64, len: usize, needs: Needs) -> Result<u64, AccessDenied> {
-        let start = address.checked_sub(self.base).ok_or(AccessDenied)?;
-        let end = start.checked_add(len as u64).ok_or(AccessDenied)?;
+        let offset = self.addresses.offset_of(address, len as u64);
         let is_its_qp = match self.qp {
             Some(qp) => needs.peer_of == Some(qp),
             None => needs.peer_of.is_some(),
         };
-        if end <= self.length && is_its_qp && self.access.contains_all(needs.access) {
-            Ok(self.start + start)
-        } else {
-            Err(AccessDenied)
-        }
+        let is_allowed = is_its_qp && self.access.contains_all(needs.access);
+        offset
+            .filter(|_| is_allowed)
+            .map(|offset| self.start + offset)
+            .ok_or(AccessDenied)
     }
 }
 
 impl BindRequest {
     /// Checks the request against the region (IBTA 10.6.7.2), and says how many bytes of it are before the window.
     fn start_in(&self, pd: PdId, ground: &Ground) -> Option<u64> {
-        let start = self.address.checked_sub(ground.iova)?;
-        let end = start.checked_add(self.length)?;
+        let start = ground.addresses.offset_of(self.address, self.length)?;
         let writes = Access::RemoteWrite | Access::RemoteAtomic;
         let may_be_written = ground.access.contains(Access::LocalWrite);
         let is_allowed = ground.pd == pd
             && ground.access.contains(Access::MwBind)
             && (may_be_written || !self.access.contains_any(writes));
-        (is_allowed && end <= ground.length).then_some(start)
+        is_allowed.then_some(start)
     }
 }
 
@@ -162,8 +158,10 @@ impl Window {
             Some(Binding {
                 region: request.region,
                 start,
-                length: request.length,
-                base: if is_zero_based { 0 } else { request.address },
+                addresses: AddressRange {
+                    start: if is_zero_based { 0 } else { request.address },
+                    length: request.length,
+                },
                 access: request.access & rights,
                 qp: match self.window_type {
                     MwType::One => None,
