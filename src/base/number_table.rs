@@ -9,6 +9,7 @@ use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
 use kernel::rbtree::RBTreeNodeReservation;
+use kernel::sync::lock::mutex::MutexGuard;
 use kernel::sync::Arc;
 use kernel::sync::ArcBorrow;
 use kernel::sync::Mutex;
@@ -57,18 +58,9 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
     ///
     /// Fails with `ENOMEM` when the table is full, or as `make` does.
     pub(crate) fn add(&self, make: impl FnOnce(u32) -> Result<Arc<T>>) -> Result<Arc<T>> {
-        let mut count = self.count.lock();
-        if *count >= self.capacity {
-            return Err(ENOMEM);
-        }
+        let count = self.reserve()?;
         let number = self.free_number().ok_or(ENOMEM)?;
-        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let object = make(number)?;
-        self.entries
-            .lock()
-            .insert(node.into_node(number, object.clone()));
-        *count += 1;
-        Ok(object)
+        self.insert(count, number, || make(number))
     }
 
     /// Adds an object with that number, which is not one of those that are given to others.
@@ -79,13 +71,29 @@ impl<T: Send + Sync + 'static> NumberTable<T> {
         number: u32,
         make: impl FnOnce() -> Result<Arc<T>>,
     ) -> Result<Arc<T>> {
-        let mut count = self.count.lock();
-        if *count >= self.capacity {
-            return Err(ENOMEM);
-        }
+        let count = self.reserve()?;
         if self.entries.lock().get(&number).is_some() {
             return Err(EBUSY);
         }
+        self.insert(count, number, make)
+    }
+
+    /// Keeps others from adding, and from removing. Fails with `ENOMEM` when the table is full.
+    fn reserve(&self) -> Result<MutexGuard<'_, usize>> {
+        let count = self.count.lock();
+        if *count >= self.capacity {
+            return Err(ENOMEM);
+        }
+        Ok(count)
+    }
+
+    /// Adds an object with that number, which must be free, where there is room.
+    fn insert(
+        &self,
+        mut count: MutexGuard<'_, usize>,
+        number: u32,
+        make: impl FnOnce() -> Result<Arc<T>>,
+    ) -> Result<Arc<T>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let object = make()?;
         self.entries
