@@ -6,8 +6,8 @@ use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use crate::transport::opcode::MAX_MESSAGE;
 use crate::verbs::abi::limits::MAX_CQE;
-use crate::verbs::abi::limits::MAX_MESSAGE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
 use crate::verbs::abi::version;

@@ -13,6 +13,3 @@ pub const MAX_QUEUE_WR: u32 = (1 << 14) - 1;
 
 /// Most entries a completion queue may hold.
 pub const MAX_CQE: u32 = (1 << 16) - 1;
-
-/// Most bytes of one message (IBTA 9.7.2: 2^31).
-pub const MAX_MESSAGE: u32 = 1 << 31;

@@ -5,8 +5,8 @@
 use super::bytes::load_u32;
 use super::bytes::load_u64;
 use super::limits::MAX_INLINE;
-use super::limits::MAX_MESSAGE;
 use super::limits::MAX_SGE;
+use crate::transport::opcode::MAX_MESSAGE;
 
 /// Bytes of one `struct rxe_sge`.
 pub const SGE_SIZE: usize = 16;

@@ -4,10 +4,10 @@
 
 use arbitrary::Result;
 use arbitrary::Unstructured;
+use usb4_roce::transport::opcode::MAX_MESSAGE;
 use usb4_roce::verbs::abi::datagram_wqe::AddressRef;
 use usb4_roce::verbs::abi::datagram_wqe::DatagramTarget;
 use usb4_roce::verbs::abi::limits::MAX_INLINE;
-use usb4_roce::verbs::abi::limits::MAX_MESSAGE;
 use usb4_roce::verbs::abi::limits::MAX_QUEUE_WR;
 use usb4_roce::verbs::abi::limits::MAX_SGE;
 use usb4_roce::verbs::abi::queue_layout::QueueLayout;
