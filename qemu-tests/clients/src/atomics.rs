@@ -300,14 +300,10 @@ pub fn run(
     device: &Device,
     side: Side,
     peer: &mut Peer,
-    job: &Job,
+    job: Job,
     limit: Duration,
 ) -> Result<[Tally; 2]> {
-    let theirs: Job = peer.exchange(job)?;
-    let job = match side {
-        Side::Client => job.clone(),
-        Side::Server => theirs,
-    };
+    let job = peer.agree(side, job)?;
     ensure!(job.qps > 0, "there is nothing to be done by");
     let path = device.agree_path(peer)?;
     let context = &device.context;

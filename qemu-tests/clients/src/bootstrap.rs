@@ -220,6 +220,17 @@ impl Peer {
         self.recv()
     }
 
+    /// Gives the client's `value` at both ends: its options rule.
+    pub fn agree<T: Serialize + DeserializeOwned>(&mut self, side: Side, value: T) -> Result<T> {
+        match side {
+            Side::Client => {
+                self.send(&value)?;
+                Ok(value)
+            }
+            Side::Server => self.recv(),
+        }
+    }
+
     /// Waits until both ends have come to `point`.
     pub fn barrier(&mut self, point: &str) -> Result<()> {
         let theirs: String = self.exchange(&point.to_string())?;
@@ -278,6 +289,13 @@ mod tests {
         b.send(&[2u8, 3]).expect("sent");
         assert_eq!(b.recv::<(u32, String)>().expect("received").0, 1);
         assert_eq!(a.recv::<Vec<u8>>().expect("received"), [2, 3]);
+    }
+
+    #[test]
+    fn ends_agree_on_what_the_client_wants() {
+        let (mut client, mut server) = Peer::pair(LIMIT).expect("a socket pair");
+        assert_eq!(client.agree(Side::Client, 1).expect("sent"), 1);
+        assert_eq!(server.agree(Side::Server, 2).expect("received"), 1);
     }
 
     #[test]

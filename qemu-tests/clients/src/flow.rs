@@ -126,11 +126,7 @@ pub fn run(
     job: Job,
     limit: Duration,
 ) -> Result<(Job, f64)> {
-    let theirs: Job = peer.exchange(&job)?;
-    let job = match side {
-        Side::Client => job,
-        Side::Server => theirs,
-    };
+    let job = peer.agree(side, job)?;
     ensure!(
         job.bytes > 0 && job.count > 0,
         "there is nothing to be moved"

@@ -141,11 +141,7 @@ pub fn run(
     job: Job,
     limit: Duration,
 ) -> Result<(Job, Finding)> {
-    let theirs: Job = peer.exchange(&job)?;
-    let job = match side {
-        Side::Client => job,
-        Side::Server => theirs,
-    };
+    let job = peer.agree(side, job)?;
     ensure!(
         job.bytes > 2 * PINNED,
         "a message has more than {} bytes",

@@ -83,11 +83,7 @@ pub fn run(
     job: Job,
     limit: Duration,
 ) -> Result<(Job, Finding)> {
-    let theirs: Job = peer.exchange(&job)?;
-    let job = match side {
-        Side::Client => job,
-        Side::Server => theirs,
-    };
+    let job = peer.agree(side, job)?;
     ensure!(
         job.bytes > FLAG && job.bytes % FLAG == 0 && !job.unit.is_empty(),
         "a message has a multiple of {FLAG} bytes, and contents"

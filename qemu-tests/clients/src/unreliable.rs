@@ -123,11 +123,7 @@ pub fn run(
     job: Job,
     limit: Duration,
 ) -> Result<(Job, Finding)> {
-    let theirs: Job = peer.exchange(&job)?;
-    let job = match side {
-        Side::Client => job,
-        Side::Server => theirs,
-    };
+    let job = peer.agree(side, job)?;
     ensure!(job.bytes > 0, "messages have bytes");
     let path = device.agree_path(peer)?;
     let context = &device.context;

@@ -23,7 +23,8 @@ use verbs_clients::allreduce::ring::Ring;
 use verbs_clients::allreduce::tensor;
 use verbs_clients::cli;
 use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 
 const PROGRAM: &str = "allreduce";
@@ -76,15 +77,12 @@ struct Args {
     #[arg(long, default_value = "60", value_parser = cli::seconds)]
     timeout: Duration,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     device: String,
     rank: usize,
     ranks: usize,
@@ -126,8 +124,6 @@ fn measure(args: &Args, ring: &mut Ring<'_>) -> Result<Report> {
     let latency_write_imm = latency(Arrival::Completion)?;
     let latency_write = latency(Arrival::Memory)?;
     Ok(Report {
-        program: PROGRAM,
-        ok: true,
         device: ring.device.context.name().to_string(),
         rank: ring.rank,
         ranks: ring.ranks,
@@ -193,42 +189,38 @@ fn run(args: &Args) -> Result<Report> {
     })
 }
 
-fn text(report: &Report) -> String {
-    let figures = &report.figures;
-    let mut lines = vec![format!(
-        "{} rank {} of {}: {} bytes in {} messages, {} all-reduces: algorithm {:.3} Gb/s, bus {:.3} Gb/s, {} bytes verified",
-        report.device,
-        report.rank,
-        report.ranks,
-        figures.bytes,
-        figures.messages,
-        figures.seconds.len(),
-        figures.algorithm_gbps,
-        figures.bus_gbps,
-        figures.verified_bytes
-    )];
-    let ways = [
-        ("WRITE_WITH_IMM", report.latency_write_imm),
-        ("WRITE, polled", report.latency_write),
-    ];
-    for (name, latency) in ways {
-        if let Some(latency) = latency {
-            lines.push(format!(
-                "8 bytes one way by {name}: p50 {:.1} us, p99 {:.1} us over {} rounds",
-                latency.p50_us, latency.p99_us, latency.rounds
-            ));
+impl Verdict for Report {
+    fn text(&self) -> String {
+        let figures = &self.figures;
+        let mut lines = vec![format!(
+            "{} rank {} of {}: {} bytes in {} messages, {} all-reduces: algorithm {:.3} Gb/s, bus {:.3} Gb/s, {} bytes verified",
+            self.device,
+            self.rank,
+            self.ranks,
+            figures.bytes,
+            figures.messages,
+            figures.seconds.len(),
+            figures.algorithm_gbps,
+            figures.bus_gbps,
+            figures.verified_bytes
+        )];
+        let ways = [
+            ("WRITE_WITH_IMM", self.latency_write_imm),
+            ("WRITE, polled", self.latency_write),
+        ];
+        for (name, latency) in ways {
+            if let Some(latency) = latency {
+                lines.push(format!(
+                    "8 bytes one way by {name}: p50 {:.1} us, p99 {:.1} us over {} rounds",
+                    latency.p50_us, latency.p99_us, latency.rounds
+                ));
+            }
         }
+        lines.join("\n")
     }
-    lines.join("\n")
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        run(&args),
-        |report| report.ok,
-        text,
-    )
+    cli::finish(PROGRAM, args.output, run(&args))
 }

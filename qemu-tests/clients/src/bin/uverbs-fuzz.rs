@@ -19,7 +19,8 @@ use serde::Serialize;
 use verbs_clients::child::Child;
 use verbs_clients::child::Ended;
 use verbs_clients::cli;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::dice::Dice;
 use verbs_clients::hostile::fuzz::Fuzzer;
 use verbs_clients::hostile::limits;
@@ -59,15 +60,12 @@ struct Args {
     #[arg(long)]
     nobody: bool,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     seed: u64,
     seconds: f64,
     processes: u64,
@@ -154,8 +152,6 @@ fn run(args: &Args) -> Result<Report> {
     let mut children: Vec<Child> = Vec::new();
     let (mut started, mut shown) = (0, began);
     let report = |started: u64| Report {
-        program: PROGRAM,
-        ok: true,
         seed: args.seed,
         seconds: began.elapsed().as_secs_f64(),
         processes: started,
@@ -183,7 +179,7 @@ fn run(args: &Args) -> Result<Report> {
         children = running;
         if shown.elapsed() > SHOW {
             shown = Instant::now();
-            eprintln!("{PROGRAM}: {}", text(&report(started)));
+            eprintln!("{PROGRAM}: {}", report(started).text());
         }
         thread::sleep(TICK);
     }
@@ -193,27 +189,17 @@ fn run(args: &Args) -> Result<Report> {
     Ok(report(started))
 }
 
-fn text(report: &Report) -> String {
-    format!(
-        "seed {}: {} processes in {:.0} s: {} calls accepted, {} refused, {} mappings",
-        report.seed,
-        report.processes,
-        report.seconds,
-        report.accepted,
-        report.refused,
-        report.mapped
-    )
+impl Verdict for Report {
+    fn text(&self) -> String {
+        format!(
+            "seed {}: {} processes in {:.0} s: {} calls accepted, {} refused, {} mappings",
+            self.seed, self.processes, self.seconds, self.accepted, self.refused, self.mapped
+        )
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     eprintln!("{PROGRAM}: seed {}", args.seed);
-    let result = run(&args);
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |_| true,
-        text,
-    )
+    cli::finish(PROGRAM, args.output, run(&args))
 }

@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -16,9 +15,8 @@ use verbs_clients::atomics::Tally;
 use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
-use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
-use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::EndsArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 
 const PROGRAM: &str = "verbs-atomics";
@@ -29,10 +27,7 @@ const PROGRAM: &str = "verbs-atomics";
 #[command(name = PROGRAM, version)]
 struct Args {
     #[command(flatten)]
-    device: DeviceArgs,
-
-    #[command(flatten)]
-    peer: PeerArgs,
+    ends: EndsArgs,
 
     /// Queue pairs of the client
     #[arg(long, default_value_t = 4)]
@@ -45,66 +40,48 @@ struct Args {
     /// Go on until this file exists
     #[arg(long, value_name = "FILE")]
     until: Option<PathBuf>,
-
-    /// Seconds without progress after which it counts as hung
-    #[arg(long, default_value = "60", value_parser = cli::seconds)]
-    timeout: Duration,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     device: String,
     client: Tally,
     server: Tally,
 }
 
-fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
-    let device = Device::open(&args.device)?;
+fn end(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Report> {
     let job = Job {
         qps: args.qps,
         count: args.count,
         until: args.until.clone(),
     };
-    let [client, server] = atomics::run(&device, side, peer, &job, args.timeout)?;
+    let [client, server] = atomics::run(device, side, peer, job, args.ends.timeout)?;
     Ok(Report {
-        program: PROGRAM,
-        ok: true,
         device: device.context.name().to_string(),
         client,
         server,
     })
 }
 
-fn text(report: &Report) -> String {
-    let Report { client, server, .. } = report;
-    format!(
-        "{}: {} and {} additions, {} and {} exchanges, {} words written, {} flushes: all done once",
-        report.device,
-        client.added,
-        server.added,
-        client.swapped,
-        server.swapped,
-        client.written,
-        client.flushed
-    )
+impl Verdict for Report {
+    fn text(&self) -> String {
+        let Report { client, server, .. } = self;
+        format!(
+            "{}: {} and {} additions, {} and {} exchanges, {} words written, {} flushes: all done once",
+            self.device,
+            client.added,
+            server.added,
+            client.swapped,
+            server.swapped,
+            client.written,
+            client.flushed
+        )
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
-        end(&args, side, peer)
-    });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        text,
-    )
+    cli::run(PROGRAM, &args.ends, |device, side, peer| {
+        end(&args, device, side, peer)
+    })
 }

@@ -3,7 +3,6 @@
 //! Checks unreliable datagrams, from end to end.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -12,9 +11,8 @@ use serde::Serialize;
 use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
-use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
-use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::EndsArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::datagrams;
 use verbs_clients::endpoint::Device;
 
@@ -26,50 +24,33 @@ const PROGRAM: &str = "verbs-datagrams";
 #[command(name = PROGRAM, version)]
 struct Args {
     #[command(flatten)]
-    device: DeviceArgs,
-
-    #[command(flatten)]
-    peer: PeerArgs,
-
-    /// Seconds without progress after which it counts as hung
-    #[arg(long, default_value = "60", value_parser = cli::seconds)]
-    timeout: Duration,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    ends: EndsArgs,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     device: String,
     /// Datagrams whose contents were checked at this end.
     verified: u64,
 }
 
-fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
-    let device = Device::open(&args.device)?;
-    let verified = datagrams::run(&device, side, peer, args.timeout)?;
+fn end(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Report> {
+    let verified = datagrams::run(device, side, peer, args.ends.timeout)?;
     Ok(Report {
-        program: PROGRAM,
-        ok: true,
         device: device.context.name().to_string(),
         verified,
     })
 }
 
+impl Verdict for Report {
+    fn text(&self) -> String {
+        format!("{}: {} datagrams verified", self.device, self.verified)
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
-        end(&args, side, peer)
-    });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        |report| format!("{}: {} datagrams verified", report.device, report.verified),
-    )
+    cli::run(PROGRAM, &args.ends, |device, side, peer| {
+        end(&args, device, side, peer)
+    })
 }

@@ -14,8 +14,9 @@ use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
 use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
 use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 use verbs_clients::errors;
 use verbs_clients::errors::case::Case;
@@ -58,15 +59,12 @@ struct Args {
     #[arg(long, default_value = "10", value_parser = cli::seconds)]
     timeout: Duration,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     side: Side,
     device: String,
     gid: String,
@@ -79,23 +77,17 @@ struct Report {
 }
 
 fn selected(args: &Args, side: Side, peer: &mut Peer) -> Result<Vec<Case>> {
-    let names: Vec<String> = match side {
-        Side::Server => peer.recv()?,
-        Side::Client => {
-            let wanted = |case: &Case| {
-                let contains = |part: &String| case.name.contains(part.as_str());
-                (args.case.is_empty() || args.case.iter().any(contains))
-                    && !args.except.iter().any(contains)
-            };
-            let names: Vec<String> = errors::all()
-                .into_iter()
-                .filter(wanted)
-                .map(|case| case.name)
-                .collect();
-            peer.send(&names)?;
-            names
-        }
+    let wanted = |case: &Case| {
+        let contains = |part: &String| case.name.contains(part.as_str());
+        (args.case.is_empty() || args.case.iter().any(contains))
+            && !args.except.iter().any(contains)
     };
+    let names = errors::all()
+        .into_iter()
+        .filter(wanted)
+        .map(|case| case.name)
+        .collect();
+    let names: Vec<String> = peer.agree(side, names)?;
     let cases: Vec<Case> = errors::all()
         .into_iter()
         .filter(|case| names.contains(&case.name))
@@ -136,8 +128,6 @@ fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
             .count()
     };
     Ok(Report {
-        program: PROGRAM,
-        ok: count(CaseResult::Fail) == 0,
         side,
         device: device.context.name().to_string(),
         gid: path.local.to_string(),
@@ -149,48 +139,48 @@ fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
     })
 }
 
-fn text(report: &Report) -> String {
-    let mut lines: Vec<String> = report
-        .cases
-        .iter()
-        .map(|case| {
-            let result = match case.result {
-                CaseResult::Pass => "pass",
-                CaseResult::Skip => "skip",
-                CaseResult::Fail => "FAIL",
-            };
-            let reason = case
-                .reason
-                .as_ref()
-                .map_or(String::new(), |reason| format!(": {reason}"));
-            format!("{result} {} ({:.2} s){reason}", case.name, case.seconds)
-        })
-        .collect();
-    if let Some(hang) = &report.hang {
-        lines.push(match &hang.ended_with {
-            Some(status) => format!(
-                "{} requests completed, then {status} after {:.1} s",
-                hang.completed, hang.seconds_to_notice
-            ),
-            None => format!("{} requests completed, the peer lives", hang.completed),
-        });
+impl Verdict for Report {
+    fn is_ok(&self) -> bool {
+        self.failed == 0
     }
-    lines.push(format!(
-        "{} {}: {} passed, {} failed, {} skipped",
-        report.device, report.gid, report.passed, report.failed, report.skipped
-    ));
-    lines.join("\n")
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self
+            .cases
+            .iter()
+            .map(|case| {
+                let result = match case.result {
+                    CaseResult::Pass => "pass",
+                    CaseResult::Skip => "skip",
+                    CaseResult::Fail => "FAIL",
+                };
+                let reason = case
+                    .reason
+                    .as_ref()
+                    .map_or(String::new(), |reason| format!(": {reason}"));
+                format!("{result} {} ({:.2} s){reason}", case.name, case.seconds)
+            })
+            .collect();
+        if let Some(hang) = &self.hang {
+            lines.push(match &hang.ended_with {
+                Some(status) => format!(
+                    "{} requests completed, then {status} after {:.1} s",
+                    hang.completed, hang.seconds_to_notice
+                ),
+                None => format!("{} requests completed, the peer lives", hang.completed),
+            });
+        }
+        lines.push(format!(
+            "{} {}: {} passed, {} failed, {} skipped",
+            self.device, self.gid, self.passed, self.failed, self.skipped
+        ));
+        lines.join("\n")
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let limit = args.timeout * SIDE_CHANNEL_FACTOR;
     let result = cli::run_ends(&args.peer, limit, |side, peer| run(&args, side, peer));
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        text,
-    )
+    cli::finish(PROGRAM, args.output, result)
 }

@@ -17,7 +17,8 @@ use nix::libc;
 use serde::Serialize;
 
 use verbs_clients::cli;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::hostile::exhaust::available_memory;
 use verbs_clients::hostile::exhaust::End;
 use verbs_clients::hostile::exhaust::Hoard;
@@ -78,9 +79,8 @@ struct Args {
     #[arg(long, value_name = "HOSTS")]
     strangers: Option<u8>,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
@@ -95,8 +95,6 @@ struct KindReport {
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     kinds: Vec<KindReport>,
     /// How many of the strangers were accepted.
     strangers: Option<u32>,
@@ -216,8 +214,6 @@ fn run(args: &Args) -> Result<Report> {
             hold(&strangers.accepted.to_string());
         }
         return Ok(Report {
-            program: PROGRAM,
-            ok: true,
             kinds: Vec::new(),
             strangers: Some(strangers.accepted),
         });
@@ -228,39 +224,32 @@ fn run(args: &Args) -> Result<Report> {
     };
     let reports = kinds.iter().map(|kind| exhaust(args, &node, *kind, to));
     Ok(Report {
-        program: PROGRAM,
-        ok: true,
         kinds: reports.collect::<Result<_>>()?,
         strangers: None,
     })
 }
 
-fn text(report: &Report) -> String {
-    let lines = report.kinds.iter().map(|kind| {
-        format!(
-            "{:?}: {:?} objects, {:?}; {} MiB free before, {} when full, {} after",
-            kind.kind,
-            kind.counts,
-            kind.ends,
-            kind.memory_before >> 20,
-            kind.memory_full >> 20,
-            kind.memory_after >> 20
-        )
-    });
-    let strangers = report
-        .strangers
-        .map(|count| format!("{count} strangers accepted"));
-    lines.chain(strangers).collect::<Vec<_>>().join("\n")
+impl Verdict for Report {
+    fn text(&self) -> String {
+        let lines = self.kinds.iter().map(|kind| {
+            format!(
+                "{:?}: {:?} objects, {:?}; {} MiB free before, {} when full, {} after",
+                kind.kind,
+                kind.counts,
+                kind.ends,
+                kind.memory_before >> 20,
+                kind.memory_full >> 20,
+                kind.memory_after >> 20
+            )
+        });
+        let strangers = self
+            .strangers
+            .map(|count| format!("{count} strangers accepted"));
+        lines.chain(strangers).collect::<Vec<_>>().join("\n")
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = run(&args);
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |_| true,
-        text,
-    )
+    cli::finish(PROGRAM, args.output, run(&args))
 }

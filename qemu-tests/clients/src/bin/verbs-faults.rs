@@ -15,7 +15,8 @@ use clap::Parser;
 use serde::Serialize;
 
 use verbs_clients::cli;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::dice::Dice;
 use verbs_clients::hostile::fail_nth::FailNth;
 use verbs_clients::hostile::fail_nth::Met;
@@ -58,9 +59,8 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
@@ -77,8 +77,6 @@ struct StepReport {
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     seed: u64,
     steps: Vec<StepReport>,
 }
@@ -160,8 +158,6 @@ fn run(args: &Args) -> Result<Report> {
         }
     }
     Ok(Report {
-        program: PROGRAM,
-        ok: true,
         seed: args.seed,
         steps,
     })
@@ -174,19 +170,15 @@ fn line(report: &StepReport) -> String {
     )
 }
 
+impl Verdict for Report {
+    fn text(&self) -> String {
+        let lines: Vec<String> = self.steps.iter().map(line).collect();
+        lines.join("\n")
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     eprintln!("{PROGRAM}: seed {}", args.seed);
-    let result = run(&args);
-    let text = |report: &Report| {
-        let lines: Vec<String> = report.steps.iter().map(line).collect();
-        lines.join("\n")
-    };
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |_| true,
-        text,
-    )
+    cli::finish(PROGRAM, args.output, run(&args))
 }

@@ -3,7 +3,6 @@
 //! Transfers messages from and to memory that is not pinned, while its pages change.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -12,9 +11,8 @@ use serde::Serialize;
 use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
-use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
-use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::EndsArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 use verbs_clients::paging;
 use verbs_clients::paging::Finding;
@@ -29,10 +27,7 @@ const PROGRAM: &str = "verbs-paging";
 #[command(name = PROGRAM, version)]
 struct Args {
     #[command(flatten)]
-    device: DeviceArgs,
-
-    #[command(flatten)]
-    peer: PeerArgs,
+    ends: EndsArgs,
 
     /// Bytes of a message (suffixes K, M)
     #[arg(long, default_value = "1M", value_parser = cli::size)]
@@ -45,28 +40,19 @@ struct Args {
     /// Register all memory of the process at once
     #[arg(long)]
     implicit: bool,
-
-    /// Seconds without progress after which it counts as hung
-    #[arg(long, default_value = "60", value_parser = cli::seconds)]
-    timeout: Duration,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     device: String,
     bytes: usize,
+    #[serde(skip)]
+    wanted: usize,
     #[serde(flatten)]
     finding: Finding,
 }
 
-fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
-    let device = Device::open(&args.device)?;
+fn end(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Report> {
     let job = Job {
         bytes: args.bytes,
         count: args.count,
@@ -76,38 +62,36 @@ fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
             Registration::Explicit
         },
     };
-    let (job, finding) = paging::run(&device, side, peer, job, args.timeout)?;
+    let (job, finding) = paging::run(device, side, peer, job, args.ends.timeout)?;
     Ok(Report {
-        program: PROGRAM,
-        ok: finding.wrong == 0 && finding.messages == job.count,
         device: device.context.name().to_string(),
         bytes: job.bytes,
+        wanted: job.count,
         finding,
     })
 }
 
-fn text(report: &Report) -> String {
-    let Finding {
-        messages,
-        disturbances,
-        wrong,
-    } = report.finding;
-    format!(
-        "{}: {messages} messages of {} bytes, {wrong} of them wrong; pages were taken away or shared {disturbances} times",
-        report.device, report.bytes
-    )
+impl Verdict for Report {
+    fn is_ok(&self) -> bool {
+        self.finding.wrong == 0 && self.finding.messages == self.wanted
+    }
+
+    fn text(&self) -> String {
+        let Finding {
+            messages,
+            disturbances,
+            wrong,
+        } = self.finding;
+        format!(
+            "{}: {messages} messages of {} bytes, {wrong} of them wrong; pages were taken away or shared {disturbances} times",
+            self.device, self.bytes
+        )
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
-        end(&args, side, peer)
-    });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        text,
-    )
+    cli::run(PROGRAM, &args.ends, |device, side, peer| {
+        end(&args, device, side, peer)
+    })
 }

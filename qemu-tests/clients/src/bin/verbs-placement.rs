@@ -3,7 +3,6 @@
 //! Writes messages to a receiver that polls their last bytes, takes the data and uses the memory again at once.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -12,9 +11,8 @@ use serde::Serialize;
 use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
-use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
-use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::EndsArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 use verbs_clients::placement;
 use verbs_clients::placement::Finding;
@@ -28,10 +26,7 @@ const PROGRAM: &str = "verbs-placement";
 #[command(name = PROGRAM, version)]
 struct Args {
     #[command(flatten)]
-    device: DeviceArgs,
-
-    #[command(flatten)]
-    peer: PeerArgs,
+    ends: EndsArgs,
 
     /// Bytes of a message, a multiple of 8 (suffixes K, M)
     #[arg(long, default_value = "64K", value_parser = cli::size)]
@@ -44,14 +39,6 @@ struct Args {
     /// What messages are filled with, again and again, in hexadecimal digits
     #[arg(long, default_value = "0123456789abcdef", value_parser = unit)]
     unit: Unit,
-
-    /// Seconds without progress after which it counts as hung
-    #[arg(long, default_value = "60", value_parser = cli::seconds)]
-    timeout: Duration,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone)]
@@ -68,8 +55,6 @@ fn unit(text: &str) -> Result<Unit, String> {
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     device: String,
     bytes: usize,
     count: u64,
@@ -77,17 +62,14 @@ struct Report {
     finding: Finding,
 }
 
-fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
-    let device = Device::open(&args.device)?;
+fn end(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Report> {
     let job = Job {
         bytes: args.bytes,
         count: args.count,
         unit: args.unit.0.clone(),
     };
-    let (job, finding) = placement::run(&device, side, peer, job, args.timeout)?;
+    let (job, finding) = placement::run(device, side, peer, job, args.ends.timeout)?;
     Ok(Report {
-        program: PROGRAM,
-        ok: finding.incomplete == 0 && finding.written_again == 0,
         device: device.context.name().to_string(),
         bytes: job.bytes,
         count: job.count,
@@ -95,27 +77,26 @@ fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
     })
 }
 
-fn text(report: &Report) -> String {
-    let Finding {
-        incomplete,
-        written_again,
-    } = report.finding;
-    format!(
-        "{}: {} messages of {} bytes, {incomplete} incomplete when seen, {written_again} written again afterwards",
-        report.device, report.count, report.bytes
-    )
+impl Verdict for Report {
+    fn is_ok(&self) -> bool {
+        self.finding.incomplete == 0 && self.finding.written_again == 0
+    }
+
+    fn text(&self) -> String {
+        let Finding {
+            incomplete,
+            written_again,
+        } = self.finding;
+        format!(
+            "{}: {} messages of {} bytes, {incomplete} incomplete when seen, {written_again} written again afterwards",
+            self.device, self.count, self.bytes
+        )
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
-        end(&args, side, peer)
-    });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        text,
-    )
+    cli::run(PROGRAM, &args.ends, |device, side, peer| {
+        end(&args, device, side, peer)
+    })
 }

@@ -9,10 +9,9 @@ use std::time::Duration;
 use clap::Parser;
 
 use verbs_clients::cli;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
 use verbs_clients::stress::supervisor;
 use verbs_clients::stress::supervisor::Plan;
-use verbs_clients::stress::supervisor::Report;
 use verbs_clients::stress::worker::Manners;
 use verbs_clients::stress::worker::Strangers;
 
@@ -68,9 +67,8 @@ struct Args {
     #[arg(long)]
     scribble: bool,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn main() -> ExitCode {
@@ -95,11 +93,5 @@ fn main() -> ExitCode {
             false => Manners::Good,
         },
     });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |_| true,
-        Report::text,
-    )
+    cli::finish(PROGRAM, args.output, result)
 }

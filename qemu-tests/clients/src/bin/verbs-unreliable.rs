@@ -3,7 +3,6 @@
 //! Sends messages over an unreliable connection; whatever arrives is checked.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -12,9 +11,8 @@ use serde::Serialize;
 use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
-use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
-use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::EndsArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 use verbs_clients::unreliable;
 use verbs_clients::unreliable::Finding;
@@ -29,10 +27,7 @@ const PROGRAM: &str = "verbs-unreliable";
 #[command(name = PROGRAM, version)]
 struct Args {
     #[command(flatten)]
-    device: DeviceArgs,
-
-    #[command(flatten)]
-    peer: PeerArgs,
+    ends: EndsArgs,
 
     /// Bytes of the longest messages (suffixes K, M)
     #[arg(long, default_value = "200K", value_parser = cli::size)]
@@ -45,66 +40,53 @@ struct Args {
     /// By which key messages are written
     #[arg(long, value_enum, default_value = "region")]
     through: Through,
-
-    /// Seconds without progress after which it counts as hung
-    #[arg(long, default_value = "60", value_parser = cli::seconds)]
-    timeout: Duration,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     device: String,
     bytes: usize,
     #[serde(flatten)]
     finding: Finding,
 }
 
-fn end(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
-    let device = Device::open(&args.device)?;
+fn end(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Report> {
     let job = Job {
         bytes: args.bytes,
         bursts: args.bursts,
         through: args.through,
     };
-    let (job, finding) = unreliable::run(&device, side, peer, job, args.timeout)?;
+    let (job, finding) = unreliable::run(device, side, peer, job, args.ends.timeout)?;
     Ok(Report {
-        program: PROGRAM,
-        ok: finding.received > 0 && finding.wrong == 0 && finding.out_of_order == 0,
         device: device.context.name().to_string(),
         bytes: job.bytes,
         finding,
     })
 }
 
-fn text(report: &Report) -> String {
-    let Finding {
-        sent,
-        received,
-        wrong,
-        out_of_order,
-    } = report.finding;
-    format!(
-        "{}: {received} of {sent} messages of up to {} bytes arrived, {wrong} of them wrong, {out_of_order} out of order",
-        report.device, report.bytes
-    )
+impl Verdict for Report {
+    fn is_ok(&self) -> bool {
+        let finding = &self.finding;
+        finding.received > 0 && finding.wrong == 0 && finding.out_of_order == 0
+    }
+
+    fn text(&self) -> String {
+        let Finding {
+            sent,
+            received,
+            wrong,
+            out_of_order,
+        } = self.finding;
+        format!(
+            "{}: {received} of {sent} messages of up to {} bytes arrived, {wrong} of them wrong, {out_of_order} out of order",
+            self.device, self.bytes
+        )
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
-        end(&args, side, peer)
-    });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        text,
-    )
+    cli::run(PROGRAM, &args.ends, |device, side, peer| {
+        end(&args, device, side, peer)
+    })
 }

@@ -15,9 +15,8 @@ use serde::Serialize;
 use verbs_clients::bootstrap::Peer;
 use verbs_clients::bootstrap::Side;
 use verbs_clients::cli;
-use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
-use verbs_clients::cli::PeerArgs;
+use verbs_clients::cli::EndsArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 use verbs_clients::verify::large;
 use verbs_clients::verify::large::LargeReport;
@@ -38,10 +37,7 @@ const PROGRAM: &str = "verbs-verify";
 #[command(name = PROGRAM, version)]
 struct Args {
     #[command(flatten)]
-    device: DeviceArgs,
-
-    #[command(flatten)]
-    peer: PeerArgs,
+    ends: EndsArgs,
 
     /// Seed of all randomness: the same seed repeats the same operations
     #[arg(long, default_value_t = 1)]
@@ -83,14 +79,6 @@ struct Args {
     /// of these messages is the same few pages
     #[arg(long, default_value = "0", value_parser = cli::size)]
     tiled: usize,
-
-    /// Seconds after which a round, or a silent peer, counts as hung
-    #[arg(long, default_value = "60", value_parser = cli::seconds)]
-    timeout: Duration,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Serialize)]
@@ -106,8 +94,6 @@ struct VariantReport {
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     side: Side,
     device: String,
     gid: String,
@@ -121,23 +107,15 @@ struct Report {
     tiled: Option<TiledReport>,
 }
 
-fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
-    let device = Device::open(&args.device)?;
+fn run(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Report> {
     let path = device.agree_path(peer)?;
-    let settings = match side {
-        Side::Server => peer.recv()?,
-        Side::Client => {
-            let settings = settings(args);
-            peer.send(&settings)?;
-            settings
-        }
-    };
+    let settings = peer.agree(side, settings(args))?;
     let run = Run {
-        device: &device,
+        device,
         path: &path,
         side,
         settings: &settings,
-        limit: args.timeout,
+        limit: args.ends.timeout,
     };
     let mut variants = Vec::new();
     for &variant in &settings.variants {
@@ -162,8 +140,6 @@ fn run(args: &Args, side: Side, peer: &mut Peer) -> Result<Report> {
         bytes => Some(tiled::run(&run, peer, bytes).context("tiled message")?),
     };
     Ok(Report {
-        program: PROGRAM,
-        ok: true,
         side,
         device: device.context.name().to_string(),
         gid: path.local.to_string(),
@@ -199,63 +175,58 @@ fn settings(args: &Args) -> Settings {
     }
 }
 
-fn text(report: &Report) -> String {
-    let mut lines = vec![format!(
-        "{} {} -> {}, MTU {}, seed {}",
-        report.device, report.gid, report.peer_gid, report.mtu, report.seed
-    )];
-    for part in &report.variants {
-        let tally = &part.tally;
-        lines.push(match part.skipped {
-            Some(reason) => format!("{}: skipped: {reason}", part.variant),
-            None => format!(
-                "{}: {} rounds, {} SEND, {} SEND_WITH_IMM, {} WRITE, {} WRITE_WITH_IMM, {} READ, {} bytes posted, {} messages received, {:.1} s: all bytes and completions right",
-                part.variant,
-                tally.rounds,
-                tally.send,
-                tally.send_imm,
-                tally.write,
-                tally.write_imm,
-                tally.read,
-                tally.bytes,
-                tally.received,
-                part.seconds
-            ),
-        });
+impl Verdict for Report {
+    fn text(&self) -> String {
+        let mut lines = vec![format!(
+            "{} {} -> {}, MTU {}, seed {}",
+            self.device, self.gid, self.peer_gid, self.mtu, self.seed
+        )];
+        for part in &self.variants {
+            let tally = &part.tally;
+            lines.push(match part.skipped {
+                Some(reason) => format!("{}: skipped: {reason}", part.variant),
+                None => format!(
+                    "{}: {} rounds, {} SEND, {} SEND_WITH_IMM, {} WRITE, {} WRITE_WITH_IMM, {} READ, {} bytes posted, {} messages received, {:.1} s: all bytes and completions right",
+                    part.variant,
+                    tally.rounds,
+                    tally.send,
+                    tally.send_imm,
+                    tally.write,
+                    tally.write_imm,
+                    tally.read,
+                    tally.bytes,
+                    tally.received,
+                    part.seconds
+                ),
+            });
+        }
+        let took = |seconds: Option<f64>| {
+            seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"))
+        };
+        if let Some(large) = &self.large {
+            lines.push(format!(
+                "large: {} bytes, WRITE{}, READ{}: all bytes right",
+                large.bytes,
+                took(large.write_seconds),
+                took(large.read_seconds)
+            ));
+        }
+        if let Some(tiled) = &self.tiled {
+            lines.push(format!(
+                "tiled: {} bytes, WRITE{}, READ{}, SEND{}: all bytes right",
+                tiled.bytes,
+                took(tiled.write_seconds),
+                took(tiled.read_seconds),
+                took(tiled.send_seconds)
+            ));
+        }
+        lines.join("\n")
     }
-    let took = |seconds: Option<f64>| {
-        seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"))
-    };
-    if let Some(large) = &report.large {
-        lines.push(format!(
-            "large: {} bytes, WRITE{}, READ{}: all bytes right",
-            large.bytes,
-            took(large.write_seconds),
-            took(large.read_seconds)
-        ));
-    }
-    if let Some(tiled) = &report.tiled {
-        lines.push(format!(
-            "tiled: {} bytes, WRITE{}, READ{}, SEND{}: all bytes right",
-            tiled.bytes,
-            took(tiled.write_seconds),
-            took(tiled.read_seconds),
-            took(tiled.send_seconds)
-        ));
-    }
-    lines.join("\n")
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = cli::run_ends(&args.peer, args.timeout, |side, peer| {
-        run(&args, side, peer)
-    });
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        result,
-        |report| report.ok,
-        text,
-    )
+    cli::run(PROGRAM, &args.ends, |device, side, peer| {
+        run(&args, device, side, peer)
+    })
 }

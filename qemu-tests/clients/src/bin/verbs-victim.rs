@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use verbs_clients::cli;
 use verbs_clients::cli::DeviceArgs;
-use verbs_clients::cli::Output;
+use verbs_clients::cli::OutputArgs;
+use verbs_clients::cli::Verdict;
 use verbs_clients::endpoint::Device;
 use verbs_clients::victim;
 use verbs_clients::victim::Job;
@@ -52,9 +53,8 @@ struct Args {
     #[arg(long, default_value = "20", value_parser = cli::seconds)]
     timeout: Duration,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn mac(text: &str) -> Result<[u8; 6], String> {
@@ -70,8 +70,6 @@ fn mac(text: &str) -> Result<[u8; 6], String> {
 
 #[derive(Serialize)]
 struct Report {
-    program: &'static str,
-    ok: bool,
     #[serde(flatten)]
     tally: Tally,
 }
@@ -89,20 +87,16 @@ fn run(args: &Args) -> Result<Report> {
             limit: args.timeout,
         },
     )?;
-    Ok(Report {
-        program: PROGRAM,
-        ok: true,
-        tally,
-    })
+    Ok(Report { tally })
+}
+
+impl Verdict for Report {
+    fn text(&self) -> String {
+        format!("{:?}", self.tally)
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    cli::finish(
-        PROGRAM,
-        Output::from_flag(args.json),
-        run(&args),
-        |report| report.ok,
-        |report| format!("{:?}", report.tally),
-    )
+    cli::finish(PROGRAM, args.output, run(&args))
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::child::Child;
 use crate::child::Ended;
+use crate::cli::Verdict;
 use crate::dice::Dice;
 use crate::pattern::fold;
 use crate::uverbs::gid_of;
@@ -74,8 +75,6 @@ pub struct Plan {
 /// What was done.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    program: &'static str,
-    ok: bool,
     seed: u64,
     seconds: f64,
     processes_started: u64,
@@ -89,9 +88,8 @@ pub struct Report {
     heard: u64,
 }
 
-impl Report {
-    /// For people.
-    pub fn text(&self) -> String {
+impl Verdict for Report {
+    fn text(&self) -> String {
         format!(
             "seed {}: {} operations in {:.0} s, {} processes of which {} were killed, {} completions of which {} failed: {:?}",
             self.seed,
@@ -260,8 +258,6 @@ impl Supervisor<'_> {
         let counted = |operation: Operation| self.board.counted(operation);
         let (completions, failed_completions) = self.board.completions();
         Report {
-            program: "verbs-stress",
-            ok: true,
             seed: self.plan.seed,
             seconds: elapsed.as_secs_f64(),
             processes_started: self.started,
