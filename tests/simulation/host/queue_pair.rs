@@ -12,7 +12,7 @@ use usb4_roce::transport::ids::ReceiveSlot;
 use usb4_roce::transport::rail_set::RailSet;
 use usb4_roce::transport::responder::Receive;
 
-use super::Up;
+use super::up::Up;
 use crate::heap::Heap;
 
 /// A queue pair, as the verbs layer has it.
