@@ -321,3 +321,18 @@ fn a_peer_that_does_not_know_a_request_never_gets_it() {
         [(0, Success), (1, CompletionStatus::LocalQpOperationError)]
     );
 }
+
+#[test]
+fn what_has_been_carried_out_cannot_fail_any_more() {
+    let mut pair = Pair::new();
+    pair.post(Opcode::Write, 10);
+    assert!(pair.pull().is_some());
+    let slot = pair.post_local(BindWindow, Signalled);
+    assert!(pair.run_local(Ok(())));
+    pair.requester
+        .fail_message(slot, CompletionStatus::LocalProtectionError);
+    // Nothing is wrong, so nothing has to be asked for.
+    assert_eq!(pair.pull(), None);
+    pair.post(Opcode::Write, 10);
+    assert!(pair.pull().is_some());
+}

@@ -12,6 +12,7 @@ use usb4_roce::transport::frame::RequestHeader;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
+use usb4_roce::transport::ids::MessageSlot;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
 use usb4_roce::transport::ids::RailId;
@@ -214,14 +215,14 @@ impl Pair {
         self.requester.post(request, self.now).unwrap();
     }
 
-    pub fn post_local(&mut self, operation: LocalOperation, signalling: Signalling) {
+    pub fn post_local(&mut self, operation: LocalOperation, signalling: Signalling) -> MessageSlot {
         let request = LocalRequest {
             wr_id: 0,
             operation,
             signalling,
             fencing: Fencing::Unfenced,
         };
-        self.requester.post_local(request).unwrap();
+        self.requester.post_local(request).unwrap()
     }
 
     /// Carries out a local operation that is due.

@@ -505,9 +505,11 @@ impl<S: Storage> Requester<S> {
     }
 
     /// A posted request cannot be carried out for a reason found on this side, such as a local buffer
-    /// without a memory region: it fails with `status` when those before it are complete.
+    /// without a memory region: it fails with `status` when those before it are complete. One that has been carried out
+    /// cannot fail any more.
     pub fn fail_message(&mut self, slot: MessageSlot, status: CompletionStatus) {
-        if let Some(number) = self.messages.find(slot) {
+        let number = self.messages.find(slot);
+        if let Some(number) = number.filter(|&number| !self.messages.is_complete(number)) {
             self.fail(number, status);
         }
     }
