@@ -35,6 +35,7 @@ mod tests {
     use crate::verbs::queue::Full;
     use crate::verbs::queue::Overflow;
     use crate::verbs::queue::WorkQueue;
+    use crate::verbs::rdma::CompletionExtra;
     use crate::verbs::rdma::CompletionNetwork;
     use crate::verbs::rdma::QpReference;
     use kernel::static_lock_class;
@@ -166,7 +167,7 @@ mod tests {
         .work_completion();
         assert_eq!((polled.wr_id, polled.status, polled.opcode), (5, 0, 1 << 7));
         assert_eq!((polled.byte_len, polled.src_qp), (296, 7));
-        assert_eq!(polled.immediate, Some(0x0a0b_0c0d));
+        assert_eq!(polled.extra, CompletionExtra::Immediate(0x0a0b_0c0d));
         assert_eq!(polled.network, Some(CompletionNetwork::Ipv4));
     }
 

@@ -43,6 +43,7 @@ mod tests {
     use crate::base::number_table::NumberTable;
     use crate::base::revocable::CountedRevocable;
     use crate::base::revocable::Guard;
+    use crate::base::revocable::Hold;
     use kernel::new_spinlock;
     use kernel::sync::SpinLock;
     use kernel::time::msecs_to_jiffies;
@@ -113,9 +114,9 @@ mod tests {
         let (dropped, taken) = (event()?, event()?);
         let table = table()?;
         let number = add(&table, &dropped)?;
-        let one = get(&table, number).ok_or(EINVAL)?;
+        let one = Hold::from(get(&table, number).ok_or(EINVAL)?);
         assert!(one.is_only());
-        let other = get(&table, number).ok_or(EINVAL)?;
+        let other = Hold::from(get(&table, number).ok_or(EINVAL)?);
         assert!(!one.is_only() && !other.is_only());
         drop(other);
         assert!(one.is_only());

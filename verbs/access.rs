@@ -33,6 +33,26 @@ pub(crate) fn check_region(access: AccessFlags) -> Result {
     check(access, supported)
 }
 
+/// Fails with `EOPNOTSUPP` for rights that memory cannot have which is registered by a work request: no windows are bound to
+/// it. As for other regions, those who write to it from afar need its owner to be able to (`EINVAL`, IBTA 10.6.3.1).
+pub(crate) fn check_registration(access: AccessFlags) -> Result {
+    check(
+        access,
+        Access::LocalWrite | Access::RemoteWrite | Access::RemoteRead | Access::RemoteAtomic,
+    )?;
+    check_writes(access)
+}
+
+/// Fails with `EINVAL` for remote write without local write (IBTA 10.6.3.1).
+pub(crate) fn check_writes(access: AccessFlags) -> Result {
+    if access.contains_any(Access::RemoteWrite | Access::RemoteAtomic)
+        && !access.contains(Access::LocalWrite)
+    {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
 /// Fails with `EOPNOTSUPP` for rights that a QP cannot grant to its peer.
 ///
 /// It may grant FLUSH to persistence, though no region has that right: programs grant all that they know, and what counts is

@@ -19,6 +19,7 @@ use crate::verbs::counters;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::HasCompletionQueues;
 use crate::verbs::cq::UserCompletionQueue;
+use crate::verbs::fast_region;
 use crate::verbs::limits::MAX_COMPLETION_QUEUES;
 use crate::verbs::limits::MAX_MULTICAST_GROUPS;
 use crate::verbs::limits::MAX_MULTICAST_MEMBERS;
@@ -31,10 +32,10 @@ use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
 use crate::verbs::limits::MAX_WINDOWS;
 use crate::verbs::mr::HasRegions;
 use crate::verbs::mr::RegionTable;
-use crate::verbs::mr::RegisteredRegion;
 use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::mw::UserWindow;
 use crate::verbs::netdev::Netdev;
+use crate::verbs::owned_region::OwnedRegion;
 use crate::verbs::pagers::Pagers;
 use crate::verbs::pd::HasProtectionDomains;
 use crate::verbs::pd::ProtectionDomain;
@@ -198,7 +199,7 @@ impl Driver for RoceDevice {
     type Cq = UserCompletionQueue;
     type Qp = UserQueuePair;
     type Srq = Arc<SharedReceiveQueue>;
-    type Mr = RegisteredRegion;
+    type Mr = OwnedRegion;
     type Mw = UserWindow;
     type Ah = PathHandle;
 
@@ -225,6 +226,7 @@ impl Driver for RoceDevice {
             max_qp_rd_atomic: MAX_RD_ATOMIC.into(),
             max_qp_init_rd_atomic: MAX_RD_ATOMIC.into(),
             max_rd_atomic: u32::from(MAX_RD_ATOMIC) * MAX_QUEUE_PAIRS as u32,
+            max_fast_pages: fast_region::MAX_PAGES,
             max_srq: MAX_SHARED_RECEIVE_QUEUES as u32,
             max_srq_wr: MAX_QUEUE_WR,
             max_srq_sge: MAX_SGE,
@@ -240,6 +242,7 @@ impl Driver for RoceDevice {
                 | DeviceFeature::ResizeSrq
                 | DeviceFeature::FlushGlobal
                 | DeviceFeature::AtomicWrite
+                | DeviceFeature::MemoryManagement
                 | DeviceFeature::MemoryWindows
                 | DeviceFeature::MemoryWindowsType2B,
             on_demand: OnDemandSupport {

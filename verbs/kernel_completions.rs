@@ -10,6 +10,7 @@ use crate::verbs::abi::completion::Contents;
 use crate::verbs::abi::completion::Extra;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::queue::Overflow;
+use crate::verbs::rdma::CompletionExtra;
 use crate::verbs::rdma::CompletionNetwork;
 use crate::verbs::rdma::QpReference;
 use crate::verbs::rdma::WorkCompletion;
@@ -30,10 +31,10 @@ impl KernelCompletion {
             status: completion.status as u32,
             opcode: completion.opcode as u32,
             byte_len: completion.byte_len,
-            immediate: match completion.extra {
-                Extra::Immediate(Immediate(immediate)) => Some(immediate),
-                // The kernel's queue pairs are for datagrams, which make no key invalid.
-                Extra::None | Extra::InvalidatedKey(_) => None,
+            extra: match completion.extra {
+                Extra::None => CompletionExtra::None,
+                Extra::Immediate(Immediate(immediate)) => CompletionExtra::Immediate(immediate),
+                Extra::InvalidatedKey(key) => CompletionExtra::InvalidatedKey(key),
             },
             qp,
             src_qp: completion.src_qp,

@@ -10,7 +10,7 @@ use crate::verbs::pd::Owner;
 use crate::verbs::rdma::for_each_page;
 
 /// Names all of it (`ib_device.local_dma_lkey`). No region has this key.
-const LOCAL_DMA_KEY: Key = Key(0);
+pub(crate) const LOCAL_DMA_KEY: Key = Key(0);
 
 /// Whether a request with these needs means the kernel's memory by `key`: only the kernel's own do, and no peer.
 pub(crate) fn is_named_by(key: Key, needs: Needs) -> bool {

@@ -20,12 +20,17 @@ use crate::base::page_word;
 use crate::base::random::random;
 use crate::base::revocable::CountedRevocable;
 use crate::base::revocable::Guard;
+use crate::base::revocable::Hold;
 use crate::transport::opcode::WORD;
 use crate::verbs::abi::limits;
 use crate::verbs::access::check_region;
+use crate::verbs::access::check_writes;
 use crate::verbs::access_error::Stop;
 use crate::verbs::access_error::Unresolved;
 use crate::verbs::address_range::AddressRange;
+use crate::verbs::fast_region::FastRegion;
+use crate::verbs::fast_region::Registration;
+use crate::verbs::fast_region::RegistrationRefused;
 use crate::verbs::limits::MAX_REGIONS;
 use crate::verbs::limits::MAX_WINDOWS;
 use crate::verbs::memory_key;
@@ -37,14 +42,10 @@ use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 use crate::verbs::rdma::Device;
 use crate::verbs::rdma::Driver;
-use crate::verbs::rdma::MrChange;
-use crate::verbs::rdma::MrKeys;
-use crate::verbs::rdma::MrOps;
 use crate::verbs::rdma::MrRequest;
 use crate::verbs::rdma::MwType;
 use crate::verbs::rdma::Pd;
 use crate::verbs::rdma::Umem;
-use crate::verbs::rdma::UserData;
 use crate::verbs::window::BindRefused;
 use crate::verbs::window::BindRequest;
 use crate::verbs::window::Binder;
@@ -63,6 +64,23 @@ const _: () = assert!(
 
 /// Where numbers of windows begin; those of regions are below.
 const FIRST_WINDOW: u32 = memory_key::NUMBERS / 2;
+/// Where numbers of fast regions begin; those of other ones are below.
+const FIRST_FAST_REGION: u32 = FIRST_WINDOW / 2;
+
+/// What a key names, if anything.
+enum Named {
+    Region,
+    FastRegion,
+    Window,
+}
+
+fn named_by(key: Key) -> Named {
+    match key.number() {
+        FIRST_WINDOW.. => Named::Window,
+        FIRST_FAST_REGION.. => Named::FastRegion,
+        _ => Named::Region,
+    }
+}
 
 /// Checks what a registration asks for.
 ///
@@ -70,12 +88,7 @@ const FIRST_WINDOW: u32 = memory_key::NUMBERS / 2;
 /// remote write without local write (IBTA 10.6.3.1).
 fn check(access: AccessFlags) -> Result {
     check_region(access)?;
-    if access.contains_any(Access::RemoteWrite | Access::RemoteAtomic)
-        && !access.contains(Access::LocalWrite)
-    {
-        return Err(EINVAL);
-    }
-    Ok(())
+    check_writes(access)
 }
 
 /// PD and access flags of a region.
@@ -258,13 +271,25 @@ impl Region {
     }
 }
 
-/// Keeps a window while something is copied through it, or is waited for.
-pub(crate) type WindowUse = Guard<Window>;
-
 /// Keeps a region registered as it is while a segment is copied from or to it.
 pub(crate) struct RegionUse {
     region: Guard<Region>,
-    window: Option<WindowUse>,
+    window: Option<Guard<Window>>,
+}
+
+/// Keeps a region, of whatever kind, as it is while a segment is copied from or to its pages.
+pub(crate) struct MemoryUse {
+    memory: Hold,
+    window: Option<Hold>,
+}
+
+impl From<RegionUse> for MemoryUse {
+    fn from(used: RegionUse) -> Self {
+        Self {
+            memory: used.region.into(),
+            window: used.window.map(Hold::from),
+        }
+    }
 }
 
 impl RegionUse {
@@ -307,10 +332,10 @@ impl RegionUse {
 
 /// The regions one segment is copied from or to.
 pub(crate) struct Regions {
-    uses: [Option<Guard<Region>>; MAX_SGE],
+    uses: [Option<Hold>; MAX_SGE],
     count: usize,
     /// The one through which it is. Only peers use windows, one for each segment.
-    window: Option<WindowUse>,
+    window: Option<Hold>,
 }
 
 impl Regions {
@@ -324,9 +349,9 @@ impl Regions {
     }
 
     /// Adds one; there are at most [`MAX_SGE`].
-    pub(crate) fn add(&mut self, used: RegionUse) {
+    pub(crate) fn add(&mut self, used: MemoryUse) {
         if let Some(place) = self.uses.get_mut(self.count) {
-            *place = Some(used.region);
+            *place = Some(used.memory);
             self.count += 1;
         }
         if used.window.is_some() {
@@ -354,7 +379,10 @@ pub(crate) struct RegionTable {
     /// every use is seen that there will ever be.
     #[pin]
     regions: RegionsByNumber,
-    /// The same holds for windows.
+    /// The same holds for fast regions,
+    #[pin]
+    fast_regions: NumberTable<CountedRevocable<FastRegion>>,
+    /// and for windows.
     #[pin]
     windows: NumberTable<CountedRevocable<Window>>,
 }
@@ -386,7 +414,8 @@ impl RegionTable {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // Number 0 stays free: a zeroed key never names a region.
-            regions <- NumberTable::new(1..FIRST_WINDOW, MAX_REGIONS),
+            regions <- NumberTable::new(1..FIRST_FAST_REGION, MAX_REGIONS),
+            fast_regions <- NumberTable::new(FIRST_FAST_REGION..FIRST_WINDOW, MAX_REGIONS),
             windows <- NumberTable::new(FIRST_WINDOW..memory_key::NUMBERS, MAX_WINDOWS),
         })
     }
@@ -417,13 +446,22 @@ impl RegionTable {
         len: usize,
         needs: Needs,
         pages: &mut PageVec,
-    ) -> Result<RegionUse, Unresolved> {
+    ) -> Result<MemoryUse, Unresolved> {
+        if let Named::FastRegion = named_by(key) {
+            // Counted first: whoever makes the key invalid sees the use, or the use sees that the key is not valid.
+            let region = self.acquire_fast_region(key)?;
+            region.fill(key, address, len, needs, pages)?;
+            return Ok(MemoryUse {
+                memory: region.into(),
+                window: None,
+            });
+        }
         let (used, start) = self.acquire(key, address, len, needs)?;
         match &used.region.memory {
             Memory::Pinned(memory) => memory.fill(start, len, pages)?,
             Memory::OnDemand(_) => return Err(Unresolved::OnDemand),
         }
-        Ok(used)
+        Ok(used.into())
     }
 
     /// Begins to copy `len` bytes at `address` of the region that `key` names. Says where in the region's memory they are.
@@ -446,10 +484,16 @@ impl RegionTable {
         len: usize,
         needs: Needs,
     ) -> Result<(), AccessDenied> {
-        self.acquire(key, address, len, needs).map(|_| ())
+        match named_by(key) {
+            Named::FastRegion => {
+                let region = self.acquire_fast_region(key)?;
+                region.check(key, address, len, needs)
+            }
+            Named::Region | Named::Window => self.acquire(key, address, len, needs).map(|_| ()),
+        }
     }
 
-    /// Checks an access, and says where in the region's memory it begins.
+    /// Checks an access, and says where in the region's memory it begins. Fast regions have but pages.
     fn acquire(
         &self,
         key: Key,
@@ -457,8 +501,10 @@ impl RegionTable {
         len: usize,
         needs: Needs,
     ) -> Result<(RegionUse, usize), AccessDenied> {
-        if key.number() >= FIRST_WINDOW {
-            return self.acquire_through_window(key, address, len, needs);
+        match named_by(key) {
+            Named::Window => return self.acquire_through_window(key, address, len, needs),
+            Named::FastRegion => return Err(AccessDenied),
+            Named::Region => {}
         }
         let region = self.acquire_region(key)?;
         let start = region.offset(address, len, needs)?;
@@ -490,6 +536,9 @@ impl RegionTable {
 
     /// Whether an access to all bytes of the region is allowed now.
     pub(crate) fn check_all(&self, key: Key, needs: Needs) -> Result<(), AccessDenied> {
+        if let Named::FastRegion = named_by(key) {
+            return self.acquire_fast_region(key)?.check_all(key, needs);
+        }
         // A window has no right to any of it.
         if self.acquire_region(key)?.allows(needs) {
             Ok(())
@@ -506,6 +555,10 @@ impl RegionTable {
         needs: Needs,
         f: impl FnOnce(&Atomic<u64>) -> R,
     ) -> Result<R, AccessDenied> {
+        if let Named::FastRegion = named_by(key) {
+            let region = self.acquire_fast_region(key)?;
+            return region.with_word(key, address, needs, f);
+        }
         let (used, start) = self.acquire(key, address, WORD as usize, needs)?;
         match &used.region.memory {
             Memory::Pinned(memory) => memory.with_word(start, f),
@@ -523,7 +576,16 @@ impl RegionTable {
             .ok_or(AccessDenied)
     }
 
-    fn acquire_window(&self, key: Key) -> Result<WindowUse, AccessDenied> {
+    fn acquire_fast_region(&self, key: Key) -> Result<Guard<FastRegion>, AccessDenied> {
+        self.fast_regions
+            .find_with(key.number(), |region| {
+                // SAFETY: As above.
+                Some(unsafe { region.access() })
+            })
+            .ok_or(AccessDenied)
+    }
+
+    fn acquire_window(&self, key: Key) -> Result<Guard<Window>, AccessDenied> {
         self.windows
             .find_with(key.number(), |window| {
                 // SAFETY: As above.
@@ -552,25 +614,73 @@ impl RegionTable {
         }
     }
 
-    /// Binds a window. What is still copied by its former key keeps it used, see [`Guard::is_only`].
-    pub(crate) fn bind(
-        &self,
-        binder: Binder,
-        request: &BindRequest,
-    ) -> Result<WindowUse, BindRefused> {
+    /// Binds a window. What is still copied by its former key keeps it used, see [`Hold::is_only`].
+    pub(crate) fn bind(&self, binder: Binder, request: &BindRequest) -> Result<Hold, BindRefused> {
         let window = self
             .acquire_window(request.window)
             .map_err(|AccessDenied| BindRefused)?;
         window.bind(binder, request, &self.regions)?;
-        Ok(window)
+        Ok(window.into())
     }
 
-    /// Makes the key of a window invalid that is bound to the binder's QP. What is still copied by it keeps the window
-    /// used, see [`Guard::is_only`]; nothing new begins to be.
-    pub(crate) fn invalidate(&self, binder: Binder, key: Key) -> Result<WindowUse, AccessDenied> {
-        let window = self.acquire_window(key)?;
-        window.invalidate(binder, key, &self.regions)?;
-        Ok(window)
+    /// Makes the key invalid of a window that is bound to the binder's QP, or of a fast region of its domain. What is still
+    /// copied by it keeps that used, see [`Hold::is_only`]; nothing new begins to be.
+    pub(crate) fn invalidate(&self, binder: Binder, key: Key) -> Result<Hold, AccessDenied> {
+        match named_by(key) {
+            Named::Region => Err(AccessDenied),
+            Named::FastRegion => {
+                let region = self.acquire_fast_region(key)?;
+                region.invalidate(binder.pd, key)?;
+                Ok(region.into())
+            }
+            Named::Window => {
+                let window = self.acquire_window(key)?;
+                window.invalidate(binder, key, &self.regions)?;
+                Ok(window.into())
+            }
+        }
+    }
+
+    /// Whether something is still copied from or to the fast region that `key` names, by a key that was valid.
+    pub(crate) fn is_fast_region_in_use(&self, key: Key) -> bool {
+        let region = match named_by(key) {
+            Named::FastRegion => self.acquire_fast_region(key),
+            Named::Region | Named::Window => Err(AccessDenied),
+        };
+        region.is_ok_and(|region| !Hold::from(region).is_only())
+    }
+
+    /// Makes a fast region of `pd` for at most `capacity` pages.
+    pub(crate) fn allocate_fast_region(
+        &self,
+        pd: PdId,
+        capacity: u32,
+    ) -> Result<Arc<CountedRevocable<FastRegion>>> {
+        self.fast_regions.add(|number| {
+            let region = FastRegion::new(Key::new(number, random()), pd, capacity)?;
+            Arc::pin_init(CountedRevocable::new(region), GFP_KERNEL_ACCOUNT)
+        })
+    }
+
+    /// Makes the key of a fast region valid.
+    pub(crate) fn register_fast_region(
+        &self,
+        binder: Binder,
+        registration: Registration,
+    ) -> Result<(), RegistrationRefused> {
+        let region = match named_by(registration.key) {
+            Named::FastRegion => self.acquire_fast_region(registration.key),
+            Named::Region | Named::Window => Err(AccessDenied),
+        };
+        let region = region.map_err(|AccessDenied| RegistrationRefused)?;
+        region.register(binder.pd, registration)
+    }
+
+    /// Ends a fast region: waits until nothing is copied from or to it any more.
+    pub(crate) fn free_fast_region(&self, region: &FastRegion) {
+        if let Some(region) = self.fast_regions.remove(region.key().number()) {
+            region.revoke();
+        }
     }
 
     /// Makes a region what `rights` say, and waits until nothing is copied any more that they may not allow. Fails with
@@ -626,46 +736,45 @@ where
         .register(memory, pd.id(), request.iova, request.access)
 }
 
-#[vtable]
-impl<D> MrOps<D> for RegisteredRegion
-where
-    D: Driver<Pd = ProtectionDomain> + HasRegions,
-{
-    fn register(
-        pd: &Pd<D>,
-        request: MrRequest,
-        _user: Option<UserData<'_, D>>,
-    ) -> impl PinInit<Self, Error> {
+impl RegisteredRegion {
+    /// Registers memory of the calling process.
+    pub(crate) fn new<D>(pd: &Pd<D>, request: MrRequest) -> impl PinInit<Self, Error> + use<'_, D>
+    where
+        D: Driver<Pd = ProtectionDomain> + HasRegions,
+    {
         pin_init!(Self {
             table: pd.device().driver().regions().clone(),
             region <- new_mutex!(register(pd, request)?),
         }? Error)
     }
 
-    fn keys(&self) -> MrKeys {
-        let Key(key) = self.region.lock().key;
-        MrKeys {
-            lkey: key,
-            rkey: key,
-        }
+    /// Its key.
+    pub(crate) fn key(&self) -> Key {
+        self.region.lock().key
     }
 
-    fn change(&self, change: MrChange<'_, D>) -> Result {
+    /// Changes rights or domain, or both.
+    pub(crate) fn change(&self, access: Option<AccessFlags>, pd: Option<PdId>) -> Result {
         let mut region = self.region.lock();
         let mut rights = region.rights;
-        if let Some(access) = change.access {
+        if let Some(access) = access {
             check(access)?;
             region.memory.check_access(access)?;
             rights.access = access;
         }
-        if let Some(pd) = change.pd {
-            rights.pd = pd.id();
+        if let Some(pd) = pd {
+            rights.pd = pd;
         }
         *region = self.table.replace(&region, rights)?;
         Ok(())
     }
 
-    fn deregister(&self) -> Result {
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while windows are bound to it.
+    pub(crate) fn deregister(&self) -> Result {
         self.table.deregister(&self.region.lock())
     }
 }

@@ -19,6 +19,7 @@ use crate::verbs::abi::response::MmapInfo;
 use crate::verbs::abi::response::ModifySrqCommand;
 use crate::verbs::limits::MAX_SHARED_RECEIVE_QUEUES;
 use crate::verbs::mmap_offer::OfferedQueue;
+use crate::verbs::pd::Owner;
 use crate::verbs::pd::PdId;
 use crate::verbs::pd::ProtectionDomain;
 use crate::verbs::queue::Remainder;
@@ -26,6 +27,7 @@ use crate::verbs::queue::WorkQueue;
 use crate::verbs::rdma::unsupported;
 use crate::verbs::rdma::Driver;
 use crate::verbs::rdma::Pd;
+use crate::verbs::rdma::ReceiveRequest;
 use crate::verbs::rdma::SrqAttributes;
 use crate::verbs::rdma::SrqEvents;
 use crate::verbs::rdma::SrqModify;
@@ -33,6 +35,7 @@ use crate::verbs::rdma::SrqOps;
 use crate::verbs::rdma::UserData;
 use crate::verbs::receive;
 use crate::verbs::receive::Posted;
+use crate::verbs::receive_poster::ReceivePoster;
 use crate::verbs::user_context::ProcessContext;
 
 /// Zero means "no number" in the ABI.
@@ -67,9 +70,15 @@ pub(crate) struct SharedReceiveQueue {
     table: Arc<SrqTable>,
     #[pin]
     state: SpinLock<State>,
-    /// A lock that is taken alone.
-    #[pin]
-    offer: Mutex<OfferedQueue>,
+    access: Access,
+}
+
+/// How it gets its receives.
+enum Access {
+    /// A process has it mapped. The lock is taken alone.
+    Process(Pin<KBox<Mutex<OfferedQueue>>>),
+    /// They are posted in the kernel.
+    Kernel(ReceivePoster),
 }
 
 impl SharedReceiveQueue {
@@ -87,15 +96,32 @@ impl SharedReceiveQueue {
     where
         D: Driver<UserContext = ProcessContext, Pd = ProtectionDomain> + HasSharedReceiveQueues,
     {
-        let user = user.ok_or_else(unsupported)?;
+        let owner = match user {
+            Some(_) => Owner::Process,
+            None => Owner::Kernel,
+        };
+        // Whose memory its receives may name goes by its domain.
+        if pd.id().owner() != owner {
+            return Err(EINVAL);
+        }
         if !(1..=MAX_QUEUE_WR).contains(&wanted.max_wr) || wanted.max_sge > MAX_SGE {
             return Err(EINVAL);
         }
         let table = pd.device().driver().shared_receive_queues();
         let max_sge = wanted.max_sge.max(1);
         let ring = WorkQueue::new(wanted.max_wr, receive::element_size(max_sge))?;
-        let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
-        let info = offer.info();
+        let (access, info) = match &user {
+            Some(user) => {
+                let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
+                let info = offer.info();
+                let offer = KBox::pin_init(new_mutex!(offer), GFP_KERNEL_ACCOUNT)?;
+                (Access::Process(offer), info)
+            }
+            None => {
+                let poster = ReceivePoster::new(ring.producer_side(), max_sge)?;
+                (Access::Kernel(poster), MmapInfo::NONE)
+            }
+        };
         let srq = table.add(|number| {
             Arc::pin_init(
                 pin_init!(SharedReceiveQueue {
@@ -108,13 +134,15 @@ impl SharedReceiveQueue {
                         ring,
                         limit: wanted.limit,
                     }),
-                    offer <- new_mutex!(offer),
+                    access,
                 }),
                 GFP_KERNEL_ACCOUNT,
             )
         })?;
-        user.respond(&CreateSrqResponse::new(info, srq.number))
-            .inspect_err(|_| srq.leave_table())?;
+        if let Some(user) = user {
+            user.respond(&CreateSrqResponse::new(info, srq.number))
+                .inspect_err(|_| srq.leave_table())?;
+        }
         Ok(srq)
     }
 
@@ -158,6 +186,9 @@ impl SharedReceiveQueue {
         if !(1..=MAX_QUEUE_WR).contains(&max_wr) {
             return Err(EINVAL);
         }
+        let Access::Process(offered) = &self.access else {
+            return Err(unsupported());
+        };
         let command: ModifySrqCommand = user.request()?;
         let mut ring = WorkQueue::new(max_wr, receive::element_size(self.max_sge))?;
         let offer = OfferedQueue::new(user.context().offers(), ring.memory())?;
@@ -183,7 +214,7 @@ impl SharedReceiveQueue {
         }
         // With the lock released, because memory is freed.
         drop(ring);
-        *self.offer.lock() = offer;
+        *offered.lock() = offer;
         Ok(())
     }
 }
@@ -221,6 +252,13 @@ where
             state.limit = limit;
         }
         Ok(())
+    }
+
+    fn post_receive(&self, request: &ReceiveRequest<'_>) -> Result {
+        match &self.access {
+            Access::Kernel(poster) => poster.post(request),
+            Access::Process(_) => Err(unsupported()),
+        }
     }
 
     fn destroy(&self) {

@@ -7,6 +7,7 @@
 //! so each has one counter instead of one for each processor, and they end as often as processes want, so nobody
 //! waits for a grace period.
 
+use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
@@ -21,58 +22,40 @@ use kernel::sync::Completion;
 const LIVE: i32 = 1;
 const ENDING: i32 = 0;
 
-/// A value that is used in atomic context, and whose end may sleep.
-///
-/// Its owners hold references of the common kind. Users hold [`Guard`]s instead, which cost one counter, and
-/// which never drop the value: [`CountedRevocable::revoke`] waits for them, and so does the last owner.
+/// Who uses a value.
 ///
 /// # Invariants
 ///
-/// `count` is the number of guards, plus one as long as `phase` is [`LIVE`]. It never rises from zero.
-#[pin_data(PinnedDrop)]
-pub(crate) struct CountedRevocable<T> {
+/// `count` is the number of guards and holds, plus one as long as `phase` is [`LIVE`]. It never rises from zero.
+#[pin_data]
+struct Uses {
     count: Atomic<i32>,
     phase: Atomic<i32>,
     #[pin]
     idle: Completion,
-    value: T,
 }
 
-impl<T> CountedRevocable<T> {
-    /// A value that nobody uses yet.
-    pub(crate) fn new(value: T) -> impl PinInit<Self> {
+impl Uses {
+    fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: One for being live.
             count: Atomic::new(1),
             phase: Atomic::new(LIVE),
             idle <- Completion::new(),
-            value,
         })
     }
 
-    /// Begins to use the value, unless [`CountedRevocable::revoke`] has been called and the last user has left.
-    pub(crate) fn try_access(&self) -> Option<Guard<T>> {
+    /// One more, unless there are none.
+    fn try_get(&self) -> bool {
         let mut count = self.count.load(Relaxed);
         while count != 0 {
             match self.count.cmpxchg(count, count + 1, Acquire) {
-                // INVARIANT: There is one more, and there was one before.
-                Ok(_) => return Some(Guard(self.into())),
+                // INVARIANT: There was one before.
+                Ok(_) => return true,
                 Err(now) => count = now,
             }
         }
-        None
-    }
-
-    /// Begins to use the value. Cheaper than [`CountedRevocable::try_access`] where it is known to be live.
-    ///
-    /// # Safety
-    ///
-    /// [`CountedRevocable::revoke`] must not have been called, nor be called before this returns.
-    pub(crate) unsafe fn access(&self) -> Guard<T> {
-        // INVARIANT: There is one more. It cannot be the first after the last has been dropped, because the value
-        // is live, which counts.
-        self.count.fetch_add(1, Relaxed);
-        Guard(self.into())
+        false
     }
 
     fn put(&self) {
@@ -92,10 +75,55 @@ impl<T> CountedRevocable<T> {
         was_live
     }
 
+    /// Whether there is one guard, or one hold. If so, whatever others have done while they had theirs is done.
+    fn is_single(&self) -> bool {
+        // The end of its life is noted before it stops to count: if it comes in between, there seems to be one more.
+        self.count.load(Acquire) - self.phase.load(Relaxed) == 1
+    }
+}
+
+/// A value that is used in atomic context, and whose end may sleep.
+///
+/// Its owners hold references of the common kind. Users hold [`Guard`]s instead, which cost one counter, and
+/// which never drop the value: [`CountedRevocable::revoke`] waits for them, and so does the last owner.
+#[pin_data(PinnedDrop)]
+pub(crate) struct CountedRevocable<T> {
+    #[pin]
+    uses: Uses,
+    value: T,
+}
+
+impl<T> CountedRevocable<T> {
+    /// A value that nobody uses yet.
+    pub(crate) fn new(value: T) -> impl PinInit<Self> {
+        pin_init!(Self {
+            uses <- Uses::new(),
+            value,
+        })
+    }
+
+    /// Begins to use the value, unless [`CountedRevocable::revoke`] has been called and the last user has left.
+    pub(crate) fn try_access(&self) -> Option<Guard<T>> {
+        // INVARIANT: It counts.
+        self.uses.try_get().then(|| Guard(self.into()))
+    }
+
+    /// Begins to use the value. Cheaper than [`CountedRevocable::try_access`] where it is known to be live.
+    ///
+    /// # Safety
+    ///
+    /// [`CountedRevocable::revoke`] must not have been called, nor be called before this returns.
+    pub(crate) unsafe fn access(&self) -> Guard<T> {
+        // INVARIANT: There is one more. It cannot be the first after the last has been dropped, because the value
+        // is live, which counts.
+        self.uses.count.fetch_add(1, Relaxed);
+        Guard(self.into())
+    }
+
     /// Waits until nobody uses the value; from then on nobody can. Sleeps.
     pub(crate) fn revoke(&self) {
-        self.end();
-        self.idle.wait_for_completion();
+        self.uses.end();
+        self.uses.idle.wait_for_completion();
     }
 }
 
@@ -111,8 +139,8 @@ impl<T> Deref for CountedRevocable<T> {
 impl<T> PinnedDrop for CountedRevocable<T> {
     fn drop(self: Pin<&mut Self>) {
         // Else somebody has revoked it, and has waited.
-        if self.end() {
-            self.idle.wait_for_completion();
+        if self.uses.end() {
+            self.uses.idle.wait_for_completion();
         }
     }
 }
@@ -130,13 +158,9 @@ unsafe impl<T: Sync> Send for Guard<T> {}
 unsafe impl<T: Sync> Sync for Guard<T> {}
 
 impl<T> Guard<T> {
-    /// Whether nobody else uses the value. If so, whatever others have done while they did is done. Nothing keeps others
-    /// from beginning to.
-    pub(crate) fn is_only(&self) -> bool {
+    fn uses(&self) -> NonNull<Uses> {
         // SAFETY: By the type's invariants.
-        let value = unsafe { self.0.as_ref() };
-        // The end of its life is noted before it stops to count: if it comes in between, there seems to be one more.
-        value.count.load(Acquire) - value.phase.load(Relaxed) == 1
+        unsafe { (&self.0.as_ref().uses).into() }
     }
 }
 
@@ -150,6 +174,41 @@ impl<T> Deref for Guard<T> {
 }
 
 impl<T> Drop for Guard<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants.
+        unsafe { self.0.as_ref() }.uses.put();
+    }
+}
+
+/// A [`Guard`] of a value of some type: it keeps the value, and gives no access to it.
+///
+/// # Invariants
+///
+/// Counted by these uses, which are those of a value that therefore exists.
+pub(crate) struct Hold(NonNull<Uses>);
+
+// SAFETY: All that is done to the uses is atomic, but for the completion, which locks itself; and no value is dropped.
+unsafe impl Send for Hold {}
+// SAFETY: As above.
+unsafe impl Sync for Hold {}
+
+impl<T: Sync> From<Guard<T>> for Hold {
+    fn from(guard: Guard<T>) -> Self {
+        // INVARIANT: What counted the guard counts this from now on.
+        Self(ManuallyDrop::new(guard).uses())
+    }
+}
+
+impl Hold {
+    /// Whether nobody else uses the value. If so, whatever others have done while they did is done. Nothing keeps others
+    /// from beginning to.
+    pub(crate) fn is_only(&self) -> bool {
+        // SAFETY: By the type's invariants.
+        unsafe { self.0.as_ref() }.is_single()
+    }
+}
+
+impl Drop for Hold {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants.
         unsafe { self.0.as_ref() }.put();

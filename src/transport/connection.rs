@@ -475,6 +475,11 @@ impl<S: Storage> Connection<S> {
             && !self.responder.has_response()
     }
 
+    /// The oldest request that has not been polled as complete, which [`Self::poll_send_completion`] is about.
+    pub fn oldest_request(&self) -> Option<MessageSlot> {
+        self.requester.oldest_request()
+    }
+
     /// The next completion of the send queue, in the order of posting. Unsuccessful ones end the queue: all behind are
     /// flushed.
     pub fn poll_send_completion(&mut self) -> Option<SendCompletion> {

@@ -32,6 +32,8 @@ pub enum WcOpcode {
     Flush = 8,
     /// ATOMIC WRITE.
     AtomicWrite = 9,
+    /// Memory was registered. No process asks for that: `IB_WC_REG_MR`.
+    Register = 10,
     /// A receive that a SEND filled.
     Receive = 1 << 7,
     /// A receive that a WRITE WITH IMMEDIATE consumed.

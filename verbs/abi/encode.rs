@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests of the kernel's queue pairs for datagrams, written as a process's provider would write them.
+//! Requests of the kernel's queue pairs, written as a process's provider would write them.
 //!
 //! Their queues are of the same kind as those of processes, but that no process has them mapped; so there is one way from a
 //! queue to the protocol.
@@ -13,23 +13,17 @@ use super::scatter::Sge;
 use super::scatter::SGE_SIZE;
 use super::send_wqe;
 use super::send_wqe::Immediate;
+use super::send_wqe::RemoteAddress;
 use super::send_wqe::SendFlags;
 use super::send_wqe::SendOperation;
+use crate::transport::frame::Operands;
 use crate::transport::unreliable_datagram::Gid;
 use crate::transport::unreliable_datagram::Path;
 
-/// Places in a send request's header; see `send_wqe`.
+/// Where a datagram's request says where it goes: `datagram_wqe` has what a process says.
 mod at {
-    pub(super) const WR_ID: usize = 0;
-    pub(super) const OPCODE: usize = 12;
-    pub(super) const FLAGS: usize = 16;
-    pub(super) const IMMEDIATE: usize = 20;
     pub(super) const QPN: usize = 24;
     pub(super) const QKEY: usize = 28;
-    pub(super) const LENGTH: usize = 184;
-    pub(super) const NUM_SGE: usize = 196;
-    pub(super) const RECEIVE_NUM_SGE: usize = 28;
-
     /// A datagram's way: where a process's provider copies what it knows of it, and behind that.
     pub(super) const MAC: usize = 58;
     pub(super) const DESTINATION: usize = 64;
@@ -48,6 +42,10 @@ pub enum Follows {
     Bytes(u32),
 }
 
+/// An operation that users in the kernel have no requests for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOfTheKernel;
+
 /// Where the kernel's datagram goes, by which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
@@ -61,33 +59,85 @@ const SIZE: usize = send_wqe::HEADER_SIZE;
 
 type Header = [u8; SIZE];
 
-/// The header of a datagram's request, which is a SEND.
+fn immediate(header: &mut Header, Immediate(immediate): Immediate) {
+    store::<{ send_wqe::IMMEDIATE }, 4, SIZE>(header, immediate.to_be_bytes());
+}
+
+fn remote(header: &mut Header, remote: RemoteAddress) {
+    store::<{ send_wqe::REMOTE_ADDRESS }, 8, SIZE>(header, remote.address.to_ne_bytes());
+    store::<{ send_wqe::REMOTE_KEY }, 4, SIZE>(header, remote.rkey.to_ne_bytes());
+}
+
+fn atomic(header: &mut Header, word: RemoteAddress, operands: Operands) {
+    store::<{ send_wqe::REMOTE_ADDRESS }, 8, SIZE>(header, word.address.to_ne_bytes());
+    store::<{ send_wqe::ATOMIC_KEY }, 4, SIZE>(header, word.rkey.to_ne_bytes());
+    store::<{ send_wqe::COMPARE_ADD }, 8, SIZE>(header, operands.first.to_ne_bytes());
+    store::<{ send_wqe::SWAP }, 8, SIZE>(header, operands.second.to_ne_bytes());
+}
+
+/// What the operation has in the header beside its number.
+fn arguments(header: &mut Header, operation: &SendOperation) -> Result<(), NotOfTheKernel> {
+    match *operation {
+        SendOperation::Send => {}
+        SendOperation::SendImmediate(data) => immediate(header, data),
+        SendOperation::Write(to) | SendOperation::Read(to) => remote(header, to),
+        SendOperation::WriteImmediate(to, data) => {
+            remote(header, to);
+            immediate(header, data);
+        }
+        SendOperation::CompareSwap(word, operands) | SendOperation::FetchAdd(word, operands) => {
+            atomic(header, word, operands);
+        }
+        SendOperation::SendInvalidate(key) | SendOperation::LocalInvalidate(key) => {
+            store::<{ send_wqe::IMMEDIATE }, 4, SIZE>(header, key.to_ne_bytes());
+        }
+        SendOperation::Register(registration) => {
+            store::<{ send_wqe::REGISTER_ADDRESS }, 8, SIZE>(
+                header,
+                registration.address.to_ne_bytes(),
+            );
+            store::<{ send_wqe::REGISTER_LENGTH }, 8, SIZE>(
+                header,
+                registration.length.to_ne_bytes(),
+            );
+            store::<{ send_wqe::REGISTER_KEY }, 4, SIZE>(header, registration.key.to_ne_bytes());
+            store::<{ send_wqe::REGISTER_ACCESS }, 4, SIZE>(
+                header,
+                registration.access.to_ne_bytes(),
+            );
+        }
+        SendOperation::BindWindow(_) | SendOperation::Flush(..) | SendOperation::AtomicWrite(_) => {
+            return Err(NotOfTheKernel)
+        }
+    }
+    Ok(())
+}
+
+/// The header of a request.
+///
+/// # Errors
+///
+/// For operations that users in the kernel have no requests for.
 pub fn send_header(
     wr_id: u64,
-    immediate: Option<Immediate>,
+    operation: &SendOperation,
     flags: SendFlags,
     follows: Follows,
-) -> Header {
+) -> Result<Header, NotOfTheKernel> {
     let mut header = [0; SIZE];
-    let operation = match immediate {
-        None => SendOperation::Send,
-        Some(immediate) => SendOperation::SendImmediate(immediate),
-    };
-    store::<{ at::WR_ID }, 8, SIZE>(&mut header, wr_id.to_ne_bytes());
-    store::<{ at::OPCODE }, 4, SIZE>(&mut header, operation.opcode().to_ne_bytes());
-    if let Some(Immediate(immediate)) = immediate {
-        store::<{ at::IMMEDIATE }, 4, SIZE>(&mut header, immediate.to_be_bytes());
-    }
-    store::<{ at::FLAGS }, 4, SIZE>(&mut header, flags.bits().to_ne_bytes());
+    store::<{ send_wqe::WR_ID }, 8, SIZE>(&mut header, wr_id.to_ne_bytes());
+    store::<{ send_wqe::OPCODE }, 4, SIZE>(&mut header, operation.opcode().to_ne_bytes());
+    arguments(&mut header, operation)?;
+    store::<{ send_wqe::FLAGS }, 4, SIZE>(&mut header, flags.bits().to_ne_bytes());
     match follows {
         Follows::Elements(count) => {
-            store::<{ at::NUM_SGE }, 4, SIZE>(&mut header, count.to_ne_bytes());
+            store::<{ send_wqe::NUM_SGE }, 4, SIZE>(&mut header, count.to_ne_bytes());
         }
         Follows::Bytes(length) => {
-            store::<{ at::LENGTH }, 4, SIZE>(&mut header, length.to_ne_bytes());
+            store::<{ send_wqe::LENGTH }, 4, SIZE>(&mut header, length.to_ne_bytes());
         }
     }
-    header
+    Ok(header)
 }
 
 /// Adds where a datagram goes.
@@ -120,8 +170,8 @@ pub fn way(header: &Header) -> Way {
 pub fn receive_header(wr_id: u64, elements: u32) -> [u8; receive_wqe::HEADER_SIZE] {
     const LENGTH: usize = receive_wqe::HEADER_SIZE;
     let mut header = [0; LENGTH];
-    store::<{ at::WR_ID }, 8, LENGTH>(&mut header, wr_id.to_ne_bytes());
-    store::<{ at::RECEIVE_NUM_SGE }, 4, LENGTH>(&mut header, elements.to_ne_bytes());
+    store::<{ receive_wqe::WR_ID }, 8, LENGTH>(&mut header, wr_id.to_ne_bytes());
+    store::<{ receive_wqe::NUM_SGE }, 4, LENGTH>(&mut header, elements.to_ne_bytes());
     header
 }
 

@@ -4,6 +4,7 @@
 #include <linux/build_bug.h>
 #include <linux/stddef.h>
 #include <rdma/ib_user_verbs.h>
+#include <rdma/ib_verbs.h>
 #include <rdma/rdma_user_rxe.h>
 
 /* queue_layout.rs */
@@ -60,6 +61,7 @@ static_assert(IB_UVERBS_WR_BIND_MW == 8);
 static_assert(IB_UVERBS_WR_SEND_WITH_INV == 9);
 static_assert(IB_UVERBS_WR_FLUSH == 14);
 static_assert(IB_UVERBS_WR_ATOMIC_WRITE == 15);
+static_assert(IB_WR_REG_MR == 0x20);
 static_assert(IB_FLUSH_GLOBAL == 1);
 static_assert(IB_FLUSH_PERSISTENT == 2);
 static_assert(IB_FLUSH_RANGE == 0);
@@ -89,6 +91,7 @@ static_assert(IB_UVERBS_WC_COMP_SWAP == 3);
 static_assert(IB_UVERBS_WC_FETCH_ADD == 4);
 static_assert(IB_UVERBS_WC_FLUSH == 8);
 static_assert(IB_UVERBS_WC_ATOMIC_WRITE == 9);
+static_assert(IB_WC_REG_MR == 10);
 static_assert(offsetof(struct ib_uverbs_wc, port_num) == 46);
 
 /* response.rs */

@@ -9,8 +9,8 @@ use super::scatter::SGE_SIZE;
 /// Bytes before the elements; what [`ReceiveWqe::decode`] takes.
 pub const HEADER_SIZE: usize = 40;
 
-const WR_ID: usize = 0;
-const NUM_SGE: usize = 28;
+pub(super) const WR_ID: usize = 0;
+pub(super) const NUM_SGE: usize = 28;
 
 /// More elements than the queue was made for: the receive completes with `LOC_QP_OP_ERR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

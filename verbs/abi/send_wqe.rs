@@ -14,16 +14,16 @@ use crate::transport::opcode::WORD;
 /// Bytes before the elements or inline data; what [`SendWqe::decode`] takes.
 pub const HEADER_SIZE: usize = 208;
 
-const WR_ID: usize = 0;
-const OPCODE: usize = 12;
-const FLAGS: usize = 16;
-const IMMEDIATE: usize = 20;
-const REMOTE_ADDRESS: usize = 24;
-const REMOTE_KEY: usize = 32;
+pub(super) const WR_ID: usize = 0;
+pub(super) const OPCODE: usize = 12;
+pub(super) const FLAGS: usize = 16;
+pub(super) const IMMEDIATE: usize = 20;
+pub(super) const REMOTE_ADDRESS: usize = 24;
+pub(super) const REMOTE_KEY: usize = 32;
 /// Of COMPARE AND SWAP and FETCH AND ADD.
-const COMPARE_ADD: usize = 32;
-const SWAP: usize = 40;
-const ATOMIC_KEY: usize = 48;
+pub(super) const COMPARE_ADD: usize = 32;
+pub(super) const SWAP: usize = 40;
+pub(super) const ATOMIC_KEY: usize = 48;
 /// Of FLUSH.
 const FLUSH_KEY: usize = 36;
 const FLUSH_PLACEMENT: usize = 40;
@@ -35,8 +35,13 @@ const WINDOW_REGION_KEY: usize = 40;
 const WINDOW_KEY: usize = 44;
 const WINDOW_NEW_KEY: usize = 48;
 const WINDOW_ACCESS: usize = 52;
-const LENGTH: usize = 184;
-const NUM_SGE: usize = 196;
+/// Of a registration, which is no process's to ask for: the driver's own layout.
+pub(super) const REGISTER_ADDRESS: usize = 24;
+pub(super) const REGISTER_LENGTH: usize = 32;
+pub(super) const REGISTER_KEY: usize = 40;
+pub(super) const REGISTER_ACCESS: usize = 44;
+pub(super) const LENGTH: usize = 184;
+pub(super) const NUM_SGE: usize = 196;
 
 /// What the driver leaves behind the header in each slot that a process may fill. A process that writes a payload there
 /// writes over it.
@@ -67,6 +72,8 @@ pub enum SendOperation {
     LocalInvalidate(u32),
     /// Bind a memory window.
     BindWindow(WindowBinding),
+    /// Register memory (`IB_WR_REG_MR`), which only the kernel can ask for.
+    Register(MemoryRegistration),
     /// SEND that makes this key of the peer invalid.
     SendInvalidate(u32),
     /// FLUSH of so many bytes.
@@ -86,6 +93,7 @@ impl SendOperation {
             | Self::SendImmediate(_)
             | Self::LocalInvalidate(_)
             | Self::BindWindow(_)
+            | Self::Register(_)
             | Self::SendInvalidate(_)
             | Self::Flush(..)
             | Self::AtomicWrite(_) => false,
@@ -107,13 +115,14 @@ impl SendOperation {
             Self::SendInvalidate(_) => 9,
             Self::Flush(..) => 14,
             Self::AtomicWrite(_) => 15,
+            Self::Register(_) => 0x20,
         }
     }
 
     /// Whether the host does it itself. The WQE's payload counts for nothing then.
     pub fn is_local(&self) -> bool {
         match self {
-            Self::LocalInvalidate(_) | Self::BindWindow(_) => true,
+            Self::LocalInvalidate(_) | Self::BindWindow(_) | Self::Register(_) => true,
             Self::Write(_)
             | Self::WriteImmediate(..)
             | Self::Send
@@ -141,6 +150,19 @@ pub struct WindowBinding {
     pub window_key: u32,
     /// Key of the window from then on, of which the low eight bits count.
     pub new_key: u32,
+    /// `enum ib_access_flags`, as they were given.
+    pub access: u32,
+}
+
+/// How memory is to be registered whose pages are known already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRegistration {
+    /// The address that requests use for its first byte.
+    pub address: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// Its key from then on.
+    pub key: u32,
     /// `enum ib_access_flags`, as they were given.
     pub access: u32,
 }
@@ -225,6 +247,15 @@ pub enum SendWqeError {
     LengthMissing,
 }
 
+/// Who puts requests into a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostedBy {
+    /// A process, which may put anything there.
+    Process,
+    /// The driver, for a user in the kernel.
+    Kernel,
+}
+
 /// What the queue was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendLimits {
@@ -232,6 +263,8 @@ pub struct SendLimits {
     pub max_sge: u32,
     /// Inline bytes per WQE.
     pub max_inline: u32,
+    /// Who puts them there.
+    pub posted_by: PostedBy,
 }
 
 /// A checked send work request.
@@ -319,6 +352,14 @@ impl SendWqe {
                 length,
             ),
             15 => SendOperation::AtomicWrite(remote),
+            0x20 if limits.posted_by == PostedBy::Kernel => {
+                SendOperation::Register(MemoryRegistration {
+                    address: load_u64::<REGISTER_ADDRESS, HEADER_SIZE>(header),
+                    length: load_u64::<REGISTER_LENGTH, HEADER_SIZE>(header),
+                    key: load_u32::<REGISTER_KEY, HEADER_SIZE>(header),
+                    access: load_u32::<REGISTER_ACCESS, HEADER_SIZE>(header),
+                })
+            }
             other => return Err(SendWqeError::Opcode(other)),
         };
         let flags = SendFlags::from_bits(load_u32::<FLAGS, HEADER_SIZE>(header));

@@ -12,6 +12,7 @@ use super::datagram_wqe::AddressRef;
 use super::datagram_wqe::DatagramTarget;
 use super::encode;
 use super::encode::Follows;
+use super::encode::NotOfTheKernel;
 use super::encode::Way;
 use super::limits::MAX_INLINE;
 use super::limits::MAX_SGE;
@@ -28,7 +29,9 @@ use super::scatter;
 use super::scatter::Sge;
 use super::send_wqe;
 use super::send_wqe::Immediate;
+use super::send_wqe::MemoryRegistration;
 use super::send_wqe::Payload;
+use super::send_wqe::PostedBy;
 use super::send_wqe::RemoteAddress;
 use super::send_wqe::SendFlags;
 use super::send_wqe::SendLimits;
@@ -50,6 +53,7 @@ use crate::transport::unreliable_datagram::Path;
 const LIMITS: SendLimits = SendLimits {
     max_sge: 4,
     max_inline: 64,
+    posted_by: PostedBy::Process,
 };
 
 /// Writes native-endian numbers at the offsets of `struct rxe_send_wqe`, spelled out here so that a
@@ -448,22 +452,41 @@ fn responses_match_the_abi() {
 #[test]
 fn requests_of_the_kernel_are_read_as_they_were_written() {
     let limits = SendLimits {
-        max_sge: 4,
-        max_inline: 64,
+        posted_by: PostedBy::Kernel,
+        ..LIMITS
     };
     let flags = SendFlags::from_bits(SendFlags::SIGNALED.bits() | SendFlags::SOLICITED.bits());
     let imm = Immediate(0x0a0b_0c0d);
-    for (immediate, operation) in [
-        (None, SendOperation::Send),
-        (Some(imm), SendOperation::SendImmediate(imm)),
+    let remote = RemoteAddress {
+        address: 0x1122_3344_5566_7788,
+        rkey: 0x99aa_bbcc,
+    };
+    let operands = Operands {
+        first: 0x0102_0304_0506_0708,
+        second: 0x1112_1314_1516_1718,
+    };
+    let added = Operands {
+        second: 0,
+        ..operands
+    };
+    for operation in [
+        SendOperation::Send,
+        SendOperation::SendImmediate(imm),
+        SendOperation::SendInvalidate(0x2233_4455),
+        SendOperation::Write(remote),
+        SendOperation::WriteImmediate(remote, imm),
+        SendOperation::Read(remote),
+        SendOperation::CompareSwap(remote, operands),
+        SendOperation::FetchAdd(remote, added),
     ] {
-        let header = encode::send_header(99, immediate, flags, Follows::Elements(3));
+        let header = encode::send_header(99, &operation, flags, Follows::Elements(3)).unwrap();
         let wqe = SendWqe::decode(&header, &limits).unwrap();
         assert_eq!((send_wqe::wr_id(&header), wqe.operation), (99, operation));
         assert_eq!(wqe.flags, flags);
         assert_eq!(wqe.payload, Payload::Elements(3));
     }
-    let header = encode::send_header(1, None, flags, Follows::Bytes(40));
+    let send = SendOperation::Send;
+    let header = encode::send_header(1, &send, flags, Follows::Bytes(40)).unwrap();
     let wqe = SendWqe::decode(&header, &limits).unwrap();
     assert_eq!(wqe.payload, Payload::Inline(40));
 
@@ -479,6 +502,43 @@ fn requests_of_the_kernel_are_read_as_they_were_written() {
 }
 
 #[test]
+fn only_the_kernel_registers_memory_by_a_request() {
+    let kernel = SendLimits {
+        posted_by: PostedBy::Kernel,
+        ..LIMITS
+    };
+    let register = SendOperation::Register(MemoryRegistration {
+        address: 0x1122_3344_5566_7788,
+        length: 0x0001_0000_0000_0001,
+        key: 0x0200_0011,
+        access: 7,
+    });
+    let flags = SendFlags::from_bits(0);
+    let header = encode::send_header(5, &register, flags, Follows::Elements(0)).unwrap();
+    let wqe = SendWqe::decode(&header, &kernel).unwrap();
+    assert_eq!(
+        (wqe.operation, wqe.payload),
+        (register, Payload::Elements(0))
+    );
+    assert_eq!(
+        SendWqe::decode(&header, &LIMITS),
+        Err(SendWqeError::Opcode(0x20))
+    );
+    let invalidate = SendOperation::LocalInvalidate(0x0200_0011);
+    let header = encode::send_header(6, &invalidate, flags, Follows::Elements(0)).unwrap();
+    let wqe = SendWqe::decode(&header, &kernel).unwrap();
+    assert_eq!(wqe.operation, invalidate);
+    let write = SendOperation::AtomicWrite(RemoteAddress {
+        address: 0,
+        rkey: 0,
+    });
+    assert_eq!(
+        encode::send_header(7, &write, flags, Follows::Elements(0)),
+        Err(NotOfTheKernel)
+    );
+}
+
+#[test]
 fn ways_of_the_kernel_are_read_as_they_were_written() {
     let way = Way {
         mac: [1, 2, 3, 4, 5, 6],
@@ -491,7 +551,8 @@ fn ways_of_the_kernel_are_read_as_they_were_written() {
         },
     };
     let flags = SendFlags::SIGNALED;
-    let mut header = encode::send_header(3, None, flags, Follows::Elements(1));
+    let send = SendOperation::Send;
+    let mut header = encode::send_header(3, &send, flags, Follows::Elements(1)).unwrap();
     encode::address(&mut header, 1, 0x8001_0000, &way);
     assert_eq!(encode::way(&header), way);
     let target = DatagramTarget::decode(&header);
@@ -500,6 +561,7 @@ fn ways_of_the_kernel_are_read_as_they_were_written() {
     let limits = SendLimits {
         max_sge: 1,
         max_inline: 0,
+        posted_by: PostedBy::Kernel,
     };
     assert_eq!(
         SendWqe::decode(&header, &limits).unwrap().operation,

@@ -14,6 +14,7 @@ use kernel::workqueue::new_delayed_work;
 use kernel::workqueue::new_work;
 
 use super::attributes::Attributes;
+use super::departures::Departures;
 use super::paging::Paging;
 use super::poster::Poster;
 use super::queue_pair::Backlog;
@@ -38,6 +39,7 @@ use crate::verbs::abi::limits::MAX_QUEUE_WR;
 use crate::verbs::abi::limits::MAX_SGE;
 use crate::verbs::abi::response::CreateQpResponse;
 use crate::verbs::abi::response::MmapInfo;
+use crate::verbs::abi::send_wqe::PostedBy;
 use crate::verbs::address::HasPaths;
 use crate::verbs::address::PathTable;
 use crate::verbs::ah::PathHandle;
@@ -94,11 +96,16 @@ impl State {
         paths: &Arc<PathTable>,
         pd: PdId,
     ) -> Result<Self> {
-        let send_queue = SendQueue::new(cap)?;
+        let posted_by = match pd.owner() {
+            Owner::Process => PostedBy::Process,
+            Owner::Kernel => PostedBy::Kernel,
+        };
+        let send_queue = SendQueue::new(cap, posted_by)?;
         Ok(Self {
             state: QpState::Reset,
             attributes: Attributes::new(),
             service: Service::new(qp_type, send_queue.max_active(), paths, pd)?,
+            departures: Departures::new(send_queue.max_active(), pd.owner())?,
             send_queue,
             receive_queue,
             route: RouteSlot::new(),
@@ -110,6 +117,7 @@ impl State {
             receive_flush: ReceiveFlush::Ring,
             ending: None,
             placements: 0,
+            held: None,
             paging: Paging::new(),
         })
     }
@@ -173,14 +181,13 @@ pub(crate) struct UserQueuePair {
     access: Access,
 }
 
-/// Which QPs there are: processes have connections and datagrams, the kernel has datagrams and the QP for general services.
+/// Which QPs there are: both have reliable connections and datagrams, processes have unreliable connections too, and the kernel
+/// has the QP for general services.
 fn check_type(qp_type: QpType, owner: Owner) -> Result {
     match (qp_type, owner) {
         (QpType::Rc | QpType::Uc | QpType::Ud, Owner::Process)
-        | (QpType::Ud | QpType::Gsi, Owner::Kernel) => Ok(()),
-        (QpType::Gsi, Owner::Process) | (QpType::Rc | QpType::Uc, Owner::Kernel) => {
-            Err(unsupported())
-        }
+        | (QpType::Rc | QpType::Ud | QpType::Gsi, Owner::Kernel) => Ok(()),
+        (QpType::Gsi, Owner::Process) | (QpType::Uc, Owner::Kernel) => Err(unsupported()),
     }
 }
 
@@ -250,11 +257,12 @@ impl UserQueuePair {
                     pagers: device.pagers().clone(),
                     groups: device.multicast_groups().clone(),
                     state <- new_spinlock!(state),
-                    placed <- new_condvar!("usb4_roce_qp_placed"),
+                    settled <- new_condvar!("usb4_roce_qp_settled"),
                     timer <- new_delayed_work!("usb4_roce_qp_timer"),
                     flusher <- new_delayed_work!("usb4_roce_qp_flusher"),
                     posted <- new_delayed_work!("usb4_roce_qp_posted"),
                     takes_requests: Atomic::new(false),
+                    flushes_receives: Atomic::new(false),
                     pager <- new_work!("usb4_roce_qp_pager"),
                     links <- ListLinks::new(),
                     tracker <- AtomicTracker::new(),
@@ -374,7 +382,12 @@ where
     }
 
     fn post_receive(&self, request: &ReceiveRequest<'_>) -> Result {
-        self.poster()?.post_receive(request)
+        self.poster()?.post_receive(request)?;
+        // Who drains the queue waits for it to be flushed.
+        if self.qp.flushes_receives.load(Relaxed) {
+            delayed_work::arm::<_, POSTER>(&self.qp, 0);
+        }
+        Ok(())
     }
 
     fn attach_multicast(&self, group: Gid) -> Result {
@@ -408,8 +421,8 @@ impl QueuePair {
         if let Some((route, final_ack)) = route.zip(final_ack) {
             route.final_ack(final_ack);
         }
-        // Memory of the process must not change any more when this returns.
-        self.await_placements();
+        // The user's memory must not change any more when this returns.
+        self.await_payloads();
     }
 }
 

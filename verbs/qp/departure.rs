@@ -1,27 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Segments of unreliable connections on their way out.
+//! Segments on their way out, for queue pairs that must know when their payload has left.
 
 use kernel::sync::Arc;
 
+use super::departures::Departures;
 use super::queue_pair::QueuePair;
 use crate::base::clock;
+use crate::transport::ids::MessageSlot;
 use crate::transport::unreliable::DepartureToken;
 use crate::verbs::route::TxHint;
 
-/// A segment of an unreliable connection on its way out. When it is dropped, its payload has left.
+/// What leaves.
+enum Cargo {
+    /// A segment of an unreliable connection, which is complete with that.
+    Unreliable(DepartureToken),
+    /// A segment of this request of the kernel's, whose memory goes when it is complete. (Memory of a process is kept by
+    /// the regions.)
+    Request(MessageSlot),
+}
+
+/// A segment on its way out. When it is dropped, its payload has left.
 ///
 /// Who drops it holds no spinlock: the QP is locked, and may go.
 pub(crate) struct Departure {
     qp: Arc<QueuePair>,
-    token: DepartureToken,
+    cargo: Cargo,
 }
 
 impl Departure {
-    pub(super) fn new(qp: &Arc<QueuePair>, token: DepartureToken) -> Self {
+    /// That of a segment of an unreliable connection.
+    pub(super) fn of_unreliable(qp: &Arc<QueuePair>, token: DepartureToken) -> Self {
         Self {
             qp: qp.clone(),
-            token,
+            cargo: Cargo::Unreliable(token),
+        }
+    }
+
+    /// That of a segment of a request of the kernel's.
+    pub(super) fn of_request(
+        qp: &Arc<QueuePair>,
+        departures: &mut Departures,
+        slot: MessageSlot,
+    ) -> Self {
+        departures.begin(slot);
+        Self {
+            qp: qp.clone(),
+            cargo: Cargo::Request(slot),
         }
     }
 }
@@ -30,8 +55,13 @@ impl Drop for Departure {
     fn drop(&mut self) {
         let mut guard = self.qp.state.lock();
         let state = &mut *guard;
-        if let Some(unreliable) = state.service.unreliable() {
-            unreliable.connection.handle_departure(self.token);
+        match self.cargo {
+            Cargo::Unreliable(token) => {
+                if let Some(unreliable) = state.service.unreliable() {
+                    unreliable.connection.handle_departure(token);
+                }
+            }
+            Cargo::Request(slot) => state.end_departure(slot, &self.qp.settled),
         }
         let rails = self.qp.process_events(state, clock::now());
         self.qp.schedule(guard, rails, TxHint::Deferred);

@@ -32,6 +32,8 @@ use crate::verbs::abi::completion::Extra;
 use crate::verbs::abi::completion::WcOpcode;
 use crate::verbs::abi::send_wqe::Immediate;
 use crate::verbs::counters::Counter;
+use crate::verbs::mr::Key;
+use crate::verbs::pd::Owner;
 use crate::verbs::queue::Overflow;
 use crate::verbs::rdma::QpAsyncEvent;
 use crate::verbs::rdma::QpState;
@@ -89,12 +91,17 @@ impl QueuePair {
         if self.execute(state) > 0 {
             backlog = Backlog::Possible;
         }
-        while let Some(completion) = state.service.poll_send_completion() {
+        while let Some(completion) = self.next_send_completion(state) {
             state.send_queue.release();
             self.complete_send(state, &completion);
             backlog = Backlog::Possible;
+            // What is behind it is flushed when the failure has been acted upon, see `may_flush`.
+            let is_sending = matches!(state.state, QpState::Rts | QpState::Sqd);
+            if is_sending && completion.status != CompletionStatus::Success {
+                break;
+            }
         }
-        while let Some(received) = state.service.poll_receive_completion() {
+        while let Some(received) = self.next_receive_completion(state) {
             state.receive_queue.release();
             self.complete_receive(state, &received);
             backlog = Backlog::Possible;
@@ -112,10 +119,62 @@ impl QueuePair {
         if self.run_local(state, now) == Backlog::Possible {
             backlog = Backlog::Possible;
         }
-        if state.state == QpState::Err && self.flush_receives(state) > 0 {
+        let may_flush = state.state == QpState::Err && self.may_flush(state);
+        if may_flush && self.flush_receives(state) > 0 {
             backlog = Backlog::Possible;
         }
         backlog
+    }
+
+    /// Whether requests and receives may be told to be flushed. A user in the kernel frees their memory then, and keeps no
+    /// region for it as a process does: so nothing may be on its way from or to it.
+    fn may_flush(&self, state: &State) -> bool {
+        self.pd.owner() == Owner::Process || state.is_settled()
+    }
+
+    /// The next completion of the send queue that may be told of.
+    fn next_send_completion(&self, state: &mut State) -> Option<SendCompletion> {
+        if state.departures.are_counted() {
+            let is_flushed = state.state == QpState::Err;
+            if is_flushed && !self.may_flush(state) {
+                return None;
+            }
+            // A copy of it may be on its way when another one has been acknowledged.
+            let oldest = state.service.oldest_request();
+            if oldest.is_some_and(|slot| state.departures.is_leaving(slot)) {
+                return None;
+            }
+        }
+        state.service.poll_send_completion()
+    }
+
+    /// The next completion of a receive that may be told of.
+    fn next_receive_completion(self: &Arc<Self>, state: &mut State) -> Option<Received> {
+        if state.state == QpState::Err && !self.may_flush(state) {
+            return None;
+        }
+        let received = match state.held.take() {
+            Some(held) => held,
+            None => state.service.poll_receive_completion()?,
+        };
+        if self.is_key_in_use(&received) {
+            state.held = Some(received);
+            self.process_events_later();
+            return None;
+        }
+        Some(received)
+    }
+
+    /// Whether a receive tells that a key is invalid by which something is still copied. Of a peer that goes by the rules
+    /// nothing is; and memory of processes is kept by more than that key.
+    fn is_key_in_use(&self, received: &Received) -> bool {
+        match received {
+            Received::Message(message) if message.opcode == Opcode::SendWithInvalidate => {
+                self.pd.owner() == Owner::Kernel
+                    && self.regions.is_fast_region_in_use(Key(message.rkey.0))
+            }
+            Received::Message(_) | Received::Datagram(_) => false,
+        }
     }
 
     /// Posts what the process has put into the send queue, if the QP's state allows it and as far as there is room: what
@@ -145,6 +204,7 @@ impl QueuePair {
         };
         state.state = QpState::Err;
         self.takes_requests.store(true, Relaxed);
+        self.flushes_receives.store(true, Relaxed);
         state.service.flush();
         self.abort_paging(state);
     }
@@ -231,6 +291,7 @@ impl QueuePair {
             },
             SendWork::Local(LocalOperation::BindWindow) => WcOpcode::BindWindow,
             SendWork::Local(LocalOperation::Invalidate) => WcOpcode::LocalInvalidate,
+            SendWork::Local(LocalOperation::Register) => WcOpcode::Register,
         };
         let completion = Completion {
             wr_id: completion.wr_id,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Local operations of a QP: memory windows are bound, and keys made invalid.
+//! Local operations of a QP: memory windows are bound, memory is registered, and keys are made invalid.
 
 use kernel::sync::Arc;
 
@@ -8,10 +8,11 @@ use super::local_work::LocalWork;
 use super::queue_pair::Backlog;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
+use crate::base::revocable::Hold;
 use crate::transport::ids::Instant;
 use crate::transport::status::CompletionStatus;
+use crate::verbs::fast_region::RegistrationRefused;
 use crate::verbs::mr::AccessDenied;
-use crate::verbs::mr::WindowUse;
 use crate::verbs::window::BindRefused;
 
 impl QueuePair {
@@ -23,12 +24,12 @@ impl QueuePair {
         let mut backlog = Backlog::Clear;
         while let Some(due) = state.service.due_local() {
             let begun = match state.ending.take() {
-                Some(window) => Ok(window),
+                Some(hold) => Ok(Some(hold)),
                 None => self.begin_local(state.send_queue.local_work(due.slot)),
             };
             let result = match begun {
-                Ok(window) if !window.is_only() => {
-                    state.ending = Some(window);
+                Ok(Some(hold)) if !hold.is_only() => {
+                    state.ending = Some(hold);
                     self.process_events_later();
                     return backlog;
                 }
@@ -43,17 +44,25 @@ impl QueuePair {
         backlog
     }
 
-    fn begin_local(&self, work: Option<LocalWork>) -> Result<WindowUse, CompletionStatus> {
+    /// What takes rights away gives what is to be waited for.
+    fn begin_local(&self, work: Option<LocalWork>) -> Result<Option<Hold>, CompletionStatus> {
         let binder = self.binder();
         match work {
             Some(LocalWork::Bind(request)) => self
                 .regions
                 .bind(binder, &request)
+                .map(Some)
                 .map_err(|BindRefused| CompletionStatus::MemoryManagementError),
             Some(LocalWork::Invalidate(key)) => self
                 .regions
                 .invalidate(binder, key)
+                .map(Some)
                 .map_err(|AccessDenied| CompletionStatus::MemoryManagementError),
+            Some(LocalWork::Register(registration)) => self
+                .regions
+                .register_fast_region(binder, registration)
+                .map(|()| None)
+                .map_err(|RegistrationRefused| CompletionStatus::MemoryManagementError),
             None => Err(CompletionStatus::LocalQpOperationError),
         }
     }

@@ -2,6 +2,7 @@
 
 //! What local operations are about.
 
+use crate::verbs::fast_region::Registration;
 use crate::verbs::mr::Key;
 use crate::verbs::window::BindRequest;
 
@@ -12,4 +13,6 @@ pub(super) enum LocalWork {
     Bind(BindRequest),
     /// Make a key invalid.
     Invalidate(Key),
+    /// Register memory.
+    Register(Registration),
 }

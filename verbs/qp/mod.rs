@@ -14,6 +14,7 @@ mod attributes;
 mod create;
 mod datagrams;
 mod departure;
+mod departures;
 mod events;
 mod execution;
 mod limits;

@@ -40,7 +40,7 @@ impl State {
 impl QueuePair {
     /// See [`QpOps::modify`](crate::verbs::rdma::QpOps::modify): one call at a time.
     ///
-    /// When the QP has been reset, nothing of its former life changes memory of the process any more.
+    /// When the QP has been reset, nothing of its former life changes its user's memory any more.
     pub(super) fn change(self: &Arc<Self>, change: &QpModify<'_>) -> Result {
         let (now, attributes) = {
             let state = self.state.lock();
@@ -78,6 +78,8 @@ impl QueuePair {
             QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => true,
         };
         self.takes_requests.store(takes_requests, Relaxed);
+        self.flushes_receives
+            .store(state.state == QpState::Err, Relaxed);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
         if let Some(route) = old_route.filter(|_| transition.to == QpState::Reset) {
@@ -87,7 +89,7 @@ impl QueuePair {
             route.outwait(self.qpn);
         }
         if transition.to == QpState::Reset {
-            self.await_placements();
+            self.await_payloads();
         }
         Ok(())
     }
@@ -134,6 +136,7 @@ impl QueuePair {
         while state.paging.abort_next().is_some() {}
         state.send_queue.discard();
         state.receive_queue.reset();
+        state.held = None;
         state.flush_interval_ms = None;
         state.ending = None;
         final_ack

@@ -118,7 +118,7 @@ impl Drop for OnDemandPlacement {
                 .service
                 .handle_payload(self.token, outcome, &mut inbox, now);
         }
-        state.end_placement(&self.qp.placed);
+        state.end_placement(&self.qp.settled);
         let rails = self.qp.process_events(state, now);
         self.qp.schedule(guard, rails, self.hint);
     }

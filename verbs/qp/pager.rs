@@ -206,7 +206,7 @@ impl QueuePair {
                 }
             }
         }
-        state.end_placement(&self.placed);
+        state.end_placement(&self.settled);
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
         outcome.is_none()

@@ -15,19 +15,22 @@ use kernel::workqueue::DelayedWork;
 use kernel::workqueue::Work;
 
 use super::attributes::Attributes;
+use super::departures::Departures;
 use super::paging::Paging;
 use super::receive_queue::Inbox;
 use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
+use super::service::Received;
 use super::service::Service;
 use crate::base::number_table::NumberTable;
+use crate::base::revocable::Hold;
 use crate::transport::ids::Instant;
+use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Qpn;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::CompletionQueue;
 use crate::verbs::limits::MAX_QUEUE_PAIRS;
 use crate::verbs::mr::RegionTable;
-use crate::verbs::mr::WindowUse;
 use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::pagers::Pagers;
 use crate::verbs::pd::PdId;
@@ -85,20 +88,39 @@ pub(super) struct State {
     /// Whether the QP's own work is to go on with the events.
     pub(super) backlog: Backlog,
     pub(super) receive_flush: ReceiveFlush,
-    /// The window that a local operation in progress has taken rights from.
-    pub(super) ending: Option<WindowUse>,
+    /// What a local operation in progress has taken rights from.
+    pub(super) ending: Option<Hold>,
     /// Payloads on their way into memory.
     pub(super) placements: u32,
+    /// Payloads on their way out of memory of the kernel.
+    pub(super) departures: Departures,
+    /// The completion of a receive that waits until nothing is copied any more by the key that it tells of.
+    pub(super) held: Option<Received>,
     /// Payloads that wait for pages.
     pub(super) paging: Paging,
 }
 
 impl State {
     /// A payload is not on its way into memory any more.
-    pub(super) fn end_placement(&mut self, placed: &CondVar) {
+    pub(super) fn end_placement(&mut self, settled: &CondVar) {
         self.placements -= 1;
-        if self.placements == 0 {
-            placed.notify_all();
+        self.tell_if_settled(settled);
+    }
+
+    /// A payload of that request of the kernel's is not on its way out any more.
+    pub(super) fn end_departure(&mut self, slot: MessageSlot, settled: &CondVar) {
+        self.departures.end(slot);
+        self.tell_if_settled(settled);
+    }
+
+    /// Whether no payload is on its way from or to memory, as far as that is counted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.placements == 0 && self.departures.total() == 0
+    }
+
+    fn tell_if_settled(&self, settled: &CondVar) {
+        if self.is_settled() {
+            settled.notify_all();
         }
     }
 }
@@ -156,7 +178,7 @@ pub(crate) struct QueuePair {
     pub(super) state: SpinLock<State>,
     /// Notified when no payload is on its way any more.
     #[pin]
-    pub(super) placed: CondVar,
+    pub(super) settled: CondVar,
     #[pin]
     pub(super) timer: DelayedWork<QueuePair, TIMER>,
     #[pin]
@@ -165,6 +187,8 @@ pub(crate) struct QueuePair {
     pub(super) posted: DelayedWork<QueuePair, POSTER>,
     /// Whether requests may be posted, as its state has it: to be looked at without a lock.
     pub(super) takes_requests: Atomic<bool>,
+    /// Whether receives that are posted are flushed, as above.
+    pub(super) flushes_receives: Atomic<bool>,
     #[pin]
     pub(super) pager: Work<QueuePair, PAGER>,
     /// Membership in the ready list of the route that `state.route` names, and of no other.

@@ -89,7 +89,7 @@ impl Drop for PendingPlacement {
         state
             .service
             .handle_payload(self.token, self.outcome, &mut inbox, now);
-        state.end_placement(&self.qp.placed);
+        state.end_placement(&self.qp.settled);
         let rails = self.qp.process_events(state, now);
         self.qp.schedule(guard, rails, self.hint);
     }
@@ -163,12 +163,12 @@ impl RxFrame<'_> {
 }
 
 impl QueuePair {
-    /// Waits until no payload is on its way into memory. To be called when the QP accepts none any more.
-    /// Sleeps.
-    pub(super) fn await_placements(&self) {
+    /// Waits until no payload is on its way into memory, nor out of memory of the kernel. To be called when the QP neither
+    /// accepts nor sends any more. Sleeps.
+    pub(super) fn await_payloads(&self) {
         let mut state = self.state.lock();
-        while state.placements > 0 {
-            self.placed.wait(&mut state);
+        while !state.is_settled() {
+            self.settled.wait(&mut state);
         }
     }
 

@@ -27,7 +27,9 @@ use crate::verbs::abi::scatter;
 use crate::verbs::abi::scatter::SGE_SIZE;
 use crate::verbs::abi::send_wqe;
 use crate::verbs::abi::send_wqe::Immediate;
+use crate::verbs::abi::send_wqe::MemoryRegistration;
 use crate::verbs::abi::send_wqe::Payload;
+use crate::verbs::abi::send_wqe::PostedBy;
 use crate::verbs::abi::send_wqe::RemoteAddress;
 use crate::verbs::abi::send_wqe::SendFlags;
 use crate::verbs::abi::send_wqe::SendLimits;
@@ -36,7 +38,9 @@ use crate::verbs::abi::send_wqe::SendWqe;
 use crate::verbs::abi::send_wqe::SendWqeError;
 use crate::verbs::abi::send_wqe::WindowBinding;
 use crate::verbs::abi::send_wqe::UNTOUCHED;
+use crate::verbs::address_range::AddressRange;
 use crate::verbs::elements::Elements;
+use crate::verbs::fast_region::Registration;
 use crate::verbs::mr::Key;
 use crate::verbs::queue::Taken;
 use crate::verbs::queue::WorkProducer;
@@ -95,8 +99,8 @@ pub(super) struct SendQueue {
 }
 
 impl SendQueue {
-    /// A queue of at least the sizes in `cap`.
-    pub(super) fn new(cap: &QpCap) -> Result<Self> {
+    /// A queue of at least the sizes in `cap`, which is filled by such users.
+    pub(super) fn new(cap: &QpCap, posted_by: PostedBy) -> Result<Self> {
         let stride = (cap.max_send_sge as usize * SGE_SIZE)
             .max((cap.max_inline_data as usize).next_multiple_of(SGE_SIZE))
             // The operand of an ATOMIC WRITE is in the ring whatever the process has asked for.
@@ -108,6 +112,7 @@ impl SendQueue {
             limits: SendLimits {
                 max_sge: (stride / SGE_SIZE) as u32,
                 max_inline: stride as u32,
+                posted_by,
             },
             store: KVVec::from_elem(0, (active + 1) * stride, GFP_KERNEL_ACCOUNT)?,
             stride,
@@ -346,6 +351,10 @@ impl SendQueue {
             SendOperation::LocalInvalidate(key) => {
                 return local(LocalOperation::Invalidate, LocalWork::Invalidate(Key(key)));
             }
+            SendOperation::Register(wanted) => {
+                let registration = registration(&wanted)?;
+                return local(LocalOperation::Register, LocalWork::Register(registration));
+            }
             SendOperation::BindWindow(binding) => {
                 let request = bind_request(&binding)?;
                 return local(LocalOperation::BindWindow, LocalWork::Bind(request));
@@ -378,16 +387,31 @@ impl SendQueue {
 
 /// How a window is to be bound. Fails for rights that nothing can have; optional ones count for nothing.
 fn bind_request(binding: &WindowBinding) -> Result<BindRequest, CompletionStatus> {
-    let access = AccessFlags::from_raw(i32::from_ne_bytes(binding.access.to_ne_bytes()))
-        .map_err(|_| CompletionStatus::MemoryManagementError)?;
     Ok(BindRequest {
         window: Key(binding.window_key),
         variant: binding.new_key,
         region: Key(binding.region_key),
         address: binding.address,
         length: binding.length,
-        access,
+        access: access_flags(binding.access)?,
     })
+}
+
+/// How memory is to be registered. Fails for rights that nothing can have; optional ones count for nothing.
+fn registration(wanted: &MemoryRegistration) -> Result<Registration, CompletionStatus> {
+    Ok(Registration {
+        key: Key(wanted.key),
+        addresses: AddressRange {
+            start: wanted.address,
+            length: wanted.length,
+        },
+        access: access_flags(wanted.access)?,
+    })
+}
+
+fn access_flags(raw: u32) -> Result<AccessFlags, CompletionStatus> {
+    AccessFlags::from_raw(i32::from_ne_bytes(raw.to_ne_bytes()))
+        .map_err(|_| CompletionStatus::MemoryManagementError)
 }
 
 /// What the completion of a request says that cannot be carried out.

@@ -436,6 +436,15 @@ impl Service {
         }
     }
 
+    /// The oldest request whose completion has not been polled, of a connection whose acknowledgements complete requests.
+    pub(super) fn oldest_request(&self) -> Option<MessageSlot> {
+        match self {
+            Self::ReliableConnection(reliable) => reliable.connection.oldest_request(),
+            // These are complete when they have left.
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
+        }
+    }
+
     /// The next completion of the send queue, in the order of posting.
     pub(super) fn poll_send_completion(&mut self) -> Option<SendCompletion> {
         match self {

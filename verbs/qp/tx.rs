@@ -23,6 +23,7 @@ use crate::transport::frame::Body;
 use crate::transport::frame::Operation;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
+use crate::transport::ids::MessageSlot;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::InFlight;
@@ -175,7 +176,7 @@ impl QueuePair {
     }
 
     fn next_segment(
-        &self,
+        self: &Arc<Self>,
         state: &mut State,
         rail: RailId,
         seq: RailSeq,
@@ -230,7 +231,7 @@ impl QueuePair {
                                 item,
                                 payload,
                                 regions,
-                                departure: None,
+                                departure: self.departure(state, segment.source.slot, payload),
                             })
                         }
                         Err(NoPayload::Failed(status)) => {
@@ -247,6 +248,24 @@ impl QueuePair {
                 }
             }
             sink.pages().clear();
+        }
+    }
+
+    /// What tells that a payload has left which is read from memory of the kernel after this.
+    fn departure(
+        self: &Arc<Self>,
+        state: &mut State,
+        slot: MessageSlot,
+        payload: FramePayload,
+    ) -> Option<Departure> {
+        match payload {
+            FramePayload::Pages | FramePayload::PagesToStage if state.departures.are_counted() => {
+                Some(Departure::of_request(self, &mut state.departures, slot))
+            }
+            FramePayload::Empty
+            | FramePayload::Staged(_)
+            | FramePayload::PagesToStage
+            | FramePayload::Pages => None,
         }
     }
 
@@ -272,7 +291,7 @@ impl QueuePair {
                 item: InFlight::Unreliable { qpn: self.qpn },
                 payload,
                 regions,
-                departure: Some(Departure::new(self, segment.token)),
+                departure: Some(Departure::of_unreliable(self, segment.token)),
             }),
             Err(error) => {
                 sink.pages().clear();

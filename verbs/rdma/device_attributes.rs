@@ -50,6 +50,8 @@ pub struct DeviceAttributes {
     pub max_qp_init_rd_atomic: u32,
     /// READs and atomics that the device accepts at a time.
     pub max_rd_atomic: u32,
+    /// Pages of a memory region that the kernel registers by work requests.
+    pub max_fast_pages: u32,
     /// Shared receive queues.
     pub max_srq: u32,
     /// Receives of a shared receive queue.
@@ -162,6 +164,8 @@ impl_flags!(
         RcRnrNak = bindings::ib_device_cap_flags_IB_DEVICE_RC_RNR_NAK_GEN as u64,
         /// The system image GUID is set.
         SystemImageGuid = bindings::ib_device_cap_flags_IB_DEVICE_SYS_IMAGE_GUID as u64,
+        /// The kernel may register memory, and make keys invalid, by work requests.
+        MemoryManagement = bindings::ib_device_cap_flags_IB_DEVICE_MEM_MGT_EXTENSIONS as u64,
         /// A peer may have what was written before made visible to everybody.
         FlushGlobal = bindings::ib_device_cap_flags_IB_DEVICE_FLUSH_GLOBAL as u64,
         /// A peer may write an aligned word at once.
@@ -240,6 +244,7 @@ impl DeviceAttributes {
             max_qp_init_rd_atom: Limit::clamp_from(self.max_qp_init_rd_atomic),
             atomic_cap: self.atomicity.into_raw(),
             max_ah: Limit::clamp_from(self.max_ah),
+            max_fast_reg_page_list_len: self.max_fast_pages,
             max_srq: Limit::clamp_from(self.max_srq),
             max_srq_wr: Limit::clamp_from(self.max_srq_wr),
             max_srq_sge: Limit::clamp_from(self.max_srq_sge),

@@ -6,6 +6,7 @@ use super::{
     access::AccessFlags,
     driver::Driver,
     error::unsupported,
+    kernel_memory::for_each_page,
     object::init_in_place,
     protection_domain::Pd,
     user_data::UserData, //
@@ -13,12 +14,14 @@ use super::{
 use crate::verbs::bindings;
 use core::{
     mem::MaybeUninit,
-    ops::Deref, //
+    ops::Deref,
+    ptr::NonNull, //
 };
 use kernel::{
     alloc::KBox,
     error::from_result,
     ffi::c_int,
+    page::PAGE_SIZE,
     prelude::*,
     types::Opaque, //
 };
@@ -77,6 +80,32 @@ pub trait MrOps<D: Driver>: Sized + Send + Sync {
         request: MrRequest,
         user: Option<UserData<'_, D>>,
     ) -> impl PinInit<Self, Error>;
+
+    /// Makes a region for the kernel, of at most `max_pages` pages, which it lists ([`MrOps::add_page`]) and registers by
+    /// work requests.
+    fn allocate(pd: &Pd<D>, max_pages: u32) -> impl PinInit<Self, Error>;
+
+    /// Makes a region of all of the kernel's memory.
+    fn of_kernel(pd: &Pd<D>, access: AccessFlags) -> impl PinInit<Self, Error>;
+
+    /// Forgets the pages of a region of [`MrOps::allocate`]. In any context.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for other regions; `EBUSY` while it is registered.
+    fn begin_pages(&self) -> Result;
+
+    /// Adds a page to such a region. In any context.
+    ///
+    /// # Errors
+    ///
+    /// As [`MrOps::begin_pages`]; `ENOMEM` when it is full.
+    ///
+    /// # Safety
+    ///
+    /// The page must stay allocated until no work request registers the region any more: until one that ends that has
+    /// completed, or the region has been deregistered.
+    unsafe fn add_page(&self, page: NonNull<kernel::bindings::page>) -> Result;
 
     /// The region's keys.
     fn keys(&self) -> MrKeys;
@@ -226,15 +255,72 @@ pub(super) unsafe extern "C" fn dereg_mr<D: Driver>(
     })
 }
 
-/// There is none: the kernel's queue pairs name its memory by `ib_device.local_dma_lkey`, and no peer may. But without the
-/// operation `ib_core` takes the device for one that the kernel cannot use.
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.get_dma_mr` of a device of `D`.
+pub(super) unsafe extern "C" fn get_dma_mr<D: Driver>(
+    pd: *mut bindings::ib_pd,
+    access: c_int,
+) -> *mut bindings::ib_mr {
+    // SAFETY: `ib_core` passes an existing domain.
+    let pd = unsafe { Pd::<D>::from_raw(&pd) };
+    let make = || MemoryRegion::allocate(pd, D::Mr::of_kernel(pd, AccessFlags::from_raw(access)?));
+
+    make().unwrap_or_else(|error| error.to_ptr())
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.alloc_mr` of a device of `D`.
+pub(super) unsafe extern "C" fn alloc_mr<D: Driver>(
+    pd: *mut bindings::ib_pd,
+    mr_type: bindings::ib_mr_type,
+    max_pages: u32,
+) -> *mut bindings::ib_mr {
+    // SAFETY: `ib_core` passes an existing domain.
+    let pd = unsafe { Pd::<D>::from_raw(&pd) };
+    let allocate = || {
+        if mr_type != bindings::ib_mr_type_IB_MR_TYPE_MEM_REG {
+            return Err(unsupported());
+        }
+        MemoryRegion::allocate(pd, D::Mr::allocate(pd, max_pages))
+    };
+
+    allocate().unwrap_or_else(|error| error.to_ptr())
+}
+
+/// Lists the pages of as many elements of the list as fit, and says how many that were.
 ///
 /// # Safety
 ///
-/// None; `unsafe` as the type of the operation requires.
-pub(super) unsafe extern "C" fn get_dma_mr(
-    _pd: *mut bindings::ib_pd,
-    _access: c_int,
-) -> *mut bindings::ib_mr {
-    unsupported().to_ptr()
+/// To be called by `ib_core` only, as `ib_device_ops.map_mr_sg` of a device of `D`.
+pub(super) unsafe extern "C" fn map_mr_sg<D: Driver>(
+    mr: *mut bindings::ib_mr,
+    list: *mut bindings::scatterlist,
+    count: c_int,
+    offset: *mut kernel::ffi::c_uint,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `ib_core` passes a region of `MemoryRegion::allocate`, with the size of pages set.
+        let (this, page_size) = unsafe { (MemoryRegion::<D>::from_raw(&mr), (*mr).page_size) };
+        if page_size as usize != PAGE_SIZE {
+            return Err(EINVAL);
+        }
+        this.begin_pages()?;
+        // SAFETY: The caller passes a list that is mapped for the device, so by addresses of the kernel.
+        Ok(unsafe { bindings::ib_sg_to_pages(mr, list, count, offset, Some(set_page::<D>)) })
+    })
+}
+
+/// # Safety
+///
+/// To be called for [`map_mr_sg`] only.
+unsafe extern "C" fn set_page<D: Driver>(mr: *mut bindings::ib_mr, address: u64) -> c_int {
+    from_result(|| {
+        // SAFETY: `map_mr_sg` has passed this region.
+        let this = unsafe { MemoryRegion::<D>::from_raw(&mr) };
+        // SAFETY: The user maps its own memory, and keeps it until the region is registered no more.
+        unsafe { for_each_page(address, PAGE_SIZE, |page, _, _| this.add_page(page)) }?;
+        Ok(0)
+    })
 }

@@ -175,6 +175,7 @@ pub use user_context::{
 };
 pub use user_data::UserData;
 pub use work_completion::{
+    CompletionExtra,
     CompletionNetwork,
     QpReference,
     WorkCompletion, //
@@ -182,5 +183,7 @@ pub use work_completion::{
 pub use work_request::{
     ElementList,
     ReceiveRequest,
-    SendRequest, //
+    RemoteMemory,
+    SendRequest,
+    WorkOperation, //
 };

@@ -102,7 +102,9 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         detach_mcast: Some(queue_pair::detach_mcast::<D>),
         size_ib_qp: Qp::<D>::SIZE,
 
-        get_dma_mr: Some(memory_region::get_dma_mr),
+        get_dma_mr: Some(memory_region::get_dma_mr::<D>),
+        alloc_mr: Some(memory_region::alloc_mr::<D>),
+        map_mr_sg: Some(memory_region::map_mr_sg::<D>),
         reg_user_mr: Some(memory_region::reg_user_mr::<D>),
         rereg_user_mr: if <D::Mr as MrOps<D>>::HAS_CHANGE {
             Some(memory_region::rereg_user_mr::<D>)
@@ -124,6 +126,7 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         ops.create_srq = Some(shared_receive_queue::create_srq::<D>);
         ops.modify_srq = Some(shared_receive_queue::modify_srq::<D>);
         ops.query_srq = Some(shared_receive_queue::query_srq::<D>);
+        ops.post_srq_recv = Some(shared_receive_queue::post_srq_recv::<D>);
         ops.destroy_srq = Some(shared_receive_queue::destroy_srq::<D>);
         ops.size_ib_srq = Srq::<D>::SIZE;
     }

@@ -23,7 +23,9 @@ use super::{
     user_data::UserData,
     work_completion::QpReference,
     work_request::{
+        post_receives,
         ReceiveRequest,
+        RequestKind,
         SendRequest, //
     }, //
 };
@@ -116,6 +118,17 @@ pub trait QpOps<D: Driver>: Sized + Send + Sync {
 }
 
 impl<D: Driver> Qp<D> {
+    /// What requests it takes.
+    fn request_kind(&self) -> RequestKind {
+        // SAFETY: The queue pair is valid by the type's invariants; the member does not change.
+        match unsafe { (*self.as_raw()).qp_type } {
+            bindings::ib_qp_type_IB_QPT_UD | bindings::ib_qp_type_IB_QPT_GSI => {
+                RequestKind::Datagram
+            }
+            _ => RequestKind::Connected,
+        }
+    }
+
     /// Whether the queue pair belongs to a process.
     fn is_user(&self) -> bool {
         // SAFETY: The queue pair is valid by the type's invariants; the member does not change.
@@ -305,11 +318,12 @@ pub(super) unsafe extern "C" fn post_send<D: Driver>(
         let this = unsafe { Qp::<D>::from_raw(&qp) };
 
         if !this.is_user() {
+            let kind = this.request_kind();
             let mut next = wr;
             // SAFETY: `ib_core` passes a list of work requests, each of the kind that goes with the queue pair.
             while let Some(raw) = unsafe { next.as_ref() } {
-                // SAFETY: As above; queue pairs of the kernel are for datagrams.
-                let request = unsafe { SendRequest::from_raw(raw) };
+                // SAFETY: As above.
+                let request = unsafe { SendRequest::from_raw(raw, kind) };
                 this.post_send(&request).inspect_err(|_| {
                     // SAFETY: `ib_core` passes where to report the work request that was not posted.
                     unsafe { *bad_wr = next };
@@ -337,24 +351,15 @@ pub(super) unsafe extern "C" fn post_recv<D: Driver>(
     wr: *const bindings::ib_recv_wr,
     bad_wr: *mut *const bindings::ib_recv_wr,
 ) -> c_int {
-    from_result(|| {
-        // SAFETY: `ib_core` passes an existing queue pair.
-        let this = unsafe { Qp::<D>::from_raw(&qp) };
-        let mut next = wr;
-        // SAFETY: `ib_core` passes a list of work requests.
-        while let Some(raw) = unsafe { next.as_ref() } {
-            let result = if this.is_user() {
-                Err(unsupported())
-            } else {
-                // SAFETY: As above.
-                this.post_receive(&unsafe { ReceiveRequest::from_raw(raw) })
-            };
-            result.inspect_err(|_| {
-                // SAFETY: `ib_core` passes where to report the work request that was not posted.
-                unsafe { *bad_wr = next };
-            })?;
-            next = raw.next;
+    // SAFETY: `ib_core` passes an existing queue pair.
+    let this = unsafe { Qp::<D>::from_raw(&qp) };
+    let post = |request: &ReceiveRequest<'_>| {
+        if this.is_user() {
+            Err(unsupported())
+        } else {
+            this.post_receive(request)
         }
-        Ok(0)
-    })
+    };
+    // SAFETY: `ib_core` passes a list of work requests, and where to report.
+    unsafe { post_receives(wr, bad_wr, post) }
 }

@@ -11,7 +11,11 @@ use super::{
         RawObject, //
     },
     protection_domain::Pd,
-    user_data::UserData, //
+    user_data::UserData,
+    work_request::{
+        post_receives,
+        ReceiveRequest, //
+    }, //
 };
 use crate::verbs::bindings;
 use core::convert::Infallible;
@@ -70,6 +74,9 @@ pub trait SrqOps<D: Driver>: Sized + Send + Sync {
     /// Changes size or limit. One call at a time; [`SrqOps::query`] may run meanwhile.
     fn modify(&self, change: SrqModify, user: Option<UserData<'_, D>>) -> Result;
 
+    /// Posts a receive work request of the kernel. May be called in any context.
+    fn post_receive(&self, request: &ReceiveRequest<'_>) -> Result;
+
     /// Ends the queue: no queue pair uses it any more. It is dropped after this.
     fn destroy(&self);
 }
@@ -91,6 +98,10 @@ impl<D: Driver> SrqOps<D> for Infallible {
     }
 
     fn modify(&self, _change: SrqModify, _user: Option<UserData<'_, D>>) -> Result {
+        match *self {}
+    }
+
+    fn post_receive(&self, _request: &ReceiveRequest<'_>) -> Result {
         match *self {}
     }
 
@@ -202,4 +213,18 @@ pub(super) unsafe extern "C" fn destroy_srq<D: Driver>(
         Srq::<D>::drop_data(srq);
     }
     0
+}
+
+/// # Safety
+///
+/// To be called by `ib_core` only, as `ib_device_ops.post_srq_recv` of a device of `D`.
+pub(super) unsafe extern "C" fn post_srq_recv<D: Driver>(
+    srq: *mut bindings::ib_srq,
+    wr: *const bindings::ib_recv_wr,
+    bad_wr: *mut *const bindings::ib_recv_wr,
+) -> c_int {
+    // SAFETY: `ib_core` passes an existing queue.
+    let this = unsafe { Srq::<D>::from_raw(&srq) };
+    // SAFETY: `ib_core` passes a list of work requests, and where to report.
+    unsafe { post_receives(wr, bad_wr, |request| this.post_receive(request)) }
 }

@@ -29,6 +29,17 @@ pub enum CompletionNetwork {
     Ipv6,
 }
 
+/// What a receive brings beside its payload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CompletionExtra {
+    /// Nothing.
+    None,
+    /// Immediate data.
+    Immediate(u32),
+    /// The key that was made invalid.
+    InvalidatedKey(u32),
+}
+
 /// A completion.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkCompletion {
@@ -40,8 +51,8 @@ pub struct WorkCompletion {
     pub opcode: u32,
     /// Bytes transferred.
     pub byte_len: u32,
-    /// Immediate data that comes with a receive.
-    pub immediate: Option<u32>,
+    /// What comes with a receive.
+    pub extra: CompletionExtra,
     /// Its queue pair.
     pub qp: QpReference,
     /// Number of the peer's queue pair.
@@ -66,9 +77,16 @@ impl WorkCompletion {
         };
         raw.__bindgen_anon_1.wr_id = self.wr_id;
         let mut flags = 0;
-        if let Some(immediate) = self.immediate {
-            raw.ex.imm_data = immediate.to_be();
-            flags |= bindings::ib_wc_flags_IB_WC_WITH_IMM;
+        match self.extra {
+            CompletionExtra::None => {}
+            CompletionExtra::Immediate(immediate) => {
+                raw.ex.imm_data = immediate.to_be();
+                flags |= bindings::ib_wc_flags_IB_WC_WITH_IMM;
+            }
+            CompletionExtra::InvalidatedKey(key) => {
+                raw.ex.invalidate_rkey = key;
+                flags |= bindings::ib_wc_flags_IB_WC_WITH_INVALIDATE;
+            }
         }
         if let Some(network) = self.network {
             flags |=

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work requests of users in the kernel, whose queue pairs are for datagrams.
+//! Work requests of users in the kernel.
 
 use super::{
     address_handle::AddressHandle,
@@ -11,7 +11,11 @@ use core::{
     marker::PhantomData,
     slice, //
 };
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    ffi::c_int,
+    prelude::*, //
+};
 
 /// A scatter/gather element.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,7 @@ impl<'a> ElementList<'a> {
     /// # Safety
     ///
     /// `list` must point to `count` elements that are valid for `'a`, unless that is 0.
-    unsafe fn from_raw(list: *const bindings::ib_sge, count: kernel::ffi::c_int) -> Result<Self> {
+    unsafe fn from_raw(list: *const bindings::ib_sge, count: c_int) -> Result<Self> {
         let count = usize::try_from(count)?;
         if count == 0 {
             return Ok(Self(&[]));
@@ -65,9 +69,19 @@ impl<'a> ElementList<'a> {
     }
 }
 
-/// A send work request of a queue pair for datagrams.
+/// What requests a queue pair takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum RequestKind {
+    /// Those of a connection.
+    Connected,
+    /// Datagrams.
+    Datagram,
+}
+
+/// A send work request.
 pub struct SendRequest<'a, D: Driver> {
     raw: &'a bindings::ib_send_wr,
+    kind: RequestKind,
     _driver: PhantomData<fn() -> D>,
 }
 
@@ -81,14 +95,59 @@ pub struct DatagramTarget<'a, D: Driver> {
     pub qkey: u32,
 }
 
+/// Memory of the peer.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteMemory {
+    /// Address.
+    pub address: u64,
+    /// Key.
+    pub rkey: u32,
+}
+
+/// How the memory of a region is to be registered, whose pages have been listed.
+#[derive(Clone, Copy, Debug)]
+pub struct FastRegistration {
+    /// The address that work requests use for its first byte.
+    pub address: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Its key from then on.
+    pub key: u32,
+    /// `enum ib_access_flags`.
+    pub access: u32,
+}
+
+/// What a work request asks for.
+pub enum WorkOperation<'a, D: Driver> {
+    /// SEND, perhaps with immediate data, as a datagram.
+    Datagram(Option<u32>, DatagramTarget<'a, D>),
+    /// SEND, perhaps with immediate data.
+    Send(Option<u32>),
+    /// SEND that makes a key of the peer invalid.
+    SendInvalidate(u32),
+    /// RDMA WRITE, perhaps with immediate data.
+    Write(Option<u32>, RemoteMemory),
+    /// RDMA READ.
+    Read(RemoteMemory),
+    /// ATOMIC COMPARE AND SWAP: with what it is compared, and what it becomes.
+    CompareSwap(RemoteMemory, u64, u64),
+    /// ATOMIC FETCH AND ADD.
+    FetchAdd(RemoteMemory, u64),
+    /// Make a key invalid.
+    LocalInvalidate(u32),
+    /// Register memory.
+    Register(FastRegistration),
+}
+
 impl<'a, D: Driver> SendRequest<'a, D> {
     /// # Safety
     ///
-    /// `raw` must be a work request for a queue pair for datagrams of a device of `D`, and all that it names must be valid for
-    /// `'a`.
-    pub(super) unsafe fn from_raw(raw: &'a bindings::ib_send_wr) -> Self {
+    /// `raw` must be a work request for a queue pair of a device of `D` that takes requests of this kind, and all that it names
+    /// must be valid for `'a`.
+    pub(super) unsafe fn from_raw(raw: &'a bindings::ib_send_wr, kind: RequestKind) -> Self {
         Self {
             raw,
+            kind,
             _driver: PhantomData,
         }
     }
@@ -130,33 +189,118 @@ impl<'a, D: Driver> SendRequest<'a, D> {
         }))
     }
 
-    /// The immediate data of a SEND, which is all that is sent as a datagram.
+    /// The whole request, of which the common part is the first member.
     ///
-    /// # Errors
+    /// # Safety
     ///
-    /// `EINVAL` for another request.
-    pub fn immediate(&self) -> Result<Option<u32>> {
-        match self.raw.opcode {
-            bindings::ib_wr_opcode_IB_WR_SEND => Ok(None),
-            // SAFETY: Any bits are a number.
-            bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM => unsafe {
-                Ok(Some(u32::from_be(self.raw.ex.imm_data)))
-            },
-            _ => Err(EINVAL),
-        }
+    /// Requests with the opcode and the kind of this one must be embedded in a `T`.
+    unsafe fn whole<T>(&self) -> &'a T {
+        let raw: *const bindings::ib_send_wr = self.raw;
+        // SAFETY: By the requirements of this function and of `from_raw`.
+        unsafe { &*raw.cast() }
     }
 
-    /// Where it goes.
-    pub fn target(&self) -> DatagramTarget<'a, D> {
-        let raw: *const bindings::ib_send_wr = self.raw;
-        // SAFETY: By the requirements of `from_raw`: requests for such a queue pair are embedded in this struct, whose first
-        // member they are, and name an address handle of the device.
+    fn immediate(&self) -> u32 {
+        // SAFETY: Any bits are a number.
+        u32::from_be(unsafe { self.raw.ex.imm_data })
+    }
+
+    fn invalid_key(&self) -> u32 {
+        // SAFETY: Any bits are a number.
+        unsafe { self.raw.ex.invalidate_rkey }
+    }
+
+    fn target(&self) -> DatagramTarget<'a, D> {
+        // SAFETY: All datagrams are. They name an address handle of the device, by the requirements of `from_raw`.
         unsafe {
-            let request = &*raw.cast::<bindings::ib_ud_wr>();
+            let request = self.whole::<bindings::ib_ud_wr>();
             DatagramTarget {
                 address: &*request.ah.cast(),
                 qpn: request.remote_qpn,
                 qkey: request.remote_qkey,
+            }
+        }
+    }
+
+    /// What it asks for.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for what such a queue pair does not do.
+    pub fn operation(&self) -> Result<WorkOperation<'a, D>> {
+        match self.kind {
+            RequestKind::Datagram => self.datagram(),
+            RequestKind::Connected => self.connected(),
+        }
+    }
+
+    fn datagram(&self) -> Result<WorkOperation<'a, D>> {
+        let immediate = match self.raw.opcode {
+            bindings::ib_wr_opcode_IB_WR_SEND => None,
+            bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM => Some(self.immediate()),
+            _ => return Err(EINVAL),
+        };
+        Ok(WorkOperation::Datagram(immediate, self.target()))
+    }
+
+    fn connected(&self) -> Result<WorkOperation<'a, D>> {
+        // To be looked at for requests that have it.
+        let remote = || {
+            // SAFETY: Those that have it are.
+            let request = unsafe { self.whole::<bindings::ib_rdma_wr>() };
+            RemoteMemory {
+                address: request.remote_addr,
+                rkey: request.rkey,
+            }
+        };
+        // As above.
+        let atomic = || {
+            // SAFETY: As above.
+            let request = unsafe { self.whole::<bindings::ib_atomic_wr>() };
+            let word = RemoteMemory {
+                address: request.remote_addr,
+                rkey: request.rkey,
+            };
+            (word, request.compare_add, request.swap)
+        };
+        Ok(match self.raw.opcode {
+            bindings::ib_wr_opcode_IB_WR_SEND => WorkOperation::Send(None),
+            bindings::ib_wr_opcode_IB_WR_SEND_WITH_IMM => {
+                WorkOperation::Send(Some(self.immediate()))
+            }
+            bindings::ib_wr_opcode_IB_WR_SEND_WITH_INV => {
+                WorkOperation::SendInvalidate(self.invalid_key())
+            }
+            bindings::ib_wr_opcode_IB_WR_RDMA_WRITE => WorkOperation::Write(None, remote()),
+            bindings::ib_wr_opcode_IB_WR_RDMA_WRITE_WITH_IMM => {
+                WorkOperation::Write(Some(self.immediate()), remote())
+            }
+            bindings::ib_wr_opcode_IB_WR_RDMA_READ => WorkOperation::Read(remote()),
+            bindings::ib_wr_opcode_IB_WR_ATOMIC_CMP_AND_SWP => {
+                let (word, compare, swap) = atomic();
+                WorkOperation::CompareSwap(word, compare, swap)
+            }
+            bindings::ib_wr_opcode_IB_WR_ATOMIC_FETCH_AND_ADD => {
+                let (word, add, _) = atomic();
+                WorkOperation::FetchAdd(word, add)
+            }
+            bindings::ib_wr_opcode_IB_WR_LOCAL_INV => {
+                WorkOperation::LocalInvalidate(self.invalid_key())
+            }
+            bindings::ib_wr_opcode_IB_WR_REG_MR => WorkOperation::Register(self.registration()),
+            _ => return Err(EINVAL),
+        })
+    }
+
+    fn registration(&self) -> FastRegistration {
+        // SAFETY: Those requests are. They name a region of the device, by the requirements of `from_raw`.
+        unsafe {
+            let request = self.whole::<bindings::ib_reg_wr>();
+            FastRegistration {
+                address: (*request.mr).iova,
+                length: (*request.mr).length,
+                key: request.key,
+                access: u32::from_ne_bytes(request.access.to_ne_bytes()),
             }
         }
     }
@@ -190,4 +334,29 @@ impl<'a> ReceiveRequest<'a> {
         // SAFETY: By the requirements of `from_raw`.
         unsafe { ElementList::from_raw(self.raw.sg_list, self.raw.num_sge) }
     }
+}
+
+/// Posts a list of receives, one after the other, until one fails.
+///
+/// # Safety
+///
+/// `wr` must be such a list, or null, and `bad_wr` where to report the one that was not posted.
+pub(super) unsafe fn post_receives(
+    wr: *const bindings::ib_recv_wr,
+    bad_wr: *mut *const bindings::ib_recv_wr,
+    post: impl Fn(&ReceiveRequest<'_>) -> Result,
+) -> c_int {
+    from_result(|| {
+        let mut next = wr;
+        // SAFETY: By the requirements of this function.
+        while let Some(raw) = unsafe { next.as_ref() } {
+            // SAFETY: As above.
+            post(&unsafe { ReceiveRequest::from_raw(raw) }).inspect_err(|_| {
+                // SAFETY: As above.
+                unsafe { *bad_wr = next };
+            })?;
+            next = raw.next;
+        }
+        Ok(0)
+    })
 }

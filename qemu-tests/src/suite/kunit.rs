@@ -22,11 +22,17 @@ const LIMIT: Duration = Duration::from_secs(400);
 /// Fewer tests than this mean that some were lost: `#[kunit_tests]` vanishes silently when KUnit is off.
 const FLOOR: usize = 119;
 
+/// The same of those of a user in the kernel.
+const FLOOR_OF_KERNEL_USER: usize = 13;
+
 /// The suite, in the lab of the debug suite: a boot takes longer than everything else.
 pub fn suite() -> Suite {
     Suite {
         name: NAME,
-        tests: vec![Test::new("all", LIMIT, all)],
+        tests: vec![
+            Test::new("all", LIMIT, all),
+            Test::new("kernel-user", LIMIT, kernel_user),
+        ],
         lab: debug::LAB,
     }
 }
@@ -36,11 +42,24 @@ fn all(stage: &Stage<'_>) -> Result<Outcome> {
     stage.shell("a", load, LIMIT)?;
     let results = stage.shell("a", "cat /sys/kernel/debug/kunit/*/results", LIMIT)?;
     stage.shell("a", "rmmod usb4_roce_kunit", LIMIT)?;
-    let (passed, others) = count(&results);
+    judge(&results, FLOOR)
+}
+
+/// What a user in the kernel does with the device.
+fn kernel_user(stage: &Stage<'_>) -> Result<Outcome> {
+    stage.shell("a", "insmod /lab/share/usb4_roce_kernel_user.ko", LIMIT)?;
+    let results = "cat /sys/kernel/debug/kunit/usb4_roce_kernel_user_of_device/results";
+    let results = stage.shell("a", results, LIMIT)?;
+    stage.shell("a", "rmmod usb4_roce_kernel_user", LIMIT)?;
+    judge(&results, FLOOR_OF_KERNEL_USER)
+}
+
+fn judge(results: &str, floor: usize) -> Result<Outcome> {
+    let (passed, others) = count(results);
     ensure!(others.is_empty(), "{}", others.join("\n"));
     ensure!(
-        passed >= FLOOR,
-        "{passed} tests ran, expected at least {FLOOR}"
+        passed >= floor,
+        "{passed} tests ran, expected at least {floor}"
     );
     Ok(Outcome::Passed)
 }

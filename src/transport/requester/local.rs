@@ -28,6 +28,9 @@ pub enum LocalOperation {
     /// Invalidate a key: when all requests before it are complete (local invalidate fence, IBTA 10.6.5.1), and before any
     /// behind it is begun.
     Invalidate,
+    /// Register memory: when all requests before it have been begun, and before any behind it is (IBTA 10.6.3.8, fast
+    /// registration).
+    Register,
 }
 
 /// A local operation to post.
@@ -93,7 +96,7 @@ impl<S: Storage> Requester<S> {
         let operation = message.executor.local()?;
         let is_held = message.request.fencing == Fencing::Fenced && self.reads.outstanding() > 0;
         let may_run = match operation {
-            LocalOperation::BindWindow => true,
+            LocalOperation::BindWindow | LocalOperation::Register => true,
             LocalOperation::Invalidate => self.messages.first_incomplete() == number,
         };
         (self.may_send(number) && !is_held && may_run).then(|| DueOperation {

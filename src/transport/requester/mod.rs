@@ -448,6 +448,12 @@ impl<S: Storage> Requester<S> {
         self.messages.outstanding()
     }
 
+    /// The oldest request that has not been polled as complete: the one that [`Self::poll_completion`] is about.
+    pub fn oldest_request(&self) -> Option<MessageSlot> {
+        let number = self.messages.oldest()?;
+        Some(self.messages.slot_of(number))
+    }
+
     /// The next completion, in the order of posting. Unsuccessful ones end the queue: all behind are
     /// flushed.
     pub fn poll_completion(&mut self) -> Option<SendCompletion> {

@@ -287,7 +287,7 @@ impl<S: Storage> Sender<S> {
         }
         let operation = self.table.at(self.current.position()).local?;
         let may_run = match operation {
-            LocalOperation::BindWindow => true,
+            LocalOperation::BindWindow | LocalOperation::Register => true,
             LocalOperation::Invalidate => self.completed == self.current,
         };
         may_run.then(|| DueOperation {

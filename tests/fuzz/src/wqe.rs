@@ -16,6 +16,7 @@ use usb4_roce::verbs::abi::receive_wqe::ReceiveWqe;
 use usb4_roce::verbs::abi::scatter;
 use usb4_roce::verbs::abi::send_wqe;
 use usb4_roce::verbs::abi::send_wqe::Payload;
+use usb4_roce::verbs::abi::send_wqe::PostedBy;
 use usb4_roce::verbs::abi::send_wqe::SendLimits;
 use usb4_roce::verbs::abi::send_wqe::SendOperation;
 use usb4_roce::verbs::abi::send_wqe::SendWqe;
@@ -29,6 +30,11 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
     let limits = SendLimits {
         max_sge: input.int_in_range(0..=MAX_SGE)?,
         max_inline: input.int_in_range(0..=MAX_INLINE)?,
+        posted_by: if input.arbitrary()? {
+            PostedBy::Kernel
+        } else {
+            PostedBy::Process
+        },
     };
     let layout = QueueLayout::new(
         input.int_in_range(0..=MAX_QUEUE_WR)?,
