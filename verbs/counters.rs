@@ -124,6 +124,11 @@ impl Counters {
         self.values[counter as usize].fetch_add(amount, Relaxed);
     }
 
+    /// The value of a counter.
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Relaxed)
+    }
+
     /// Copies the values, in the order of [`NAMES`].
     pub(crate) fn read(&self, into: &mut [u64]) {
         for (value, counter) in into.iter_mut().zip(&self.values) {

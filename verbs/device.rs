@@ -16,6 +16,7 @@ use crate::verbs::address::PathTable;
 use crate::verbs::ah::HasPathHandles;
 use crate::verbs::ah::PathHandle;
 use crate::verbs::counters;
+use crate::verbs::counters::Counter;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::HasCompletionQueues;
 use crate::verbs::cq::UserCompletionQueue;
@@ -62,6 +63,7 @@ use crate::verbs::rdma::PhysicalState;
 use crate::verbs::rdma::PortAttributes;
 use crate::verbs::rdma::PortNumber;
 use crate::verbs::rdma::PortState;
+use crate::verbs::rdma::PortTraffic;
 use crate::verbs::resources::Resources;
 use crate::verbs::srq::HasSharedReceiveQueues;
 use crate::verbs::srq::SharedReceiveQueue;
@@ -291,6 +293,16 @@ impl Driver for RoceDevice {
         match index {
             0 => Ok(DEFAULT_PKEY),
             _ => Err(EINVAL),
+        }
+    }
+
+    fn port_traffic(&self, _port: PortNumber) -> PortTraffic {
+        let counters = &self.resources.counters;
+        PortTraffic {
+            sent_bytes: counters.get(Counter::SentBytes),
+            received_bytes: counters.get(Counter::ReceivedBytes),
+            sent_packets: counters.get(Counter::SentFrames),
+            received_packets: counters.get(Counter::ReceivedFrames),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     memory_region::MrOps,
     memory_window::MwOps,
     net_device_ref::NetDeviceRef,
+    performance::PortTraffic,
     port::{
         PortAttributes,
         PortNumber, //
@@ -91,6 +92,9 @@ pub trait Driver: Sized + Send + Sync + 'static {
     ///
     /// `EINVAL` when `index` is outside the table.
     fn query_pkey(&self, port: PortNumber, index: u16) -> Result<u16>;
+
+    /// What has gone through a port so far.
+    fn port_traffic(&self, port: PortNumber) -> PortTraffic;
 
     /// Reads the counters of a port into `values`, in the order of [`Driver::COUNTERS`].
     fn read_counters(&self, _port: PortNumber, _values: &mut [u64]) {}

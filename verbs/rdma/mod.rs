@@ -41,6 +41,7 @@ mod mmap;
 mod net_device_ref;
 mod object;
 mod ops_table;
+mod performance;
 mod port;
 mod protection_domain;
 mod queue_pair;
@@ -129,6 +130,7 @@ pub use mmap::{
 };
 pub use net_device_ref::NetDeviceRef;
 pub use object::Object;
+pub use performance::PortTraffic;
 pub use port::{
     Capabilities,
     LinkSpeed,

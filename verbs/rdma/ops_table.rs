@@ -25,6 +25,7 @@ use super::{
         MwOps, //
     },
     net_device_ref::NetDeviceRef,
+    performance,
     port::PortNumber,
     protection_domain,
     protection_domain::Pd,
@@ -67,6 +68,7 @@ pub(super) fn build<D: Driver>(module: &'static ThisModule) -> bindings::ib_devi
         query_port: Some(query_port::<D>),
         query_port_speed: Some(query_port_speed::<D>),
         query_pkey: Some(query_pkey::<D>),
+        process_mad: Some(performance::process_mad::<D>),
         get_port_immutable: Some(get_port_immutable::<D>),
         get_link_layer: Some(get_link_layer),
         get_netdev: Some(get_netdev::<D>),
