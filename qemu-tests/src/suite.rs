@@ -35,6 +35,7 @@ pub mod power;
 pub mod programs;
 pub mod rings;
 pub mod speed;
+pub mod storage;
 pub mod stream;
 pub mod stress;
 pub mod tools;
@@ -212,6 +213,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         suites.push(peer::on_debug(extent));
     }
     suites.extend(programs::suites());
+    suites.extend(storage::suites());
     suites.extend(speed::suites());
     suites
 }

@@ -15,6 +15,8 @@ pub enum Addition {
     Nccl,
     /// What llama.cpp is built by
     LlamaCpp,
+    /// NVMe over Fabrics, NFS, and what loads a disk
+    Storage,
 }
 
 impl Addition {
@@ -24,13 +26,14 @@ impl Addition {
             Self::Libraries => include_str!("../../root/libraries"),
             Self::Nccl => include_str!("../../root/nccl"),
             Self::LlamaCpp => include_str!("../../root/llama-cpp"),
+            Self::Storage => include_str!("../../root/storage"),
         }
     }
 
     /// Components of Debian's archive that they come from, beside `main`.
     pub fn components(self) -> &'static str {
         match self {
-            Self::Libraries | Self::LlamaCpp => "",
+            Self::Libraries | Self::LlamaCpp | Self::Storage => "",
             Self::Nccl => "contrib non-free",
         }
     }
@@ -40,6 +43,7 @@ impl Addition {
         match self {
             Self::Libraries | Self::Nccl => 1 << 30,
             Self::LlamaCpp => 200 << 20,
+            Self::Storage => 400 << 20,
         }
     }
 
@@ -49,13 +53,14 @@ impl Addition {
             Self::Libraries => &["ucx-check", "mpi-check", "mpich-check", "gloo-check"],
             Self::Nccl => &["nccl-ib"],
             Self::LlamaCpp => &["llama-check"],
+            Self::Storage => &[],
         }
     }
 
     /// The package below `qemu-tests/programs` that depends on the crates which these programs are built of, beside Debian's packages.
     pub fn crates(self) -> Option<&'static str> {
         match self {
-            Self::Libraries | Self::Nccl => None,
+            Self::Libraries | Self::Nccl | Self::Storage => None,
             Self::LlamaCpp => Some("llama-cpp"),
         }
     }
@@ -67,6 +72,7 @@ impl fmt::Display for Addition {
             Self::Libraries => "libraries over verbs",
             Self::Nccl => "NCCL",
             Self::LlamaCpp => "llama.cpp",
+            Self::Storage => "storage",
         })
     }
 }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Disks and file systems of another host: NVMe over Fabrics, and NFS over RDMA. What is read back is checked.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+use anyhow::Context;
+use anyhow::Result;
+
+use super::faults;
+use super::Lab;
+use super::Need;
+use super::Outcome;
+use super::Subject;
+use super::Suite;
+use super::Test;
+use crate::building::addition::Addition;
+use crate::hosts::stage::Stage;
+use crate::roce;
+use crate::roce::state::await_rail_loss;
+
+mod nfs;
+mod nvme;
+
+/// Time limit of a command.
+const LIMIT: Duration = Duration::from_secs(500);
+
+/// Time limit of a test.
+const TEST_LIMIT: Duration = Duration::from_secs(1500);
+
+/// Who has the disk.
+const TARGET: &str = "a";
+
+/// Who uses it.
+const INITIATOR: &str = "b";
+
+/// How long it may take until a cable's loss has shown.
+const NOTICE: Duration = Duration::from_secs(60);
+
+/// How long a cable is out: for the driver to find out, and for NVMe's own reconnect to have failed at least once.
+const OUTAGE: Duration = Duration::from_secs(20);
+
+/// The suites: with one cable, and with two.
+pub fn suites() -> [Suite; 2] {
+    let test = |name, run| Test::new(name, TEST_LIMIT, run).needing(Need::Speed);
+    let lab = Lab {
+        subject: Subject::Programs(Addition::Storage),
+        ..Lab::MODULE
+    };
+    [
+        Suite {
+            name: "storage",
+            lab,
+            tests: vec![
+                test("nvme-verify", |stage| {
+                    nvme::verify(stage, nvme::Transport::Rdma)
+                }),
+                test("nvme-file-system", nvme::file_system),
+                test("nvme-comes-and-goes", nvme::comes_and_goes),
+                test("nvme-cable-pulled", nvme_without_cable),
+                test("nfs", nfs::copy),
+            ],
+        },
+        Suite {
+            name: "storage-two-rails",
+            lab: Lab {
+                fabric: faults::LAB.fabric,
+                ..lab
+            },
+            tests: vec![test("nvme-one-cable-pulled", nvme_with_a_cable_less)],
+        },
+    ]
+}
+
+/// The only cable is pulled under load, and comes back: the initiator connects again, and no write is lost.
+fn nvme_without_cable(stage: &Stage<'_>) -> Result<Outcome> {
+    let cable = stage.instance().topology().cables[0].name.clone();
+    nvme::under_load(stage, || {
+        let mut cables = stage.instance().cables()?;
+        cables.unplug(&cable)?;
+        thread::sleep(OUTAGE);
+        cables.plug(&cable)?;
+        stage.instance().await_streams()?;
+        roce::await_up(stage.instance())
+    })?;
+    let log = stage.shell(INITIATOR, "dmesg", LIMIT)?;
+    ensure!(
+        log.contains("Successfully reconnected"),
+        "the initiator has not connected again"
+    );
+    Ok(Outcome::Passed)
+}
+
+/// One of two cables is pulled under load, and comes back: nobody notices.
+fn nvme_with_a_cable_less(stage: &Stage<'_>) -> Result<Outcome> {
+    let cable = stage.instance().topology().cables[0].name.clone();
+    nvme::under_load(stage, || {
+        let mut cables = stage.instance().cables()?;
+        cables.unplug(&cable)?;
+        await_rail_loss(stage, &[TARGET, INITIATOR], NOTICE)?;
+        cables.plug(&cable)?;
+        stage.instance().await_streams()?;
+        roce::await_up(stage.instance())
+    })?;
+    let log = stage
+        .shell(INITIATOR, "dmesg | grep nvme || :", LIMIT)
+        .context("the log")?;
+    ensure!(
+        !log.contains("error") && !log.contains("Reconnecting"),
+        "the initiator has noticed:\n{log}"
+    );
+    Ok(Outcome::Passed)
+}
