@@ -25,14 +25,14 @@ struct Choice {
     ends: &'static [&'static str],
 }
 
-/// Traffic, mistakes, an end in the middle of it.
+/// Traffic, connections by address, an end in the middle of it.
 const SHORT: Choice = Choice {
-    traffic: &["verify", "errors", "rdma-cm"],
+    traffic: &["verify", "rdma-cm"],
     weather: &[],
     ends: &["killed-process-leaves-nothing"],
 };
 
-/// Bad weather, a pulled cable, coming and going, too.
+/// Mistakes, bad weather, a pulled cable, coming and going, too.
 const LONG: Choice = Choice {
     traffic: &["ping", "verify", "errors", "odp", "rdma-cm", "all-reduce"],
     weather: &["everything-at-once"],

@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("rdma-link", rdma_link),
         test("rdma-statistic", rdma_statistic),
+        test("port-counters", port_counters),
         test("rdma-resource", rdma_resource),
         test("rail-counters", rail_counters),
         test("ethtool-and-ip", ethtool_and_ip),
@@ -53,9 +54,14 @@ fn rdma_link(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The counters of `host` by their names.
+/// The device's own counters of `host` by their names.
 fn counters(stage: &Stage<'_>, host: &str) -> Result<BTreeMap<String, u64>> {
-    let directory = format!("/sys/class/infiniband/{DEVICE}/ports/1/hw_counters");
+    counters_in(stage, host, "hw_counters")
+}
+
+/// The counters in that directory of the port's.
+fn counters_in(stage: &Stage<'_>, host: &str, group: &str) -> Result<BTreeMap<String, u64>> {
+    let directory = format!("/sys/class/infiniband/{DEVICE}/ports/1/{group}");
     let script = format!("cd {directory} && for name in [a-z]*; do echo $name $(cat $name); done");
     let text = stage.shell(host, &script, LIMIT)?;
     text.lines()
@@ -113,6 +119,31 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
     let text = stage.shell("a", &command, LIMIT)?;
     for name in after[a].keys().filter(|name| *name != LIFESPAN) {
         expect("a", &command, &text, &[name])?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// What monitors look at says the same as the device's own counters: data in words of four bytes.
+fn port_counters(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18624;
+    const WORD: u64 = 4;
+    perftest("ib_send_bw -n 50 -s 100000", PORT).run(stage, "b", LIMIT)?;
+    for host in ["a", "b"] {
+        stage.shell(host, "sleep 0.1", LIMIT)?;
+        let own = counters(stage, host)?;
+        let ports = counters_in(stage, host, "counters")?;
+        for (name, of_port, unit) in [
+            ("sent_bytes", "port_xmit_data", WORD),
+            ("received_bytes", "port_rcv_data", WORD),
+            ("sent_frames", "port_xmit_packets", 1),
+            ("received_frames", "unicast_rcv_packets", 1),
+        ] {
+            let (own, port) = (own.get(name), ports.get(of_port));
+            ensure!(
+                own.is_some_and(|own| *own > 0) && own.map(|own| own / unit) == port.copied(),
+                "{host}: {name} is {own:?}, and {of_port} {port:?}"
+            );
+        }
     }
     Ok(Outcome::Passed)
 }

@@ -91,10 +91,12 @@ pub fn suite() -> Suite {
             }),
             test("send-lat", |s| {
                 perftest(s, Path::Cable, "ib_send_lat -n 300 -s 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("write-lat", |s| {
                 perftest(s, Path::Cable, "ib_write_lat -n 300 -s 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("read-lat", |s| {
                 perftest(s, Path::Cable, "ib_read_lat -n 300 -s 64")
             }),
@@ -103,40 +105,52 @@ pub fn suite() -> Suite {
             }),
             test("write-bw-bidirectional", |s| {
                 perftest(s, Path::Cable, "ib_write_bw -b -n 200 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("send-bw-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_send_bw -n 300 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("write-bw-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_write_bw -n 300 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("read-bw-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_read_bw -n 300 -s 65536")
-            }),
+            })
+            .needing(Need::Speed),
             test("write-lat-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_write_lat -n 300 -s 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-fetch-add-lat", |s| {
                 perftest(s, Path::Cable, "ib_atomic_lat -n 300 -A FETCH_AND_ADD")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-compare-swap-lat", |s| {
                 perftest(s, Path::Cable, "ib_atomic_lat -n 300 -A CMP_AND_SWAP")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-fetch-add-bw", |s| {
                 perftest(s, Path::Cable, "ib_atomic_bw -n 1000 -A FETCH_AND_ADD")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-compare-swap-bw", |s| {
                 perftest(s, Path::Cable, "ib_atomic_bw -n 1000 -A CMP_AND_SWAP")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-bw-bidirectional", |s| {
                 perftest(s, Path::Cable, "ib_atomic_bw -b -n 1000")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-lat-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_atomic_lat -n 300 -A FETCH_AND_ADD")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-bw-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_atomic_bw -n 1000 -A CMP_AND_SWAP")
-            }),
+            })
+            .needing(Need::Speed),
             test("atomic-count", |s| {
                 atomics::between(s, LIMIT)?;
                 Ok(Outcome::Passed)
@@ -146,7 +160,8 @@ pub fn suite() -> Suite {
                 Ok(Outcome::Passed)
             }),
             test("rdma-cm", |s| rdma_cm(s, Path::Cable)),
-            // What has to have speed is in conformance's tests as well: emulated hosts do without, unless there is time.
+            // What has to have speed is checked by others as well, but for the figures, or is in conformance's tests: emulated
+            // hosts do without, unless there is time.
             test("rdma-cm-loopback", |s| rdma_cm(s, Path::Loopback)).needing(Need::Speed),
             test("uc-pingpong", |s| uc_pingpong(s, Path::Cable, "-c")),
             test("uc-pingpong-events", |s| {
@@ -155,7 +170,8 @@ pub fn suite() -> Suite {
             .needing(Need::Speed),
             test("uc-pingpong-large", |s| {
                 uc_pingpong(s, Path::Cable, "-c -s 1000000 -r 10")
-            }),
+            })
+            .needing(Need::Speed),
             test("uc-pingpong-loopback", |s| {
                 uc_pingpong(s, Path::Loopback, "-c")
             }),
@@ -210,19 +226,22 @@ pub fn suite() -> Suite {
             }),
             test("ud-pingpong-ipv6-loopback", |s| {
                 ud_pingpong(s, Path::Loopback, FIRST_GID, "-s 2048")
-            }),
+            })
+            .needing(Need::Speed),
             test("ud-datagrams", |s| datagrams(s, Path::Cable)),
             test("ud-datagrams-loopback", |s| datagrams(s, Path::Loopback)),
             test("ud-send-bw", |s| {
                 perftest(s, Path::Cable, "ib_send_bw -c UD -n 300 -s 4096")
-            }),
+            })
+            .needing(Need::Speed),
             test("ud-send-bw-bidirectional", |s| {
                 perftest(s, Path::Cable, "ib_send_bw -c UD -b -n 300 -s 1024")
             })
             .needing(Need::Speed),
             test("ud-send-lat", |s| {
                 perftest(s, Path::Cable, "ib_send_lat -c UD -n 300 -s 64")
-            }),
+            })
+            .needing(Need::Speed),
             test("ud-send-lat-inline-loopback", |s| {
                 perftest(s, Path::Loopback, "ib_send_lat -c UD -n 300 -s 64 -I 64")
             })
