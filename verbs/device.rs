@@ -253,7 +253,8 @@ impl Driver for RoceDevice {
                     | OnDemandOperation::Receive
                     | OnDemandOperation::Write
                     | OnDemandOperation::Read
-                    | OnDemandOperation::SharedReceive,
+                    | OnDemandOperation::SharedReceive
+                    | OnDemandOperation::Flush,
                 ..OnDemandSupport::default()
             },
         }

@@ -17,6 +17,7 @@ pub mod client_report;
 pub mod connection_manager;
 pub mod forged;
 pub mod hang;
+pub mod ongoing;
 pub mod programs;
 pub mod state;
 pub mod traffic;

@@ -140,6 +140,8 @@ impl_flags!(
         Read = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_READ,
         /// Receives of shared receive queues into it.
         SharedReceive = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_SRQ_RECV,
+        /// FLUSH of it.
+        Flush = bindings::ib_odp_transport_cap_bits_IB_ODP_SUPPORT_FLUSH,
     }
 );
 

@@ -3,6 +3,7 @@
 //! Memory regions whose pages are found on demand: what is in memory is what is sent, and what arrives is in memory, whatever
 //! becomes of its pages meanwhile.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -47,6 +48,7 @@ use crate::verbs::RemoteAddr;
 use crate::verbs::SendFlags;
 use crate::verbs::SendRequest;
 use crate::verbs::Sge;
+use crate::verbs::Srq;
 use crate::verbs::Status;
 
 /// Where messages begin: pages are not filled to their ends.
@@ -75,15 +77,28 @@ pub enum Registration {
     Implicit,
 }
 
+/// Where receives are posted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReceiveFrom {
+    /// The receive queue of the queue pair.
+    Own,
+    /// A queue that all queue pairs of an end share.
+    Shared,
+}
+
 /// What is to be done; the client's rules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     /// Bytes of a message.
     pub bytes: usize,
-    /// Number of messages.
+    /// Number of messages; more if there is a file to wait for.
     pub count: usize,
+    /// The client goes on until this file exists.
+    pub until: Option<PathBuf>,
     /// How memory is registered.
     pub registration: Registration,
+    /// Where receives are posted to.
+    pub receive_from: ReceiveFrom,
 }
 
 /// What was seen.
@@ -167,13 +182,17 @@ pub fn run(
         recv_sge: 3,
         inline: 0,
     };
+    let shared_queue = match job.receive_from {
+        ReceiveFrom::Own => None,
+        ReceiveFrom::Shared => Some(Srq::new(&pd, capacity.recv_wr, capacity.recv_sge)?),
+    };
     let make = || {
         Qp::new(
             &pd,
             &QpInit {
                 send_cq: &cq,
                 recv_cq: &cq,
-                srq: None,
+                srq: shared_queue.as_ref(),
                 capacity,
             },
         )
@@ -193,6 +212,7 @@ pub fn run(
     let ends = Ends {
         side,
         cq: &cq,
+        shared_queue: shared_queue.as_ref(),
         buffer: &buffer,
         pinned_buffer: &pinned_buffer,
         memory: &memory,
@@ -202,7 +222,10 @@ pub fn run(
         limit,
     };
     let mut finding = Finding::default();
-    for number in 0..job.count {
+    for number in 0.. {
+        if !goes_on(&job, side, peer, number)? {
+            break;
+        }
         let transfer = TRANSFERS[number % TRANSFERS.len()];
         let disturbance = DISTURBANCES[number / TRANSFERS.len() % DISTURBANCES.len()];
         ends.message(&qps[0], peer, number, transfer, disturbance, &mut finding)
@@ -216,10 +239,23 @@ pub fn run(
     Ok((job, finding))
 }
 
+/// Whether there is a message with that number.
+fn goes_on(job: &Job, side: Side, peer: &mut Peer, number: usize) -> Result<bool> {
+    let is_awaited = |file: &PathBuf| !file.exists();
+    let ours = number < job.count || job.until.as_ref().is_some_and(is_awaited);
+    let theirs = peer.exchange(&ours)?;
+    // The file is the client's.
+    Ok(match side {
+        Side::Client => ours,
+        Side::Server => theirs,
+    })
+}
+
 /// What both ends have.
 struct Ends<'a> {
     side: Side,
     cq: &'a Cq<'a>,
+    shared_queue: Option<&'a Srq<'a>>,
     buffer: &'a Buffer,
     pinned_buffer: &'a Buffer,
     memory: &'a Mr<'a>,
@@ -252,10 +288,14 @@ impl Ends<'_> {
             self.put(transfer, &contents);
         }
         if self.side == Side::Server && transfer == Transfer::Send {
-            qp.post_recv(&[RecvRequest {
+            let requests = [RecvRequest {
                 wr_id: number as u64,
                 sges: &self.mixed(),
-            }])?;
+            }];
+            match self.shared_queue {
+                Some(queue) => queue.post_recv(&requests)?,
+                None => qp.post_recv(&requests)?,
+            }
         }
         peer.barrier("armed")?;
         let is_over = &AtomicBool::new(false);

@@ -6,15 +6,13 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Context;
 use anyhow::Result;
 
-use crate::building::apt;
 use crate::building::cache::Cache;
 use crate::building::cache::Key;
-use crate::building::root::logged;
+use crate::building::minimal_root::MinimalRoot;
 use crate::building::root::Root;
 use crate::building::within::Access;
 use crate::building::within::Bind;
@@ -22,14 +20,6 @@ use crate::building::within::LAB;
 
 /// What is in a root beside what is essential. The headers are for programs that are built against it, from outside.
 const PACKAGES: &str = "ibverbs-providers,ibverbs-utils,perftest,libibverbs-dev,libc6-dev";
-
-/// What is left out of the packages, to be small: nobody reads it.
-const LEFT_OUT: [&str; 4] = [
-    "path-exclude=/usr/share/doc/*",
-    "path-exclude=/usr/share/man/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-exclude=/usr/share/info/*",
-];
 
 /// Has links between libraries stay in the root when they are followed from outside, as linkers do.
 const LINKS: &str = "\
@@ -141,18 +131,17 @@ impl Container {
     /// The root of `release`, made with packages from `mirror` (the host's, if none is named) if it is not in the cache. What makes roots
     /// has to be installed.
     pub fn provide(cache: &Cache, mirror: Option<&str>, release: Release) -> Result<Self> {
-        let mut inputs = vec![release.name(), PACKAGES, LINKS];
-        inputs.extend(LEFT_OUT);
-        let key = Key::new("container", &inputs);
+        let root = MinimalRoot {
+            release: release.name(),
+            packages: PACKAGES,
+            kept: &[],
+            finish: LINKS,
+        };
+        let key = Key::new("container", &root.inputs());
         let what = format!("make the root of {release} for containers");
         let entry = cache.entry(&key, &what, SPACE, |directory| {
-            let mirror = match mirror {
-                Some(mirror) => mirror.to_owned(),
-                None => apt::debian_mirror()?,
-            };
             let path = directory.join(release.root());
-            let log = directory.with_extension("log");
-            bootstrap(&path, &mirror, release, &log)
+            root.make(&path, mirror, &directory.with_extension("log"))
         })?;
         Ok(Self {
             release,
@@ -196,31 +185,4 @@ impl Container {
             .with_context(|| format!("copy {}", client.display()))?;
         Ok(target)
     }
-}
-
-fn bootstrap(path: &Path, mirror: &str, release: Release, log: &Path) -> Result<()> {
-    let mut command = Command::new("mmdebstrap");
-    command
-        .args([
-            "--variant=essential",
-            "--components=main",
-            "--format=directory",
-        ])
-        .arg(format!("--include={PACKAGES}"))
-        .arg(format!("--customize-hook={LINKS}"))
-        .arg("--aptopt=APT::Install-Recommends \"false\"")
-        .arg("--aptopt=Acquire::Retries \"3\"")
-        // A mirror may have stood still for weeks, and a release that is supported no more does.
-        .arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
-    for option in LEFT_OUT {
-        command.arg(format!("--dpkgopt={option}"));
-    }
-    command.arg(release.name()).arg(path).arg(mirror);
-    logged(&mut command, "mmdebstrap", log)
-        .with_context(|| format!("is the mirror {mirror} reachable, and has it {release}?"))?;
-    // Nodes are the host's to give.
-    let nodes = path.join("dev");
-    fs::remove_dir_all(&nodes)
-        .and_then(|()| fs::create_dir(&nodes))
-        .with_context(|| format!("empty {}", nodes.display()))
 }

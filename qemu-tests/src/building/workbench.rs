@@ -20,6 +20,7 @@ use crate::building::kernel_tree::Kernel;
 use crate::building::kernel_tree::KernelTree;
 use crate::building::lint;
 use crate::building::module::Modules;
+use crate::building::newest_pyverbs;
 use crate::building::package::Package;
 use crate::building::programs;
 use crate::building::progress::Step;
@@ -179,10 +180,12 @@ impl Workbench {
         Ok(files)
     }
 
-    /// What hosts need to run public test programs: pyverbs, and what runs its tests one by one.
+    /// What hosts need to run public test programs: pyverbs of their release and the newest, and what runs its tests one by one.
     pub fn conformance(&self) -> Result<Vec<PathBuf>> {
         let runner = checkout()?.join("qemu-tests/conformance/each_pyverbs_test.py");
-        Ok(vec![pyverbs::provide(&self.cache, self.root()?)?, runner])
+        let of_release = pyverbs::provide(&self.cache, self.root()?)?;
+        let newest = newest_pyverbs::provide(&self.cache, self.mirror.as_deref())?;
+        Ok(vec![of_release, newest, runner])
     }
 
     /// Roots of other releases, as far as the mirror has them, a directory with programs for each, and what runs them there.

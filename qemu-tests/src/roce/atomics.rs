@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 use serde_json::Value;
 
 use super::client_program::ClientProgram;
-use super::programs::Ends;
+use super::ongoing::Ongoing;
 use crate::hosts::stage::Stage;
 
 /// The program that does and counts them.
@@ -19,12 +18,6 @@ const PROGRAM: &str = "verbs-atomics";
 
 /// Port on which its two ends find each other.
 const PORT: u16 = 7002;
-
-/// At the client: when it comes into being, no more are begun.
-const STOP: &str = "/tmp/stop-atomics";
-
-/// How long an order to a host may take.
-const ORDER_LIMIT: Duration = Duration::from_secs(120);
 
 fn program() -> ClientProgram<'static> {
     ClientProgram {
@@ -61,34 +54,17 @@ pub fn loopback(stage: &Stage<'_>, limit: Duration) -> Result<()> {
 }
 
 /// They go on in the background until they are stopped.
-pub struct Counting {
-    ends: Ends,
-}
+pub struct Counting(Ongoing);
 
 impl Counting {
     /// Begins.
     pub fn start(stage: &Stage<'_>, limit: Duration) -> Result<Self> {
-        stage.shell("b", &format!("rm -f {STOP}"), ORDER_LIMIT)?;
-        let program = program().between("a", &format!("--until {STOP}"));
-        Ok(Self {
-            ends: program.start(stage, "b", limit)?,
-        })
+        Ongoing::start(stage, &program(), limit).map(Self)
     }
 
     /// Ends. Fails unless each was done once.
     pub fn stop(self, stage: &Stage<'_>, limit: Duration) -> Result<()> {
-        stage.shell("b", &format!("touch {STOP}"), ORDER_LIMIT)?;
-        let client = stage.wait(&self.ends.client, limit)?;
-        if !client.status.success() {
-            stage.kill(&self.ends.server)?;
-            let server = stage.wait(&self.ends.server, ORDER_LIMIT)?;
-            bail!(
-                "the client broke off: {}{}",
-                client.everything(),
-                server.everything()
-            );
-        }
-        stage.finish(&self.ends.server, limit)?;
-        check(stage, &client.text())
+        let report = self.0.stop(stage, limit)?;
+        check(stage, &report)
     }
 }

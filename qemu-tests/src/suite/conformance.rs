@@ -59,6 +59,9 @@ pub fn suite() -> Suite {
             test("perftest", |s| compare(s, "perftest", perftest::run)),
             test("rdma_cm", |s| compare(s, "rdma_cm", rdma_cm::run)),
             test("pyverbs", |s| compare(s, "pyverbs", pyverbs::run)),
+            test("pyverbs-newest", |s| {
+                compare(s, "pyverbs-newest", pyverbs::run_newest)
+            }),
         ],
     }
 }

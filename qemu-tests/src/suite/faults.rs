@@ -32,6 +32,7 @@ use crate::roce;
 use crate::roce::atomics::Counting;
 use crate::roce::client_program::ClientProgram;
 use crate::roce::hang::Hang;
+use crate::roce::ongoing::Ongoing;
 use crate::roce::programs::pingpong;
 use crate::roce::programs::Iperf;
 use crate::roce::state::await_rail_loss;
@@ -132,6 +133,7 @@ pub fn suite() -> Suite {
             test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
             test("atomics-with-a-cable-pulled", atomics_pulled),
             test("atomics-in-bad-weather", atomics_in_storm),
+            test("odp-with-a-cable-pulled", paging_pulled),
             test("cable-pulled-by-the-clock", pulled_by_the_clock),
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),
@@ -498,6 +500,9 @@ fn pulled(stage: &Stage<'_>, times: u32) -> Result<Outcome> {
 /// How often a cable is pulled while words are counted in.
 const ATOMIC_PULLS: u32 = 4;
 
+/// How often a cable is pulled while memory is paged.
+const PAGING_PULLS: u32 = 4;
+
 /// How long words are counted in on the cables as they are.
 const COUNTING: Duration = Duration::from_secs(2);
 
@@ -536,6 +541,39 @@ fn atomics_in_storm(stage: &Stage<'_>) -> Result<Outcome> {
         }
         counting.stop(stage, LIMIT)
     })?;
+    Ok(Outcome::Passed)
+}
+
+/// What comes from memory that is not pinned, and goes there, is whole, also what was on a cable when it was pulled, or was waiting for
+/// a page meanwhile.
+fn paging_pulled(stage: &Stage<'_>) -> Result<Outcome> {
+    let program = ClientProgram {
+        name: "verbs-paging",
+        // So long that each message goes over both cables.
+        options: "--bytes 2M",
+        port: 7000,
+    };
+    let paging = Ongoing::start(stage, &program, LIMIT)?;
+    let mut cables = stage.instance().cables()?;
+    for time in 0..PAGING_PULLS {
+        for cable in CABLES {
+            traffic::await_in_use(stage, cable, NOTICE)?;
+        }
+        let [pulled, kept] = match time % 2 {
+            0 => CABLES,
+            _ => [CABLES[1], CABLES[0]],
+        };
+        cables.unplug(pulled)?;
+        await_rail_loss(stage, &HOSTS, NOTICE)?;
+        traffic::await_in_use(stage, kept, NOTICE)?;
+        cables.plug(pulled)?;
+        stage.instance().await_streams()?;
+        roce::await_up(stage.instance())?;
+    }
+    let report = paging.stop(stage, LIMIT)?;
+    stage.note(&report);
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
     Ok(Outcome::Passed)
 }
 

@@ -258,6 +258,10 @@ pub fn suite() -> Suite {
             test("placement-loopback", |s| placement(s, Path::Loopback)),
             test("odp", |s| paging(s, Path::Cable, "")).needing(Need::Speed),
             test("odp-implicit", |s| paging(s, Path::Cable, "--implicit")).needing(Need::Speed),
+            test("odp-shared-queue", |s| {
+                paging(s, Path::Cable, "--shared-queue")
+            })
+            .needing(Need::Speed),
             test("odp-loopback", |s| paging(s, Path::Loopback, "")).needing(Need::Speed),
             test("forged-frames", forged_frames),
             test("errors", |s| errors(s, Path::Cable)),

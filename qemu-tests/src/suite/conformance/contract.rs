@@ -181,7 +181,13 @@ mod tests {
 
     #[test]
     fn the_checkouts_contracts_are_some() {
-        for name in ["pyverbs", "perftest", "pingpong"] {
+        for name in [
+            "pyverbs",
+            "pyverbs-newest",
+            "perftest",
+            "pingpong",
+            "rdma_cm",
+        ] {
             let contract = Contract::of_checkout(name).unwrap();
             assert_eq!(contract.floors.len(), Device::ALL.len(), "{name}");
         }
