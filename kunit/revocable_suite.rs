@@ -131,6 +131,29 @@ mod tests {
     }
 
     #[test]
+    fn those_who_wait_for_others_do_not_wait_for_each_other() -> Result {
+        let dropped = event()?;
+        let table = table()?;
+        let number = add(&table, &dropped)?;
+        let user = get(&table, number).ok_or(EINVAL)?;
+        let one = Hold::from(get(&table, number).ok_or(EINVAL)?).await_others();
+        let other = Hold::from(get(&table, number).ok_or(EINVAL)?).await_others();
+        assert!(!one.is_over() && !other.is_over());
+        drop(user);
+        assert!(one.is_over() && other.is_over());
+        drop(one);
+        assert!(other.is_over());
+        let late = Hold::from(get(&table, number).ok_or(EINVAL)?);
+        assert!(late.is_only() && !other.is_over());
+        drop(late);
+        assert!(other.is_over());
+        drop(other);
+        drop(table.remove(number));
+        assert_eq!(dropped.wait(msecs_to_jiffies(LONG_MS)), Wake::Raised);
+        Ok(())
+    }
+
+    #[test]
     fn the_last_use_ends_while_the_value_does() -> Result {
         let (dropped, taken, never) = (event()?, event()?, event()?);
         let table = table()?;

@@ -17,9 +17,11 @@ use crate::base::page_word;
 use crate::verbs::access::check_registration;
 use crate::verbs::address_range::AddressRange;
 use crate::verbs::memory_key::AccessDenied;
+use crate::verbs::memory_key::Initiator;
 use crate::verbs::memory_key::Key;
 use crate::verbs::memory_key::Needs;
 use crate::verbs::pd::PdId;
+use crate::verbs::rdma::Access;
 use crate::verbs::rdma::AccessFlags;
 
 /// Most pages of a region: 2 MiB.
@@ -48,11 +50,24 @@ unsafe impl Send for PageList {}
 // SAFETY: As above.
 unsafe impl Sync for PageList {}
 
+/// Whether pages have been listed since the last registration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// None have: those that were registered are registered again.
+    Unchanged,
+    /// Others have.
+    New,
+}
+
 struct State {
     /// The key that it was made with, or last registered by.
     key: Key,
-    /// Never longer than what has been allocated.
-    pages: PageList,
+    /// Those that are registered next, as users list them before they ask to end what is registered. Neither list is ever
+    /// longer than what has been allocated.
+    listed: PageList,
+    listing: Listing,
+    /// Those that are registered, or were.
+    registered: PageList,
     /// None while the key is not valid.
     registration: Option<Registration>,
 }
@@ -102,9 +117,12 @@ impl FastRegion {
     /// One for at most `capacity` pages, which has none and whose key, which has this number, is not valid.
     pub(crate) fn new(key: Key, pd: PdId, capacity: u32) -> Result<Self> {
         let capacity = capacity as usize;
+        let list = || KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT).map(PageList);
         let state = State {
             key,
-            pages: PageList(KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?),
+            listed: list()?,
+            listing: Listing::Unchanged,
+            registered: list()?,
             registration: None,
         };
         let state = KBox::pin_init(
@@ -118,38 +136,29 @@ impl FastRegion {
         })
     }
 
-    /// Forgets all pages.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` while its key is valid.
-    pub(crate) fn begin_pages(&self) -> Result {
+    /// Begins a new list of pages.
+    pub(crate) fn begin_pages(&self) {
         let mut state = self.state.lock();
-        if state.registration.is_some() {
-            return Err(EBUSY);
-        }
-        state.pages.0.clear();
-        Ok(())
+        state.listed.0.clear();
+        state.listing = Listing::New;
     }
 
-    /// Adds a page behind the others.
+    /// Adds a page behind the others of the list.
     ///
     /// # Errors
     ///
-    /// `EBUSY` while its key is valid, `ENOMEM` when it is full.
+    /// `ENOMEM` when it is full.
     ///
     /// # Safety
     ///
     /// The page must stay allocated for as long as the type's documentation says.
     pub(crate) unsafe fn add_page(&self, page: NonNull<bindings::page>) -> Result {
         let mut state = self.state.lock();
-        if state.registration.is_some() {
-            return Err(EBUSY);
-        }
-        if state.pages.0.len() == self.capacity {
+        if state.listed.0.len() == self.capacity {
             return Err(ENOMEM);
         }
-        state.pages.0.push_within_capacity(page).map_err(|_| ENOMEM)
+        let pushed = state.listed.0.push_within_capacity(page);
+        pushed.map_err(|_| ENOMEM)
     }
 
     /// The key that it was made with, or last registered by.
@@ -164,8 +173,13 @@ impl FastRegion {
         registration: Registration,
     ) -> Result<(), RegistrationRefused> {
         check_registration(registration.access).map_err(|_| RegistrationRefused)?;
-        let mut state = self.state.lock();
-        let room = state.pages.0.len() * PAGE_SIZE;
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let pages = match state.listing {
+            Listing::Unchanged => &state.registered,
+            Listing::New => &state.listed,
+        };
+        let room = pages.0.len() * PAGE_SIZE;
         let AddressRange { start, length } = registration.addresses;
         let end = (in_page(start) as u64).checked_add(length);
         let fits = end.is_some_and(|end| end <= room as u64) && start.checked_add(length).is_some();
@@ -173,18 +187,32 @@ impl FastRegion {
         if !is_known || !fits || state.registration.is_some() {
             return Err(RegistrationRefused);
         }
+        if state.listing == Listing::New {
+            core::mem::swap(&mut state.listed, &mut state.registered);
+            state.listing = Listing::Unchanged;
+        }
         state.key = registration.key;
         state.registration = Some(registration);
         Ok(())
     }
 
-    /// Makes the key invalid: no access by it begins after this.
-    pub(crate) fn invalidate(&self, pd: PdId, key: Key) -> Result<(), AccessDenied> {
+    /// Makes the key invalid: no access by it begins after this. A peer may do so to what was lent to it.
+    pub(crate) fn invalidate(
+        &self,
+        pd: PdId,
+        key: Key,
+        initiator: Initiator,
+    ) -> Result<(), AccessDenied> {
         let mut state = self.state.lock();
-        if self.pd != pd || state.key != key {
+        let is_its = state.registration.as_ref().is_some_and(|registration| {
+            let lent = Access::RemoteRead | Access::RemoteWrite | Access::RemoteAtomic;
+            initiator == Initiator::Owner || registration.access.contains_any(lent)
+        });
+        if self.pd != pd || state.key != key || !is_its {
             return Err(AccessDenied);
         }
-        state.registration.take().map(|_| ()).ok_or(AccessDenied)
+        state.registration = None;
+        Ok(())
     }
 
     /// Whether an access to these bytes is allowed now.
@@ -224,7 +252,7 @@ impl FastRegion {
         while left > 0 {
             let in_page = at % PAGE_SIZE;
             let part = left.min(PAGE_SIZE - in_page);
-            let page = *state.pages.0.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
+            let page = *state.registered.0.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
             // SAFETY: By the requirements of `add_page`: the caller keeps the region from ending for as long as the list is
             // used.
             unsafe { pages.push(page, in_page, part) }.map_err(|_| AccessDenied)?;
@@ -245,7 +273,7 @@ impl FastRegion {
         self.check_domain(needs)?;
         let state = self.state.lock();
         let at = state.offset(key, address, size_of::<u64>(), needs)?;
-        let page = *state.pages.0.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
+        let page = *state.registered.0.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
         // SAFETY: As in `fill`; the key is valid until the lock is released.
         unsafe { page_word::with_word(page, at % PAGE_SIZE, f) }.ok_or(AccessDenied)
     }

@@ -34,6 +34,15 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AccessDenied;
 
+/// Who makes a key invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Initiator {
+    /// Who has the memory, by a request.
+    Owner,
+    /// The peer, by a SEND.
+    Peer,
+}
+
 /// What an access needs of a region or a window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Needs {

@@ -54,6 +54,7 @@ use crate::verbs::window::Grounds;
 use crate::verbs::window::Window;
 
 pub(crate) use crate::verbs::memory_key::AccessDenied;
+pub(crate) use crate::verbs::memory_key::Initiator;
 pub(crate) use crate::verbs::memory_key::Key;
 pub(crate) use crate::verbs::memory_key::Needs;
 
@@ -625,12 +626,17 @@ impl RegionTable {
 
     /// Makes the key invalid of a window that is bound to the binder's QP, or of a fast region of its domain. What is still
     /// copied by it keeps that used, see [`Hold::is_only`]; nothing new begins to be.
-    pub(crate) fn invalidate(&self, binder: Binder, key: Key) -> Result<Hold, AccessDenied> {
+    pub(crate) fn invalidate(
+        &self,
+        binder: Binder,
+        key: Key,
+        initiator: Initiator,
+    ) -> Result<Hold, AccessDenied> {
         match named_by(key) {
             Named::Region => Err(AccessDenied),
             Named::FastRegion => {
                 let region = self.acquire_fast_region(key)?;
-                region.invalidate(binder.pd, key)?;
+                region.invalidate(binder.pd, key, initiator)?;
                 Ok(region.into())
             }
             Named::Window => {

@@ -101,7 +101,8 @@ where
     }
 
     fn begin_pages(&self) -> Result {
-        self.as_fast()?.begin_pages()
+        self.as_fast()?.begin_pages();
+        Ok(())
     }
 
     unsafe fn add_page(&self, page: NonNull<bindings::page>) -> Result {

@@ -26,10 +26,12 @@ const ENDING: i32 = 0;
 ///
 /// # Invariants
 ///
-/// `count` is the number of guards and holds, plus one as long as `phase` is [`LIVE`]. It never rises from zero.
+/// `count` is the number of guards, holds and enders, plus one as long as `phase` is [`LIVE`]. It never rises from zero.
+/// `enders` is not more than the number of enders.
 #[pin_data]
 struct Uses {
     count: Atomic<i32>,
+    enders: Atomic<i32>,
     phase: Atomic<i32>,
     #[pin]
     idle: Completion,
@@ -40,6 +42,7 @@ impl Uses {
         pin_init!(Self {
             // INVARIANT: One for being live.
             count: Atomic::new(1),
+            enders: Atomic::new(0),
             phase: Atomic::new(LIVE),
             idle <- Completion::new(),
         })
@@ -75,10 +78,12 @@ impl Uses {
         was_live
     }
 
-    /// Whether there is one guard, or one hold. If so, whatever others have done while they had theirs is done.
-    fn is_single(&self) -> bool {
-        // The end of its life is noted before it stops to count: if it comes in between, there seems to be one more.
-        self.count.load(Acquire) - self.phase.load(Relaxed) == 1
+    /// How many guards and holds there are beside enders, or more. If there are none but the caller's, whatever others have
+    /// done while they had theirs is done.
+    fn others(&self) -> i32 {
+        // The end of its life, and that of an ender, is noted before it stops to count, and an ender counts before it is
+        // noted: if something comes in between, there seems to be one more.
+        self.count.load(Acquire) - self.phase.load(Relaxed) - self.enders.load(Relaxed)
     }
 }
 
@@ -200,11 +205,36 @@ impl<T: Sync> From<Guard<T>> for Hold {
 }
 
 impl Hold {
-    /// Whether nobody else uses the value. If so, whatever others have done while they did is done. Nothing keeps others
-    /// from beginning to.
+    /// Whether nobody else uses the value, but for who waits for that. If so, whatever others have done while they did is
+    /// done. Nothing keeps others from beginning to.
     pub(crate) fn is_only(&self) -> bool {
         // SAFETY: By the type's invariants.
-        unsafe { self.0.as_ref() }.is_single()
+        unsafe { self.0.as_ref() }.others() == 1
+    }
+
+    /// Begins to wait until nobody else uses the value.
+    pub(crate) fn await_others(self) -> Ender {
+        // SAFETY: By the type's invariants.
+        unsafe { self.0.as_ref() }.enders.fetch_add(1, Relaxed);
+        Ender(self)
+    }
+}
+
+/// A [`Hold`] of somebody who waits until the value is not used by others: those who do so too do not wait for each other.
+pub(crate) struct Ender(Hold);
+
+impl Ender {
+    /// Whether nobody uses the value, but for those who wait for that. See [`Hold::is_only`].
+    pub(crate) fn is_over(&self) -> bool {
+        // SAFETY: By the invariants of `Hold`.
+        unsafe { self.0 .0.as_ref() }.others() == 0
+    }
+}
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants of `Hold`, which is dropped after this.
+        unsafe { self.0 .0.as_ref() }.enders.fetch_sub(1, Relaxed);
     }
 }
 

@@ -5,9 +5,9 @@
 use kernel::sync::Arc;
 
 use super::departures::Departures;
+use super::departures::Reader;
 use super::queue_pair::QueuePair;
 use crate::base::clock;
-use crate::transport::ids::MessageSlot;
 use crate::transport::unreliable::DepartureToken;
 use crate::verbs::route::TxHint;
 
@@ -15,9 +15,9 @@ use crate::verbs::route::TxHint;
 enum Cargo {
     /// A segment of an unreliable connection, which is complete with that.
     Unreliable(DepartureToken),
-    /// A segment of this request of the kernel's, whose memory goes when it is complete. (Memory of a process is kept by
+    /// A piece of the kernel's memory, which goes when what reads it is complete, or flushed. (Memory of a process is kept by
     /// the regions.)
-    Request(MessageSlot),
+    KernelMemory(Reader),
 }
 
 /// A segment on its way out. When it is dropped, its payload has left.
@@ -37,16 +37,16 @@ impl Departure {
         }
     }
 
-    /// That of a segment of a request of the kernel's.
-    pub(super) fn of_request(
+    /// That of a piece of the kernel's memory.
+    pub(super) fn of_kernel_memory(
         qp: &Arc<QueuePair>,
         departures: &mut Departures,
-        slot: MessageSlot,
+        reader: Reader,
     ) -> Self {
-        departures.begin(slot);
+        departures.begin(reader);
         Self {
             qp: qp.clone(),
-            cargo: Cargo::Request(slot),
+            cargo: Cargo::KernelMemory(reader),
         }
     }
 }
@@ -61,7 +61,10 @@ impl Drop for Departure {
                     unreliable.connection.handle_departure(token);
                 }
             }
-            Cargo::Request(slot) => state.end_departure(slot, &self.qp.settled),
+            Cargo::KernelMemory(reader) => {
+                state.departures.end(reader);
+                state.tell_if_settled(&self.qp.settled);
+            }
         }
         let rails = self.qp.process_events(state, clock::now());
         self.qp.schedule(guard, rails, TxHint::Deferred);

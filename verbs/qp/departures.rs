@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which requests of a queue pair of the kernel have payloads on their way out.
+//! Which payloads of a queue pair of the kernel are on their way out.
 
 use kernel::prelude::*;
 
 use crate::transport::ids::MessageSlot;
 use crate::verbs::pd::Owner;
 
-/// How many segments of each request are on their way out, if it matters.
+/// Who reads memory that is on its way out.
+#[derive(Clone, Copy)]
+pub(super) enum Reader {
+    /// This request.
+    Request(MessageSlot),
+    /// A request of the peer, which is answered. The region stays until the answer has left, but its memory may go when the
+    /// queue pair is flushed.
+    Peer,
+}
+
+/// How many segments of each request are on their way out, and of answers to the peer, if it matters.
 pub(super) struct Departures {
     by_slot: KVVec<u16>,
     total: u32,
@@ -31,7 +41,7 @@ impl Departures {
         !self.by_slot.is_empty()
     }
 
-    /// Of all requests.
+    /// All of them.
     pub(super) fn total(&self) -> u32 {
         self.total
     }
@@ -44,19 +54,26 @@ impl Departures {
     }
 
     /// One more.
-    pub(super) fn begin(&mut self, slot: MessageSlot) {
-        if let Some(count) = self.by_slot.get_mut(usize::from(slot.0)) {
-            // There are no more than rails.
+    pub(super) fn begin(&mut self, reader: Reader) {
+        if let Some(count) = self.of_request(reader) {
+            // Rails hold a few each.
             *count += 1;
-            self.total += 1;
         }
+        self.total += 1;
     }
 
     /// One less.
-    pub(super) fn end(&mut self, slot: MessageSlot) {
-        if let Some(count) = self.by_slot.get_mut(usize::from(slot.0)) {
+    pub(super) fn end(&mut self, reader: Reader) {
+        if let Some(count) = self.of_request(reader) {
             *count -= 1;
-            self.total -= 1;
+        }
+        self.total -= 1;
+    }
+
+    fn of_request(&mut self, reader: Reader) -> Option<&mut u16> {
+        match reader {
+            Reader::Request(slot) => self.by_slot.get_mut(usize::from(slot.0)),
+            Reader::Peer => None,
         }
     }
 }

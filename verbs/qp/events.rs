@@ -106,7 +106,11 @@ impl QueuePair {
             self.complete_receive(state, &received);
             backlog = Backlog::Possible;
         }
-        while let Some(event) = state.service.poll_event() {
+        // What is behind a receive that is held back waits for it: that there are no more receives, and those to be flushed.
+        while state.held.is_none() {
+            let Some(event) = state.service.poll_event() else {
+                break;
+            };
             self.on_event(state, event);
             backlog = Backlog::Possible;
         }
@@ -119,7 +123,8 @@ impl QueuePair {
         if self.run_local(state, now) == Backlog::Possible {
             backlog = Backlog::Possible;
         }
-        let may_flush = state.state == QpState::Err && self.may_flush(state);
+        let may_flush =
+            state.state == QpState::Err && state.held.is_none() && self.may_flush(state);
         if may_flush && self.flush_receives(state) > 0 {
             backlog = Backlog::Possible;
         }

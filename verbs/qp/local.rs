@@ -8,11 +8,12 @@ use super::local_work::LocalWork;
 use super::queue_pair::Backlog;
 use super::queue_pair::QueuePair;
 use super::queue_pair::State;
-use crate::base::revocable::Hold;
+use crate::base::revocable::Ender;
 use crate::transport::ids::Instant;
 use crate::transport::status::CompletionStatus;
 use crate::verbs::fast_region::RegistrationRefused;
 use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::Initiator;
 use crate::verbs::window::BindRefused;
 
 impl QueuePair {
@@ -24,12 +25,12 @@ impl QueuePair {
         let mut backlog = Backlog::Clear;
         while let Some(due) = state.service.due_local() {
             let begun = match state.ending.take() {
-                Some(hold) => Ok(Some(hold)),
+                Some(ender) => Ok(Some(ender)),
                 None => self.begin_local(state.send_queue.local_work(due.slot)),
             };
             let result = match begun {
-                Ok(Some(hold)) if !hold.is_only() => {
-                    state.ending = Some(hold);
+                Ok(Some(ender)) if !ender.is_over() => {
+                    state.ending = Some(ender);
                     self.process_events_later();
                     return backlog;
                 }
@@ -45,18 +46,18 @@ impl QueuePair {
     }
 
     /// What takes rights away gives what is to be waited for.
-    fn begin_local(&self, work: Option<LocalWork>) -> Result<Option<Hold>, CompletionStatus> {
+    fn begin_local(&self, work: Option<LocalWork>) -> Result<Option<Ender>, CompletionStatus> {
         let binder = self.binder();
         match work {
             Some(LocalWork::Bind(request)) => self
                 .regions
                 .bind(binder, &request)
-                .map(Some)
+                .map(|hold| Some(hold.await_others()))
                 .map_err(|BindRefused| CompletionStatus::MemoryManagementError),
             Some(LocalWork::Invalidate(key)) => self
                 .regions
-                .invalidate(binder, key)
-                .map(Some)
+                .invalidate(binder, key, Initiator::Owner)
+                .map(|hold| Some(hold.await_others()))
                 .map_err(|AccessDenied| CompletionStatus::MemoryManagementError),
             Some(LocalWork::Register(registration)) => self
                 .regions

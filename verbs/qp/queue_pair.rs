@@ -23,9 +23,8 @@ use super::send_queue::SendQueue;
 use super::service::Received;
 use super::service::Service;
 use crate::base::number_table::NumberTable;
-use crate::base::revocable::Hold;
+use crate::base::revocable::Ender;
 use crate::transport::ids::Instant;
-use crate::transport::ids::MessageSlot;
 use crate::transport::ids::Qpn;
 use crate::verbs::counters::Counters;
 use crate::verbs::cq::CompletionQueue;
@@ -89,7 +88,7 @@ pub(super) struct State {
     pub(super) backlog: Backlog,
     pub(super) receive_flush: ReceiveFlush,
     /// What a local operation in progress has taken rights from.
-    pub(super) ending: Option<Hold>,
+    pub(super) ending: Option<Ender>,
     /// Payloads on their way into memory.
     pub(super) placements: u32,
     /// Payloads on their way out of memory of the kernel.
@@ -107,18 +106,13 @@ impl State {
         self.tell_if_settled(settled);
     }
 
-    /// A payload of that request of the kernel's is not on its way out any more.
-    pub(super) fn end_departure(&mut self, slot: MessageSlot, settled: &CondVar) {
-        self.departures.end(slot);
-        self.tell_if_settled(settled);
-    }
-
     /// Whether no payload is on its way from or to memory, as far as that is counted.
     pub(super) fn is_settled(&self) -> bool {
         self.placements == 0 && self.departures.total() == 0
     }
 
-    fn tell_if_settled(&self, settled: &CondVar) {
+    /// To be called when a payload is not on its way any more.
+    pub(super) fn tell_if_settled(&self, settled: &CondVar) {
         if self.is_settled() {
             settled.notify_all();
         }

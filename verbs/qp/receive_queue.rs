@@ -13,6 +13,7 @@ use crate::transport::responder::KeyNotValid;
 use crate::transport::responder::Receive;
 use crate::verbs::elements::Elements;
 use crate::verbs::mr::AccessDenied;
+use crate::verbs::mr::Initiator;
 use crate::verbs::mr::Key;
 use crate::verbs::mr::Needs;
 use crate::verbs::mr::RegionTable;
@@ -158,7 +159,7 @@ impl responder::ReceiveQueue for Inbox<'_> {
 
     fn invalidate(&mut self, rkey: Rkey) -> Result<(), KeyNotValid> {
         self.regions
-            .invalidate(self.binder, Key(rkey.0))
+            .invalidate(self.binder, Key(rkey.0), Initiator::Peer)
             .map(|_| ())
             .map_err(|AccessDenied| KeyNotValid)
     }

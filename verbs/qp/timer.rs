@@ -127,7 +127,9 @@ impl WorkItem<FLUSHER> for QueuePair {
             return;
         }
         let rails = this.process_events(state, clock::now());
-        if state.backlog == Backlog::Clear && state.state == QpState::Err {
+        // A receive that is held back has armed it already.
+        let is_idle = state.backlog == Backlog::Clear && state.held.is_none();
+        if is_idle && state.state == QpState::Err {
             let interval = state
                 .flush_interval_ms
                 .map_or(FLUSH_INTERVAL_MIN_MS, |last| {

@@ -7,6 +7,8 @@ use kernel::sync::Arc;
 use super::datagrams::Next;
 use super::datagrams::Stop;
 use super::departure::Departure;
+use super::departures::Departures;
+use super::departures::Reader;
 use super::paging::Paging;
 use super::payload::Outgoing;
 use super::queue_pair::QueuePair;
@@ -23,7 +25,6 @@ use crate::transport::frame::Body;
 use crate::transport::frame::Operation;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::ids::Instant;
-use crate::transport::ids::MessageSlot;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 use crate::transport::rail::InFlight;
@@ -207,7 +208,11 @@ impl QueuePair {
                                 item,
                                 payload,
                                 regions,
-                                departure: None,
+                                departure: self.departure(
+                                    &mut state.departures,
+                                    Reader::Peer,
+                                    payload,
+                                ),
                             })
                         }
                         Err(NoPayload::Failed(code)) => {
@@ -231,7 +236,11 @@ impl QueuePair {
                                 item,
                                 payload,
                                 regions,
-                                departure: self.departure(state, segment.source.slot, payload),
+                                departure: self.departure(
+                                    &mut state.departures,
+                                    Reader::Request(segment.source.slot),
+                                    payload,
+                                ),
                             })
                         }
                         Err(NoPayload::Failed(status)) => {
@@ -254,13 +263,13 @@ impl QueuePair {
     /// What tells that a payload has left which is read from memory of the kernel after this.
     fn departure(
         self: &Arc<Self>,
-        state: &mut State,
-        slot: MessageSlot,
+        departures: &mut Departures,
+        reader: Reader,
         payload: FramePayload,
     ) -> Option<Departure> {
         match payload {
-            FramePayload::Pages | FramePayload::PagesToStage if state.departures.are_counted() => {
-                Some(Departure::of_request(self, &mut state.departures, slot))
+            FramePayload::Pages | FramePayload::PagesToStage if departures.are_counted() => {
+                Some(Departure::of_kernel_memory(self, departures, reader))
             }
             FramePayload::Empty
             | FramePayload::Staged(_)

@@ -88,14 +88,14 @@ pub trait MrOps<D: Driver>: Sized + Send + Sync {
     /// Makes a region of all of the kernel's memory.
     fn of_kernel(pd: &Pd<D>, access: AccessFlags) -> impl PinInit<Self, Error>;
 
-    /// Forgets the pages of a region of [`MrOps::allocate`]. In any context.
+    /// Begins a new list of pages of a region of [`MrOps::allocate`], for its next registration. In any context.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for other regions; `EBUSY` while it is registered.
+    /// `EINVAL` for other regions.
     fn begin_pages(&self) -> Result;
 
-    /// Adds a page to such a region. In any context.
+    /// Adds a page to that list. In any context.
     ///
     /// # Errors
     ///

@@ -109,10 +109,12 @@ u64 rdma_shim_shmlba(void)
 	return SHMLBA;
 }
 
-/* The page with this byte of the kernel's memory. */
+/* The page with this byte of the kernel's memory; NULL if that is neither mapped directly nor of vmalloc(). */
 struct page *rdma_shim_kernel_page(const void *address)
 {
-	return is_vmalloc_addr(address) ? vmalloc_to_page(address) : virt_to_page(address);
+	if (is_vmalloc_addr(address))
+		return vmalloc_to_page(address);
+	return virt_addr_valid(address) ? virt_to_page(address) : NULL;
 }
 
 void rdma_shim_dev_hold(struct net_device *dev)
