@@ -21,6 +21,7 @@ use usb4_cable::fault::Flow;
 use super::speed;
 use super::speed::PortSpeed;
 use super::Lab;
+use super::Need;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -133,7 +134,7 @@ pub fn suite() -> Suite {
             test("cable-pulled-ten-times", |stage| pulled(stage, PULLS)),
             test("atomics-with-a-cable-pulled", atomics_pulled),
             test("atomics-in-bad-weather", atomics_in_storm),
-            test("odp-with-a-cable-pulled", paging_pulled),
+            test("odp-with-a-cable-pulled", paging_pulled).needing(Need::Speed),
             test("cable-pulled-by-the-clock", pulled_by_the_clock),
             test("both-cables-out-for-two-seconds", short_outage),
             test("both-cables-out-for-ever", long_outage),

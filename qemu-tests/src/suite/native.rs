@@ -193,17 +193,21 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_for_emulated_hosts_is_left_to_native_ones() {
-        const SUITES: [&str; 5] = [
+        const SUITES: [&str; 7] = [
             "conformance/",
             "containers/",
             "programs/",
             "llama-programs/",
             "nccl-programs/",
+            "storage/",
+            "storage-two-rails/",
         ];
         let takes_long = |name: &String| SUITES.iter().any(|suite| name.starts_with(suite));
         let short = emulated(all(Extent::Short), Extent::Short);
         assert!(!names(&short.suites).iter().any(takes_long));
-        let is_expected = |name: &String| takes_long(name) || name.starts_with("verbs/");
+        let is_expected = |name: &String| {
+            takes_long(name) || ["verbs/", "faults/"].iter().any(|s| name.starts_with(s))
+        };
         assert!(short.left_out.iter().all(|(name, _)| is_expected(name)));
         let long = emulated(all(Extent::Long), Extent::Long);
         assert!(names(&long.suites).iter().any(takes_long));
