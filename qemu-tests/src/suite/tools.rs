@@ -127,7 +127,8 @@ fn rdma_statistic(stage: &Stage<'_>) -> Result<Outcome> {
 fn port_counters(stage: &Stage<'_>) -> Result<Outcome> {
     const PORT: u16 = 18624;
     const WORD: u64 = 4;
-    perftest("ib_send_bw -n 50 -s 100000", PORT).run(stage, "b", LIMIT)?;
+    // Both ways, so that both hosts have sent something.
+    perftest("ib_send_bw -b -n 50 -s 100000", PORT).run(stage, "b", LIMIT)?;
     for host in ["a", "b"] {
         stage.shell(host, "sleep 0.1", LIMIT)?;
         let own = counters(stage, host)?;
