@@ -247,19 +247,9 @@ impl FastRegion {
     ) -> Result<(), AccessDenied> {
         self.check_domain(needs)?;
         let state = self.state.lock();
-        let mut at = state.offset(key, address, len, needs)?;
-        let mut left = len;
-        while left > 0 {
-            let in_page = at % PAGE_SIZE;
-            let part = left.min(PAGE_SIZE - in_page);
-            let page = *state.registered.0.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
-            // SAFETY: By the requirements of `add_page`: the caller keeps the region from ending for as long as the list is
-            // used.
-            unsafe { pages.push(page, in_page, part) }.map_err(|_| AccessDenied)?;
-            at += part;
-            left -= part;
-        }
-        Ok(())
+        let start = state.offset(key, address, len, needs)?;
+        // SAFETY: By the requirements of `add_page`: the caller keeps the region from ending for as long as the list is used.
+        unsafe { pages.push_from(&state.registered.0, start, len) }.map_err(|_| AccessDenied)
     }
 
     /// Gives `f`, which runs with interrupts disabled, the aligned word at `address`.

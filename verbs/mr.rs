@@ -131,19 +131,9 @@ impl PinnedMemory {
 
     /// Appends the pages of `len` bytes from byte `start` on.
     fn fill(&self, start: usize, len: usize, pages: &mut PageVec) -> Result<(), AccessDenied> {
-        let mut at = self.head + start;
-        let mut left = len;
-        while left > 0 {
-            let in_page = at % PAGE_SIZE;
-            let chunk = left.min(PAGE_SIZE - in_page);
-            let page = *self.pages.get(at / PAGE_SIZE).ok_or(AccessDenied)?;
-            // SAFETY: The page is pinned until no `RegionUse` is left, and the caller keeps one for as
-            // long as the list is used.
-            unsafe { pages.push(page, in_page, chunk) }.map_err(|_| AccessDenied)?;
-            at += chunk;
-            left -= chunk;
-        }
-        Ok(())
+        // SAFETY: The pages are pinned until no `RegionUse` is left, and the caller keeps one for as long as the list is
+        // used.
+        unsafe { pages.push_from(&self.pages, self.head + start, len) }.map_err(|_| AccessDenied)
     }
 
     /// Gives `f` the aligned word at byte `start`, which must be there.

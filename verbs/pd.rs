@@ -23,6 +23,16 @@ pub(crate) enum Owner {
     Kernel,
 }
 
+impl Owner {
+    /// Who asks for something: a process has data of its own with each call.
+    pub(crate) fn of<D: Driver>(user: Option<&UserData<'_, D>>) -> Self {
+        match user {
+            Some(_) => Self::Process,
+            None => Self::Kernel,
+        }
+    }
+}
+
 /// Names a protection domain; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PdId {
@@ -68,10 +78,7 @@ pub(crate) trait HasProtectionDomains {
 
 impl<D: Driver + HasProtectionDomains> PdOps<D> for ProtectionDomain {
     fn create(device: &Device<D>, user: Option<UserData<'_, D>>) -> impl PinInit<Self, Error> {
-        let owner = match user {
-            Some(_) => Owner::Process,
-            None => Owner::Kernel,
-        };
+        let owner = Owner::of(user.as_ref());
         let place = match owner {
             Owner::Process => device.driver().protection_domains().take().map(Some),
             Owner::Kernel => Ok(None),

@@ -96,10 +96,7 @@ impl SharedReceiveQueue {
     where
         D: Driver<UserContext = ProcessContext, Pd = ProtectionDomain> + HasSharedReceiveQueues,
     {
-        let owner = match user {
-            Some(_) => Owner::Process,
-            None => Owner::Kernel,
-        };
+        let owner = Owner::of(user.as_ref());
         // Whose memory its receives may name goes by its domain.
         if pd.id().owner() != owner {
             return Err(EINVAL);

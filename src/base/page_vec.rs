@@ -98,6 +98,33 @@ impl PageVec {
         &self.spans[..self.count]
     }
 
+    /// Appends `len` bytes from byte `start` on of what `list` has page by page.
+    ///
+    /// Fails as [`PageVec::push`] does, and with `EINVAL` when the list ends before; some may have been appended then.
+    ///
+    /// # Safety
+    ///
+    /// The pages must be permanently mapped, and stay allocated until [`PageVec::clear`] or until `self` is dropped.
+    pub unsafe fn push_from(
+        &mut self,
+        list: &[NonNull<bindings::page>],
+        start: usize,
+        len: usize,
+    ) -> Result {
+        let mut at = start;
+        let mut left = len;
+        while left > 0 {
+            let in_page = at % PAGE_SIZE;
+            let part = left.min(PAGE_SIZE - in_page);
+            let page = *list.get(at / PAGE_SIZE).ok_or(EINVAL)?;
+            // SAFETY: By the requirements of this function; the part lies in one page.
+            unsafe { self.push(page, in_page, part) }?;
+            at += part;
+            left -= part;
+        }
+        Ok(())
+    }
+
     /// Appends `len` bytes that start `offset` bytes into `page`.
     ///
     /// A span that continues the last one is merged with it; an empty one is ignored. Fails with

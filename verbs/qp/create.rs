@@ -201,10 +201,7 @@ impl UserQueuePair {
     where
         D: HasQueuePairs,
     {
-        let owner = match user {
-            Some(_) => Owner::Process,
-            None => Owner::Kernel,
-        };
+        let owner = Owner::of(user.as_ref());
         check_type(init.qp_type, owner)?;
         // Whose memory a QP may name goes by its domain.
         if pd.id().owner() != owner {
