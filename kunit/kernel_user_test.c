@@ -549,7 +549,11 @@ static void a_message_makes_a_key_invalid(struct kunit *test)
 	op_expect(test, &receive, IB_WC_SUCCESS);
 	KUNIT_EXPECT_TRUE(test, receive.wc.wc_flags & IB_WC_WITH_INVALIDATE);
 	KUNIT_EXPECT_EQ(test, receive.wc.ex.invalidate_rkey, region.mr->rkey);
-	/* A second time there is nothing to make invalid. */
+	/* Who does not know that the peer has done so may say it too. */
+	KUNIT_ASSERT_EQ(test, 0, region_invalidate(&link.ends[0], &op, &region));
+	op_expect(test, &op, IB_WC_SUCCESS);
+	/* Another key than its last one is nobody's. */
+	ib_update_fast_reg_key(region.mr, ib_inc_rkey(region.mr->rkey));
 	KUNIT_ASSERT_EQ(test, 0, region_invalidate(&link.ends[0], &op, &region));
 	op_expect(test, &op, IB_WC_MW_BIND_ERR);
 	ib_dereg_mr(region.mr);

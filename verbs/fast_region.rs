@@ -196,7 +196,8 @@ impl FastRegion {
         Ok(())
     }
 
-    /// Makes the key invalid: no access by it begins after this. A peer may do so to what was lent to it.
+    /// Makes the key invalid: no access by it begins after this. A peer may do so to what was lent to it. Its owner may say
+    /// so of one that is invalid already, since the peer may have been faster.
     pub(crate) fn invalidate(
         &self,
         pd: PdId,
@@ -204,11 +205,14 @@ impl FastRegion {
         initiator: Initiator,
     ) -> Result<(), AccessDenied> {
         let mut state = self.state.lock();
-        let is_its = state.registration.as_ref().is_some_and(|registration| {
-            let lent = Access::RemoteRead | Access::RemoteWrite | Access::RemoteAtomic;
-            initiator == Initiator::Owner || registration.access.contains_any(lent)
-        });
-        if self.pd != pd || state.key != key || !is_its {
+        let may = match initiator {
+            Initiator::Owner => true,
+            Initiator::Peer => state.registration.as_ref().is_some_and(|registration| {
+                let lent = Access::RemoteRead | Access::RemoteWrite | Access::RemoteAtomic;
+                registration.access.contains_any(lent)
+            }),
+        };
+        if self.pd != pd || state.key != key || !may {
             return Err(AccessDenied);
         }
         state.registration = None;
