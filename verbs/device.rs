@@ -6,6 +6,7 @@ use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use crate::base::workers::Workers;
 use crate::transport::opcode::MAX_MESSAGE;
 use crate::verbs::abi::limits::MAX_CQE;
 use crate::verbs::abi::limits::MAX_QUEUE_WR;
@@ -178,6 +179,10 @@ impl HasQueuePairs for RoceDevice {
 
     fn pagers(&self) -> &Arc<Pagers> {
         &self.resources.pagers
+    }
+
+    fn workers(&self) -> &Arc<Workers> {
+        &self.resources.workers
     }
 
     fn routes(&self) -> &Arc<QpRouteTable> {

@@ -8,14 +8,14 @@ use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use kernel::workqueue::Queue;
 
-use crate::base::sleepers::Sleepers;
+use crate::base::workers::Workers;
 
 /// Most bytes of payloads that wait for pages at a time: nobody is charged for them.
 const MAX_WAITING: usize = 64 << 20;
 
 /// Threads and memory of the device's QPs for waiting for pages.
 pub(crate) struct Pagers {
-    sleepers: Sleepers,
+    workers: Workers,
     /// Bytes that wait.
     waiting: Atomic<usize>,
 }
@@ -24,7 +24,7 @@ impl Pagers {
     /// Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let this = Self {
-            sleepers: Sleepers::new(c"usb4_roce_paging")?,
+            workers: Workers::sleepy(c"usb4_roce_paging")?,
             waiting: Atomic::new(0),
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
@@ -32,13 +32,13 @@ impl Pagers {
 
     /// Where QPs put works that wait for pages.
     pub(crate) fn queue(&self) -> &Queue {
-        self.sleepers.queue()
+        self.workers.queue()
     }
 
     /// Waits until no QP waits for pages any more. To be called when all of them are destroyed; sleeps until the processes
     /// whose pages are waited for have come to their ends.
     pub(crate) fn outwait(&self) {
-        self.sleepers.flush();
+        self.workers.flush();
     }
 
     /// Memory for a payload of `len` bytes. Fails with `ENOMEM`, also when too many wait.

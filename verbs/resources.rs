@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use crate::base::workers::Workers;
 use crate::verbs::address::PathEntry;
 use crate::verbs::address::PathTable;
 use crate::verbs::counters::Counters;
@@ -26,6 +27,8 @@ pub(crate) struct Resources {
     pub(crate) regions: Arc<RegionTable>,
     /// What QPs need to wait for pages.
     pub(crate) pagers: Arc<Pagers>,
+    /// Threads for what QPs do later.
+    pub(crate) workers: Arc<Workers>,
     /// QPs by number.
     pub(crate) queue_pairs: Arc<QpTable>,
     /// Shared receive queues by number.
@@ -47,10 +50,12 @@ impl Resources {
     pub(crate) fn new(
         queue_pairs: Arc<QpTable>,
         multicast_groups: Arc<MulticastGroups>,
+        workers: Arc<Workers>,
     ) -> Result<Arc<Self>> {
         let resources = Self {
             regions: Arc::pin_init(RegionTable::new(), GFP_KERNEL)?,
             pagers: Pagers::new()?,
+            workers,
             queue_pairs,
             shared_receive_queues: Arc::pin_init(SharedReceiveQueue::table(), GFP_KERNEL)?,
             completion_queues: Quota::new(MAX_COMPLETION_QUEUES as u32)?,

@@ -11,6 +11,7 @@ use kernel::container_of;
 use kernel::sync::Arc;
 use kernel::time::Jiffies;
 use kernel::workqueue::HasDelayedWork;
+use kernel::workqueue::Queue;
 use kernel::workqueue::Work;
 use kernel::workqueue::WorkItem;
 
@@ -26,20 +27,21 @@ where
     }
 }
 
-/// Runs the object's work `ID` in `delay` from now, whether or not it was armed before.
+/// Runs the object's work `ID` by `queue` in `delay` from now, whether or not it was armed before.
 ///
 /// A caller must make sure that it does not run concurrently with, or after, [`cancel`].
-pub(crate) fn arm<T, const ID: u64>(object: &Arc<T>, delay: Jiffies)
+pub(crate) fn arm<T, const ID: u64>(queue: &Queue, object: &Arc<T>, delay: Jiffies)
 where
     T: HasDelayedWork<T, ID> + WorkItem<ID, Pointer = Arc<T>> + Send + Sync,
 {
     let reference = object.clone().into_raw();
     // SAFETY: The work is initialised and lives as long as the reference, which it owns from now on
-    // until it runs or is cancelled. The queue is static.
+    // until it runs or is cancelled. `Queue` is a transparent wrapper, and whoever has the queue keeps it until
+    // the work is over.
     let was_armed = unsafe {
         bindings::mod_delayed_work_on(
             bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-            queue(),
+            core::ptr::from_ref(queue).cast_mut().cast(),
             raw::<T, ID>(object),
             delay,
         )
@@ -64,7 +66,8 @@ where
     }
 }
 
-fn queue() -> *mut bindings::workqueue_struct {
-    // SAFETY: The variable is set when the kernel boots and does not change.
-    unsafe { bindings::system_dfl_wq }
+/// The kernel's own queue for works of any kind, on any processor.
+pub(crate) fn common_queue() -> &'static Queue {
+    // SAFETY: The variable is set when the kernel boots and does not change, nor does the queue ever go.
+    unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }

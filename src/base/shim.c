@@ -150,6 +150,12 @@ struct workqueue_struct *base_shim_alloc_sleepers(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, WQ_UNBOUND_MAX_ACTIVE, name);
 }
 
+/* Threads for works that freeing memory may wait for: one is set aside. */
+struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, name);
+}
+
 void base_shim_flush_workqueue(struct workqueue_struct *queue)
 {
 	flush_workqueue(queue);

@@ -30,6 +30,7 @@ void base_shim_unlock_system_sleep(unsigned int flags);
 int base_shim_register_pm_notifier(struct notifier_block *block);
 int base_shim_unregister_pm_notifier(struct notifier_block *block);
 struct workqueue_struct *base_shim_alloc_sleepers(const char *name);
+struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name);
 void base_shim_flush_workqueue(struct workqueue_struct *queue);
 
 #endif

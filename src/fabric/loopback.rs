@@ -19,6 +19,7 @@ use crate::base::clock;
 use crate::base::delayed_work;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
+use crate::base::workers::Workers;
 use crate::fabric::ready_list::ReadyList;
 use crate::transport::final_acks::AckState;
 use crate::transport::final_acks::FinalAck;
@@ -105,6 +106,7 @@ struct Shared {
     host: MacAddress,
     queue_pairs: Arc<QpTable>,
     groups: Arc<MulticastGroups>,
+    workers: Arc<Workers>,
     #[pin]
     ready: SpinLock<ReadyList>,
     #[pin]
@@ -125,6 +127,11 @@ enum Remainder {
 }
 
 impl Shared {
+    /// Has the work carry.
+    fn carry_later(self: &Arc<Self>) {
+        delayed_work::arm::<_, CARRIER>(self.workers.queue(), self, 0);
+    }
+
     /// Carries up to `budget` frames, unless somebody else is doing so: that one looks into the ready
     /// list again after letting go of the buffers.
     fn carry(&self, budget: u32) -> Remainder {
@@ -294,7 +301,7 @@ impl WorkItem<CARRIER> for Shared {
     fn run(this: Arc<Shared>) {
         // Begun anew, so that others get the processor.
         if this.carry(WORK_BUDGET) == Remainder::More {
-            delayed_work::arm::<_, CARRIER>(&this, 0);
+            this.carry_later();
         }
     }
 }
@@ -310,6 +317,7 @@ impl Loopback {
         host: MacAddress,
         queue_pairs: Arc<QpTable>,
         groups: Arc<MulticastGroups>,
+        workers: Arc<Workers>,
     ) -> Result<Arc<Self>> {
         let buffers = Buffers::new()?;
         let shared = Arc::pin_init(
@@ -317,6 +325,7 @@ impl Loopback {
                 host,
                 queue_pairs,
                 groups,
+                workers,
                 ready <- new_spinlock!(ReadyList::new()),
                 buffers <- new_mutex!(buffers),
                 carrier <- new_delayed_work!("usb4_roce_loopback"),
@@ -367,7 +376,7 @@ impl Route for Loopback {
             }
         };
         if remainder == Remainder::More {
-            delayed_work::arm::<_, CARRIER>(&self.shared, 0);
+            self.shared.carry_later();
         }
     }
 
@@ -395,7 +404,7 @@ impl Route for Loopback {
         drop(self.shared.buffers.lock());
         // Whoever found them taken meanwhile relies on us.
         if self.shared.ready.lock().len() > 0 {
-            delayed_work::arm::<_, CARRIER>(&self.shared, 0);
+            self.shared.carry_later();
         }
     }
 

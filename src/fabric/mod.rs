@@ -21,6 +21,7 @@ use crate::base::clock;
 use crate::base::lending_buffer::Arrived;
 use crate::base::page_vec::PageVec;
 use crate::base::page_vec::MAX_PAYLOAD;
+use crate::base::workers::Workers;
 use crate::fabric::claim::Claim;
 use crate::fabric::hosts::Hosts;
 use crate::fabric::loopback::Loopback;
@@ -94,6 +95,7 @@ pub(crate) struct Fabric {
     groups: Arc<MulticastGroups>,
     netdev: Arc<Netdev>,
     loopback: Arc<Loopback>,
+    workers: Arc<Workers>,
     #[pin]
     hosts: Hosts,
     #[pin]
@@ -107,7 +109,8 @@ impl Fabric {
     pub(crate) fn new(host: MacAddress, netdev: Arc<Netdev>) -> Result<Arc<Self>> {
         let queue_pairs = Arc::pin_init(QueuePair::table(), GFP_KERNEL)?;
         let groups = Arc::pin_init(MulticastGroups::new(), GFP_KERNEL)?;
-        let loopback = Loopback::new(host, queue_pairs.clone(), groups.clone())?;
+        let workers = Arc::new(Workers::reserved(c"usb4_roce")?, GFP_KERNEL)?;
+        let loopback = Loopback::new(host, queue_pairs.clone(), groups.clone(), workers.clone())?;
         let hosts = Hosts::new(host);
         let port = PortState::new(netdev.clone());
         Arc::pin_init(
@@ -116,6 +119,7 @@ impl Fabric {
                 groups,
                 netdev,
                 loopback,
+                workers,
                 hosts <- hosts,
                 port <- port,
                 turns: [const { Atomic::new(0) }; RailId::COUNT],
@@ -132,6 +136,11 @@ impl Fabric {
     /// The groups that datagrams are for.
     pub(crate) fn multicast_groups(&self) -> &Arc<MulticastGroups> {
         &self.groups
+    }
+
+    /// Threads for what QPs, and the way from this host to itself, do later.
+    pub(crate) fn workers(&self) -> &Arc<Workers> {
+        &self.workers
     }
 
     /// The verbs device to be told of changes of the port, and how it is now; `None` when it goes away.

@@ -104,7 +104,8 @@ impl Registrant for OnUnregistered {
         if matches!(*state, State::Open(_)) {
             pr_info!("the verbs device was unregistered; it will be registered again\n");
             // Under the lock, so that it does not come after `delayed_work::cancel`.
-            delayed_work::arm(this, msecs_to_jiffies(REGISTER_AGAIN_DELAY_MS));
+            let delay = msecs_to_jiffies(REGISTER_AGAIN_DELAY_MS);
+            delayed_work::arm(delayed_work::common_queue(), this, delay);
         }
     }
 }
@@ -194,6 +195,7 @@ impl VerbsDevice {
         let resources = Resources::new(
             fabric.queue_pairs().clone(),
             fabric.multicast_groups().clone(),
+            fabric.workers().clone(),
         )?;
         let registration = Arc::pin_init(
             pin_init!(DeviceRegistration {

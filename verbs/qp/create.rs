@@ -32,6 +32,7 @@ use super::send_queue::SendQueue;
 use super::service::Service;
 use crate::base::clock;
 use crate::base::delayed_work;
+use crate::base::workers::Workers;
 use crate::transport::ids::Qpn;
 use crate::transport::unreliable_datagram as datagram;
 use crate::verbs::abi::limits::MAX_INLINE;
@@ -160,6 +161,8 @@ pub(crate) trait HasQueuePairs:
 
     /// What they need to wait for pages.
     fn pagers(&self) -> &Arc<Pagers>;
+    /// Threads for what QPs do later.
+    fn workers(&self) -> &Arc<Workers>;
     /// The multicast groups.
     fn multicast_groups(&self) -> &Arc<MulticastGroups>;
 }
@@ -252,6 +255,7 @@ impl UserQueuePair {
                     counters: device.counters().clone(),
                     routes: device.routes().clone(),
                     pagers: device.pagers().clone(),
+                    workers: device.workers().clone(),
                     groups: device.multicast_groups().clone(),
                     state <- new_spinlock!(state),
                     settled <- new_condvar!("usb4_roce_qp_settled"),
@@ -374,7 +378,7 @@ where
         }
         self.poster()?.post_send(request)?;
         // What sending takes cannot be had in any context.
-        delayed_work::arm::<_, POSTER>(&self.qp, 0);
+        self.qp.post_later();
         Ok(())
     }
 
@@ -382,7 +386,7 @@ where
         self.poster()?.post_receive(request)?;
         // Who drains the queue waits for it to be flushed.
         if self.qp.flushes_receives.load(Relaxed) {
-            delayed_work::arm::<_, POSTER>(&self.qp, 0);
+            self.qp.post_later();
         }
         Ok(())
     }

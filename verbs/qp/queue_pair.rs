@@ -24,6 +24,7 @@ use super::service::Received;
 use super::service::Service;
 use crate::base::number_table::NumberTable;
 use crate::base::revocable::Ender;
+use crate::base::workers::Workers;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::verbs::counters::Counters;
@@ -167,6 +168,7 @@ pub(crate) struct QueuePair {
     pub(super) counters: Arc<Counters>,
     pub(super) routes: Arc<QpRouteTable>,
     pub(super) pagers: Arc<Pagers>,
+    pub(super) workers: Arc<Workers>,
     pub(super) groups: Arc<MulticastGroups>,
     #[pin]
     pub(super) state: SpinLock<State>,

@@ -72,7 +72,11 @@ impl QueuePair {
         };
         if state.timer_at.is_none_or(|at| deadline < at) {
             state.timer_at = Some(deadline);
-            delayed_work::arm::<_, TIMER>(self, clock::jiffies_until(deadline));
+            delayed_work::arm::<_, TIMER>(
+                self.workers.queue(),
+                self,
+                clock::jiffies_until(deadline),
+            );
         }
     }
 
@@ -81,13 +85,26 @@ impl QueuePair {
     pub(super) fn start_flusher(self: &Arc<Self>, state: &mut State) {
         if state.flush_interval_ms.is_none() {
             state.flush_interval_ms = Some(FLUSH_INTERVAL_MIN_MS);
-            delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(FLUSH_INTERVAL_MIN_MS));
+            delayed_work::arm::<_, FLUSHER>(
+                self.workers.queue(),
+                self,
+                msecs_to_jiffies(FLUSH_INTERVAL_MIN_MS),
+            );
         }
+    }
+
+    /// Has the QP's own work post what a user in the kernel has posted.
+    pub(super) fn post_later(self: &Arc<Self>) {
+        delayed_work::arm::<_, POSTER>(self.workers.queue(), self, 0);
     }
 
     /// Goes on soon, in the QP's own work.
     pub(super) fn process_events_later(self: &Arc<Self>) {
-        delayed_work::arm::<_, FLUSHER>(self, msecs_to_jiffies(BACKLOG_DELAY_MS));
+        delayed_work::arm::<_, FLUSHER>(
+            self.workers.queue(),
+            self,
+            msecs_to_jiffies(BACKLOG_DELAY_MS),
+        );
     }
 }
 
@@ -136,7 +153,11 @@ impl WorkItem<FLUSHER> for QueuePair {
                     (last * 2).min(FLUSH_INTERVAL_MAX_MS)
                 });
             state.flush_interval_ms = Some(interval);
-            delayed_work::arm::<_, FLUSHER>(&this, msecs_to_jiffies(interval));
+            delayed_work::arm::<_, FLUSHER>(
+                this.workers.queue(),
+                &this,
+                msecs_to_jiffies(interval),
+            );
         }
         this.schedule(guard, rails, TxHint::Deferred);
     }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads for works that may sleep for as long as others like.
-//!
-//! The kernel's own queues run a bounded number of works at a time, for everybody: those that sleep without end would
-//! in the end stop all.
+//! Threads of the module's own for works that the kernel's common queues do not suit.
 
 use core::ptr::NonNull;
 
@@ -20,18 +17,30 @@ use crate::base::bindings;
 /// # Invariants
 ///
 /// The queue exists, and is destroyed when this is dropped.
-pub(crate) struct Sleepers(NonNull<bindings::workqueue_struct>);
+pub(crate) struct Workers(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: A work queue may be used, and destroyed, by any thread.
-unsafe impl Send for Sleepers {}
+unsafe impl Send for Workers {}
 // SAFETY: As above.
-unsafe impl Sync for Sleepers {}
+unsafe impl Sync for Workers {}
 
-impl Sleepers {
-    /// An empty queue. Fails with `ENOMEM`.
-    pub(crate) fn new(name: &CStr) -> Result<Self> {
+impl Workers {
+    /// For works that may sleep for as long as others like. The kernel's own queues run a bounded number of works at a
+    /// time, for everybody: those that sleep without end would in the end stop all. Fails with `ENOMEM`.
+    pub(crate) fn sleepy(name: &CStr) -> Result<Self> {
         // SAFETY: The name is copied.
-        let queue = unsafe { bindings::base_shim_alloc_sleepers(name.as_char_ptr()) };
+        Self::own(unsafe { bindings::base_shim_alloc_sleepers(name.as_char_ptr()) })
+    }
+
+    /// For works that memory may have to be freed by: the page of a file that is on another host's disk is free when it is
+    /// written there. A thread for them is there already, when there is no memory for one. They may not wait for works of
+    /// other queues. Fails with `ENOMEM`.
+    pub(crate) fn reserved(name: &CStr) -> Result<Self> {
+        // SAFETY: The name is copied.
+        Self::own(unsafe { bindings::base_shim_alloc_reserved_workers(name.as_char_ptr()) })
+    }
+
+    fn own(queue: *mut bindings::workqueue_struct) -> Result<Self> {
         // INVARIANT: As just made.
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
     }
@@ -49,7 +58,7 @@ impl Sleepers {
     }
 }
 
-impl Drop for Sleepers {
+impl Drop for Workers {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants; nobody puts works in any more.
         unsafe { kernel_bindings::destroy_workqueue(self.0.as_ptr().cast()) };
