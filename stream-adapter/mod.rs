@@ -23,4 +23,5 @@ pub mod stream_path;
 pub mod stream_source;
 pub mod stream_waiter;
 mod supervisor;
+mod trace;
 mod tx_thread;

@@ -15,6 +15,7 @@ use super::client::Answers;
 use super::client::LeftOut;
 use super::client::RailClient;
 use super::counters::Counters;
+use super::trace;
 use crate::base::clock;
 use crate::base::event::Event;
 use crate::base::kernel_tables::KernelTables;
@@ -229,12 +230,14 @@ impl<C: RailClient> Shared<C> {
         inner.state = State::Greeting;
         inner.endpoint.open(session_id, clock::now());
         drop(inner);
+        trace::rail_state(self.id, &self.name, State::Greeting);
         self.counters.opens.increment();
     }
 
     /// Notes where the rail stands.
     pub(super) fn set_state(&self, state: State) {
         self.inner.lock().state = state;
+        trace::rail_state(self.id, &self.name, state);
     }
 
     /// Notes that the handshake is done. Says who the peer is and by what the session's checksums are made; nothing if the stream
@@ -247,6 +250,7 @@ impl<C: RailClient> Shared<C> {
         let up = (inner.endpoint.peer().copied()?, inner.endpoint.seed()?);
         inner.state = State::Up;
         drop(inner);
+        trace::rail_state(self.id, &self.name, State::Up);
         self.counters.ups.increment();
         Some(up)
     }
@@ -259,6 +263,7 @@ impl<C: RailClient> Shared<C> {
         let mut inner = self.inner.lock();
         if inner.state == State::Up {
             inner.state = State::Greeting;
+            trace::rail_state(self.id, &self.name, State::Greeting);
         }
         drop(inner);
         self.client.rail_down(self.id);
@@ -279,6 +284,7 @@ impl<C: RailClient> Shared<C> {
     /// Frame `seq` will not arrive.
     pub(super) fn lose(&self, seq: RailSeq, item: InFlight) {
         self.counters.tx_lost.increment();
+        trace::frame_lost(self.id, &self.name, seq);
         match item {
             // The network expects datagrams to get lost.
             InFlight::Datagram => {}

@@ -10,6 +10,9 @@
 #include "bindings_helper.h"
 #include "layout_generated.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 /*
  * Writes what can be written without waiting, by the rights of who has opened the file: some security modules ask anew when
  * others write, and the caller may be any process that posts requests. override_creds() is inline.
@@ -126,4 +129,14 @@ ssize_t stream_shim_show_attribute(struct device *dev, const char *name, char *p
 	if (len == -ENOENT && dev->bus)
 		len = show_of(dev->bus->dev_groups, dev, name, page);
 	return len;
+}
+
+void stream_shim_trace_rail_state(u32 rail, const char *name, u32 state)
+{
+	trace_usb4_roce_rail_state(rail, name, state);
+}
+
+void stream_shim_trace_frame_lost(u32 rail, const char *name, u32 seq)
+{
+	trace_usb4_roce_frame_lost(rail, name, seq);
 }

@@ -27,5 +27,7 @@ u32 stream_shim_xdomain_rate(struct device *dev);
 bool stream_shim_xdomain_uuid(struct device *dev, u8 *uuid);
 bool stream_shim_is_xdomain(struct device *dev);
 void stream_shim_xdomain_stop_if_gone(struct device *dev);
+void stream_shim_trace_rail_state(u32 rail, const char *name, u32 state);
+void stream_shim_trace_frame_lost(u32 rail, const char *name, u32 seq);
 
 #endif

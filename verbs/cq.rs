@@ -33,6 +33,7 @@ use crate::verbs::rdma::Notify;
 use crate::verbs::rdma::QpReference;
 use crate::verbs::rdma::UserData;
 use crate::verbs::rdma::WorkCompletion;
+use crate::verbs::trace;
 use crate::verbs::user_context::ProcessContext;
 
 /// What has to happen for the next completion event.
@@ -190,6 +191,7 @@ impl CompletionQueue {
         solicitation: Solicitation,
         qp: QpReference,
     ) -> Result<(), Overflow> {
+        trace::cqe(completion);
         let (result, tidings) = self.state.lock().push(completion, solicitation, qp);
         match tidings {
             Tidings::None => {}

@@ -41,5 +41,6 @@ pub(crate) mod resources;
 pub(crate) mod route;
 pub mod route_slot;
 mod srq;
+mod trace;
 mod user_context;
 pub(crate) mod window;

@@ -8,6 +8,9 @@
 #include "bindings_helper.h"
 #include "layout_generated.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 struct net_device *verbs_shim_netdev_alloc(size_t priv_size, const char *name,
 					   unsigned int tx_queues, unsigned int rx_queues,
 					   unsigned int longest_frame)
@@ -257,4 +260,24 @@ void verbs_shim_skb_receive(struct sk_buff *skb, struct net_device *dev, u16 que
 bool verbs_shim_current_is_background(void)
 {
 	return current->policy == SCHED_IDLE || task_nice(current) > USUAL_NICENESS;
+}
+
+void verbs_shim_trace_wqe(u32 qpn, u64 wr_id, u32 opcode, u32 length)
+{
+	trace_usb4_roce_wqe(qpn, wr_id, opcode, length);
+}
+
+void verbs_shim_trace_segment_sent(u32 qpn, u32 kind, u32 psn, u32 length, u32 rail)
+{
+	trace_usb4_roce_segment_sent(qpn, kind, psn, length, rail);
+}
+
+void verbs_shim_trace_segment_received(u32 qpn, u32 kind, u32 psn, u32 length)
+{
+	trace_usb4_roce_segment_received(qpn, kind, psn, length);
+}
+
+void verbs_shim_trace_cqe(u32 qpn, u64 wr_id, u32 opcode, u32 status, u32 length)
+{
+	trace_usb4_roce_cqe(qpn, wr_id, opcode, status, length);
 }

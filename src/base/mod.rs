@@ -21,4 +21,5 @@ pub mod page_vec;
 pub(crate) mod page_word;
 pub(crate) mod random;
 pub(crate) mod revocable;
+pub(crate) mod trace;
 pub(crate) mod workers;

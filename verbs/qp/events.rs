@@ -40,6 +40,7 @@ use crate::verbs::rdma::QpState;
 use crate::verbs::route::Errand;
 use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
+use crate::verbs::trace;
 
 /// Rounds of posting and completing in one go: what is posted may fail at once, and what is posted behind it
 /// is flushed.
@@ -49,6 +50,24 @@ const MAX_ROUNDS: u32 = 4;
 /// beyond is left to the QP's own work: a process that adds to its queues as fast as they are flushed keeps
 /// nobody waiting.
 const FLUSH_STEP: u32 = 64;
+
+/// How a completion calls what was asked for.
+fn wc_opcode(work: SendWork) -> WcOpcode {
+    match work {
+        SendWork::Remote(opcode) => match opcode {
+            Opcode::Send | Opcode::SendWithImm | Opcode::SendWithInvalidate => WcOpcode::Send,
+            Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
+            Opcode::Read => WcOpcode::Read,
+            Opcode::CompareSwap => WcOpcode::CompareSwap,
+            Opcode::FetchAdd => WcOpcode::FetchAdd,
+            Opcode::AtomicWrite => WcOpcode::AtomicWrite,
+            Opcode::Flush => WcOpcode::Flush,
+        },
+        SendWork::Local(LocalOperation::BindWindow) => WcOpcode::BindWindow,
+        SendWork::Local(LocalOperation::Invalidate) => WcOpcode::LocalInvalidate,
+        SendWork::Local(LocalOperation::Register) => WcOpcode::Register,
+    }
+}
 
 impl QueuePair {
     /// Processes everything the last protocol call made pending, and posts the requests for which there is room now. Returns
@@ -193,7 +212,14 @@ impl QueuePair {
         };
         state
             .send_queue
-            .post_waiting(&mut state.service, self.signalling, now, limit)
+            .post_waiting(&mut state.service, self.signalling, now, limit, |taking| {
+                trace::wqe(
+                    self.qpn,
+                    taking.wr_id,
+                    wc_opcode(taking.work),
+                    taking.length,
+                );
+            })
     }
 
     /// Enters the error state, if the QP is not in it already: everything is flushed.
@@ -284,24 +310,10 @@ impl QueuePair {
         if !completion.is_reported() {
             return;
         }
-        let opcode = match completion.work {
-            SendWork::Remote(opcode) => match opcode {
-                Opcode::Send | Opcode::SendWithImm | Opcode::SendWithInvalidate => WcOpcode::Send,
-                Opcode::Write | Opcode::WriteWithImm => WcOpcode::Write,
-                Opcode::Read => WcOpcode::Read,
-                Opcode::CompareSwap => WcOpcode::CompareSwap,
-                Opcode::FetchAdd => WcOpcode::FetchAdd,
-                Opcode::AtomicWrite => WcOpcode::AtomicWrite,
-                Opcode::Flush => WcOpcode::Flush,
-            },
-            SendWork::Local(LocalOperation::BindWindow) => WcOpcode::BindWindow,
-            SendWork::Local(LocalOperation::Invalidate) => WcOpcode::LocalInvalidate,
-            SendWork::Local(LocalOperation::Register) => WcOpcode::Register,
-        };
         let completion = Completion {
             wr_id: completion.wr_id,
             status: completion.status,
-            opcode,
+            opcode: wc_opcode(completion.work),
             byte_len: completion.byte_len,
             extra: Extra::None,
             qp_num: self.qpn.get(),

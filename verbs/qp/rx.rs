@@ -20,6 +20,7 @@ use crate::transport::frame::RequestHeader;
 use crate::transport::frame::ResponseHeader;
 use crate::transport::frame::UnreliableHeader;
 use crate::transport::ids::Instant;
+use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::Rkey;
@@ -39,6 +40,7 @@ use crate::verbs::netdev::MacAddress;
 use crate::verbs::rdma::Access;
 use crate::verbs::rdma::QpState;
 use crate::verbs::route::TxHint;
+use crate::verbs::trace;
 
 /// A payload on its way into the pages that were named for it.
 ///
@@ -150,6 +152,28 @@ impl RxFrame<'_> {
         }
     }
 
+    /// What it is, for tracing.
+    fn kind(&self) -> trace::Kind {
+        match self {
+            Self::Request(..) => trace::Kind::Request,
+            Self::Response(_) => trace::Kind::Response,
+            Self::Ack(_) => trace::Kind::Ack,
+            Self::Unreliable(..) => trace::Kind::Unreliable,
+            Self::Datagram(_) => trace::Kind::Datagram,
+        }
+    }
+
+    /// The number it goes by; zero for datagrams, which have none.
+    fn psn(&self) -> Psn {
+        match self {
+            Self::Request(header, _) => header.psn,
+            Self::Response(header) => header.response_psn,
+            Self::Ack(header) => header.psn,
+            Self::Unreliable(header, _) => header.psn,
+            Self::Datagram(_) => Psn::default(),
+        }
+    }
+
     /// The QP the frame is for.
     pub(crate) fn destination(&self) -> Qpn {
         match self {
@@ -202,9 +226,11 @@ impl QueuePair {
         if state.is_destroyed || !may_speak {
             return RxVerdict::Discarded;
         }
+        let len = frame.payload_len();
+        trace::segment_received(self.qpn, frame.kind(), frame.psn(), len);
         let counters = &self.counters;
         counters.add(Counter::ReceivedFrames, 1);
-        counters.add(Counter::ReceivedBytes, frame.payload_len().into());
+        counters.add(Counter::ReceivedBytes, len.into());
         let verdict = match frame {
             RxFrame::Request(header, operands) => {
                 self.on_request(state, header, operands, now, pages)

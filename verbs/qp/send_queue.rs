@@ -22,6 +22,7 @@ use crate::transport::requester::LocalRequest;
 use crate::transport::requester::SendRequest;
 use crate::transport::requester::Signalling;
 use crate::transport::requester::Solicitation;
+use crate::transport::requester::Work;
 use crate::transport::status::CompletionStatus;
 use crate::verbs::abi::scatter;
 use crate::verbs::abi::scatter::SGE_SIZE;
@@ -67,6 +68,31 @@ impl Posting {
             Self::Local(request) => request.signalling,
         }
     }
+
+    fn work(&self) -> Work {
+        match self {
+            Self::Remote(request) => Work::Remote(request.opcode),
+            Self::Local(request) => Work::Local(request.operation),
+        }
+    }
+
+    /// Bytes of its message.
+    fn length(&self) -> u32 {
+        match self {
+            Self::Remote(request) => request.length,
+            Self::Local(_) => 0,
+        }
+    }
+}
+
+/// A request that was taken from the queue, whether or not it can be carried out.
+pub(super) struct Taking {
+    /// The request's name.
+    pub(super) wr_id: u64,
+    /// What it asks for.
+    pub(super) work: Work,
+    /// Bytes of its message.
+    pub(super) length: u32,
 }
 
 /// Where the payload of an active request is.
@@ -154,21 +180,22 @@ impl SendQueue {
         self.ring.producer_side()
     }
 
-    /// Posts up to `limit` requests that the process has put into the ring, as far as there is room. Returns
-    /// how many.
+    /// Posts up to `limit` requests that the process has put into the ring, as far as there is room, and tells `note` of each.
+    /// Returns how many.
     pub(super) fn post_waiting(
         &mut self,
         service: &mut Service,
         rule: SignalType,
         now: Instant,
         limit: u32,
+        mut note: impl FnMut(Taking),
     ) -> u32 {
         let mut posted = 0;
         while posted < limit && service.room() > 0 {
             let Some(taken) = self.ring.take() else {
                 break;
             };
-            self.post(taken, service, rule, now);
+            note(self.post(taken, service, rule, now));
             posted += 1;
         }
         posted
@@ -208,7 +235,13 @@ impl SendQueue {
         }
     }
 
-    fn post(&mut self, taken: Taken, service: &mut Service, rule: SignalType, now: Instant) {
+    fn post(
+        &mut self,
+        taken: Taken,
+        service: &mut Service,
+        rule: SignalType,
+        now: Instant,
+    ) -> Taking {
         let mut header = [0; send_wqe::HEADER_SIZE];
         self.ring.read(taken, 0, &mut header);
         let (request, source, verdict) = match self.read(&header, taken) {
@@ -224,6 +257,11 @@ impl SendQueue {
             SignalType::Requested => request.signalling(),
         };
         let wr_id = send_wqe::wr_id(&header);
+        let taking = Taking {
+            wr_id,
+            work: request.work(),
+            length: request.length(),
+        };
         let posted = match request {
             Posting::Remote(request) => {
                 let request = SendRequest {
@@ -245,7 +283,7 @@ impl SendQueue {
         // There is room and the length has been checked; a queue pair that is not connected has an
         // empty ring.
         let Ok(slot) = posted else {
-            return;
+            return taking;
         };
         let place = usize::from(slot.0);
         let size = match source {
@@ -259,6 +297,7 @@ impl SendQueue {
         if let Some(status) = verdict {
             service.handle_send_failure(slot, status);
         }
+        taking
     }
 
     /// Has the slot of a request that has been read look as if no payload had ever been written there.

@@ -44,6 +44,7 @@ use crate::verbs::mr::Regions;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::TxHint;
 use crate::verbs::route_slot::RosterId;
+use crate::verbs::trace;
 
 /// Where a frame's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +130,11 @@ impl QueuePair {
             Service::UnreliableDatagram(_) => self.next_datagram(state, sink),
         };
         if let Some(frame) = &frame {
+            let len = frame.payload_len();
+            trace::segment_sent(self.qpn, &frame.body, len, rail);
             let counters = &self.counters;
             counters.add(Counter::SentFrames, 1);
-            counters.add(Counter::SentBytes, frame.payload_len().into());
+            counters.add(Counter::SentBytes, len.into());
         }
         let rails = self.process_events(state, now);
         self.schedule(guard, rails, TxHint::Deferred);
