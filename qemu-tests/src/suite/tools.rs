@@ -9,6 +9,7 @@ use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
+use super::Need;
 use super::Outcome;
 use super::Test;
 use crate::hosts::stage::Stage;
@@ -29,6 +30,8 @@ pub fn tests() -> Vec<Test> {
         test("rdma-resource", rdma_resource),
         test("rail-counters", rail_counters),
         test("ethtool-and-ip", ethtool_and_ip),
+        test("tracepoints", tracepoints).needing(Need::StockKernel),
+        test("debug-files", debug_files),
     ]
 }
 
@@ -146,6 +149,62 @@ fn port_counters(stage: &Stage<'_>) -> Result<Outcome> {
             );
         }
     }
+    Ok(Outcome::Passed)
+}
+
+/// A WRITE is seen from when it is taken from its queue to its completion, on both hosts, and who does not look sees nothing.
+fn tracepoints(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18626;
+    const EVENTS: &str = "/sys/kernel/tracing/events/usb4_roce/enable";
+    let write = || perftest("ib_write_bw -n 5 -s 100000", PORT).run(stage, "b", LIMIT);
+    let switch = |to: &str| -> Result<()> {
+        for host in ["a", "b"] {
+            let script = format!(
+                "mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing || exit\n\
+                 echo > /sys/kernel/tracing/trace && echo {to} > {EVENTS}"
+            );
+            stage.shell(host, &script, LIMIT)?;
+        }
+        Ok(())
+    };
+    let seen = |host| stage.shell(host, "grep -v '^#' /sys/kernel/tracing/trace", LIMIT);
+    switch("1")?;
+    write()?;
+    let sender = seen("b")?;
+    let receiver = seen("a")?;
+    switch("0")?;
+    write()?;
+    for host in ["a", "b"] {
+        let script = "! grep -v '^#' /sys/kernel/tracing/trace";
+        stage
+            .shell(host, script, LIMIT)
+            .with_context(|| format!("{host}: events that nobody asked for"))?;
+    }
+    let mut lines = sender.lines().peekable();
+    for part in [
+        "usb4_roce_wqe: qpn=",
+        "WRITE length=100000",
+        "usb4_roce_segment_sent: qpn=",
+        "usb4_roce_cqe: qpn=",
+    ] {
+        // Each is in the line of the one before, or behind it.
+        while lines.peek().is_some_and(|line| !line.contains(part)) {
+            lines.next();
+        }
+        ensure!(lines.peek().is_some(), "no {part:?} in its turn:\n{sender}");
+    }
+    expect("b", "trace", &sender, &[" request psn=", "WRITE success"])?;
+    let parts = ["usb4_roce_segment_received: qpn=", " request psn="];
+    expect("a", "trace", &receiver, &parts)?;
+    Ok(Outcome::Passed)
+}
+
+/// The queue pairs that there are, with what they are at.
+fn debug_files(stage: &Stage<'_>) -> Result<Outcome> {
+    let command = "mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; \
+                   cat /sys/kernel/debug/usb4_roce/queue_pairs";
+    let text = stage.shell("a", command, LIMIT)?;
+    expect("a", command, &text, &["qpn=1 Gsi Rts room="])?;
     Ok(Outcome::Passed)
 }
 
