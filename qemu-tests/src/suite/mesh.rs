@@ -9,6 +9,7 @@ use anyhow::Context;
 use anyhow::Result;
 
 use super::Lab;
+use super::Need;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -49,7 +50,7 @@ pub fn suite() -> Suite {
         tests: vec![
             test("ping-each-pair", ping),
             test("frames-go-where-they-belong", no_stray_frames),
-            test("verify-each-pair", verify),
+            test("verify-each-pair", verify).needing(Need::Speed),
             test("all-reduce", all_reduce),
             test("one-host-unplugged", unplugged),
         ],

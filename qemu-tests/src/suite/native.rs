@@ -206,7 +206,8 @@ mod tests {
         let short = emulated(all(Extent::Short), Extent::Short);
         assert!(!names(&short.suites).iter().any(takes_long));
         let is_expected = |name: &String| {
-            takes_long(name) || ["verbs/", "faults/"].iter().any(|s| name.starts_with(s))
+            let others = ["verbs/", "faults/", "mesh/", "peer/"];
+            takes_long(name) || others.iter().any(|suite| name.starts_with(suite))
         };
         assert!(short.left_out.iter().all(|(name, _)| is_expected(name)));
         let long = emulated(all(Extent::Long), Extent::Long);

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::debug;
 use super::Lab;
+use super::Need;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -67,7 +68,7 @@ pub fn suite(extent: Extent) -> Suite {
     let test = |name, run| Test::new(name, TEST_LIMIT, run);
     let mut tests = vec![
         // First, while the rail still has something to say: its lines in the log are limited.
-        test("shows-false-names", false_names),
+        test("shows-false-names", false_names).needing(Need::Speed),
         test("keeps-no-rule", bear),
         test("comes-to-its-senses", senses),
     ];
