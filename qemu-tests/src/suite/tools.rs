@@ -193,7 +193,7 @@ fn tracepoints(stage: &Stage<'_>) -> Result<Outcome> {
         }
         ensure!(lines.peek().is_some(), "no {part:?} in its turn:\n{sender}");
     }
-    expect("b", "trace", &sender, &[" request psn=", "WRITE success"])?;
+    expect("b", "trace", &sender, &[" request psn=", "WRITE SUCCESS"])?;
     let parts = ["usb4_roce_segment_received: qpn=", " request psn="];
     expect("a", "trace", &receiver, &parts)?;
     Ok(Outcome::Passed)
