@@ -18,6 +18,7 @@ pub mod paging;
 pub mod pattern;
 pub mod placement;
 pub mod stress;
+pub mod stuck;
 pub mod unreliable;
 pub mod uverbs;
 pub mod verbs;

@@ -26,6 +26,7 @@ const PROGRAMS: &[&str] = &[
     "verbs-atomics",
     "verbs-unreliable",
     "verbs-paging",
+    "verbs-stuck",
     "uverbs-fuzz",
     "verbs-exhaust",
     "verbs-faults",

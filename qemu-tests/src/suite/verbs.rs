@@ -262,6 +262,7 @@ pub fn suite() -> Suite {
                 paging(s, Path::Cable, "--shared-queue")
             })
             .needing(Need::Speed),
+            test("odp-pages-that-never-come", pages_never_come).needing(Need::StockKernel),
             test("odp-loopback", |s| paging(s, Path::Loopback, "")).needing(Need::Speed),
             test("forged-frames", forged_frames),
             test("errors", |s| errors(s, Path::Cable)),
@@ -458,6 +459,16 @@ fn paging(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
     for bytes in [12_000, 300_000] {
         let options = format!("--bytes {bytes} --count 36 {options}");
         let report = client_program(stage, path, "verbs-paging", &options)?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+        ensure!(report["ok"] == true, "{report}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Who accesses pages that never come gives up, and whose they are can end. The native kernel has no `userfaultfd`.
+fn pages_never_come(stage: &Stage<'_>) -> Result<Outcome> {
+    for path in [Path::Cable, Path::Loopback] {
+        let report = client_program(stage, path, "verbs-stuck", "")?;
         let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
         ensure!(report["ok"] == true, "{report}");
     }
