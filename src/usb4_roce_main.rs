@@ -20,7 +20,6 @@ pub mod verbs;
 use base::notifier::Notifier;
 use fabric::Fabric;
 use lifecycle::configfs;
-use lifecycle::debug_files::DebugFiles;
 use lifecycle::identity::HostIdentity;
 use lifecycle::power::SleepChain;
 use lifecycle::power::SleepGuard;
@@ -45,8 +44,6 @@ module! {
 /// new users, then what both use.
 #[pin_data]
 struct Usb4RoceModule {
-    #[pin]
-    _debug: DebugFiles,
     #[pin]
     _config: configfs::Registration,
     #[pin]
@@ -76,7 +73,6 @@ impl kernel::InPlaceModule for Usb4RoceModule {
                 _on_reboot <- Notifier::new(quiescer.clone()),
                 _on_sleep <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
-                _debug <- DebugFiles::new(fabric.queue_pairs().clone()),
                 _config <- configfs::register(fabric, hello, quiescer),
                 _device: device,
                 _identity: identity,

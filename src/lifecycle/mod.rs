@@ -4,7 +4,6 @@
 //! what happens to the host and its controllers meanwhile.
 
 pub(crate) mod configfs;
-pub(crate) mod debug_files;
 pub(crate) mod identity;
 pub(crate) mod power;
 pub(crate) mod reboot;

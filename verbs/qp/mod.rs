@@ -15,7 +15,6 @@ mod create;
 mod datagrams;
 mod departure;
 mod departures;
-mod description;
 mod events;
 mod execution;
 mod limits;
