@@ -29,7 +29,8 @@ where
 
 /// Runs the object's work `ID` by `queue` in `delay` from now, whether or not it was armed before.
 ///
-/// A caller must make sure that it does not run concurrently with, or after, [`cancel`].
+/// A caller must make sure that it does not run concurrently with, or after, [`cancel`], and that the queue stays until the work has
+/// run or was cancelled.
 pub(crate) fn arm<T, const ID: u64>(queue: &Queue, object: &Arc<T>, delay: Jiffies)
 where
     T: HasDelayedWork<T, ID> + WorkItem<ID, Pointer = Arc<T>> + Send + Sync,

@@ -32,9 +32,9 @@ impl Workers {
         Self::own(unsafe { bindings::base_shim_alloc_sleepers(name.as_char_ptr()) })
     }
 
-    /// For works that memory may have to be freed by: the page of a file that is on another host's disk is free when it is
-    /// written there. A thread for them is there already, when there is no memory for one. They may not wait for works of
-    /// other queues. Fails with `ENOMEM`.
+    /// For works without which memory may not get free: a dirty page of a file that is on another host's disk has to be sent there
+    /// first. One thread is there already for when there is no memory for more (`WQ_MEM_RECLAIM`). So the works may wait neither
+    /// for memory nor for works of other queues. Fails with `ENOMEM`.
     pub(crate) fn reserved(name: &CStr) -> Result<Self> {
         // SAFETY: The name is copied.
         Self::own(unsafe { bindings::base_shim_alloc_reserved_workers(name.as_char_ptr()) })

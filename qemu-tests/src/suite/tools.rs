@@ -31,7 +31,6 @@ pub fn tests() -> Vec<Test> {
         test("rail-counters", rail_counters),
         test("ethtool-and-ip", ethtool_and_ip),
         test("tracepoints", tracepoints).needing(Need::StockKernel),
-        test("debug-files", debug_files),
     ]
 }
 
@@ -196,15 +195,6 @@ fn tracepoints(stage: &Stage<'_>) -> Result<Outcome> {
     expect("b", "trace", &sender, &[" request psn=", "WRITE SUCCESS"])?;
     let parts = ["usb4_roce_segment_received: qpn=", " request psn="];
     expect("a", "trace", &receiver, &parts)?;
-    Ok(Outcome::Passed)
-}
-
-/// The queue pairs that there are, with what they are at.
-fn debug_files(stage: &Stage<'_>) -> Result<Outcome> {
-    let command = "mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; \
-                   cat /sys/kernel/debug/usb4_roce/queue_pairs";
-    let text = stage.shell("a", command, LIMIT)?;
-    expect("a", command, &text, &["qpn=1 Gsi Rts room="])?;
     Ok(Outcome::Passed)
 }
 
