@@ -31,7 +31,11 @@ pub const MOUNTED: &str = "/run/mounted";
 /// Bytes of the longest read or write of a client. The server's own choice depends on its memory.
 const LONGEST: u32 = 1 << 20;
 
-/// Starts the server, with version 4 alone, which needs no other daemons than the one that knows who may mount.
+/// Where the kernel asks its daemons.
+const PIPES: &str = "/run/rpc_pipefs";
+
+/// Starts the server, with version 4 alone, which needs no other daemons than the one that knows who may mount, and the one that
+/// remembers clients: without that the server gives clients of its former life 90 seconds to come back.
 fn serve(stage: &Stage<'_>) -> Result<()> {
     let port = Carrier::Rdma.nfs_port();
     let script = format!(
@@ -39,9 +43,10 @@ fn serve(stage: &Stage<'_>) -> Result<()> {
         mkdir -p {EXPORTED} && mount -t tmpfs -o size=128m exported {EXPORTED} || exit
         mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd || exit
         echo {LONGEST} > /proc/fs/nfsd/max_block_size || exit
-        mkdir -p /run/rpc_pipefs /var/lib/nfs/v4recovery
+        mkdir -p {PIPES} /var/lib/nfs/nfsdcld && mount -t rpc_pipefs pipes {PIPES} || exit
+        nfsdcld --pipefsdir={PIPES} || exit
         exportfs -o rw,no_root_squash,insecure,fsid=0,no_subtree_check '*:{EXPORTED}' || exit
-        rpc.nfsd --no-nfs-version 3 --grace-time 1 --lease-time 10 --rdma={port} 4 || exit
+        rpc.nfsd --no-nfs-version 3 --rdma={port} 4 || exit
         rpc.mountd --no-nfs-version 3"
     );
     stage.shell(TARGET, &script, LIMIT).context("the server")?;
@@ -50,8 +55,8 @@ fn serve(stage: &Stage<'_>) -> Result<()> {
 
 fn end(stage: &Stage<'_>) -> Result<()> {
     let script = format!(
-        "rpc.nfsd 0 && exportfs -ua && pkill rpc.mountd
-        umount /proc/fs/nfsd {EXPORTED}
+        "rpc.nfsd 0 && exportfs -ua && pkill 'rpc.mountd|nfsdcld'
+        umount {PIPES} /proc/fs/nfsd {EXPORTED}
         modprobe -r nfsd rpcrdma || :"
     );
     stage
