@@ -48,7 +48,7 @@ demo:
 shell:
 	@$(LAB) shell
 
-# usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net.
+# usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net: messages, and disks and files of the other host.
 bench:
 	@$(LAB) bench
 

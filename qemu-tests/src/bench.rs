@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The benchmark: usb4_roce, the raw stream, and rxe and TCP over thunderbolt_net, side by side in one lab over the same cables.
+//! The benchmark: usb4_roce, the raw stream, and rxe and TCP over thunderbolt_net, side by side in one lab over the same cables; messages,
+//! and disks and files of the other host.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +9,12 @@ use std::path::Path;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::building::addition::Addition;
 use crate::building::progress::Step;
 use crate::building::workbench::Workbench;
 use crate::hosts::session::Session;
 use crate::hosts::shape::Counting;
+use crate::hosts::shape::Shape;
 use crate::hosts::stage::Stage;
 
 mod bars;
@@ -23,6 +26,7 @@ mod idle;
 mod instrument;
 mod lane;
 mod meter;
+mod part;
 mod perftest;
 mod plan;
 mod plot;
@@ -31,6 +35,7 @@ mod report;
 mod rings;
 mod speed;
 mod spread;
+mod storage;
 mod target;
 mod testbed;
 mod turn;
@@ -38,6 +43,7 @@ mod uncapped;
 
 use figure::Figures;
 pub use lane::Lane;
+use part::Part;
 pub use plan::Extent;
 pub use plan::Plan;
 pub use profile::Flow;
@@ -59,10 +65,10 @@ pub fn run(workbench: &Workbench, lane: Lane, plan: &Plan, output: &Path) -> Res
     };
     let measured = place.measure(plan, &mut figures);
     // What was measured before a failure is worth having.
-    report::write(&figures, lane, output)?;
+    report::write(&figures, lane, plan.parts, output)?;
     plot::draw(&figures, output)?;
     bars::draw(&figures, output)?;
-    println!("{}", report::tables(&figures, lane));
+    println!("{}", report::tables(&figures, lane, plan.parts));
     println!("results are in {}", output.display());
     measured
 }
@@ -75,7 +81,7 @@ pub fn profile(workbench: &Workbench, lane: Lane, job: &Job, output: &Path) -> R
         lane,
         output,
     };
-    place.in_lab("profile", 1, Counting::Off, |stage| {
+    place.in_lab(&Site::new("profile", 1), |stage| {
         profile::run(&bring_up(stage)?, job, output)
     })?;
     println!(
@@ -83,6 +89,30 @@ pub fn profile(workbench: &Workbench, lane: Lane, job: &Job, output: &Path) -> R
         output.display()
     );
     Ok(())
+}
+
+/// A lab that is booted for a part of the benchmark.
+struct Site {
+    /// What the names of its logs begin with.
+    name: &'static str,
+    /// Cables.
+    rails: u8,
+    /// Whether instructions are counted.
+    counting: Counting,
+    /// Packages beside those of the root.
+    addition: Option<Addition>,
+}
+
+impl Site {
+    /// One with nothing special about it.
+    const fn new(name: &'static str, rails: u8) -> Self {
+        Self {
+            name,
+            rails,
+            counting: Counting::Off,
+            addition: None,
+        }
+    }
 }
 
 /// Where something is measured.
@@ -94,43 +124,65 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn measure(&self, plan: &Plan, figures: &mut Figures) -> Result<()> {
-        self.in_lab("speed", RAILS, Counting::Off, |stage| {
-            let testbed = bring_up(stage)?;
-            uncapped::measure(&testbed, plan, figures)?;
-            capped::measure(&testbed, plan, figures)
-        })?;
-        for layout in Layout::ALL {
-            self.in_lab("rings", layout.count, Counting::Off, |stage| {
-                let testbed = Testbed::set_up_streams(stage, layout.streams)?;
-                rings::measure(&testbed, layout, plan, figures)
-            })?;
+        for part in plan.parts {
+            self.measure_part(*part, plan, figures)?;
         }
-        self.in_lab("idle", 1, Counting::Off, |stage| {
-            idle::measure(stage, plan, figures)
-        })?;
-        // Counting takes a lab of its own, and hosts that can be counted.
-        if plan.cost.is_empty() || self.lane.counting() == Counting::Off {
-            return Ok(());
-        }
-        self.in_lab("cost", 1, Counting::On, |stage| {
-            cost::measure(&bring_up(stage)?, plan, figures)
-        })
+        Ok(())
     }
 
-    /// Boots a lab, and measures in it. `name` is what the names of its logs begin with.
-    fn in_lab(
-        &self,
-        name: &str,
-        rails: u8,
-        counting: Counting,
-        measure: impl FnOnce(&Stage<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn measure_part(&self, part: Part, plan: &Plan, figures: &mut Figures) -> Result<()> {
+        match part {
+            Part::Speed => self.in_lab(&Site::new("speed", RAILS), |stage| {
+                let testbed = bring_up(stage)?;
+                uncapped::measure(&testbed, plan, figures)?;
+                capped::measure(&testbed, plan, figures)
+            }),
+            Part::Rings => {
+                for layout in Layout::ALL {
+                    self.in_lab(&Site::new("rings", layout.count), |stage| {
+                        let testbed = Testbed::set_up_streams(stage, layout.streams)?;
+                        rings::measure(&testbed, layout, plan, figures)
+                    })?;
+                }
+                Ok(())
+            }
+            Part::Idle => self.in_lab(&Site::new("idle", 1), |stage| {
+                idle::measure(stage, plan, figures)
+            }),
+            Part::Storage => {
+                let site = Site {
+                    addition: Some(Addition::Storage),
+                    ..Site::new("storage", 1)
+                };
+                self.in_lab(&site, |stage| {
+                    storage::measure(&bring_up(stage)?, plan, figures)
+                })
+            }
+            // Not all hosts can be counted.
+            Part::Cost if self.lane.counting() == Counting::Off => Ok(()),
+            Part::Cost => {
+                let site = Site {
+                    counting: Counting::On,
+                    ..Site::new("cost", 1)
+                };
+                self.in_lab(&site, |stage| {
+                    cost::measure(&bring_up(stage)?, plan, figures)
+                })
+            }
+        }
+    }
+
+    /// Boots a lab, and measures in it.
+    fn in_lab(&self, site: &Site, measure: impl FnOnce(&Stage<'_>) -> Result<()>) -> Result<()> {
         let mut files = self.workbench.subject(self.lane.kernel())?;
         files.push(self.workbench.tools()?.meter.clone());
-        let lab = format!("bench-{name}-{}", std::process::id());
+        let lab = format!("bench-{}-{}", site.name, std::process::id());
         let session = Session {
-            name,
-            shape: self.lane.shape(&lab, rails, counting),
+            name: site.name,
+            shape: Shape {
+                addition: site.addition,
+                ..self.lane.shape(&lab, site.rails, site.counting)
+            },
             files,
             logs: self.output,
         };

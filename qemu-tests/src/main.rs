@@ -11,6 +11,7 @@ mod building;
 mod hosts;
 mod roce;
 mod run;
+mod storage;
 mod suite;
 mod terminal;
 

@@ -77,6 +77,18 @@ pub fn draw(figures: &Figures, directory: &Path) -> Result<()> {
             1e-3,
         ),
         (Metric::Duplex, "duplex.svg", "MB/s each way", 1e-6),
+        (
+            Metric::Accesses,
+            "storage-rate.svg",
+            "thousands of 4 KiB requests per second, 16 under way",
+            1e-3,
+        ),
+        (
+            Metric::AccessBandwidth,
+            "storage-bandwidth.svg",
+            "MB/s of 1 MiB requests, 4 under way",
+            1e-6,
+        ),
     ];
     for (metric, file, unit, factor) in pictures {
         let bars = bars(figures, metric, factor);

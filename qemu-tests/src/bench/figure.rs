@@ -66,11 +66,27 @@ pub enum Verb {
     Read,
     /// SEND.
     Send,
+    /// Reads of another host's disk, by NVMe over Fabrics.
+    NvmeRead,
+    /// Writes to it.
+    NvmeWrite,
+    /// Reads of another host's file, by NFS.
+    NfsRead,
+    /// Writes to it.
+    NfsWrite,
 }
 
 impl Verb {
     /// Those of verbs devices.
     pub const RDMA: [Self; 3] = [Self::Write, Self::Read, Self::Send];
+
+    /// Those of disks and files.
+    pub const STORAGE: [Self; 4] = [
+        Self::NvmeRead,
+        Self::NvmeWrite,
+        Self::NfsRead,
+        Self::NfsWrite,
+    ];
 
     /// Its name for people.
     pub fn name(self) -> &'static str {
@@ -79,6 +95,10 @@ impl Verb {
             Self::Write => "WRITE",
             Self::Read => "READ",
             Self::Send => "SEND",
+            Self::NvmeRead => "NVMe read",
+            Self::NvmeWrite => "NVMe write",
+            Self::NfsRead => "NFS read",
+            Self::NfsWrite => "NFS write",
         }
     }
 }
@@ -136,6 +156,12 @@ pub enum Metric {
     Rate,
     /// Microseconds: one way, for a READ the round trip; the median of a measurement.
     Latency,
+    /// Reads or writes of another host's disk or file per second, at random places, with several under way.
+    Accesses,
+    /// Bytes per second of reads or writes of such a disk or file, one place after the other, with several under way.
+    AccessBandwidth,
+    /// CPU time of both hosts together in seconds, for one of them.
+    AccessCpu,
     /// Instructions that both hosts together execute for a message.
     Instructions,
     /// CPU time of both hosts together in seconds, for 4 KiB of payload.

@@ -61,6 +61,7 @@ pub fn run(testbed: &Testbed<'_>, subject: &Subject, count: u64) -> Result<()> {
         Verb::Write => by_verb(testbed, subject, "write", count),
         Verb::Read => by_verb(testbed, subject, "read", count),
         Verb::Send => by_verb(testbed, subject, "send", count),
+        verb => bail!("verbs-flow has no {}", verb.name()),
     }
 }
 

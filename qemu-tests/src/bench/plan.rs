@@ -9,6 +9,7 @@ use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
+use super::part::Part;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Extent {
     Quick,
     /// All sizes.
     Full,
+    /// Disks and files of another host, and nothing else.
+    Storage,
 }
 
 /// How often each is measured, where nothing else is asked for: enough for a median that one odd repeat does not move.
@@ -33,16 +36,22 @@ const MIB: u64 = 1 << 20;
 
 /// What is measured, and how often.
 pub struct Plan {
+    /// The parts of the benchmark that are run.
+    pub parts: &'static [Part],
     /// What is measured over one cable as fast as the emulation. What is compared is measured one after the other.
     pub subjects: Vec<Subject>,
     /// Message sizes for instructions, in bytes.
     pub cost: Vec<u64>,
+    /// What is measured of disks and files of another host.
+    pub storage: Vec<Subject>,
     /// How often each is measured.
     pub repeats: u32,
     /// How long one measurement should take.
     pub goal: Duration,
     /// How long one measurement over capped cables should take.
     pub capped_goal: Duration,
+    /// How long a disk or a file is read or written.
+    pub storage_goal: Duration,
     /// How long hosts that have nothing to do are looked at.
     pub idle: Duration,
 }
@@ -51,17 +60,21 @@ impl Plan {
     /// The plan of this extent. Each is measured `repeats` times, if that is given.
     pub fn new(extent: Extent, repeats: Option<u32>) -> Self {
         Self {
-            subjects: subjects(extent),
-            cost: match extent {
-                Extent::Quick => Vec::new(),
-                Extent::Full => vec![64, 4 * KIB, 64 * KIB, MIB],
+            parts: match extent {
+                Extent::Quick => &[Part::Speed, Part::Rings, Part::Idle, Part::Storage],
+                Extent::Full => &Part::ALL,
+                Extent::Storage => &[Part::Storage],
             },
+            subjects: subjects(extent),
+            cost: vec![64, 4 * KIB, 64 * KIB, MIB],
+            storage: storage(extent),
             repeats: repeats.unwrap_or(match extent {
                 Extent::Quick => QUICK_REPEATS,
-                Extent::Full => REPEATS,
+                Extent::Full | Extent::Storage => REPEATS,
             }),
             goal: Duration::from_secs(1),
             capped_goal: Duration::from_secs(5),
+            storage_goal: Duration::from_secs(3),
             idle: Duration::from_secs(10),
         }
     }
@@ -191,6 +204,28 @@ fn subjects(extent: Extent) -> Vec<Subject> {
     all
 }
 
+/// By what disks and files are reached: what is compared, and what else there is.
+const BORROWED: &[Transport] = &[Transport::Roce, Transport::RoceTcp];
+const MORE_BORROWED: &[Transport] = &[Transport::Roce, Transport::RoceTcp, Transport::Rxe];
+
+fn storage(extent: Extent) -> Vec<Subject> {
+    let (sizes, transports): (&[_], _) = match extent {
+        Extent::Quick => (&[(Metric::AccessBandwidth, MIB)], BORROWED),
+        Extent::Full | Extent::Storage => (
+            &[(Metric::Accesses, 4 * KIB), (Metric::AccessBandwidth, MIB)],
+            MORE_BORROWED,
+        ),
+    };
+    let mut all = Vec::new();
+    for &(metric, bytes) in sizes {
+        for verb in Verb::STORAGE {
+            let subject = |&transport| Subject::new(metric, transport, verb, bytes);
+            all.extend(transports.iter().map(subject));
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -199,8 +234,11 @@ mod tests {
 
     #[test]
     fn nothing_is_planned_twice() {
-        for extent in [Extent::Quick, Extent::Full] {
-            let subjects = Plan::new(extent, None).subjects;
+        for extent in [Extent::Quick, Extent::Full, Extent::Storage] {
+            let Plan {
+                subjects, storage, ..
+            } = Plan::new(extent, None);
+            let subjects = [subjects, storage].concat();
             let different: BTreeSet<_> = subjects.iter().collect();
             assert_eq!(different.len(), subjects.len());
         }
@@ -208,9 +246,13 @@ mod tests {
 
     #[test]
     fn what_is_quick_is_a_part_of_everything() {
-        let quick = Plan::new(Extent::Quick, None).subjects;
-        let full = Plan::new(Extent::Full, None).subjects;
-        assert!(quick.iter().all(|subject| full.contains(subject)));
+        let quick = Plan::new(Extent::Quick, None);
+        let full = Plan::new(Extent::Full, None);
+        let contains =
+            |all: &[Subject], some: &[Subject]| some.iter().all(|subject| all.contains(subject));
+        assert!(contains(&full.subjects, &quick.subjects));
+        assert!(contains(&full.storage, &quick.storage));
+        assert!(quick.parts.iter().all(|part| full.parts.contains(part)));
     }
 
     #[test]

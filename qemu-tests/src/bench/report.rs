@@ -18,15 +18,16 @@ use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
 use super::lane::Lane;
+use super::part::Part;
 use super::spread::Spread;
 use super::target;
 use super::target::size;
 use super::target::Form;
 use super::target::Goal;
 
-/// Writes all measurements as JSON into `directory`.
-pub fn write(figures: &Figures, lane: Lane, directory: &Path) -> Result<()> {
-    let targets: Vec<_> = target::all(figures, lane.cpus())
+/// Writes all measurements, and the targets of the `parts` that were run, as JSON into `directory`.
+pub fn write(figures: &Figures, lane: Lane, parts: &[Part], directory: &Path) -> Result<()> {
+    let targets: Vec<_> = target::all(figures, lane.cpus(), parts)
         .iter()
         .map(|target| {
             let (least, most) = match target.goal {
@@ -54,8 +55,8 @@ pub fn write(figures: &Figures, lane: Lane, directory: &Path) -> Result<()> {
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
-/// All tables.
-pub fn tables(figures: &Figures, lane: Lane) -> String {
+/// All tables of the `parts` that were run.
+pub fn tables(figures: &Figures, lane: Lane, parts: &[Part]) -> String {
     let titles = [
         (Metric::Latency, "Latency in us: one way, READ: round trip"),
         (
@@ -73,6 +74,18 @@ pub fn tables(figures: &Figures, lane: Lane) -> String {
             "CPU time of both hosts in us, for 4 KiB of payload",
         ),
         (
+            Metric::Accesses,
+            "Disks and files of another host, thousands of requests per second: at random places, 16 under way",
+        ),
+        (
+            Metric::AccessBandwidth,
+            "Disks and files of another host, MB/s: one place after the other, 4 requests under way",
+        ),
+        (
+            Metric::AccessCpu,
+            "Disks and files of another host, CPU time of both hosts in us for a request",
+        ),
+        (
             Metric::Instructions,
             "Thousands of instructions per message, both hosts",
         ),
@@ -87,15 +100,20 @@ pub fn tables(figures: &Figures, lane: Lane) -> String {
             text += &format!("{title}\n{}\n\n", by_size(figures, metric));
         }
     }
-    text += &format!(
-        "CPU of a host with nothing to do, in %\n{}\n\n",
-        idle(figures)
-    );
-    text += &format!(
-        "1 MiB messages, payload in % of what the cables let through\n{}\n\n",
-        by_cables(figures)
-    );
-    text + &format!("Targets\n{}", targets(figures, lane))
+    let others = [
+        ("CPU of a host with nothing to do, in %", idle(figures)),
+        (
+            "1 MiB messages, payload in % of what the cables let through",
+            by_cables(figures),
+        ),
+        ("Targets", targets(figures, lane, parts)),
+    ];
+    for (title, table) in others {
+        if !table.is_empty() {
+            text += &format!("{title}\n{table}\n\n");
+        }
+    }
+    text
 }
 
 /// A table of one metric: a row for each way of moving messages, a column for each size.
@@ -205,11 +223,14 @@ pub fn way(transport: Transport, verb: Verb, flows: u32) -> String {
 
 fn cell(metric: Metric, found: Spread) -> String {
     let (factor, decimals) = match metric {
-        Metric::Bandwidth | Metric::Duplex | Metric::AllReduce => (1e-6, 1),
-        Metric::Rate => (1e-3, 2),
+        Metric::Bandwidth | Metric::Duplex | Metric::AllReduce | Metric::AccessBandwidth => {
+            (1e-6, 1)
+        }
+        Metric::Rate | Metric::Accesses => (1e-3, 2),
         Metric::Cpu => (1e6, 2),
         Metric::Goodput | Metric::DuplexGoodput => (100.0, 1),
         Metric::Idle | Metric::IdleBare => (100.0, 2),
+        Metric::AccessCpu => (1e6, 0),
         Metric::Latency => (1.0, 0),
         Metric::Instructions => (1e-3, 1),
     };
@@ -226,11 +247,11 @@ pub fn ranged(found: Spread, decimals: usize) -> String {
     format!("{} ({}..{})", number(median), number(min), number(max))
 }
 
-fn targets(figures: &Figures, lane: Lane) -> Table {
+fn targets(figures: &Figures, lane: Lane, parts: &[Part]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
     table.set_header(["", "target", "measured", ""]);
-    for target in target::all(figures, lane.cpus()) {
+    for target in target::all(figures, lane.cpus(), parts) {
         let (sign, goal) = match target.goal {
             Goal::AtLeast(least) => (">=", least),
             Goal::AtMost(most) => ("<=", most),
@@ -274,7 +295,7 @@ mod tests {
             let subject = Subject::new(Metric::Bandwidth, transport, verb, 1 << 20);
             figures.add(subject, value);
         }
-        let text = tables(&figures, Lane::Qemu);
+        let text = tables(&figures, Lane::Qemu, &Part::ALL);
         assert!(text.contains("42.0 (41.0..48.0)"), "{text}");
         assert!(text.contains("NOT REACHED"), "{text}");
         assert!(text.contains("not measured"), "{text}");

@@ -9,6 +9,7 @@ use super::figure::Metric;
 use super::figure::Subject;
 use super::figure::Transport;
 use super::figure::Verb;
+use super::part::Part;
 use super::plan::TENSOR;
 use super::rings::Layout;
 use super::spread::Spread;
@@ -112,21 +113,29 @@ const CAPPED: [(Cables, Verb, f64); 6] = [
 /// Those figures were rounded to a tenth of a percent.
 const ROUNDING: f64 = 0.0005;
 
-/// All targets, for hosts with `cpus` CPUs each.
-pub fn all(figures: &Figures, cpus: u32) -> Vec<Target> {
+/// All targets of these parts of the benchmark, for hosts with `cpus` CPUs each.
+pub fn all(figures: &Figures, cpus: u32, parts: &[Part]) -> Vec<Target> {
     let mut list = List {
         figures,
         targets: Vec::new(),
     };
-    list.stream();
-    list.rxe();
-    list.tcp();
-    list.latency();
-    list.rate(cpus);
-    list.all_reduce();
-    list.idle();
-    list.capped();
-    list.rings();
+    for part in parts {
+        match part {
+            Part::Speed => {
+                list.stream();
+                list.rxe();
+                list.tcp();
+                list.latency();
+                list.rate(cpus);
+                list.all_reduce();
+                list.capped();
+            }
+            Part::Rings => list.rings(),
+            Part::Idle => list.idle(),
+            Part::Storage => list.storage(),
+            Part::Cost => {}
+        }
+    }
     list.targets
 }
 
@@ -272,6 +281,17 @@ impl List<'_> {
         });
     }
 
+    fn storage(&mut self) {
+        for verb in Verb::STORAGE {
+            let of = |transport| Subject::new(Metric::AccessBandwidth, transport, verb, MIB);
+            self.ratio(
+                Goal::AtLeast(1.0),
+                of(Transport::Roce),
+                of(Transport::RoceTcp),
+            );
+        }
+    }
+
     fn capped(&mut self) {
         for (cables, verb, share) in CAPPED {
             let subject = Subject {
@@ -323,7 +343,7 @@ const RINGS: [(Metric, &str, f64); 2] = [
 /// What a metric is of, for people.
 fn quantity(metric: Metric) -> &'static str {
     match metric {
-        Metric::Bandwidth => "bandwidth",
+        Metric::Bandwidth | Metric::AccessBandwidth => "bandwidth",
         Metric::Duplex => "bandwidth each way",
         Metric::Goodput => "goodput",
         Metric::DuplexGoodput => "goodput each way",
@@ -332,6 +352,8 @@ fn quantity(metric: Metric) -> &'static str {
         Metric::Latency => "latency",
         Metric::Instructions => "instructions",
         Metric::Cpu => "CPU per byte",
+        Metric::Accesses => "requests per second",
+        Metric::AccessCpu => "CPU per request",
         Metric::Idle | Metric::IdleBare => "CPU while idle",
     }
 }
@@ -379,7 +401,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_said_to_be() {
-        let targets = all(&Figures::default(), 1);
+        let targets = all(&Figures::default(), 1, &Part::ALL);
         assert!(!targets.is_empty());
         for target in targets {
             assert_eq!(target.verdict(), Verdict::NotMeasured);
@@ -388,7 +410,7 @@ mod tests {
 
     #[test]
     fn each_is_about_something_else() {
-        let targets = all(&Figures::default(), 1);
+        let targets = all(&Figures::default(), 1, &Part::ALL);
         let different: std::collections::BTreeSet<_> =
             targets.iter().map(|target| &target.what).collect();
         assert_eq!(different.len(), targets.len());
@@ -397,10 +419,11 @@ mod tests {
     #[test]
     fn what_is_planned_is_enough_to_judge_all() {
         let mut figures = Figures::default();
-        for subject in Plan::new(Extent::Quick, None).subjects {
+        let plan = Plan::new(Extent::Quick, None);
+        for subject in [plan.subjects, plan.storage].concat() {
             figures.add(subject, 1.0);
         }
-        for target in all(&figures, 1) {
+        for target in all(&figures, 1, plan.parts) {
             // Other labs have these.
             let elsewhere = target.form == Form::Percent;
             assert_eq!(target.found.is_none(), elsewhere, "{}", target.what);
@@ -420,7 +443,7 @@ mod tests {
             let subject = Subject::new(Metric::Bandwidth, transport, verb, MIB);
             figures.add(subject, value);
         }
-        let targets = all(&figures, 1);
+        let targets = all(&figures, 1, &Part::ALL);
         let target = find(&targets, &["1 MiB WRITE bandwidth", "raw stream"]);
         let found = target.found.unwrap();
         assert_eq!((found.min, found.max), (0.8, 0.9));
@@ -433,10 +456,17 @@ mod tests {
         for (metric, value) in [(Metric::Idle, 0.0125), (Metric::IdleBare, 0.0115)] {
             figures.add(Subject::idle(metric), value);
         }
-        let targets = all(&figures, 1);
+        let targets = all(&figures, 1, &Part::ALL);
         let target = find(&targets, &["idle host"]);
         assert!((target.found.unwrap().median - 0.001).abs() < 1e-9);
         assert_eq!(target.verdict(), Verdict::Reached);
+    }
+
+    #[test]
+    fn only_what_is_run_is_judged() {
+        let targets = all(&Figures::default(), 1, &[Part::Storage]);
+        assert_eq!(targets.len(), Verb::STORAGE.len());
+        find(&targets, &["NVMe read", "TCP over usb4r0"]);
     }
 
     #[test]
@@ -449,7 +479,7 @@ mod tests {
             };
             figures.add(subject, value);
         }
-        let verdict = |cpus| find(&all(&figures, cpus), &["of that on one"]).verdict();
+        let verdict = |cpus| find(&all(&figures, cpus, &Part::ALL), &["of that on one"]).verdict();
         assert!(matches!(verdict(1), Verdict::NotJudged(_)));
         assert_eq!(verdict(2), Verdict::NotReached);
     }
@@ -464,7 +494,7 @@ mod tests {
             };
             figures.add(subject, value);
         }
-        let targets = all(&figures, 1);
+        let targets = all(&figures, 1, &Part::ALL);
         assert_eq!(find(&targets, &["2:1"]).verdict(), Verdict::Reached);
         assert_eq!(
             find(&targets, &["corrupted"]).verdict(),

@@ -21,6 +21,8 @@ use crate::building::addition::Addition;
 use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::state::await_rail_loss;
+use crate::storage::INITIATOR;
+use crate::storage::TARGET;
 
 mod nfs;
 mod nvme;
@@ -30,12 +32,6 @@ const LIMIT: Duration = Duration::from_secs(500);
 
 /// Time limit of a test.
 const TEST_LIMIT: Duration = Duration::from_secs(1500);
-
-/// Who has the disk.
-const TARGET: &str = "a";
-
-/// Who uses it.
-const INITIATOR: &str = "b";
 
 /// How long it may take until a cable's loss has shown.
 const NOTICE: Duration = Duration::from_secs(60);
@@ -55,9 +51,7 @@ pub fn suites() -> [Suite; 2] {
             name: "storage",
             lab,
             tests: vec![
-                test("nvme-verify", |stage| {
-                    nvme::verify(stage, nvme::Transport::Rdma)
-                }),
+                test("nvme-verify", nvme::verify),
                 test("nvme-file-system", nvme::file_system),
                 test("nvme-comes-and-goes", nvme::comes_and_goes),
                 test("nvme-cable-pulled", nvme_without_cable),

@@ -102,7 +102,7 @@ enum Action {
         #[arg(long)]
         native: bool,
     },
-    /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net
+    /// Measure usb4_roce beside the raw stream, and rxe and TCP over thunderbolt_net: messages, and disks and files of another host
     Bench(Bench),
     /// See by perf where the time goes while messages move
     Profile(Profile),
@@ -257,6 +257,9 @@ struct Bench {
     /// Only what the targets need, and fewer repeats
     #[arg(long)]
     quick: bool,
+    /// Only disks and files of another host
+    #[arg(long, conflicts_with = "quick")]
+    storage: bool,
     /// How often each is measured [default: 5, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeats: Option<u32>,
@@ -494,9 +497,10 @@ impl Up {
 
 impl Bench {
     fn run(self, workbench: &Workbench) -> Result<ExitCode> {
-        let extent = match self.quick {
-            true => bench::Extent::Quick,
-            false => bench::Extent::Full,
+        let extent = match (self.quick, self.storage) {
+            (true, _) => bench::Extent::Quick,
+            (_, true) => bench::Extent::Storage,
+            _ => bench::Extent::Full,
         };
         let plan = bench::Plan::new(extent, self.repeats);
         let lane = self.measuring.lane();
