@@ -9,7 +9,10 @@ macro_rules! is_watched {
     ($tracepoint:ident) => {{
         #[cfg(all(CONFIG_TRACEPOINTS, HAS_STATIC_BRANCH))]
         {
-            #[allow(improper_ctypes, reason = "C defines the type, and only its key is looked at")]
+            #[allow(
+                improper_ctypes,
+                reason = "C defines the type, and only its key is looked at"
+            )]
             extern "C" {
                 static $tracepoint: ::kernel::bindings::tracepoint;
             }
