@@ -211,7 +211,6 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         suites.push(hostile::on_debug());
         suites.push(hostile::failing_allocations());
         suites.push(peer::on_debug(extent));
-        suites.push(storage::on_debug());
     }
     suites.extend(programs::suites());
     suites.extend(storage::suites());

@@ -9,7 +9,6 @@ use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
-use super::debug;
 use super::faults;
 use super::Lab;
 use super::Need;
@@ -67,19 +66,6 @@ pub fn suites() -> [Suite; 2] {
             tests: vec![test("nvme-one-cable-pulled", nvme_with_a_cable_less)],
         },
     ]
-}
-
-/// Disks on the debug kernel, which has no file system for them.
-pub fn on_debug() -> Suite {
-    let [one_cable, _] = suites();
-    let names = ["nvme-verify", "nvme-comes-and-goes", "nvme-cable-pulled"];
-    debug::watched(
-        "debug-storage",
-        Suite {
-            tests: debug::chosen(one_cable.tests, &names),
-            ..one_cable
-        },
-    )
 }
 
 /// The only cable is pulled under load, and comes back: the initiator connects again, and no write is lost.
