@@ -56,6 +56,20 @@ pub enum State {
     Closing,
 }
 
+impl State {
+    /// How `trace.h` numbers it.
+    fn number(self) -> u32 {
+        match self {
+            Self::Detached => 0,
+            Self::Removed => 1,
+            Self::Failed(_) => 2,
+            Self::Greeting => 3,
+            Self::Up => 4,
+            Self::Closing => 5,
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,14 +244,14 @@ impl<C: RailClient> Shared<C> {
         inner.state = State::Greeting;
         inner.endpoint.open(session_id, clock::now());
         drop(inner);
-        trace::rail_state(self.id, &self.name, State::Greeting);
+        trace::rail_state(self.id, &self.name, State::Greeting.number());
         self.counters.opens.increment();
     }
 
     /// Notes where the rail stands.
     pub(super) fn set_state(&self, state: State) {
         self.inner.lock().state = state;
-        trace::rail_state(self.id, &self.name, state);
+        trace::rail_state(self.id, &self.name, state.number());
     }
 
     /// Notes that the handshake is done. Says who the peer is and by what the session's checksums are made; nothing if the stream
@@ -250,7 +264,7 @@ impl<C: RailClient> Shared<C> {
         let up = (inner.endpoint.peer().copied()?, inner.endpoint.seed()?);
         inner.state = State::Up;
         drop(inner);
-        trace::rail_state(self.id, &self.name, State::Up);
+        trace::rail_state(self.id, &self.name, State::Up.number());
         self.counters.ups.increment();
         Some(up)
     }
@@ -263,7 +277,7 @@ impl<C: RailClient> Shared<C> {
         let mut inner = self.inner.lock();
         if inner.state == State::Up {
             inner.state = State::Greeting;
-            trace::rail_state(self.id, &self.name, State::Greeting);
+            trace::rail_state(self.id, &self.name, State::Greeting.number());
         }
         drop(inner);
         self.client.rail_down(self.id);

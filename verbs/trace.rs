@@ -2,7 +2,6 @@
 
 //! Tracepoints of the way of a work request (`usb4_roce:*` in tracefs); `trace.h` says how they are shown.
 
-use crate::base::trace::is_watched;
 use crate::transport::frame::Body;
 use crate::transport::ids::Psn;
 use crate::transport::ids::Qpn;
@@ -30,66 +29,56 @@ pub(crate) enum Kind {
 /// A QP has taken a work request, of `length` bytes, from its send queue.
 #[inline(always)]
 pub(crate) fn wqe(qpn: Qpn, wr_id: u64, opcode: WcOpcode, length: u32) {
-    if is_watched!(__tracepoint_usb4_roce_wqe) {
-        // SAFETY: It takes numbers only.
-        unsafe { bindings::verbs_shim_trace_wqe(qpn.get(), wr_id, opcode as u32, length) };
-    }
+    // SAFETY: It takes numbers only.
+    unsafe { bindings::verbs_shim_trace_wqe(qpn.get(), wr_id, opcode as u32, length) };
 }
 
 /// A QP has a frame, with a payload of `length` bytes, sent over `rail`.
 #[inline(always)]
 pub(crate) fn segment_sent(qpn: Qpn, body: &Body, length: u32, rail: RailId) {
-    if is_watched!(__tracepoint_usb4_roce_segment_sent) {
-        let (kind, psn) = match body {
-            Body::Request(header) => (Kind::Request, header.psn),
-            Body::Response(header) => (Kind::Response, header.response_psn),
-            Body::Ack(header) => (Kind::Ack, header.psn),
-            Body::Unreliable(header) => (Kind::Unreliable, header.psn),
-            Body::UnreliableDatagram(_) => (Kind::Datagram, Psn::default()),
-            // Rails send these on their own behalf.
-            Body::Hello
-            | Body::Nop { .. }
-            | Body::Lost { .. }
-            | Body::Goodbye
-            | Body::Datagram(_) => return,
-        };
-        // SAFETY: As in `wqe`.
-        unsafe {
-            bindings::verbs_shim_trace_segment_sent(
-                qpn.get(),
-                kind as u32,
-                psn.get(),
-                length,
-                rail.index() as u32,
-            );
+    let (kind, psn) = match body {
+        Body::Request(header) => (Kind::Request, header.psn),
+        Body::Response(header) => (Kind::Response, header.response_psn),
+        Body::Ack(header) => (Kind::Ack, header.psn),
+        Body::Unreliable(header) => (Kind::Unreliable, header.psn),
+        Body::UnreliableDatagram(_) => (Kind::Datagram, Psn::default()),
+        // Rails send these on their own behalf.
+        Body::Hello | Body::Nop { .. } | Body::Lost { .. } | Body::Goodbye | Body::Datagram(_) => {
+            return
         }
+    };
+    // SAFETY: As in `wqe`.
+    unsafe {
+        bindings::verbs_shim_trace_segment_sent(
+            qpn.get(),
+            kind as u32,
+            psn.get(),
+            length,
+            rail.index() as u32,
+        );
     }
 }
 
 /// A frame has arrived for a QP, with a payload of `length` bytes.
 #[inline(always)]
 pub(crate) fn segment_received(qpn: Qpn, kind: Kind, psn: Psn, length: u32) {
-    if is_watched!(__tracepoint_usb4_roce_segment_received) {
-        // SAFETY: As in `wqe`.
-        unsafe {
-            bindings::verbs_shim_trace_segment_received(qpn.get(), kind as u32, psn.get(), length);
-        }
+    // SAFETY: As in `wqe`.
+    unsafe {
+        bindings::verbs_shim_trace_segment_received(qpn.get(), kind as u32, psn.get(), length);
     }
 }
 
 /// A completion is put into its queue.
 #[inline(always)]
 pub(crate) fn cqe(completion: &Completion) {
-    if is_watched!(__tracepoint_usb4_roce_cqe) {
-        // SAFETY: As in `wqe`.
-        unsafe {
-            bindings::verbs_shim_trace_cqe(
-                completion.qp_num,
-                completion.wr_id,
-                completion.opcode as u32,
-                completion.status as u32,
-                completion.byte_len,
-            );
-        }
+    // SAFETY: As in `wqe`.
+    unsafe {
+        bindings::verbs_shim_trace_cqe(
+            completion.qp_num,
+            completion.wr_id,
+            completion.opcode as u32,
+            completion.status as u32,
+            completion.byte_len,
+        );
     }
 }

@@ -21,5 +21,4 @@ pub mod page_vec;
 pub(crate) mod page_word;
 pub(crate) mod random;
 pub(crate) mod revocable;
-pub(crate) mod trace;
 pub(crate) mod workers;
