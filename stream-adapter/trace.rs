@@ -9,7 +9,6 @@ use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
 
 /// A rail has got to another state, by its number in `trace.h`.
-#[inline(always)]
 pub(super) fn rail_state(rail: RailId, name: &CStr, state: u32) {
     // SAFETY: The name is copied.
     unsafe {
@@ -18,7 +17,6 @@ pub(super) fn rail_state(rail: RailId, name: &CStr, state: u32) {
 }
 
 /// A frame will not arrive.
-#[inline(always)]
 pub(super) fn frame_lost(rail: RailId, name: &CStr, seq: RailSeq) {
     // SAFETY: The name is copied.
     unsafe {

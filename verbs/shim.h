@@ -50,10 +50,10 @@ struct sk_buff *verbs_shim_skb_copy(struct net_device *dev, const void *frame, u
 struct sk_buff *verbs_shim_skb_keep(struct net_device *dev, const void *frame, unsigned int len,
 				    unsigned int headers, unsigned int truesize);
 void verbs_shim_skb_set_segments(struct sk_buff *skb, u32 type, u16 payload, u16 count);
+void verbs_shim_skb_receive(struct sk_buff *skb, struct net_device *dev, u16 queue);
 void verbs_shim_trace_wqe(u32 qpn, u64 wr_id, u32 opcode, u32 length);
 void verbs_shim_trace_segment_sent(u32 qpn, u32 kind, u32 psn, u32 length, u32 rail);
 void verbs_shim_trace_segment_received(u32 qpn, u32 kind, u32 psn, u32 length);
 void verbs_shim_trace_cqe(u32 qpn, u64 wr_id, u32 opcode, u32 status, u32 length);
-void verbs_shim_skb_receive(struct sk_buff *skb, struct net_device *dev, u16 queue);
 
 #endif

@@ -27,14 +27,12 @@ pub(crate) enum Kind {
 }
 
 /// A QP has taken a work request, of `length` bytes, from its send queue.
-#[inline(always)]
 pub(crate) fn wqe(qpn: Qpn, wr_id: u64, opcode: WcOpcode, length: u32) {
     // SAFETY: It takes numbers only.
     unsafe { bindings::verbs_shim_trace_wqe(qpn.get(), wr_id, opcode as u32, length) };
 }
 
 /// A QP has a frame, with a payload of `length` bytes, sent over `rail`.
-#[inline(always)]
 pub(crate) fn segment_sent(qpn: Qpn, body: &Body, length: u32, rail: RailId) {
     let (kind, psn) = match body {
         Body::Request(header) => (Kind::Request, header.psn),
@@ -60,7 +58,6 @@ pub(crate) fn segment_sent(qpn: Qpn, body: &Body, length: u32, rail: RailId) {
 }
 
 /// A frame has arrived for a QP, with a payload of `length` bytes.
-#[inline(always)]
 pub(crate) fn segment_received(qpn: Qpn, kind: Kind, psn: Psn, length: u32) {
     // SAFETY: As in `wqe`.
     unsafe {
@@ -68,8 +65,7 @@ pub(crate) fn segment_received(qpn: Qpn, kind: Kind, psn: Psn, length: u32) {
     }
 }
 
-/// A completion is put into its queue.
-#[inline(always)]
+/// A completion is due, also one that finds no room in its queue.
 pub(crate) fn cqe(completion: &Completion) {
     // SAFETY: As in `wqe`.
     unsafe {

@@ -85,11 +85,7 @@ impl QueuePair {
     pub(super) fn start_flusher(self: &Arc<Self>, state: &mut State) {
         if state.flush_interval_ms.is_none() {
             state.flush_interval_ms = Some(FLUSH_INTERVAL_MIN_MS);
-            delayed_work::arm::<_, FLUSHER>(
-                self.workers.queue(),
-                self,
-                msecs_to_jiffies(FLUSH_INTERVAL_MIN_MS),
-            );
+            self.flush_in(FLUSH_INTERVAL_MIN_MS);
         }
     }
 
@@ -100,11 +96,11 @@ impl QueuePair {
 
     /// Goes on soon, in the QP's own work.
     pub(super) fn process_events_later(self: &Arc<Self>) {
-        delayed_work::arm::<_, FLUSHER>(
-            self.workers.queue(),
-            self,
-            msecs_to_jiffies(BACKLOG_DELAY_MS),
-        );
+        self.flush_in(BACKLOG_DELAY_MS);
+    }
+
+    fn flush_in(self: &Arc<Self>, delay: Msecs) {
+        delayed_work::arm::<_, FLUSHER>(self.workers.queue(), self, msecs_to_jiffies(delay));
     }
 }
 
@@ -153,11 +149,7 @@ impl WorkItem<FLUSHER> for QueuePair {
                     (last * 2).min(FLUSH_INTERVAL_MAX_MS)
                 });
             state.flush_interval_ms = Some(interval);
-            delayed_work::arm::<_, FLUSHER>(
-                this.workers.queue(),
-                &this,
-                msecs_to_jiffies(interval),
-            );
+            this.flush_in(interval);
         }
         this.schedule(guard, rails, TxHint::Deferred);
     }

@@ -128,15 +128,17 @@ pub fn run(device: &Device, side: Side, peer: &mut Peer, limit: Duration) -> Res
     let pd = Pd::new(&device.context)?;
     let cq = Cq::new(&device.context, 4, None)?;
     let buffer = Buffer::new(BYTES)?;
-    let access = Access::LOCAL_WRITE | TUNING.access;
-    let (memory, _withheld) = match side {
-        Side::Server => {
-            let withheld = withhold_pages(&buffer)?;
-            let memory = Mr::new(&pd, &buffer, 0..BYTES, access | Access::ON_DEMAND)?;
-            (memory, Some(withheld))
-        }
-        Side::Client => (Mr::new(&pd, &buffer, 0..BYTES, access)?, None),
+    // Dropped after what is declared behind it: the region too ends while its pages do not come.
+    let _withheld = match side {
+        Side::Server => Some(withhold_pages(&buffer)?),
+        Side::Client => None,
     };
+    let demand = match side {
+        Side::Server => Access::ON_DEMAND,
+        Side::Client => Access::empty(),
+    };
+    let access = Access::LOCAL_WRITE | TUNING.access | demand;
+    let memory = Mr::new(&pd, &buffer, 0..BYTES, access)?;
     let make = || {
         Qp::new(
             &pd,
@@ -182,7 +184,6 @@ pub fn run(device: &Device, side: Side, peer: &mut Peer, limit: Duration) -> Res
         Side::Server => None,
     };
     let theirs: Option<Finding> = peer.exchange(&finding)?;
-    // All that was made above is let go of in the reverse order: the pages may come when all else is gone.
     finding.or(theirs).context("neither end was the client")
 }
 
