@@ -3,6 +3,7 @@
 //! Memory regions whose pages are found on demand: what is in memory is what is sent, and what arrives is in memory, whatever
 //! becomes of its pages meanwhile.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -86,6 +87,15 @@ pub enum ReceiveFrom {
     Shared,
 }
 
+/// Where pages go that are taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Swap {
+    /// There is none.
+    Absent,
+    /// Each host has some, and every fourth message is one whose pages are put there all the time.
+    Present,
+}
+
 /// What is to be done; the client's rules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -99,6 +109,8 @@ pub struct Job {
     pub registration: Registration,
     /// Where receives are posted to.
     pub receive_from: ReceiveFrom,
+    /// Whether there is swap.
+    pub swap: Swap,
 }
 
 /// What was seen.
@@ -106,8 +118,10 @@ pub struct Job {
 pub struct Finding {
     /// Messages that were transferred.
     pub messages: usize,
-    /// How often pages were forgotten, or shared with a child, meanwhile.
+    /// How often pages were forgotten, swapped out, or shared with a child, meanwhile.
     pub disturbances: usize,
+    /// The most memory that was seen in swap, in KiB.
+    pub swapped_kib: usize,
     /// Messages that came out different, here or there.
     pub wrong: usize,
 }
@@ -121,12 +135,16 @@ enum Disturbance {
     Forgotten,
     /// It is shared with children all the time.
     Forked,
+    /// It is put into swap all the time.
+    SwappedOut,
 }
 
-const DISTURBANCES: [Disturbance; 3] = [
+/// Without swap, the last of them is left out.
+const DISTURBANCES: [Disturbance; 4] = [
     Disturbance::Renewed,
     Disturbance::Forgotten,
     Disturbance::Forked,
+    Disturbance::SwappedOut,
 ];
 
 /// How a message gets from one end to the other.
@@ -221,13 +239,17 @@ pub fn run(
         bytes: job.bytes,
         limit,
     };
+    let disturbances = match job.swap {
+        Swap::Absent => &DISTURBANCES[..DISTURBANCES.len() - 1],
+        Swap::Present => &DISTURBANCES,
+    };
     let mut finding = Finding::default();
     for number in 0.. {
         if !goes_on(&job, side, peer, number)? {
             break;
         }
         let transfer = TRANSFERS[number % TRANSFERS.len()];
-        let disturbance = DISTURBANCES[number / TRANSFERS.len() % DISTURBANCES.len()];
+        let disturbance = disturbances[number / TRANSFERS.len() % disturbances.len()];
         ends.message(&qps[0], peer, number, transfer, disturbance, &mut finding)
             .with_context(|| format!("message {number}: {transfer:?}, {disturbance:?}"))?;
     }
@@ -236,6 +258,7 @@ pub fn run(
     let theirs: Finding = peer.exchange(&finding)?;
     finding.wrong += theirs.wrong;
     finding.disturbances += theirs.disturbances;
+    finding.swapped_kib = finding.swapped_kib.min(theirs.swapped_kib);
     Ok((job, finding))
 }
 
@@ -278,7 +301,9 @@ impl Ends<'_> {
     ) -> Result<()> {
         match disturbance {
             Disturbance::Forgotten => self.buffer.share()?,
-            Disturbance::Renewed | Disturbance::Forked => self.buffer.renew()?,
+            Disturbance::Renewed | Disturbance::Forked | Disturbance::SwappedOut => {
+                self.buffer.renew()?;
+            }
         }
         let contents: Vec<u8> = (0..self.bytes)
             .map(|at| (at * 7 + at / 251 + number * 31) as u8)
@@ -304,7 +329,9 @@ impl Ends<'_> {
             let disturber = scope.spawn(move || disturb(pages, disturbance, is_over));
             let transferred = self.transfer(qp, peer, number, transfer);
             is_over.store(true, Ordering::Relaxed);
-            finding.disturbances += disturber.join().expect("the thread does not panic")?;
+            let disturbed = disturber.join().expect("the thread does not panic")?;
+            finding.disturbances += disturbed.count;
+            finding.swapped_kib = finding.swapped_kib.max(disturbed.swapped_kib);
             transferred
         })?;
         if self.get(transfer) != contents {
@@ -488,21 +515,43 @@ impl Ends<'_> {
     }
 }
 
-/// Does so with the pages until it is over. Gives how often.
-fn disturb(pages: Pages, disturbance: Disturbance, is_over: &AtomicBool) -> Result<usize> {
-    let mut count = 0;
+/// What was done to pages while a message was transferred.
+#[derive(Default)]
+struct Disturbed {
+    count: usize,
+    swapped_kib: usize,
+}
+
+/// Does so with the pages until it is over.
+fn disturb(pages: Pages, disturbance: Disturbance, is_over: &AtomicBool) -> Result<Disturbed> {
+    let mut disturbed = Disturbed::default();
     while !is_over.load(Ordering::Relaxed) {
         match disturbance {
-            Disturbance::Renewed => return Ok(0),
+            Disturbance::Renewed => return Ok(disturbed),
             Disturbance::Forgotten => {
                 pages.forget()?;
                 thread::yield_now();
             }
             Disturbance::Forked => share_with_child()?,
+            Disturbance::SwappedOut => {
+                pages.swap_out()?;
+                disturbed.swapped_kib = disturbed.swapped_kib.max(swapped_kib()?);
+                thread::yield_now();
+            }
         }
-        count += 1;
+        disturbed.count += 1;
     }
-    Ok(count)
+    Ok(disturbed)
+}
+
+/// How much of the process's memory is in swap, in KiB.
+fn swapped_kib() -> Result<usize> {
+    let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix("VmSwap:"));
+    let value = value.context("the kernel has no swap (VmSwap is missing in /proc/self/status)")?;
+    let number = value.trim().trim_end_matches("kB").trim();
+    number.parse().with_context(|| format!("VmSwap: {value}"))
 }
 
 fn share_with_child() -> Result<()> {

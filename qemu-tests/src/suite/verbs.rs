@@ -263,6 +263,7 @@ pub fn suite() -> Suite {
             })
             .needing(Need::Speed),
             test("odp-pages-that-never-come", pages_never_come).needing(Need::StockKernel),
+            test("odp-under-swap", paging_under_swap).needing(Need::StockKernel),
             test("odp-loopback", |s| paging(s, Path::Loopback, "")).needing(Need::Speed),
             test("forged-frames", forged_frames),
             test("errors", |s| errors(s, Path::Cable)),
@@ -461,6 +462,21 @@ fn paging(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
         let report = client_program(stage, path, "verbs-paging", &options)?;
         let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
         ensure!(report["ok"] == true, "{report}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Pages that the kernel has put into swap are fetched from there. The native kernel has no swap.
+fn paging_under_swap(stage: &Stage<'_>) -> Result<Outcome> {
+    const SWAP_ON: &str = "modprobe zram && echo 64M > /sys/block/zram0/disksize && \
+        mkswap -q /dev/zram0 && swapon /dev/zram0";
+    const SWAP_OFF: &str = "swapoff /dev/zram0 && echo 1 > /sys/block/zram0/reset && rmmod zram";
+    for host in ["a", "b"] {
+        stage.shell(host, SWAP_ON, LIMIT)?;
+    }
+    paging(stage, Path::Cable, "--swap")?;
+    for host in ["a", "b"] {
+        stage.shell(host, SWAP_OFF, LIMIT)?;
     }
     Ok(Outcome::Passed)
 }

@@ -20,11 +20,12 @@ use verbs_clients::paging::Finding;
 use verbs_clients::paging::Job;
 use verbs_clients::paging::ReceiveFrom;
 use verbs_clients::paging::Registration;
+use verbs_clients::paging::Swap;
 
 const PROGRAM: &str = "verbs-paging";
 
-/// SEND, WRITE and READ from and to memory that is not pinned (on-demand paging), while its pages are replaced, unmapped and shared
-/// with children; then access memory that is not there.
+/// SEND, WRITE and READ from and to memory that is not pinned (on-demand paging), while its pages are replaced, unmapped, shared
+/// with children and swapped out; then access memory that is not there.
 #[derive(Parser)]
 #[command(name = PROGRAM, version)]
 struct Args {
@@ -50,6 +51,10 @@ struct Args {
     /// Receive from a queue that queue pairs share
     #[arg(long)]
     shared_queue: bool,
+
+    /// Have pages swapped out as well; both hosts need swap
+    #[arg(long)]
+    swap: bool,
 }
 
 #[derive(Serialize)]
@@ -58,6 +63,8 @@ struct Report {
     bytes: usize,
     #[serde(skip)]
     wanted: usize,
+    #[serde(skip)]
+    swap: Swap,
     #[serde(flatten)]
     finding: Finding,
 }
@@ -77,29 +84,38 @@ fn end(args: &Args, device: &Device, side: Side, peer: &mut Peer) -> Result<Repo
         } else {
             ReceiveFrom::Own
         },
+        swap: if args.swap {
+            Swap::Present
+        } else {
+            Swap::Absent
+        },
     };
     let (job, finding) = paging::run(device, side, peer, job, args.ends.timeout)?;
     Ok(Report {
         device: device.context.name().to_string(),
         bytes: job.bytes,
         wanted: job.count,
+        swap: job.swap,
         finding,
     })
 }
 
 impl Verdict for Report {
     fn is_ok(&self) -> bool {
-        self.finding.wrong == 0 && self.finding.messages >= self.wanted
+        let was_swapped = self.swap == Swap::Absent || self.finding.swapped_kib > 0;
+        was_swapped && self.finding.wrong == 0 && self.finding.messages >= self.wanted
     }
 
     fn text(&self) -> String {
         let Finding {
             messages,
             disturbances,
+            swapped_kib,
             wrong,
         } = self.finding;
         format!(
-            "{}: {messages} messages of {} bytes, {wrong} of them wrong; pages were taken away or shared {disturbances} times",
+            "{}: {messages} messages of {} bytes, {wrong} of them wrong; pages were taken away or shared {disturbances} times, \
+             {swapped_kib} KiB of them seen in swap at each end",
             self.device, self.bytes
         )
     }

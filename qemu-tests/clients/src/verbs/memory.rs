@@ -51,9 +51,18 @@ pub struct Pages {
 impl Pages {
     /// Has the process forget which pages are there. Those of a shared file are found again by who looks.
     pub fn forget(self) -> nix::Result<()> {
+        self.advise(MmapAdvise::MADV_DONTNEED)
+    }
+
+    /// Has the kernel put into swap what it can. Pages that are in use stay.
+    pub fn swap_out(self) -> nix::Result<()> {
+        self.advise(MmapAdvise::MADV_PAGEOUT)
+    }
+
+    fn advise(self, advice: MmapAdvise) -> nix::Result<()> {
         let address = NonNull::new(self.address as *mut c_void).ok_or(nix::errno::Errno::EINVAL)?;
         // SAFETY: The caller keeps the buffer; nobody has references to its bytes, which may change at any time.
-        unsafe { madvise(address, self.len, MmapAdvise::MADV_DONTNEED) }
+        unsafe { madvise(address, self.len, advice) }
     }
 }
 
