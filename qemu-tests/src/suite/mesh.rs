@@ -52,7 +52,7 @@ pub fn suite() -> Suite {
             test("frames-go-where-they-belong", no_stray_frames),
             test("verify-each-pair", verify).needing(Need::Speed),
             test("all-reduce", all_reduce),
-            test("one-host-unplugged", unplugged),
+            test("one-host-unplugged", unplugged).needing(Need::Speed),
         ],
     }
 }

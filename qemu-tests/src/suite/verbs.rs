@@ -457,13 +457,26 @@ fn placement(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
 
 /// Memory that is not pinned is found where it is, whatever becomes of its pages.
 fn paging(stage: &Stage<'_>, path: Path, options: &str) -> Result<Outcome> {
-    for bytes in [12_000, 300_000] {
-        let options = format!("--bytes {bytes} --count 36 {options}");
-        let report = client_program(stage, path, "verbs-paging", &options)?;
-        let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
-        ensure!(report["ok"] == true, "{report}");
+    for bytes in [FEW_PAGES, MANY_PAGES] {
+        pages_change(
+            stage,
+            path,
+            &format!("--bytes {bytes} --count 36 {options}"),
+        )?;
     }
     Ok(Outcome::Passed)
+}
+
+/// Bytes of a message that lie in few pages, and in many.
+const FEW_PAGES: u32 = 12_000;
+const MANY_PAGES: u32 = 300_000;
+
+/// Messages from and to memory on demand, while its pages change.
+fn pages_change(stage: &Stage<'_>, path: Path, options: &str) -> Result<()> {
+    let report = client_program(stage, path, "verbs-paging", options)?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report")?;
+    ensure!(report["ok"] == true, "{report}");
+    Ok(())
 }
 
 /// Pages that the kernel has put into swap are fetched from there. The native kernel has no swap.
@@ -474,7 +487,8 @@ fn paging_under_swap(stage: &Stage<'_>) -> Result<Outcome> {
     for host in ["a", "b"] {
         stage.shell(host, SWAP_ON, LIMIT)?;
     }
-    paging(stage, Path::Cable, "--swap")?;
+    let options = format!("--bytes {FEW_PAGES} --count 24 --swap");
+    pages_change(stage, Path::Cable, &options)?;
     for host in ["a", "b"] {
         stage.shell(host, SWAP_OFF, LIMIT)?;
     }
