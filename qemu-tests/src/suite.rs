@@ -16,6 +16,7 @@ use crate::hosts::stage::Stage;
 use crate::roce;
 use native::Need;
 
+pub mod both_devices;
 pub mod conformance;
 pub mod containers;
 pub mod crash;
