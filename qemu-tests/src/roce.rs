@@ -129,12 +129,15 @@ pub fn use_streams(instance: &Instance, streams: u32) -> Result<()> {
 
 /// Takes the rails of every host away, and unloads the module.
 pub fn stop(instance: &Instance) -> Result<()> {
-    instance.on_each(|host| {
-        instance
-            .shell(host, UNLOAD, LIMIT)
-            .context("unload the module")?;
-        Ok(())
-    })
+    instance.on_each(|host| unload(instance, host))
+}
+
+/// Takes the rails of a host away, and unloads the module.
+pub fn unload(instance: &Instance, host: &str) -> Result<()> {
+    instance
+        .shell(host, UNLOAD, LIMIT)
+        .context("unload the module")?;
+    Ok(())
 }
 
 /// Loads the module on a host that was started anew, and waits until it reaches the others again, which

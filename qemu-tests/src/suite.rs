@@ -16,6 +16,8 @@ use crate::hosts::stage::Stage;
 use crate::roce;
 use native::Need;
 
+pub mod beside_rxe;
+pub mod both_devices;
 pub mod conformance;
 pub mod containers;
 pub mod crash;
@@ -200,6 +202,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         mesh::suite(),
         peer::suite(extent),
         packaging::suite(),
+        beside_rxe::suite(),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),

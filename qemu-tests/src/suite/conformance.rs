@@ -10,6 +10,8 @@ use anyhow::ensure;
 use anyhow::Context;
 use anyhow::Result;
 
+use super::both_devices;
+use super::both_devices::Device;
 use super::Lab;
 use super::Need;
 use super::Outcome;
@@ -19,15 +21,12 @@ use super::Test;
 use crate::building::pyverbs::NAME as PYVERBS;
 use crate::hosts::soft_roce;
 use crate::hosts::stage::Stage;
-use crate::roce;
 use comparison::Comparison;
 use contract::Contract;
-use device::Device;
 
 mod both_ends;
 mod comparison;
 mod contract;
-mod device;
 mod finding;
 mod perftest;
 mod pingpong;
@@ -40,9 +39,8 @@ const LIMIT: Duration = Duration::from_secs(7200);
 /// Time limit of a step of the preparation.
 const STEP_LIMIT: Duration = Duration::from_secs(120);
 
-/// Has the hosts find what of Python their root lacks, and the kernel's side of rdma_cm.
-const INSTALL: &str =
-    "cp --recursive --symbolic-link /lab/share/$1/usr/. /usr/ && modprobe rdma_ucm";
+/// Has the hosts find what of Python their root lacks.
+const INSTALL: &str = "cp --recursive --symbolic-link /lab/share/$1/usr/. /usr/";
 
 /// The suite.
 pub fn suite() -> Suite {
@@ -68,11 +66,7 @@ pub fn suite() -> Suite {
 
 /// Brings up both devices on both hosts.
 fn prepare(stage: &Stage<'_>) -> Result<()> {
-    let names = stage.instance().names();
-    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
-    soft_roce::network_up(stage, &hosts, |host| Device::Rxe.address(host))?;
-    soft_roce::make_devices(stage, &hosts)?;
-    roce::start(stage.instance())?;
+    both_devices::bring_up(stage)?;
     stage.instance().on_each(|host| {
         stage.shell(host, &format!("set -- {PYVERBS}\n{INSTALL}"), STEP_LIMIT)?;
         Ok(())

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_for_emulated_hosts_is_left_to_native_ones() {
-        const SUITES: [&str; 7] = [
+        const SUITES: [&str; 8] = [
+            "beside-rxe/",
             "conformance/",
             "containers/",
             "programs/",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs that use verbs by way of a library: UCX, Open MPI and MPICH over it, Gloo, llama.cpp's RPC, NCCL's IB transport. What arrives
-//! is checked.
+//! Programs that use verbs by way of a library: UCX, Open MPI and MPICH over it, libfabric, Gloo, llama.cpp's RPC, NCCL's IB transport.
+//! What arrives is checked.
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::hosts::stage::Stage;
 use crate::roce;
 
 mod gloo;
+mod libfabric;
 mod llama_cpp;
 mod mpi;
 mod nccl;
@@ -63,6 +64,15 @@ pub fn suites() -> [Suite; 3] {
                 test("openmpi", mpi::openmpi),
                 test("mpich", mpi::mpich),
                 test("gloo", gloo::run),
+                test("libfabric", |s| {
+                    libfabric::pingpong(s, libfabric::CONNECTED)
+                }),
+                test("libfabric-rdm", |s| {
+                    libfabric::pingpong(s, libfabric::UNCONNECTED)
+                }),
+                test("libfabric-rdm-tagged", |s| {
+                    libfabric::pingpong(s, libfabric::TAGGED)
+                }),
                 test("ucx-datagrams-link-local-tag", |s| {
                     ucx::check(s, "tag", ucx::LINK_LOCAL_DATAGRAMS)
                 }),

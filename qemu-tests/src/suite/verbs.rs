@@ -352,6 +352,7 @@ fn rdma_cm(stage: &Stage<'_>, path: Path) -> Result<Outcome> {
         (RPING, Family::Ipv4),
         (RPING, Family::Ipv6),
         (UCMATOSE, Family::Ipv4),
+        (UCMATOSE, Family::Ipv6),
         (UDADDY, Family::Ipv4),
         (UDADDY, Family::Ipv6),
     ] {

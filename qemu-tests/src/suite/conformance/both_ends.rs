@@ -8,12 +8,12 @@ use std::time::Instant;
 use anyhow::Result;
 use lab_agent::protocol::ExitStatus;
 
-use super::device::Device;
 use super::finding::Finding;
 use super::finding::Verdict;
 use crate::hosts::agent::Output;
 use crate::hosts::stage::Stage;
 use crate::roce::FIND_GID;
+use crate::suite::both_devices::Device;
 
 /// How long each end may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -62,10 +62,12 @@ pub enum Listens {
     Tcp,
     /// At a port of rdma_cm.
     ConnectionManager,
+    /// By a queue pair for datagrams, to which nobody connects.
+    Datagrams,
 }
 
-/// The two ends of a program. Both know the device's name as `$device`, its GID as `$gid`, the port as `$port` and the server's address as
-/// `$address`.
+/// The two ends of a program. Both know the device's name as `$device`, its GID as `$gid`, the port as `$port`, the server's address as
+/// `$address`, and that of their own host as `$own_address`.
 pub struct Ends {
     /// What the server runs.
     pub server: String,
@@ -115,12 +117,16 @@ impl<'a> Runner<'a> {
         let address = self.device.address(SERVER);
         let ended = format!("/tmp/ended-{port}");
         // The port comes behind what finds the GID, which has a variable of that name.
-        let script = format!("device={device}\n{FIND_GID}\nport={port}\naddress={address}\n");
+        let script = |host| {
+            let own_address = self.device.address(host);
+            format!("device={device}\n{FIND_GID}\nport={port}\naddress={address}\nown_address={own_address}\n")
+        };
         let server = format!(
-            "{script}{}\nstatus=$?; touch {ended}; exit $status",
+            "{}{}\nstatus=$?; touch {ended}; exit $status",
+            script(SERVER),
             ends.server
         );
-        let client = format!("{script}{}", ends.client);
+        let client = format!("{}{}", script(path.client()), ends.client);
 
         // One of another test's had the same port.
         let forget = format!("rm -f {ended}");
@@ -131,6 +137,9 @@ impl<'a> Runner<'a> {
             Listens::Tcp => format!("ss -ltn | grep -q :{port}"),
             Listens::ConnectionManager => {
                 format!("rdma resource show cm_id | grep -q \"LISTEN.*:{port} \"")
+            }
+            Listens::Datagrams => {
+                format!("rdma resource show qp link {device} | grep -q 'type UD state RTS'")
             }
         };
         let ready =

@@ -11,9 +11,9 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::Table;
 use serde_json::json;
 
-use super::device::Device;
 use super::finding::Finding;
 use super::finding::Verdict;
+use crate::suite::both_devices::Device;
 
 /// Longest excerpt of a program's words in a table, in characters.
 const EXCERPT: usize = 110;

@@ -10,9 +10,9 @@ use anyhow::Context;
 use anyhow::Result;
 
 use super::comparison::Comparison;
-use super::device::Device;
 use super::finding::Verdict;
 use crate::building::tool::checkout;
+use crate::suite::both_devices::Device;
 
 /// Where contracts are, in the checkout.
 const DIRECTORY: &str = "qemu-tests/conformance";

@@ -9,8 +9,8 @@ use super::both_ends::Listens;
 use super::both_ends::Path;
 use super::both_ends::Runner;
 use super::comparison::Comparison;
-use super::device::Device;
 use crate::hosts::stage::Stage;
+use crate::suite::both_devices::Device;
 
 /// What each is given. Whether the processor's clock is steady is no matter here.
 const OPTIONS: &str = "-d $device -x $gid -p $port -F";

@@ -9,8 +9,8 @@ use super::both_ends::Listens;
 use super::both_ends::Path;
 use super::both_ends::Runner;
 use super::comparison::Comparison;
-use super::device::Device;
 use crate::hosts::stage::Stage;
+use crate::suite::both_devices::Device;
 
 /// The programs, with options of their own: to look at what has arrived, if they can, and fewer rounds than by themselves. Where both
 /// ends poll on the same processor, a round takes until the scheduler's next tick.

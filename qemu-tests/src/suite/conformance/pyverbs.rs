@@ -10,12 +10,12 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::comparison::Comparison;
-use super::device::Device;
 use super::finding::Finding;
 use crate::building::newest_pyverbs;
 use crate::building::pyverbs;
 use crate::hosts::stage::Stage;
 use crate::roce::FIND_GID;
+use crate::suite::both_devices::Device;
 
 /// Time limit of all of them.
 const LIMIT: Duration = Duration::from_secs(3600);

@@ -5,8 +5,10 @@
 use anyhow::Context;
 use anyhow::Result;
 
+use super::load::CHECKED;
 use super::Outcome;
 use super::LIMIT;
+use crate::hosts::extent::Extent;
 use crate::hosts::stage::Stage;
 use crate::storage::nvme::connect_command;
 use crate::storage::nvme::with_disk;
@@ -17,10 +19,12 @@ use crate::storage::Way;
 use crate::storage::INITIATOR;
 
 /// How often the initiator connects and disconnects in a test of that.
-const ROUNDS: u32 = 20;
-
-/// What is written, and read back: each block has a checksum, and tells where it belongs.
-const CHECKED: &str = "--ioengine=libaio --direct=1 --verify=crc32c-intel --verify_fatal=1 --group_reporting --minimal";
+const fn rounds(extent: Extent) -> u32 {
+    match extent {
+        Extent::Short => 20,
+        Extent::Long => 100,
+    }
+}
 
 /// Random and sequential, small and large, one after the other and many at a time.
 pub fn verify(stage: &Stage<'_>) -> Result<Outcome> {
@@ -66,9 +70,10 @@ pub fn file_system(stage: &Stage<'_>) -> Result<Outcome> {
 /// The initiator connects and disconnects, again and again.
 pub fn comes_and_goes(stage: &Stage<'_>) -> Result<Outcome> {
     let way = Way::roce();
+    let rounds = rounds(stage.extent());
     with_disk(stage, &way, Content::Kept, || {
         let script = format!(
-            "for round in $(seq {ROUNDS}); do
+            "for round in $(seq {rounds}); do
               nvme disconnect --nqn={SUBSYSTEM} && {} || exit
               {FIND_DISK}
               dd if=$disk of=/dev/null bs=64k count=4 iflag=direct 2> /dev/null || exit

@@ -1,11 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The devices that are compared.
+//! `usb4_roce` and the kernel's rxe on the same hosts.
 
 use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
 
 use crate::hosts::soft_roce;
+use crate::hosts::stage::Stage;
 use crate::roce;
+
+/// Time limit of loading what programs need that connect by address.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Brings up both devices on all hosts, for programs that connect by address as well.
+pub fn bring_up(stage: &Stage<'_>) -> Result<()> {
+    let names = stage.instance().names();
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    soft_roce::network_up(stage, &hosts, |host| Device::Rxe.address(host))?;
+    soft_roce::make_devices(stage, &hosts)?;
+    roce::start(stage.instance())?;
+    stage.instance().on_each(|host| {
+        stage.shell(host, "modprobe rdma_ucm", LIMIT)?;
+        Ok(())
+    })
+}
 
 /// A verbs device of each host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
