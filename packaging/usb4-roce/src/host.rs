@@ -4,8 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use crate::root::Root;
 use address::Address;
 use bus::Bus;
@@ -18,7 +16,6 @@ use module::Modules;
 use os::Os;
 use provider::Provider;
 use rail::Rail;
-use stream::Stream;
 use user::User;
 
 pub mod address;
@@ -35,7 +32,6 @@ pub mod os;
 pub mod processor;
 pub mod provider;
 pub mod rail;
-pub mod stream;
 pub mod user;
 
 /// The network interface's name.
@@ -79,8 +75,6 @@ pub struct Host {
     pub bus: Bus,
     /// Whether configfs is where it belongs.
     pub configfs: Configfs,
-    /// Streams over the cables.
-    pub streams: Vec<Stream>,
     /// Rails.
     pub rails: Vec<Rail>,
     /// The verbs device.
@@ -96,8 +90,7 @@ pub struct Host {
 }
 
 /// Whether configfs is where it belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configfs {
     /// It is.
     Mounted,
@@ -118,7 +111,6 @@ impl Host {
             log: KernelLog::read(root),
             controllers: Controller::all(root),
             configfs: Configfs::read(root),
-            streams: Stream::all(root),
             rails: Rail::all(root),
             device: Device::find(root),
             interfaces: Interface::all(source),

@@ -66,5 +66,8 @@ fn what_needs_root_is_said_to() {
     host.remove("/dev/kmsg");
     let report = report(&host.source()).unwrap();
     assert!(report.contains("Not run as root"), "{report}");
-    assert!(report.contains("the kernel's log was not found"), "{report}");
+    assert!(
+        report.contains("the kernel's log was not found"),
+        "{report}"
+    );
 }

@@ -43,14 +43,22 @@ fn all_is_shown_within_the_screen() {
 #[test]
 fn nothing_is_invented() {
     let host = Fixture::healthy(1);
-    for gone in ["/sys/module/usb4_roce", "/sys/kernel/config/usb4_roce", DEVICE, "/sys/class/net/usb4r0"] {
+    for gone in [
+        "/sys/module/usb4_roce",
+        "/sys/kernel/config/usb4_roce",
+        DEVICE,
+        "/sys/class/net/usb4r0",
+    ] {
         host.remove(gone);
     }
     let status = Status::look(&host.source(), Duration::from_millis(1));
     let text = text_of(&status);
     assert!(text.contains("usb4_roce is not loaded"), "{text}");
     assert!(text.contains("no verbs device"), "{text}");
-    assert!(text.contains("cable 0-1 to shelf, 2 x 20 Gb/s: no rail"), "{text}");
+    assert!(
+        text.contains("cable 0-1 to shelf, 2 x 20 Gb/s: no rail"),
+        "{text}"
+    );
     assert_eq!(status.throughput, None);
 }
 

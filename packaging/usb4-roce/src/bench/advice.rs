@@ -25,8 +25,7 @@ pub fn advice(host: &Host, bench: &Bench) -> Vec<String> {
     if !is_near && bench.link.rails <= cables && bench.link.gbps > rings {
         advice.push(
             "Each cable has one stream, and one ring of a controller moves about 10 Gb/s on the hardware that others have measured: \
-             try several a cable, with USB4_ROCE_STREAMS=auto on both hosts (systemctl edit usb4-roce@.service, [Service], \
-             Environment=USB4_ROCE_STREAMS=auto)."
+             try several a cable, with USB4_ROCE_STREAMS=auto in /etc/default/usb4-roce on both hosts, and a reboot."
                 .to_owned(),
         );
     }

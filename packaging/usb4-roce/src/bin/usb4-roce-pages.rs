@@ -29,7 +29,8 @@ fn main() -> Result<()> {
 fn write_manual(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     let whole = Cli::command().disable_help_subcommand(true);
-    clap_mangen::generate_to(whole, directory).with_context(|| format!("write pages to {}", directory.display()))
+    clap_mangen::generate_to(whole, directory)
+        .with_context(|| format!("write pages to {}", directory.display()))
 }
 
 fn write_completions(directory: &Path) -> Result<()> {

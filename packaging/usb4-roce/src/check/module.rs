@@ -68,7 +68,7 @@ fn not_loaded(host: &Host) -> Finding {
             format!(
                 "the kernel has refused a module whose signature it does not trust: \"{REJECTED}\""
             ),
-            enrol_key().run(load),
+            enrol_key(host).run(load),
         ),
         Some(Refusal::OtherKernel) => Finding::fault(
             MODULE,
@@ -107,7 +107,14 @@ fn not_loaded(host: &Host) -> Finding {
 /// DKMS signs with this key.
 const IMPORT_KEY: &str = "sudo mokutil --import /var/lib/dkms/mok.pub";
 
-fn enrol_key() -> Remedy {
+fn enrol_key(host: &Host) -> Remedy {
+    if host.modules.dkms.is_empty() {
+        return Remedy::new(
+            "A module that comes ready-made in a package is not signed by a key of this machine. Install the package with the sources, \
+             usb4-roce-dkms, which signs what it builds, and import its key, reboot, and choose \"Enroll MOK\" in the blue menu.",
+        )
+        .run(IMPORT_KEY);
+    }
     Remedy::new(
         "Secure Boot does not know the key that signed the module. Import DKMS's key with a password of your choice, reboot, \
          choose \"Enroll MOK\" in the blue menu and give that password; or switch Secure Boot off in the firmware's setup.",
@@ -192,6 +199,6 @@ fn network_driver(host: &Host) -> Finding {
              own udev rule loads it for each cable.)",
         )
         .run(format!("sudo modprobe -r {NETWORK}"))
-        .run(format!("echo 'blacklist {NETWORK}' | sudo tee /etc/modprobe.d/usb4-roce.conf")),
+        .run(format!("echo 'blacklist {NETWORK}' | sudo tee /etc/modprobe.d/no-thunderbolt-net.conf")),
     )
 }

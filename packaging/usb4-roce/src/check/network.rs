@@ -68,18 +68,28 @@ fn address(interface: &Interface) -> Finding {
             .collect();
         return Finding::ok(ADDRESS, format!("{name} has {}", addresses.join(", ")));
     }
+    let (text, command) = match interface.managers.first() {
+        Some(Manager::NetworkManager) => (
+            "NetworkManager manages it: start its profile, which the package brings.",
+            "sudo nmcli connection up usb4-roce".to_owned(),
+        ),
+        Some(Manager::Networkd) => (
+            "systemd-networkd manages it: have it read its files again, one of which the package brings.",
+            format!("sudo networkctl reload && sudo networkctl reconfigure {name}"),
+        ),
+        Some(Manager::Ifupdown) => (
+            "It is in /etc/network/interfaces: give it an address there, and set it up.",
+            format!("sudo ifup --force {name}"),
+        ),
+        None => (
+            "Give it one, until the next boot; another number on the other host.",
+            format!("sudo ip address add 10.55.0.1/24 dev {name}"),
+        ),
+    };
     Finding::fault(
         ADDRESS,
         format!("{name} has no IPv4 address, which many programs look for"),
-        Remedy::new(match interface.managers.first() {
-            Some(manager) => format!(
-                "{} manages it: have it give the interface an address (link-local will do). By hand, until the next boot, with another \
-                 number on the other host:",
-                manager.name()
-            ),
-            None => "Give it one; by hand, until the next boot, with another number on the other host:".to_owned(),
-        })
-        .run(format!("sudo ip address add 10.55.0.1/24 dev {name}")),
+        Remedy::new(text).run(command),
     )
 }
 

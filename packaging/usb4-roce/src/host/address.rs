@@ -7,13 +7,11 @@ use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
-use serde::Serialize;
 
 /// An address of an interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The interface's name.
-    #[serde(skip)]
     pub interface: String,
     /// The address.
     pub ip: IpAddr,

@@ -2,8 +2,6 @@
 
 //! Cables to other hosts ("XDomains").
 
-use serde::Serialize;
-
 use crate::host::bus::Bus;
 use crate::host::link_rate::LinkRate;
 use crate::root::Reading;
@@ -33,7 +31,7 @@ pub struct Cable {
 }
 
 /// Something that the other host offers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// What the kernel calls it, such as `0-1.0`.
     pub name: String,

@@ -2,12 +2,10 @@
 
 //! USB4 controllers, as PCI functions and as domains of the thunderbolt bus.
 
-use serde::Serialize;
-
 use crate::root::Root;
 
 /// A controller.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Controller {
     /// Its PCI address.
     pub pci: String,
@@ -18,7 +16,7 @@ pub struct Controller {
 }
 
 /// A domain: a controller that works, and all that is plugged into it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Domain {
     /// Its number.
     pub number: u32,

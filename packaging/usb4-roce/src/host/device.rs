@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::root::Root;
 
 /// The verbs device. It has one port.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Device {
     /// Its name, which udev may have changed.
     pub name: String,
@@ -32,12 +32,11 @@ pub struct Device {
 }
 
 /// A device node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Node {
     /// Its path.
     pub path: String,
     /// Who may open it.
-    #[serde(skip)]
     pub access: Access,
 }
 

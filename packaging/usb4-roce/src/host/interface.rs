@@ -2,14 +2,12 @@
 
 //! Network interfaces, and who configures them.
 
-use serde::Serialize;
-
 use crate::host::address::Address;
 use crate::host::Source;
 use crate::root::Root;
 
 /// A network interface.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -28,15 +26,13 @@ pub struct Interface {
 }
 
 /// Who configures interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
     /// NetworkManager.
     NetworkManager,
     /// systemd-networkd.
-    #[serde(rename = "systemd-networkd")]
     Networkd,
     /// `/etc/network/interfaces`.
-    #[serde(rename = "ifupdown")]
     Ifupdown,
 }
 

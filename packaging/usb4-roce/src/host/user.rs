@@ -2,8 +2,6 @@
 
 //! Who asks, and what that user may.
 
-use serde::Serialize;
-
 use crate::root::Root;
 
 /// A user.
@@ -18,7 +16,7 @@ pub struct User {
 }
 
 /// A limit in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
     /// So many.
     Bytes(u64),
