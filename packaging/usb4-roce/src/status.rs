@@ -109,6 +109,8 @@ pub struct RailStatus {
     pub state: Option<State>,
     /// What the host at its other end calls itself.
     pub peer: Option<String>,
+    /// That host's node GUID.
+    pub peer_guid: Option<String>,
     /// What its cable carries to the other host.
     pub tx: Option<LinkRate>,
     /// What its cable carries from there.
@@ -234,13 +236,14 @@ impl RailStatus {
         });
         let details = rail.details.found();
         let peer = details.and_then(|details| details.peer.as_ref());
-        let peer = peer.map(|peer| peer.name.clone());
+        let name = peer.map(|peer| peer.name.clone());
         Self {
             name: rail.name.clone(),
             service: service.to_owned(),
             stream: details.and_then(|details| details.stream.clone()),
             state: details.map(|details| details.state.clone()),
-            peer: peer.or_else(|| cable?.peer.clone()),
+            peer: name.or_else(|| cable?.peer.clone()),
+            peer_guid: peer.map(|peer| peer.guid.clone()),
             tx: cable.and_then(|cable| cable.tx),
             rx: cable.and_then(|cable| cable.rx),
             counters: details.map(|details| details.counters.clone()),

@@ -31,7 +31,7 @@ fn all_is_shown_within_the_screen() {
         "GID 1, RoCE v2, 10.55.0.1",
         "shelf  ff3b:4f7f:2dcb:9d8a  02:53:41:c7:5d:f7         4",
         "1-3.0  tbstream3  up     2 x 20 Gb/s  12.3 GiB     282 B     3    0        0       0",
-        "now: 0 out, 0 in; 5 segments resent",
+        "now: 0 out, 0 in; segments resent: 5, ACK timeouts: 0",
     ] {
         assert!(text.contains(part), "nothing of {part:?} in\n{text}");
     }

@@ -355,15 +355,33 @@ fn bench(stage: &Stage<'_>) -> Result<Outcome> {
         text.contains("no address of the cable"),
         "over another network: {text}"
     );
-    let document = document(stage, "b", &format!("bench {}", roce::address("a")))?;
+    let bench = format!(
+        "{TOOL} bench {} --json; [ $? -le {FAULT} ]",
+        roce::address("a")
+    );
+    let text = stage.shell("b", &bench, LIMIT * 2)?;
+    let document: Value =
+        serde_json::from_str(&text).with_context(|| format!("bench --json writes {text}"))?;
     stage.kill(&server)?;
     stage.wait(&server, LIMIT)?;
     let results = document["results"].as_array().context("results")?;
     ensure!(results.len() == FIGURES, "{results:?}");
+    let mut measured = 0;
     for result in results {
         let figure = result["gbps"].as_f64().or(result["typical_us"].as_f64());
-        ensure!(figure.is_some_and(|figure| figure > 0.0), "{result}");
+        let error = result["error"].as_str().unwrap_or_default();
+        // On hosts that share the machine's processors, perftest's clock is bad at times.
+        let is_clock = error.contains("clock to be bad");
+        ensure!(
+            is_clock || figure.is_some_and(|figure| figure > 0.0),
+            "{result}"
+        );
+        measured += usize::from(figure.is_some());
     }
+    ensure!(
+        measured > FIGURES / 2,
+        "{measured} of {FIGURES} figures: {document}"
+    );
     ensure!(
         document["link"]["cables"]
             .as_array()

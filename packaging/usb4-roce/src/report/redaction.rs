@@ -40,9 +40,30 @@ impl Kind {
     }
 }
 
+/// What is on both sides of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Surroundings {
+    /// It stands alone.
+    Space,
+    /// It is a part of a word.
+    Word,
+}
+
+impl Surroundings {
+    fn of(text: &str, start: usize, end: usize) -> Self {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let before = text[..start].chars().next_back();
+        let behind = text[end..].chars().next();
+        match before.is_some_and(is_word) || behind.is_some_and(is_word) {
+            true => Self::Word,
+            false => Self::Space,
+        }
+    }
+}
+
 /// What may be a UUID, a serial number with what says so, an address with colons, one with dots, or a GUID without.
-static CANDIDATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
+static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
+    expression(
         r"(?x)
         (?<uuid> \b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b)
         | (?i:(?<label> \bserial(?:[\ _-]?(?:number|no))?[\ ]*[:=][\ ]*) (?<serial>[^\s,;]+))
@@ -51,8 +72,15 @@ static CANDIDATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         | (?<digits> \b[0-9A-Fa-f]{16}\b)
         ",
     )
-    .ok()
 });
+
+/// An Ethernet address.
+static MAC: LazyLock<Regex> = LazyLock::new(|| expression("(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}"));
+
+/// The expressions are the program's own, and the tests use each.
+fn expression(text: &str) -> Regex {
+    Regex::new(text).unwrap_or_else(|error| unreachable!("{error}"))
+}
 
 impl Redaction {
     /// With these names of hosts, of which the first is host-1.
@@ -72,17 +100,23 @@ impl Redaction {
 
     /// `text` with placeholders.
     pub fn redact(&mut self, text: &str) -> String {
-        // Names last: one may be a part of an address, but no placeholder is replaced again, since none stands alone.
-        let Some(candidate) = &*CANDIDATE else {
-            return "the report could not be redacted".to_owned();
-        };
-        let text = candidate.replace_all(text, |captures: &Captures<'_>| {
-            self.replace(captures).into_owned()
-        });
-        self.replace_names(&text)
+        let mut redacted = String::with_capacity(text.len());
+        let mut end = 0;
+        for captures in CANDIDATE.captures_iter(text) {
+            let Some(found) = captures.get(0) else {
+                continue;
+            };
+            redacted.push_str(&text[end..found.start()]);
+            end = found.end();
+            let surroundings = Surroundings::of(text, found.start(), end);
+            redacted.push_str(&self.replace(&captures, surroundings));
+        }
+        redacted.push_str(&text[end..]);
+        // Names last: no placeholder is replaced again, since none has the form of a name that stands alone.
+        self.replace_names(&redacted)
     }
 
-    fn replace<'t>(&mut self, captures: &Captures<'t>) -> Cow<'t, str> {
+    fn replace<'t>(&mut self, captures: &Captures<'t>, surroundings: Surroundings) -> Cow<'t, str> {
         let named = |name| captures.name(name).map(|found| found.as_str());
         if let Some(uuid) = named("uuid") {
             return self.placeholder(Kind::Uuid, uuid).into();
@@ -96,21 +130,27 @@ impl Redaction {
         if let Some(dots) = named("dots") {
             return self.ip(dots).map_or(dots.into(), Cow::from);
         }
-        let colons = named("colons").unwrap_or_default();
-        // A sentence may go on behind it.
-        let token = colons.trim_end_matches(['.', ':']);
-        let token = match colons.get(..token.len() + 2) {
-            Some(longer) if longer.ends_with("::") => longer,
-            _ => token,
-        };
-        let rest = &colons[token.len()..];
-        match self.with_colons(token) {
-            Some(placeholder) => format!("{placeholder}{rest}").into(),
-            None => colons.into(),
-        }
+        self.replace_colons(named("colons").unwrap_or_default(), surroundings)
     }
 
-    fn with_colons(&mut self, token: &str) -> Option<String> {
+    fn replace_colons<'t>(&mut self, colons: &'t str, surroundings: Surroundings) -> Cow<'t, str> {
+        // A sentence may go on behind it, but two colons are a part of it.
+        let trimmed = colons.trim_end_matches(['.', ':']);
+        let token = match colons.get(..trimmed.len() + 2) {
+            Some(longer) if longer.ends_with("::") => longer,
+            _ => trimmed,
+        };
+        let rest = &colons[token.len()..];
+        if let Some(placeholder) = self.with_colons(token, surroundings) {
+            return format!("{placeholder}{rest}").into();
+        }
+        // With something before it, such as the name of an interface.
+        MAC.replace_all(colons, |mac: &Captures<'_>| {
+            self.placeholder(Kind::Mac, &mac[0])
+        })
+    }
+
+    fn with_colons(&mut self, token: &str, surroundings: Surroundings) -> Option<String> {
         let groups: Vec<&str> = token.split(':').collect();
         let all = |count: usize, digits: usize| {
             groups.len() == count
@@ -124,7 +164,11 @@ impl Redaction {
         if all(4, 4) || all(8, 2) {
             return Some(self.placeholder(Kind::Guid, &groups.concat()));
         }
-        self.ip(token)
+        match surroundings {
+            Surroundings::Space => self.ip(token),
+            // Paths in Rust look like short addresses.
+            Surroundings::Word => None,
+        }
     }
 
     /// Addresses that are the same everywhere stay.

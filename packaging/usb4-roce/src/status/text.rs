@@ -130,10 +130,9 @@ fn peers(status: &Status) -> Columns {
         ("RAILS UP", Side::Right),
     ]);
     for peer in &status.peers {
-        let rails = status
-            .rails
-            .iter()
-            .filter(|rail| rail.peer.as_ref() == Some(&peer.name) && rail.state == Some(State::Up));
+        let rails = status.rails.iter().filter(|rail| {
+            rail.peer_guid.as_ref() == Some(&peer.guid) && rail.state == Some(State::Up)
+        });
         columns.row(vec![
             shortened(&peer.name).into(),
             (&peer.guid).into(),
@@ -258,7 +257,7 @@ fn write_throughput(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     if let Some(device) = &status.device {
         write!(
             out,
-            "; {} segments resent, {} ACK timeouts, {} failed requests",
+            "; segments resent: {}, ACK timeouts: {}, failed requests: {}",
             device.resent_segments, device.ack_timeouts, device.failed_sends
         )?;
     }
