@@ -11,8 +11,10 @@ use plan::Test;
 pub mod advice;
 pub mod client;
 mod conversation;
+mod link_local;
 mod perftest;
 pub mod plan;
+mod ports;
 pub mod server;
 pub mod text;
 

@@ -8,6 +8,8 @@ use anyhow::Result;
 
 use crate::check::Check;
 use crate::host::bus::Bus;
+use crate::host::kernel::SecureBoot;
+use crate::host::provider::Provider;
 use crate::host::rail::Rail;
 use crate::host::Host;
 use crate::host::Source;
@@ -146,13 +148,24 @@ fn versions(host: &Host) -> String {
         .and_then(|device| device.version.as_deref());
     let module = host.modules.version.as_deref().or(device);
     format!(
-        "kernel {}\ndistribution {}\nmodule {}\nprovider {:?}\nSecure Boot {:?}\nDKMS {:?}",
+        "kernel {}\ndistribution {}\nmodule {}\nprovider {}\nSecure Boot {}\nDKMS {}",
         host.kernel.release,
         host.os.name,
         module.unwrap_or("unknown"),
-        host.provider,
-        host.kernel.secure_boot,
-        host.modules.dkms
+        match host.provider {
+            Provider::Installed => "installed",
+            Provider::NotNamed => "installed, but named by no file",
+            Provider::Missing => "missing",
+        },
+        match host.kernel.secure_boot {
+            Some(SecureBoot::On) => "on",
+            Some(SecureBoot::Off) => "off",
+            None => "unknown to the firmware",
+        },
+        match &host.modules.dkms[..] {
+            [] => "has none".to_owned(),
+            versions => format!("has {}", versions.join(", ")),
+        }
     )
 }
 

@@ -22,6 +22,7 @@ use super::conversation::Conversation;
 use super::conversation::Greeting;
 use super::conversation::Order;
 use super::conversation::PROTOCOL;
+use super::link_local::link_local;
 use super::perftest;
 use super::perftest::End;
 use super::perftest::Over;
@@ -154,8 +155,7 @@ fn candidates(host: &Host, server: Option<&str>, port: u16) -> Result<Vec<Socket
         };
         bail!("{why}: give the address that `usb4-roce bench --serve` says on the other host");
     };
-    let address =
-        perftest::link_local(mac).context("the other host's MAC address makes no sense")?;
+    let address = link_local(mac).context("the other host's MAC address makes no sense")?;
     let interface = host.interface().context("there is no interface usb4r0")?;
     let index = nix::net::if_::if_nametoindex(interface.name.as_str())?;
     Ok(vec![SocketAddrV6::new(address, port, 0, index).into()])

@@ -4,7 +4,6 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::net::Ipv6Addr;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
@@ -239,31 +238,6 @@ pub fn parse(test: Test, output: &str) -> Result<TestResult> {
     Ok(result)
 }
 
-/// Whether somebody listens on the TCP port, by the kernel's tables of connections.
-pub fn is_listening(tables: &[String], port: u16) -> bool {
-    const LISTEN: &str = "0A";
-    let port = format!(":{port:04X}");
-    tables.iter().flat_map(|table| table.lines()).any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let is_port = fields.next().is_some_and(|local| local.ends_with(&port));
-        is_port && fields.nth(1) == Some(LISTEN)
-    })
-}
-
-/// The link-local IPv6 address that is made of an Ethernet address.
-pub fn link_local(mac: &str) -> Option<Ipv6Addr> {
-    /// Says whether an address is unique in the world.
-    const UNIVERSAL: u8 = 1 << 1;
-    let bytes: Vec<u8> = mac
-        .split(':')
-        .map(|byte| u8::from_str_radix(byte, 16).ok())
-        .collect::<Option<_>>()?;
-    let [a, b, c, d, e, f] = bytes.try_into().ok()?;
-    let mut octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, 0xff, 0xfe, d, e, f];
-    octets[8] ^= UNIVERSAL;
-    Some(octets.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,25 +317,6 @@ mod tests {
             b.retain(|argument| !gid(argument));
             assert_eq!(a, b);
             assert!(arguments(test, &end(1, Over::V6)).contains(&"--ipv6-addr".to_owned()));
-        }
-    }
-
-    #[test]
-    fn who_listens_is_in_a_table() {
-        let table = "  sl  local_address rem_address   st tx_queue\n   0: 00000000:4853 00000000:0000 0A 00000000:00000000\n   \
-                     1: 0100000A:4854 0200000A:4853 01 00000000:00000000\n";
-        let tables = [String::new(), table.to_owned()];
-        assert!(is_listening(&tables, 0x4853));
-        assert!(!is_listening(&tables, 0x4854));
-        assert!(!is_listening(&tables, 0x4855));
-    }
-
-    #[test]
-    fn link_local_addresses_are_made_of_ethernet_s() {
-        let address = link_local("02:92:af:e3:7e:81").unwrap();
-        assert_eq!(address.to_string(), "fe80::92:afff:fee3:7e81");
-        for mac in ["", "02:92", "02:92:af:e3:7e:xx", "02:92:af:e3:7e:81:00"] {
-            assert_eq!(link_local(mac), None);
         }
     }
 }

@@ -22,10 +22,11 @@ use super::conversation::Greeting;
 use super::conversation::Order;
 use super::conversation::PROTOCOL;
 use super::perftest;
-use super::perftest::End;
 use super::perftest::Over;
 use super::perftest::Running;
 use super::plan::Test;
+use super::ports;
+use super::ports::Ports;
 use crate::host::device::AddressKind;
 use crate::host::Host;
 use crate::host::Source;
@@ -81,27 +82,6 @@ fn addresses(host: &Host) -> Vec<IpAddr> {
         .collect();
     addresses.sort_by_key(IpAddr::is_ipv6);
     addresses
-}
-
-/// Ports for perftest's servers: a port that has just been used may not be free yet.
-struct Ports {
-    first: u16,
-    next: u16,
-}
-
-impl Ports {
-    const COUNT: u16 = 64;
-
-    fn above(port: u16) -> Self {
-        let first = port.saturating_add(1).min(u16::MAX - Self::COUNT);
-        Self { first, next: 0 }
-    }
-
-    fn take(&mut self) -> u16 {
-        let port = self.first + self.next;
-        self.next = (self.next + 1) % Self::COUNT;
-        port
-    }
 }
 
 fn converse(source: &Source, stream: TcpStream, ports: &mut Ports) -> Result<()> {
@@ -175,7 +155,7 @@ fn start(
     let end = super::client::end(host, gid, port, over)?;
     let mut program = Running::start(test, &end, None)?;
     let begin = Instant::now();
-    while !listens(&end) {
+    while !ports::is_listening(&Root::host(), end.port) {
         if program.has_ended()? {
             // It says why.
             program.wait(Duration::ZERO)?;
@@ -194,27 +174,4 @@ fn start(
         thread::sleep(PAUSE);
     }
     Ok((program, port))
-}
-
-fn listens(end: &End) -> bool {
-    let root = Root::host();
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let tables = tables.map(|table| root.value(table).unwrap_or_default());
-    perftest::is_listening(&tables, end.port)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_take_turns() {
-        let mut ports = Ports::above(18514);
-        let first: Vec<u16> = (0..3).map(|_| ports.take()).collect();
-        assert_eq!(first, [18515, 18516, 18517]);
-        let mut last = Ports::above(u16::MAX - 1);
-        for _ in 0..Ports::COUNT * 2 {
-            assert!(last.take() >= u16::MAX - Ports::COUNT);
-        }
-    }
 }
