@@ -110,7 +110,7 @@ impl Root {
         let mut names: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .collect();
-        names.sort_by(|one, other| natural(one).cmp(&natural(other)));
+        names.sort_by_key(|name| natural(name));
         names
     }
 

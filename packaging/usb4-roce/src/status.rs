@@ -230,10 +230,9 @@ impl InterfaceStatus {
 impl RailStatus {
     fn of(host: &Host, rail: &Rail) -> Self {
         let service = rail.service_name();
-        let cable = host.bus.cables.iter().find(|cable| {
-            let stream = cable.stream_service();
-            stream.is_some_and(|stream| stream.name == service)
-        });
+        // Also one whose other end offers no streams any more.
+        let at_end = service.split('.').next().unwrap_or(service);
+        let cable = host.bus.cables.iter().find(|cable| cable.name == at_end);
         let details = rail.details.found();
         let peer = details.and_then(|details| details.peer.as_ref());
         let name = peer.map(|peer| peer.name.clone());

@@ -72,6 +72,19 @@ fn rates_that_differ_are_both_shown() {
 }
 
 #[test]
+fn a_cable_without_streams_is_a_cable() {
+    let host = Fixture::healthy(1);
+    host.remove("/sys/bus/thunderbolt/devices/0-1.0");
+    host.write("/sys/kernel/config/usb4_roce/0-1.0/state", "detached");
+    let text = text_of(&Status::of(&host.host()));
+    assert!(text.contains("detached  2 x 20 Gb/s"), "{text}");
+    assert!(text.contains("that host offers no streams"), "{text}");
+    host.remove("/sys/bus/thunderbolt/devices/0-1");
+    let text = text_of(&Status::of(&host.host()));
+    assert!(text.contains("detached  no cable"), "{text}");
+}
+
+#[test]
 fn the_document_says_the_same() {
     let host = Fixture::healthy(2);
     let status = Status::look(&host.source(), Duration::from_millis(1));

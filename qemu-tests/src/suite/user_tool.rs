@@ -246,7 +246,8 @@ fn planted_faults(stage: &Stage<'_>) -> Result<Outcome> {
             ),
         ),
         (
-            "modprobe -r rdma_ucm".to_owned(),
+            // modprobe would take ib_uverbs with it.
+            "rmmod rdma_ucm".to_owned(),
             "warning",
             "rdma-cm",
             "modprobe rdma_ucm".to_owned(),
@@ -399,7 +400,7 @@ fn bench(stage: &Stage<'_>) -> Result<Outcome> {
 fn other_host_without_streams(stage: &Stage<'_>) -> Result<Outcome> {
     stage.shell(
         "b",
-        &format!("{HELPER} stop && modprobe -r thunderbolt_stream"),
+        &format!("{HELPER} stop && rmdir /sys/kernel/config/thunderbolt/stream/*/ && modprobe -r thunderbolt_stream"),
         LIMIT,
     )?;
     let gone = "while grep -qsx stream /sys/bus/thunderbolt/devices/*/key; do sleep 0.1; done";

@@ -42,7 +42,7 @@ use crate::host::Host;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a test is tried whose program has found its clock to be bad.
-const TRIES: u32 = 10;
+const TRIES: u32 = 5;
 
 /// Fails unless `host` has what measuring takes.
 pub fn require(host: &Host) -> Result<()> {

@@ -140,9 +140,9 @@ fn not_built(host: &Host) -> Finding {
         return Finding::fault(
             MODULE,
             format!("there is no {USB4_ROCE} for Linux {release}"),
-            Remedy::new(format!(
-                "Install the module's package; it builds the module for each kernel. From its sources: make && sudo make install."
-            )),
+            Remedy::new(
+                "Install the module's package, which has it for this kernel or builds it. From its sources: make && sudo make install.",
+            ),
         );
     }
     Finding::fault(
