@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::Lab;
+use super::Need;
 use super::Outcome;
 use super::Subject;
 use super::Suite;
@@ -58,7 +59,7 @@ pub fn suite() -> Suite {
             test("planted-faults", planted_faults),
             test("report", report),
             test("nonsense", nonsense),
-            Test::new("bench", LIMIT * 5, bench),
+            Test::new("bench", LIMIT * 5, bench).needing(Need::Speed),
             test("other-host-without-streams", other_host_without_streams),
         ],
     }
