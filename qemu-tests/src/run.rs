@@ -266,6 +266,11 @@ impl<'a> Run<'a> {
                 files
             }
             Subject::Package => vec![self.workbench.package()?.directory],
+            Subject::UserTool => {
+                let mut files = self.workbench.module(suite.lab.kernel)?;
+                files.push(self.workbench.user_tool()?);
+                files
+            }
         })
     }
 
@@ -404,6 +409,7 @@ fn shared_name(subject: Subject, source: &Path) -> String {
         | Subject::Module
         | Subject::Conformance
         | Subject::Containers
+        | Subject::UserTool
         | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()

@@ -41,6 +41,7 @@ pub mod storage;
 pub mod stream;
 pub mod stress;
 pub mod tools;
+pub mod user_tool;
 pub mod verbs;
 
 /// How a test that did not fail ended.
@@ -100,6 +101,8 @@ pub enum Subject {
     Containers,
     /// What `make install` installs.
     Package,
+    /// The module of the checkout, and the program for users.
+    UserTool,
     /// The module, and programs on hosts that have an addition to their root.
     Programs(Addition),
 }
@@ -108,9 +111,12 @@ impl Subject {
     /// What the hosts' root has beside what it always has.
     pub fn addition(self) -> Option<Addition> {
         match self {
-            Self::Drivers | Self::Module | Self::Conformance | Self::Containers | Self::Package => {
-                None
-            }
+            Self::Drivers
+            | Self::Module
+            | Self::Conformance
+            | Self::Containers
+            | Self::Package
+            | Self::UserTool => None,
             Self::Programs(addition) => Some(addition),
         }
     }
@@ -203,6 +209,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         peer::suite(extent),
         packaging::suite(),
         beside_rxe::suite(),
+        user_tool::suite(),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),

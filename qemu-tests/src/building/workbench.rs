@@ -28,6 +28,7 @@ use crate::building::pyverbs;
 use crate::building::root::Root;
 use crate::building::tool::checkout;
 use crate::building::tool::Tools;
+use crate::building::user_tool;
 
 /// The built things.
 pub struct Workbench {
@@ -100,6 +101,14 @@ impl Workbench {
             step.done();
             Ok(tools)
         })
+    }
+
+    /// The program for users.
+    pub fn user_tool(&self) -> Result<PathBuf> {
+        let step = Step::begin("build usb4-roce");
+        let program = user_tool::build(&self.cache.target())?;
+        step.done();
+        Ok(program)
     }
 
     /// The verbs client programs.
