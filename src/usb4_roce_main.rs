@@ -17,9 +17,11 @@ pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
 pub mod verbs;
 
+use base::debug_file::DebugFile;
 use base::notifier::Notifier;
 use fabric::Fabric;
 use lifecycle::configfs;
+use lifecycle::debug_files::QueuePairs;
 use lifecycle::identity::HostIdentity;
 use lifecycle::power::SleepChain;
 use lifecycle::power::SleepGuard;
@@ -40,10 +42,11 @@ module! {
     license: "GPL",
 }
 
-/// Everything the module registers, torn down in the order of the fields: first no new rails, then no
+/// Everything the module registers, torn down in the order of the fields: first nobody looks any more, then no new rails, then no
 /// new users, then what both use.
 #[pin_data]
 struct Usb4RoceModule {
+    _debug: DebugFile<QueuePairs>,
     #[pin]
     _config: configfs::Registration,
     #[pin]
@@ -68,11 +71,13 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let quiescer = Arc::pin_init(Quiescer::new(Quiescer::PATIENCE_MS), GFP_KERNEL)?;
             let guard = Arc::pin_init(UnbindGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let sleep_guard = Arc::pin_init(SleepGuard::new(quiescer.clone()), GFP_KERNEL)?;
+            let debug = QueuePairs::file(fabric.queue_pairs().clone())?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(quiescer.clone()),
                 _on_sleep <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
+                _debug: debug,
                 _config <- configfs::register(fabric, hello, quiescer),
                 _device: device,
                 _identity: identity,

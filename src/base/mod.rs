@@ -8,6 +8,7 @@ pub mod bounce_buffer;
 pub mod checksum;
 pub mod clock;
 pub mod cpu_latency;
+pub(crate) mod debug_file;
 pub(crate) mod delayed_work;
 pub mod event;
 pub(crate) mod irq_lock;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/build_bug.h>
+#include <linux/debugfs.h>
 #include <linux/dmi.h>
 #include <linux/gfp.h>
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
@@ -159,4 +161,31 @@ struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name)
 void base_shim_flush_workqueue(struct workqueue_struct *queue)
 {
 	flush_workqueue(queue);
+}
+
+static int base_shim_debug_show(struct seq_file *file, void *unused)
+{
+	const struct base_shim_debug_source *source = file->private;
+
+	source->show(file, source);
+	return 0;
+}
+
+/* These operations have an owner, the module of this file: it stays as long as such a file is open. */
+DEFINE_SHOW_ATTRIBUTE(base_shim_debug);
+
+/* A file for root alone, in a directory of its own, which is to be removed by the function below. */
+void *base_shim_debug_file(const char *directory, const char *name,
+			   const struct base_shim_debug_source *source)
+{
+	struct dentry *parent = debugfs_create_dir(directory, NULL);
+
+	debugfs_create_file(name, 0400, parent, (void *)source, &base_shim_debug_fops);
+	return parent;
+}
+
+/* Returns when nobody is in show() any more, and nobody will be. */
+void base_shim_debug_remove(void *directory)
+{
+	debugfs_remove(directory);
 }

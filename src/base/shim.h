@@ -8,6 +8,12 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+/* What a file in debugfs is made from. */
+struct base_shim_debug_source {
+	/* Writes it to a struct seq_file, untyped because that comes from bindings that are not generated with these. */
+	void (*show)(void *file, const struct base_shim_debug_source *source);
+};
+
 const char *base_shim_machine_uuid(void);
 void base_shim_host_name(char *name, size_t size);
 void base_shim_smp_wmb(void);
@@ -32,5 +38,8 @@ int base_shim_unregister_pm_notifier(struct notifier_block *block);
 struct workqueue_struct *base_shim_alloc_sleepers(const char *name);
 struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name);
 void base_shim_flush_workqueue(struct workqueue_struct *queue);
+void *base_shim_debug_file(const char *directory, const char *name,
+			   const struct base_shim_debug_source *source);
+void base_shim_debug_remove(void *directory);
 
 #endif
