@@ -19,11 +19,12 @@ pub mod verbs;
 
 use base::debug_file::DebugFile;
 use base::notifier::Notifier;
+use base::sleep_notice::SleepNotice;
 use fabric::Fabric;
 use lifecycle::configfs;
 use lifecycle::debug_files::QueuePairs;
 use lifecycle::identity::HostIdentity;
-use lifecycle::power::SleepChain;
+use lifecycle::power::AwakeChain;
 use lifecycle::power::SleepGuard;
 use lifecycle::reboot::RebootChain;
 use lifecycle::registration::VerbsDevice;
@@ -51,8 +52,9 @@ struct Usb4RoceModule {
     _config: configfs::Registration,
     #[pin]
     _on_reboot: Notifier<RebootChain, Quiescer>,
+    _before_sleep: SleepNotice<SleepGuard>,
     #[pin]
-    _on_sleep: Notifier<SleepChain, SleepGuard>,
+    _when_awake: Notifier<AwakeChain, SleepGuard>,
     #[pin]
     _on_unbind: Notifier<UnbindChain, UnbindGuard>,
     _device: VerbsDevice,
@@ -72,10 +74,12 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let guard = Arc::pin_init(UnbindGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let sleep_guard = Arc::pin_init(SleepGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let debug = QueuePairs::file(fabric.queue_pairs().clone())?;
+            let before_sleep = SleepNotice::new(c"usb4_roce", sleep_guard.clone())?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(quiescer.clone()),
-                _on_sleep <- Notifier::new(sleep_guard),
+                _before_sleep: before_sleep,
+                _when_awake <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
                 _debug: debug,
                 _config <- configfs::register(fabric, hello, quiescer),

@@ -22,4 +22,5 @@ pub mod page_vec;
 pub(crate) mod page_word;
 pub(crate) mod random;
 pub(crate) mod revocable;
+pub(crate) mod sleep_notice;
 pub(crate) mod workers;
