@@ -17,11 +17,14 @@ pub mod stream_adapter;
 #[path = "../verbs/mod.rs"]
 pub mod verbs;
 
+use base::debug_file::DebugFile;
 use base::notifier::Notifier;
+use base::sleep_notice::SleepNotice;
 use fabric::Fabric;
 use lifecycle::configfs;
+use lifecycle::debug_files::QueuePairs;
 use lifecycle::identity::HostIdentity;
-use lifecycle::power::SleepChain;
+use lifecycle::power::AwakeChain;
 use lifecycle::power::SleepGuard;
 use lifecycle::reboot::RebootChain;
 use lifecycle::registration::VerbsDevice;
@@ -40,16 +43,18 @@ module! {
     license: "GPL",
 }
 
-/// Everything the module registers, torn down in the order of the fields: first no new rails, then no
+/// Everything the module registers, torn down in the order of the fields: first nobody looks any more, then no new rails, then no
 /// new users, then what both use.
 #[pin_data]
 struct Usb4RoceModule {
+    _debug: DebugFile<QueuePairs>,
     #[pin]
     _config: configfs::Registration,
     #[pin]
     _on_reboot: Notifier<RebootChain, Quiescer>,
+    _before_sleep: SleepNotice<SleepGuard>,
     #[pin]
-    _on_sleep: Notifier<SleepChain, SleepGuard>,
+    _when_awake: Notifier<AwakeChain, SleepGuard>,
     #[pin]
     _on_unbind: Notifier<UnbindChain, UnbindGuard>,
     _device: VerbsDevice,
@@ -68,11 +73,15 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let quiescer = Arc::pin_init(Quiescer::new(Quiescer::PATIENCE_MS), GFP_KERNEL)?;
             let guard = Arc::pin_init(UnbindGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let sleep_guard = Arc::pin_init(SleepGuard::new(quiescer.clone()), GFP_KERNEL)?;
+            let debug = QueuePairs::file(fabric.queue_pairs().clone())?;
+            let before_sleep = SleepNotice::new(c"usb4_roce", sleep_guard.clone())?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(quiescer.clone()),
-                _on_sleep <- Notifier::new(sleep_guard),
+                _before_sleep: before_sleep,
+                _when_awake <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
+                _debug: debug,
                 _config <- configfs::register(fabric, hello, quiescer),
                 _device: device,
                 _identity: identity,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one host lends to another: disks by NVMe over Fabrics, directories by NFS, and what loads them.
+//! What one host lends to another: disks by NVMe over Fabrics and SRP, directories by NFS, and what loads them.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::roce;
 pub mod fio;
 pub mod nfs;
 pub mod nvme;
+pub mod srp;
 
 /// Who has the disk, or the directory.
 pub const TARGET: &str = "a";

@@ -223,6 +223,9 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         suites.push(peer::on_debug(extent));
     }
     suites.extend(programs::suites());
+    if extent == Extent::Long {
+        suites.push(storage::stock::suite());
+    }
     suites.extend(storage::suites());
     suites.extend(speed::suites());
     suites

@@ -15,33 +15,6 @@ use kernel::types::Opaque;
 
 use crate::base::bindings;
 
-/// What an observer says to an event.
-pub(crate) trait Answer {
-    /// The same in the convention of notifier calls.
-    fn into_code(self) -> c_int;
-}
-
-/// It has noted the event.
-impl Answer for () {
-    fn into_code(self) -> c_int {
-        bindings::NOTIFY_DONE as c_int
-    }
-}
-
-/// Whether it lets that happen. Once somebody does not, nobody else is asked.
-impl Answer for Result {
-    fn into_code(self) -> c_int {
-        match self {
-            Ok(()) => bindings::NOTIFY_OK as c_int,
-            // As `notifier_from_errno()`.
-            Err(error) => {
-                bindings::NOTIFY_STOP_MASK as c_int
-                    | (bindings::NOTIFY_OK as c_int - error.to_errno())
-            }
-        }
-    }
-}
-
 /// A chain of the kernel's, whose calls may sleep.
 ///
 /// # Safety
@@ -51,9 +24,6 @@ impl Answer for Result {
 pub(crate) unsafe trait Chain: 'static {
     /// The event that callbacks are told of.
     type Event;
-
-    /// What its callers want to know.
-    type Answer: Answer;
 
     /// Adds `block`; gives 0 or a negative error number.
     ///
@@ -80,7 +50,7 @@ pub(crate) unsafe trait Chain: 'static {
 /// Wants to know of the events of a chain.
 pub(crate) trait Observer<C: Chain>: Send + Sync + 'static {
     /// `event` happens. May sleep.
-    fn notify(&self, event: C::Event) -> C::Answer;
+    fn notify(&self, event: C::Event);
 }
 
 /// An observer on a chain. Dropping this waits for a call under way.
@@ -148,8 +118,8 @@ unsafe extern "C" fn called<C: Chain, T: Observer<C>>(
     // registered, and the drop of the notifier waits for this call.
     let this = unsafe { &*container_of!(Opaque::cast_from(block), Notifier<C, T>, block) };
     // SAFETY: The chain calls with these arguments.
-    match unsafe { C::event(action, data) } {
-        Some(event) => this.observer.notify(event).into_code(),
-        None => bindings::NOTIFY_DONE as c_int,
+    if let Some(event) = unsafe { C::event(action, data) } {
+        this.observer.notify(event);
     }
+    bindings::NOTIFY_DONE as c_int
 }

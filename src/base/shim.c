@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/build_bug.h>
+#include <linux/debugfs.h>
+#include <linux/device.h>
 #include <linux/dmi.h>
 #include <linux/gfp.h>
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
@@ -124,16 +128,6 @@ void base_shim_unlimit_cpu_latency(struct pm_qos_request *request)
 }
 
 /* Without CONFIG_PM_SLEEP these are inline. */
-unsigned int base_shim_lock_system_sleep(void)
-{
-	return lock_system_sleep();
-}
-
-void base_shim_unlock_system_sleep(unsigned int flags)
-{
-	unlock_system_sleep(flags);
-}
-
 int base_shim_register_pm_notifier(struct notifier_block *block)
 {
 	return register_pm_notifier(block);
@@ -142,6 +136,62 @@ int base_shim_register_pm_notifier(struct notifier_block *block)
 int base_shim_unregister_pm_notifier(struct notifier_block *block)
 {
 	return unregister_pm_notifier(block);
+}
+
+/* A device that is there to be told before any device is suspended, when whoever can be frozen is. */
+struct sleeper {
+	struct device device;
+	int (*prepare)(const void *of);
+	const void *of;
+};
+
+static int prepare_sleeper(struct device *device)
+{
+	const struct sleeper *sleeper = container_of(device, struct sleeper, device);
+
+	return sleeper->prepare(sleeper->of);
+}
+
+static const struct dev_pm_ops sleeper_pm_ops = {
+	.prepare = prepare_sleeper,
+};
+
+static const struct device_type sleeper_type = {
+	.name = "sleeper",
+	.pm = &sleeper_pm_ops,
+};
+
+static void free_sleeper(struct device *device)
+{
+	kfree(container_of(device, struct sleeper, device));
+}
+
+void *base_shim_add_sleeper(const char *name, int (*prepare)(const void *of), const void *of)
+{
+	struct sleeper *sleeper = kzalloc(sizeof(*sleeper), GFP_KERNEL);
+	int error;
+
+	if (!sleeper)
+		return ERR_PTR(-ENOMEM);
+	sleeper->prepare = prepare;
+	sleeper->of = of;
+	device_initialize(&sleeper->device);
+	sleeper->device.type = &sleeper_type;
+	sleeper->device.release = free_sleeper;
+	error = dev_set_name(&sleeper->device, "%s", name);
+	if (!error)
+		error = device_add(&sleeper->device);
+	if (error) {
+		put_device(&sleeper->device);
+		return ERR_PTR(error);
+	}
+	return sleeper;
+}
+
+/* Processes that do this are frozen before anybody is told. */
+void base_shim_remove_sleeper(void *sleeper)
+{
+	device_unregister(&((struct sleeper *)sleeper)->device);
 }
 
 /* Threads for works that may sleep for long: as many as there are works, up to the kernel's limit. */
@@ -159,4 +209,31 @@ struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name)
 void base_shim_flush_workqueue(struct workqueue_struct *queue)
 {
 	flush_workqueue(queue);
+}
+
+static int base_shim_debug_show(struct seq_file *file, void *unused)
+{
+	const struct base_shim_debug_source *source = file->private;
+
+	source->show(file, source);
+	return 0;
+}
+
+/* These operations have an owner, the module of this file: it stays as long as such a file is open. */
+DEFINE_SHOW_ATTRIBUTE(base_shim_debug);
+
+/* A file for root alone, in a directory of its own, which is to be removed by the function below. */
+void *base_shim_debug_file(const char *directory, const char *name,
+			   const struct base_shim_debug_source *source)
+{
+	struct dentry *parent = debugfs_create_dir(directory, NULL);
+
+	debugfs_create_file(name, 0400, parent, (void *)source, &base_shim_debug_fops);
+	return parent;
+}
+
+/* Returns when nobody is in show() any more, and nobody will be. */
+void base_shim_debug_remove(void *directory)
+{
+	debugfs_remove(directory);
 }

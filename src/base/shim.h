@@ -8,6 +8,12 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+/* What a file in debugfs is made from. */
+struct base_shim_debug_source {
+	/* Writes it to a struct seq_file, untyped because that comes from bindings that are not generated with these. */
+	void (*show)(void *file, const struct base_shim_debug_source *source);
+};
+
 const char *base_shim_machine_uuid(void);
 void base_shim_host_name(char *name, size_t size);
 void base_shim_smp_wmb(void);
@@ -25,12 +31,15 @@ bool base_shim_block_is_lent(const void *block);
 void base_shim_block_put(void *block);
 void base_shim_limit_cpu_latency(struct pm_qos_request *request, s32 microseconds);
 void base_shim_unlimit_cpu_latency(struct pm_qos_request *request);
-unsigned int base_shim_lock_system_sleep(void);
-void base_shim_unlock_system_sleep(unsigned int flags);
 int base_shim_register_pm_notifier(struct notifier_block *block);
 int base_shim_unregister_pm_notifier(struct notifier_block *block);
+void *base_shim_add_sleeper(const char *name, int (*prepare)(const void *of), const void *of);
+void base_shim_remove_sleeper(void *sleeper);
 struct workqueue_struct *base_shim_alloc_sleepers(const char *name);
 struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name);
 void base_shim_flush_workqueue(struct workqueue_struct *queue);
+void *base_shim_debug_file(const char *directory, const char *name,
+			   const struct base_shim_debug_source *source);
+void base_shim_debug_remove(void *directory);
 
 #endif

@@ -4,6 +4,7 @@
 //! what happens to the host and its controllers meanwhile.
 
 pub(crate) mod configfs;
+pub(crate) mod debug_files;
 pub(crate) mod identity;
 pub(crate) mod power;
 pub(crate) mod reboot;

@@ -13,38 +13,24 @@ use kernel::sync::Mutex;
 use crate::base::bindings;
 use crate::base::notifier::Chain;
 use crate::base::notifier::Observer;
+use crate::base::sleep_notice::Sleeper;
 use crate::stream_adapter::quiescer::Quiescer;
 use crate::stream_adapter::quiescer::StillOpen;
 use crate::stream_adapter::remote_hosts::RemoteHosts;
 
-/// Its chain: called before processes are frozen, and after they have been thawed.
-pub(crate) enum SleepChain {}
+/// Its chain: called when processes have been thawed after a sleep, or after an attempt that has failed on the way.
+pub(crate) enum AwakeChain {}
 
-/// On the way to sleep and back. An attempt may fail on the way; then it is over as well. Whoever refuses it is not
-/// told that it is over.
-pub(crate) enum Sleep {
-    /// The host is about to be suspended, to write its memory to a disk, or to have it replaced by what is on a disk.
-    Begins,
-    /// It is awake again, or has not slept after all.
-    Over,
-}
+/// The host is awake again, or has not slept after all.
+pub(crate) struct Awake;
 
 // SAFETY: The list of power management notifiers is a blocking notifier chain.
-unsafe impl Chain for SleepChain {
-    type Event = Sleep;
-    type Answer = Result;
+unsafe impl Chain for AwakeChain {
+    type Event = Awake;
 
     unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
-        // Not on the way to sleep: whoever listens from then on would not know that the host falls asleep, but hear that
-        // it is awake.
-        // SAFETY: The functions may be called by any thread that may sleep, and are balanced. As for the block, as required
-        // from the caller.
-        unsafe {
-            let flags = bindings::base_shim_lock_system_sleep();
-            let result = bindings::base_shim_register_pm_notifier(block);
-            bindings::base_shim_unlock_system_sleep(flags);
-            result
-        }
+        // SAFETY: As required from the caller.
+        unsafe { bindings::base_shim_register_pm_notifier(block) }
     }
 
     unsafe fn unregister(block: *mut bindings::notifier_block) {
@@ -52,28 +38,25 @@ unsafe impl Chain for SleepChain {
         unsafe { bindings::base_shim_unregister_pm_notifier(block) };
     }
 
-    unsafe fn event(action: c_ulong, _data: *mut c_void) -> Option<Sleep> {
+    unsafe fn event(action: c_ulong, _data: *mut c_void) -> Option<Awake> {
         match u32::try_from(action).ok()? {
-            bindings::PM_SUSPEND_PREPARE
-            | bindings::PM_HIBERNATION_PREPARE
-            | bindings::PM_RESTORE_PREPARE => Some(Sleep::Begins),
             bindings::PM_POST_SUSPEND
             | bindings::PM_POST_HIBERNATION
-            | bindings::PM_POST_RESTORE => Some(Sleep::Over),
+            | bindings::PM_POST_RESTORE => Some(Awake),
             _ => None,
         }
     }
 }
 
 /// Prepares for sleep: the stream driver stops its open streams when the host falls asleep without keeping their users out, so
-/// all must be closed before, or the host stays awake.
+/// all must be closed before, or the host stays awake. Not before everybody is frozen: a file system may be on the other host, and who
+/// waits for it then would never come to the freezer.
 #[pin_data]
 pub(crate) struct SleepGuard {
     quiescer: Arc<Quiescer>,
-    /// What was there when the host fell asleep, for each time that it was told to and has not been told that it is over:
-    /// a process may hold a hibernation open (`/dev/snapshot`) while others have the host sleep. Each keeps rails quiesced.
+    /// What was there when the host fell asleep, for which rails are quiesced, until it is awake.
     #[pin]
-    asleep: Mutex<KVec<RemoteHosts>>,
+    asleep: Mutex<Option<RemoteHosts>>,
 }
 
 impl SleepGuard {
@@ -81,39 +64,44 @@ impl SleepGuard {
     pub(crate) fn new(quiescer: Arc<Quiescer>) -> impl PinInit<Self> {
         pin_init!(Self {
             quiescer,
-            asleep <- new_mutex!(KVec::new()),
+            asleep <- new_mutex!(None),
         })
     }
 
-    fn prepare(&self) -> Result {
-        let prepared = self.quiescer.quiesce().map_err(|StillOpen { streams }| {
+    /// Quiesces rails; gives what is there when that is done.
+    fn quiesce(&self) -> Result<RemoteHosts> {
+        let quiesced = self.quiescer.quiesce().map_err(|StillOpen { streams }| {
             pr_err!("the host cannot sleep: {streams} streams cannot be closed\n");
             EBUSY
         });
         // As late as possible: hosts that come afterwards are not held.
-        let prepared = prepared.and_then(|()| {
+        let hosts = quiesced.and_then(|()| {
             RemoteHosts::hold().inspect_err(|error| {
                 pr_err!("the host cannot sleep: the hosts it sees cannot be held ({error:?})\n");
             })
         });
-        let prepared = prepared.and_then(|hosts| Ok(self.asleep.lock().push(hosts, GFP_KERNEL)?));
-        prepared.inspect_err(|_| self.quiescer.resume())
+        hosts.inspect_err(|_| self.quiescer.resume())
     }
 }
 
-impl Observer<SleepChain> for SleepGuard {
-    fn notify(&self, event: Sleep) -> Result {
-        match event {
-            Sleep::Begins => self.prepare(),
-            Sleep::Over => {
-                let hosts = self.asleep.lock().pop();
-                // Nothing to whoever has not heard that it began.
-                if let Some(hosts) = hosts {
-                    hosts.release();
-                    self.quiescer.resume();
-                }
-                Ok(())
-            }
+impl Sleeper for SleepGuard {
+    fn prepare(&self) -> Result {
+        // Nobody else prepares for sleep, or is awake, meanwhile: the kernel does one after the other.
+        if self.asleep.lock().is_none() {
+            let hosts = self.quiesce()?;
+            *self.asleep.lock() = Some(hosts);
+        }
+        Ok(())
+    }
+}
+
+impl Observer<AwakeChain> for SleepGuard {
+    fn notify(&self, Awake: Awake) {
+        let hosts = self.asleep.lock().take();
+        // Attempts may fail before rails are quiesced.
+        if let Some(hosts) = hosts {
+            hosts.release();
+            self.quiescer.resume();
         }
     }
 }

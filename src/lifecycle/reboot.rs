@@ -22,7 +22,6 @@ pub(crate) struct GoesDown;
 // SAFETY: The reboot notifier list is a blocking notifier chain.
 unsafe impl Chain for RebootChain {
     type Event = GoesDown;
-    type Answer = ();
 
     unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
         // SAFETY: As required from the caller.

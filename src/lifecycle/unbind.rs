@@ -105,7 +105,6 @@ impl Observer<UnbindChain> for UnbindGuard {
 // SAFETY: Buses have blocking notifier chains.
 unsafe impl Chain for UnbindChain {
     type Event = Unbind;
-    type Answer = ();
 
     unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
         // SAFETY: As required from the caller; the bus is always there. Both types are bindings of the same C

@@ -239,6 +239,11 @@ impl Duration {
     pub const fn from_micros(count: u64) -> Self {
         Self(count.saturating_mul(1_000))
     }
+
+    /// Whole microseconds of it.
+    pub const fn as_micros(self) -> u64 {
+        self.0 / 1_000
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod create;
 mod datagrams;
 mod departure;
 mod departures;
+mod description;
 mod events;
 mod execution;
 mod limits;

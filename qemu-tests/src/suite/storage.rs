@@ -27,6 +27,7 @@ mod load;
 mod nfs;
 mod nvme;
 mod outage;
+pub mod stock;
 mod unbind;
 
 /// Time limit of a command.

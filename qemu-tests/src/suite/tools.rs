@@ -13,6 +13,7 @@ use super::Need;
 use super::Outcome;
 use super::Test;
 use crate::hosts::stage::Stage;
+use crate::roce;
 use crate::roce::programs::perftest;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
@@ -31,6 +32,7 @@ pub fn tests() -> Vec<Test> {
         test("rail-counters", rail_counters),
         test("ethtool-and-ip", ethtool_and_ip),
         test("tracepoints", tracepoints).needing(Need::StockKernel),
+        test("debug-file", debug_file),
     ]
 }
 
@@ -195,6 +197,45 @@ fn tracepoints(stage: &Stage<'_>) -> Result<Outcome> {
     expect("b", "trace", &sender, &[" request psn=", "WRITE SUCCESS"])?;
     let parts = ["usb4_roce_segment_received: qpn=", " request psn="];
     expect("a", "trace", &receiver, &parts)?;
+    Ok(Outcome::Passed)
+}
+
+/// The file tells of a queue pair that is in use what `rdma resource` knows of it and more, and keeps the module as long as it is open.
+fn debug_file(stage: &Stage<'_>) -> Result<Outcome> {
+    const PORT: u16 = 18627;
+    /// The client's: only its queue pair gets as far as sending.
+    const HOST: &str = "b";
+    const FILE: &str = "/sys/kernel/debug/usb4_roce/queue_pairs";
+    const MOUNT: &str =
+        "mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug || exit";
+    let ends = perftest("ib_write_bw -D 600 -s 65536", PORT).start(stage, HOST, LIMIT)?;
+    let known = format!(
+        "known() {{ rdma resource show qp link {DEVICE} | sed -n 's/.* lqpn \\([0-9]*\\) rqpn \\([0-9]*\\) type RC state RTS .*/\\1 \\2/p'; }}
+        until [ -n \"$(known)\" ]; do sleep 0.1; done
+        known"
+    );
+    let known = stage.shell(HOST, &known, LIMIT)?;
+    let (own, peer) = known.trim().split_once(' ').context("two numbers")?;
+    let text = stage.shell(HOST, &format!("{MOUNT}\ncat {FILE}"), LIMIT)?;
+    ends.kill(stage, LIMIT)?;
+    let head = format!("qpn={own} Rc Rts peer=");
+    let line = text.lines().find(|line| line.starts_with(&head));
+    let line = line.with_context(|| format!("no {head:?}:\n{text}"))?;
+    let parts = [&format!("/{peer} "), " sq_psn=", " rq_psn=", " room="];
+    expect(HOST, FILE, line, &parts)?;
+    expect(HOST, FILE, &text, &["qpn=1 Gsi Rts"])?;
+    let kept = format!(
+        "exec 3< {FILE} || exit
+        rmdir /sys/kernel/config/usb4_roce/*/ || exit
+        if rmmod usb4_roce; then exit 1; fi
+        grep -q ^qpn=1 <&3 || exit
+        exec 3<&-"
+    );
+    stage
+        .shell(HOST, &kept, LIMIT)
+        .context("unloaded with the file open")?;
+    roce::unload(stage.instance(), HOST)?;
+    roce::start_on(stage.instance(), HOST)?;
     Ok(Outcome::Passed)
 }
 

@@ -16,10 +16,10 @@ use crate::storage::INITIATOR;
 pub const CHECKED: &str = "--ioengine=libaio --direct=1 --verify=crc32c-intel --verify_fatal=1 --group_reporting --minimal";
 
 /// Megabytes that are written.
-const SIZE: u32 = 24;
+const SIZE: u32 = 4;
 
 /// Kilobytes written in a second, so that something can happen in the middle.
-const RATE: u32 = 1024;
+const RATE: u32 = 256;
 
 /// Bytes that the initiator has sent when writing is under way.
 const UNDER_WAY: u64 = 1 << 20;
