@@ -266,6 +266,11 @@ impl<'a> Run<'a> {
                 files
             }
             Subject::Package => vec![self.workbench.package()?.directory],
+            Subject::DebianPackages => {
+                let mut files = self.workbench.debian()?.files()?;
+                files.extend(self.workbench.clients()?.files());
+                files
+            }
         })
     }
 
@@ -404,6 +409,7 @@ fn shared_name(subject: Subject, source: &Path) -> String {
         | Subject::Module
         | Subject::Conformance
         | Subject::Containers
+        | Subject::DebianPackages
         | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()

@@ -100,6 +100,8 @@ pub enum Subject {
     Package,
     /// The module, and programs on hosts that have an addition to their root.
     Programs(Addition),
+    /// The packages of the checkout, on hosts that have nothing of it.
+    DebianPackages,
 }
 
 impl Subject {
@@ -110,6 +112,7 @@ impl Subject {
                 None
             }
             Self::Programs(addition) => Some(addition),
+            Self::DebianPackages => Some(Addition::PlainDebian),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::building::container::Container;
 use crate::building::container::Release;
 use crate::building::container::VERIFY;
 use crate::building::counter;
+use crate::building::debian::Debian;
 use crate::building::kernel_tree::Kernel;
 use crate::building::kernel_tree::KernelTree;
 use crate::building::lint;
@@ -217,6 +218,17 @@ impl Workbench {
         let modules = self.modules(Kernel::Stock)?;
         let release = self.tree(Kernel::Stock)?.boot.release();
         Package::install(&self.cache, self.root()?, &release, modules, &self.source)
+    }
+
+    /// Debian packages of the checkout, with the module for the stock kernel.
+    pub fn debian(&self) -> Result<Debian> {
+        let root = self.root_with(Addition::Packaging)?;
+        let modules = self.modules(Kernel::Stock)?;
+        let release = self.tree(Kernel::Stock)?.boot.release();
+        let step = Step::begin("make Debian packages");
+        let packages = Debian::build(&self.cache, &root, &release, modules, &self.source)?;
+        step.done();
+        Ok(packages)
     }
 
     /// Checks the formatting and the lints of the module's sources, built for `kernel`.

@@ -6,6 +6,7 @@ use anyhow::bail;
 use anyhow::Result;
 
 use crate::building::addition::Addition;
+use crate::building::init::Init;
 use crate::building::kernel_tree::Kernel;
 use crate::building::within::Lifetime;
 use crate::hosts::accelerator::CpuModel;
@@ -66,10 +67,21 @@ impl<'a> Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// The hosts' first process.
+    pub fn init(&self) -> Init {
+        self.addition.map_or(Init::Agent, Addition::init)
+    }
+
     /// Fails if no host can be like that.
     pub fn check(&self) -> Result<()> {
         if self.kernel == Kernel::Native && self.cpus != cpus(Kernel::Native) {
             bail!("a native host has one CPU, not {}", self.cpus);
+        }
+        if self.kernel != Kernel::Stock && self.init() == Init::Systemd {
+            bail!(
+                "hosts that systemd starts have Debian's kernel, not the {} one",
+                self.kernel
+            );
         }
         Ok(())
     }
