@@ -28,6 +28,7 @@ pub mod life;
 pub mod mesh;
 pub mod native;
 pub mod network;
+pub mod new_user;
 pub mod packaging;
 pub mod peer;
 pub mod plug;
@@ -203,6 +204,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         mesh::suite(),
         peer::suite(extent),
         packaging::suite(),
+        new_user::suite(),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),

@@ -32,22 +32,8 @@ const PARTS: [&str; 9] = [
     "verbs",
 ];
 
-/// Makes the packages of what is in `/lab/packages/source`, and looks at them. Each kernel that a module was built for gets a package.
-const BUILD: &str = "\
-cd /lab/packages/source
-cp -r packaging/debian debian
-chmod +x debian/rules packaging/preflight packaging/rust-metadata packaging/dkms-build
-version=$(sed -n 's/^version = \"\\(.*\\)\"/\\1/p' Cargo.toml)
-packaged=$(dpkg-parsechangelog --show-field Version)
-[ \"${packaged%-*}\" = \"$version\" ] || {
-	echo \"the version is $version in Cargo.toml, and $packaged in packaging/debian/changelog: give it an entry\" >&2
-	exit 1
-}
-for directory in prebuilt/modules/*; do
-	sed \"s/@RELEASE@/${directory##*/}/; s/@ARCHITECTURE@/$(dpkg --print-architecture)/\" debian/control.modules.in >> debian/control
-done
-dpkg-buildpackage --no-sign --build=binary
-lintian --allow-root --fail-on error,warning --info ../*.changes";
+/// Makes the packages of the sources that it lies in, and looks at them.
+const MAKE: &str = "/lab/packages/source/packaging/make-debs";
 
 /// Built packages.
 #[derive(Clone, Debug)]
@@ -82,7 +68,7 @@ impl Debian {
         }
         let binds = vec![Bind::new(&directory, "packages", Access::ReadWrite)];
         let log = directory.with_extension("log");
-        root.run(&["sh", "-ec", BUILD], binds, "/", &log)
+        root.run(&["sh", MAKE], binds, "/", &log)
             .context("make Debian packages")?;
         Ok(Self { directory })
     }

@@ -333,12 +333,22 @@ impl Instance {
 
     /// Starts the host `name`, which has crashed, on the same cables, and waits for its links.
     pub fn start_again(&self, name: &str) -> Result<()> {
+        self.launch_again(name)?;
+        self.await_boot(name)
+    }
+
+    /// Starts the host `name`, which has ended. It ends with the thread that does so.
+    fn launch_again(&self, name: &str) -> Result<()> {
         let host = self.host(name)?.start_again(&self.directory)?;
         for known in self.hosts().iter_mut().filter(|known| known.name == name) {
             *known = host.clone();
         }
-        self.write_state()?;
-        host.wait_boot(&self.directory)?;
+        self.write_state()
+    }
+
+    /// Waits until the host `name`, which was started again, is as it was after its first start.
+    fn await_boot(&self, name: &str) -> Result<()> {
+        self.host(name)?.wait_boot(&self.directory)?;
         match self.state.init {
             Init::Agent => {
                 self.load_drivers(name)?;
@@ -348,17 +358,22 @@ impl Instance {
         }
     }
 
-    /// Reboots hosts that systemd starts, all at the same time.
-    pub fn reboot_all(&self) -> Result<()> {
-        for name in self.names() {
-            let host = self.host(&name)?;
+    /// Reboots these hosts, which systemd starts, at the same time.
+    pub fn reboot(&self, names: &[&str]) -> Result<()> {
+        for name in names {
             // The answer may not get out any more.
-            let _ = self.run(&name, &["systemctl", "reboot"], BOOT_LIMIT);
-            if !host.machine.wait(BOOT_LIMIT) {
+            let _ = self.run(name, &["systemctl", "reboot", "--no-block"], BOOT_LIMIT);
+        }
+        for name in names {
+            // QEMU ends when its guest reboots.
+            if !self.host(name)?.machine.wait(BOOT_LIMIT) {
                 bail!("{name} does not shut down");
             }
         }
-        self.on_each(|name| self.start_again(name))
+        for name in names {
+            self.launch_again(name)?;
+        }
+        names.iter().try_for_each(|name| self.await_boot(name))
     }
 
     /// Waits until every host sees a stream service at the end of each of its cables.

@@ -163,6 +163,8 @@ impl Plan<'_> {
             // The console is the kernel's.
             words.push("systemd.show_status=no".to_owned());
             words.push("systemd.mask=serial-getty@ttyS0.service".to_owned());
+            // An emulated host on a busy machine takes longer than others.
+            words.push("systemd.default_timeout_start_sec=900".to_owned());
         }
         words.join(" ")
     }
