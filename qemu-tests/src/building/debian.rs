@@ -2,6 +2,7 @@
 
 //! Debian packages of the checkout, made in the root from `packaging/debian`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -32,8 +33,11 @@ const PARTS: [&str; 9] = [
     "verbs",
 ];
 
-/// Makes the packages of the sources that it lies in, and looks at them.
-const MAKE: &str = "/lab/packages/source/packaging/make-debs";
+/// What makes packages of the sources that it lies in, and looks at them: Debian's, and RPM's as far as Debian has its tools.
+const MAKERS: [&str; 2] = ["make-debs", "make-rpms"];
+
+/// Endings of the packages' names.
+const ENDINGS: [&str; 2] = ["deb", "rpm"];
 
 /// Built packages.
 #[derive(Clone, Debug)]
@@ -68,8 +72,11 @@ impl Debian {
         }
         let binds = vec![Bind::new(&directory, "packages", Access::ReadWrite)];
         let log = directory.with_extension("log");
-        root.run(&["sh", MAKE], binds, "/", &log)
-            .context("make Debian packages")?;
+        for maker in MAKERS {
+            let maker = format!("/lab/packages/source/packaging/{maker}");
+            root.run(&["sh", &maker], binds.clone(), "/", &log)
+                .context("make packages")?;
+        }
         Ok(Self { directory })
     }
 
@@ -79,7 +86,8 @@ impl Debian {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory).with_context(list)? {
             let path = entry.with_context(list)?.path();
-            if path.extension().is_some_and(|extension| extension == "deb") {
+            let is_package = |extension: &OsStr| ENDINGS.iter().any(|ending| extension == *ending);
+            if path.extension().is_some_and(is_package) {
                 found.push(path);
             }
         }
