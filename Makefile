@@ -42,7 +42,7 @@ INSTALLED = $(LIBEXEC) $(UNIT) $(USER_LIMITS) $(RULES) $(MODPROBE) $(NETWORK) $(
 install-files:
 	install -D -m 755 packaging/usb4-roce-setup $(DESTDIR)$(LIBEXEC)
 	install -d $(DESTDIR)$(dir $(UNIT))
-	sed 's|@PREFIX@|$(PREFIX)|' packaging/usb4-roce@.service > $(DESTDIR)$(UNIT)
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/usb4-roce@.service > $(DESTDIR)$(UNIT)
 	install -D -m 644 packaging/user-limits.conf $(DESTDIR)$(USER_LIMITS)
 	install -D -m 644 packaging/76-usb4-roce.rules $(DESTDIR)$(RULES)
 	install -D -m 644 packaging/modprobe.conf $(DESTDIR)$(MODPROBE)
