@@ -79,8 +79,11 @@ fn prepare(stage: &Stage<'_>) -> Result<()> {
         ("a", "systemd-networkd", "NetworkManager"),
         ("b", "NetworkManager", "systemd-networkd"),
     ] {
+        // There is no other network that a boot could wait for.
         let script = format!(
-            "systemctl disable --now {goes} && systemctl enable --now {stays} && useradd --create-home {USER}"
+            "systemctl disable --now {goes} && systemctl enable --now {stays} &&
+            systemctl disable systemd-networkd-wait-online.service NetworkManager-wait-online.service &&
+            useradd --create-home {USER}"
         );
         stage.shell(host, &script, LIMIT)?;
     }
