@@ -209,7 +209,7 @@ fn sum(stage: &Stage<'_>) -> Result<()> {
 fn upgrade(stage: &Stage<'_>) -> Result<Outcome> {
     let script = "\
         mkdir /tmp/newer && cd /tmp/newer || exit
-        for package in usb4-roce $(dpkg-query --show --showformat '${Package}\\n' 'usb4-roce-modules-*'); do
+        for package in usb4-roce $(cd /var/lib/dpkg/info && ls usb4-roce-modules-*.list | sed 's/.list$//'); do
           dpkg-deb --raw-extract /lab/share/${package}_*.deb $package &&
           sed -i 's/^Version: .*/&+next/' $package/DEBIAN/control && dpkg-deb --build --root-owner-group -Znone $package || exit
         done
@@ -228,7 +228,8 @@ fn upgrade(stage: &Stage<'_>) -> Result<Outcome> {
 
 /// Removed with a rail up, then purged: nothing is left, and the network managers have nothing to complain of.
 fn purge(stage: &Stage<'_>) -> Result<Outcome> {
-    let packages = "$(dpkg-query --show --showformat '${Package}\\n' 'usb4-roce*')";
+    let packages =
+        "$(dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\\n' 'usb4-roce*' | sed -n 's/^[ir][ic] *//p')";
     on_both(stage, &format!("apt-get --yes remove {packages}"))?;
     on_both(stage, &format!("dpkg --purge {packages}"))?;
     for (host, remains) in ["a", "b"].into_iter().zip(on_both(stage, REMAINS)?) {
