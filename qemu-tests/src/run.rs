@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
             }
             Subject::Package => vec![self.workbench.package()?.directory],
             Subject::DebianPackages => {
-                let mut files = self.workbench.debian()?.files()?;
+                let mut files = self.workbench.debian(suite.lab.kernel)?.files()?;
                 files.extend(self.workbench.clients()?.files());
                 files
             }

@@ -142,15 +142,15 @@ fn mount_root(machine: Machine, successor: Successor) -> Result<()> {
     let root = machine::root(machine);
     let read_only = MsFlags::MS_RDONLY;
     attach(root.source, "/lower", root.kind, read_only, &root.options)?;
-    let kept = match successor {
-        Successor::Agent => {
+    match (successor, machine) {
+        (Successor::Systemd, Machine::Qemu) => attach(DISK, "/layer", "ext4", none, "")?,
+        (Successor::Systemd, Machine::UserMode) | (Successor::Agent, _) => {
             attach("tmpfs", "/layer", "tmpfs", none, "")?;
-            &API_FILE_SYSTEMS[..]
         }
-        Successor::Systemd => {
-            attach(DISK, "/layer", "ext4", none, "")?;
-            &API_FILE_SYSTEMS[..FOR_SYSTEMD]
-        }
+    }
+    let kept = match successor {
+        Successor::Agent => &API_FILE_SYSTEMS[..],
+        Successor::Systemd => &API_FILE_SYSTEMS[..FOR_SYSTEMD],
     };
     fs::create_dir_all("/layer/upper").context("create the writable layer")?;
     fs::create_dir_all("/layer/work").context("create the writable layer")?;

@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
+use lab_agent::protocol::SHARE;
 
 use crate::boot::ENVIRONMENT;
 use crate::boot::SERVER;
@@ -28,6 +29,9 @@ const UNIT: &str = "lab-agent.service";
 /// Keeps NHIs awake: an emulated one has no wake event.
 const RULES: &str =
     "ACTION==\"add\", SUBSYSTEM==\"pci\", ATTR{class}==\"0x0c0340\", ATTR{power/control}=\"on\"\n";
+
+/// The kernel's release.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
 /// Digits of a machine's ID.
 const ID_DIGITS: usize = 32;
@@ -62,8 +66,28 @@ fn machine_id(host: &str) -> String {
     format!("1ab{digits:0>width$.width$}", width = ID_DIGITS - 3)
 }
 
+/// Copies the kernel's modules from the share if the root does not have them: udev loads drivers before the lab can say anything.
+fn bring_modules() -> Result<()> {
+    let release = fs::read_to_string(RELEASE).with_context(|| format!("read {RELEASE}"))?;
+    let release = release.trim();
+    let place = format!("/usr/lib/modules/{release}");
+    if Path::new(&place).exists() {
+        return Ok(());
+    }
+    let source = format!("{SHARE}/modules/{release}");
+    let status = Command::new("/usr/bin/cp")
+        .args(["--recursive", &source, &place])
+        .status()
+        .context("run cp")?;
+    if !status.success() {
+        bail!("copy {source}: {status}");
+    }
+    Ok(())
+}
+
 /// Becomes systemd, on the host named `host`.
 pub fn hand_over(host: &str) -> Result<Infallible> {
+    bring_modules()?;
     write("/etc/machine-id", &format!("{}\n", machine_id(host)))?;
     let environment = ENVIRONMENT.map(|(name, value)| format!("\"{name}={value}\""));
     let unit = format!(

@@ -33,9 +33,9 @@ fn needed(machine: Machine, init: Init) -> Vec<&'static str> {
         Machine::Qemu => &QEMU_NEEDS[..],
         Machine::UserMode => &USER_MODE_NEEDS[..],
     };
-    let disk = match init {
-        Init::Agent => &[][..],
-        Init::Systemd => &DISK_NEEDS[..],
+    let disk = match (machine, init) {
+        (Machine::Qemu, Init::Systemd) => &DISK_NEEDS[..],
+        (Machine::UserMode, _) | (_, Init::Agent) => &[][..],
     };
     [root, disk].concat()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub enum Init {
     /// The lab's agent, and nothing runs beside it. What the host writes is gone when it ends.
     Agent,
-    /// systemd, with all that Debian starts. The agent is a service; the drivers are loaded by udev, as on any machine. What the host
-    /// writes is there when it boots again.
+    /// systemd, with all that Debian starts. The agent is a service; the drivers are loaded by udev, as on any machine. What an emulated host
+    /// writes is there when it boots again; a native one has no disk.
     Systemd,
 }

@@ -220,12 +220,12 @@ impl Workbench {
         Package::install(&self.cache, self.root()?, &release, modules, &self.source)
     }
 
-    /// Debian packages of the checkout, with the module for the stock kernel.
-    pub fn debian(&self) -> Result<Debian> {
+    /// Packages of the checkout, with the module for `kernel`.
+    pub fn debian(&self, kernel: Kernel) -> Result<Debian> {
         let root = self.root_with(Addition::Packaging)?;
-        let modules = self.modules(Kernel::Stock)?;
-        let release = self.tree(Kernel::Stock)?.boot.release();
-        let step = Step::begin("make Debian packages");
+        let modules = self.modules(kernel)?;
+        let release = self.tree(kernel)?.boot.release();
+        let step = Step::begin("make packages");
         let packages = Debian::build(&self.cache, &root, &release, modules, &self.source)?;
         step.done();
         Ok(packages)

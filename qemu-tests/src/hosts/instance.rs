@@ -243,7 +243,7 @@ impl Instance {
             copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
         for (before, host) in self.state.topology.hosts.iter().enumerate() {
-            if shape.init() == Init::Systemd {
+            if shape.keeps_writes() {
                 make_disk(&root, &self.directory, &host.name)?;
             }
             let nhis = self.state.topology.all_nhis().into_iter();

@@ -31,6 +31,20 @@ use crate::hosts::instructions;
 use crate::hosts::qmp;
 use crate::hosts::shape::Counting;
 
+/// What the kernel's command line says to systemd.
+pub fn systemd_parameters() -> impl Iterator<Item = String> {
+    let words = [
+        SYSTEMD_PARAMETER,
+        // The console is the kernel's.
+        "systemd.show_status=no",
+        "systemd.getty_auto=no",
+        "systemd.mask=getty@tty1.service",
+        // An emulated host on a busy machine takes longer than others.
+        "systemd.default_timeout_start_sec=900",
+    ];
+    words.into_iter().map(str::to_owned)
+}
+
 /// The directory of an instance, as QEMU sees it.
 const RUN: &str = "/lab/run";
 
@@ -119,7 +133,7 @@ impl Plan<'_> {
         let share = "local,id=share,path=/lab/share,security_model=passthrough";
         arguments.add(&["-fsdev", share]);
         arguments.plug(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
-        if self.shape.init() == Init::Systemd {
+        if self.shape.keeps_writes() {
             let file = disk(Path::new(RUN), self.name);
             // What is on it matters as long as the lab is up.
             let drive = format!(
@@ -159,12 +173,7 @@ impl Plan<'_> {
             format!("{HOST_PARAMETER}={}", self.name),
         ];
         if self.shape.init() == Init::Systemd {
-            words.push(SYSTEMD_PARAMETER.to_owned());
-            // The console is the kernel's.
-            words.push("systemd.show_status=no".to_owned());
-            words.push("systemd.mask=serial-getty@ttyS0.service".to_owned());
-            // An emulated host on a busy machine takes longer than others.
-            words.push("systemd.default_timeout_start_sec=900".to_owned());
+            words.extend(systemd_parameters());
         }
         words.join(" ")
     }

@@ -4,6 +4,7 @@
 
 use anyhow::bail;
 use anyhow::Result;
+use lab_agent::protocol::Machine;
 
 use crate::building::addition::Addition;
 use crate::building::init::Init;
@@ -67,6 +68,11 @@ impl<'a> Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// Whether the hosts keep what they write.
+    pub fn keeps_writes(&self) -> bool {
+        self.init() == Init::Systemd && self.kernel.machine() == Machine::Qemu
+    }
+
     /// The hosts' first process.
     pub fn init(&self) -> Init {
         self.addition.map_or(Init::Agent, Addition::init)
@@ -77,11 +83,8 @@ impl Shape<'_> {
         if self.kernel == Kernel::Native && self.cpus != cpus(Kernel::Native) {
             bail!("a native host has one CPU, not {}", self.cpus);
         }
-        if self.kernel != Kernel::Stock && self.init() == Init::Systemd {
-            bail!(
-                "hosts that systemd starts have Debian's kernel, not the {} one",
-                self.kernel
-            );
+        if self.kernel == Kernel::Debug && self.init() == Init::Systemd {
+            bail!("the debug kernel lacks what systemd needs");
         }
         Ok(())
     }

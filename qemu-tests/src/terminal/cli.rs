@@ -86,7 +86,7 @@ enum Action {
         #[command(flatten)]
         source: Source,
     },
-    /// Make Debian packages of the checkout, look at them with lintian, and print where they are
+    /// Make packages of the checkout, look at them with lintian and rpmlint, and print where they are
     Deb {
         /// Where to put them
         #[arg(long, value_name = "DIR")]
@@ -451,7 +451,7 @@ impl Cli {
             Action::Deb { output } => {
                 fs::create_dir_all(&output)
                     .with_context(|| format!("create {}", output.display()))?;
-                for package in workbench(None)?.debian()?.files()? {
+                for package in workbench(None)?.debian(Kernel::Stock)?.files()? {
                     let target = output.join(package.file_name().unwrap_or_default());
                     fs::copy(&package, &target)
                         .with_context(|| format!("write {}", target.display()))?;
