@@ -7,13 +7,17 @@ PREFIX ?= /usr
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module install install-files dkms demo shell bench check sim fuzz miri test test-all clean
+.PHONY: all module lab-module preflight install install-files uninstall dkms dkms-sources deb demo shell bench check sim fuzz miri test test-all clean
 
 all: module
 
 # The module, for the kernel in KDIR. That needs the kernel's Rust metadata; `make lab-module` does not.
-module:
+module: preflight
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+# Whether all is there that the module is built by; says what is missing, and how to get it.
+preflight:
+	@packaging/preflight $(KDIR)
 
 install: module install-files
 	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
@@ -21,20 +25,56 @@ ifeq ($(DESTDIR),)
 	depmod
 endif
 
-# What makes rails of the cables that are plugged in.
+# Where what is installed belongs. NetworkManager looks for profiles below /usr and /etc, wherever it is told to install things.
+LIBEXEC = $(PREFIX)/libexec/usb4-roce-setup
+UNIT = $(PREFIX)/lib/systemd/system/usb4-roce@.service
+USER_LIMITS = $(PREFIX)/lib/systemd/system/user@.service.d/usb4-roce.conf
+RULES = $(PREFIX)/lib/udev/rules.d/76-usb4-roce.rules
+MODPROBE = $(PREFIX)/lib/modprobe.d/usb4-roce.conf
+NETWORK = $(PREFIX)/lib/systemd/network/99-usb4-roce.network
+PROFILE = $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/NetworkManager/system-connections/usb4-roce.nmconnection
+LIMITS = /etc/security/limits.d/usb4-roce.conf
+DEFAULTS = /etc/default/usb4-roce
+README = $(PREFIX)/share/doc/usb4-roce/README.md
+INSTALLED = $(LIBEXEC) $(UNIT) $(USER_LIMITS) $(RULES) $(MODPROBE) $(NETWORK) $(PROFILE) $(LIMITS) $(DEFAULTS) $(README)
+
+# What makes rails of the cables that are plugged in, and gives the interface its addresses.
 install-files:
-	install -D -m 755 packaging/usb4-roce-setup $(DESTDIR)$(PREFIX)/libexec/usb4-roce-setup
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@PREFIX@|$(PREFIX)|' packaging/usb4-roce@.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/usb4-roce@.service
-	install -D -m 644 packaging/90-usb4-roce.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/90-usb4-roce.rules
+	install -D -m 755 packaging/usb4-roce-setup $(DESTDIR)$(LIBEXEC)
+	install -d $(DESTDIR)$(dir $(UNIT))
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/usb4-roce@.service > $(DESTDIR)$(UNIT)
+	install -D -m 644 packaging/user-limits.conf $(DESTDIR)$(USER_LIMITS)
+	install -D -m 644 packaging/76-usb4-roce.rules $(DESTDIR)$(RULES)
+	install -D -m 644 packaging/modprobe.conf $(DESTDIR)$(MODPROBE)
+	install -D -m 644 packaging/usb4-roce.network $(DESTDIR)$(NETWORK)
+	install -D -m 600 packaging/usb4-roce.nmconnection $(DESTDIR)$(PROFILE)
+	install -D -m 644 packaging/limits.conf $(DESTDIR)$(LIMITS)
+	install -D -m 644 packaging/usb4-roce.default $(DESTDIR)$(DEFAULTS)
+	install -D -m 644 README.md $(DESTDIR)$(README)
+
+# All that `make install` has installed, with the same PREFIX and DESTDIR, and the module of the kernel in KDIR. Files in /etc go too.
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(dir $(USER_LIMITS)) $(DESTDIR)$(dir $(README))
+	rm -f $(DESTDIR)/lib/modules/$(KERNEL)/updates/usb4_roce.ko*
+ifeq ($(DESTDIR),)
+	depmod $(KERNEL)
+endif
+KERNEL = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null || uname -r)
 
 # The sources where dkms finds them: afterwards `dkms install usb4_roce/VERSION` builds the module for the running
 # kernel, and for every kernel that is installed later.
 DKMS_SOURCE = $(DESTDIR)/usr/src/usb4_roce-$(VERSION)
-dkms: install-files
-	install -d $(DKMS_SOURCE)
-	cp -r Kbuild src verbs stream-adapter $(DKMS_SOURCE)/
+dkms: install-files dkms-sources
+dkms-sources:
+	install -d $(DKMS_SOURCE)/packaging
+	cp -r Cargo.toml Kbuild src verbs stream-adapter $(DKMS_SOURCE)/
+	install -m 755 packaging/preflight packaging/rust-metadata packaging/dkms-build $(DKMS_SOURCE)/packaging/
 	sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf > $(DKMS_SOURCE)/dkms.conf
+
+# Debian packages of all that, and of the module for the lab's Debian kernel; in target/packages.
+deb:
+	@$(LAB) deb --output target/packages
 
 # The module for the lab's Debian kernel, built in the lab's root.
 lab-module:

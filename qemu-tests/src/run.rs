@@ -271,6 +271,11 @@ impl<'a> Run<'a> {
                 files.push(self.workbench.user_tool()?);
                 files
             }
+            Subject::DebianPackages => {
+                let mut files = self.workbench.debian(suite.lab.kernel)?.files()?;
+                files.extend(self.workbench.clients()?.files());
+                files
+            }
         })
     }
 
@@ -410,6 +415,7 @@ fn shared_name(subject: Subject, source: &Path) -> String {
         | Subject::Conformance
         | Subject::Containers
         | Subject::UserTool
+        | Subject::DebianPackages
         | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()

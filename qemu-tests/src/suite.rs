@@ -30,6 +30,7 @@ pub mod life;
 pub mod mesh;
 pub mod native;
 pub mod network;
+pub mod new_user;
 pub mod packaging;
 pub mod peer;
 pub mod plug;
@@ -105,6 +106,8 @@ pub enum Subject {
     UserTool,
     /// The module, and programs on hosts that have an addition to their root.
     Programs(Addition),
+    /// The packages of the checkout, on hosts that have nothing of it.
+    DebianPackages,
 }
 
 impl Subject {
@@ -118,6 +121,7 @@ impl Subject {
             | Self::Package
             | Self::UserTool => None,
             Self::Programs(addition) => Some(addition),
+            Self::DebianPackages => Some(Addition::PlainDebian),
         }
     }
 }
@@ -210,6 +214,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         packaging::suite(),
         beside_rxe::suite(),
         user_tool::suite(),
+        new_user::suite(),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),

@@ -12,9 +12,11 @@ use anyhow::bail;
 use anyhow::Context;
 use anyhow::Result;
 use lab_agent::protocol::Machine;
+use lab_agent::protocol::DISK;
 use lab_agent::protocol::HOST_PARAMETER;
 use lab_agent::protocol::MODULE_LIST;
 use lab_agent::protocol::SHARE;
+use lab_agent::protocol::SYSTEMD_PARAMETER;
 use nix::errno::Errno;
 use nix::kmod::finit_module;
 use nix::kmod::ModuleInitFlags;
@@ -28,6 +30,7 @@ use nix::unistd::chroot;
 use nix::unistd::sethostname;
 
 use crate::machine;
+use crate::systemd;
 
 /// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel unpacks the module.
 const COMPRESSED: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
@@ -36,7 +39,18 @@ const COMPRESSED: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
 const NEW_ROOT: &str = "/root";
 
 /// Where the agent lives once the initramfs is gone from sight.
-const SERVER: &str = "/run/lab-agent";
+pub const SERVER: &str = "/run/lab-agent";
+
+/// What commands of the lab find in their environment.
+pub const ENVIRONMENT: [(&str, &str); 4] = [
+    (
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ),
+    ("HOME", "/root"),
+    ("LC_ALL", "C.UTF-8"),
+    ("TERM", "linux"),
+];
 
 /// File systems which a small kernel may lack.
 const OPTIONAL: [&str; 1] = ["tracefs"];
@@ -71,9 +85,13 @@ fn load_modules() -> Result<()> {
     Ok(())
 }
 
+fn command_line() -> Result<String> {
+    fs::read_to_string("/proc/cmdline").context("read the kernel command line")
+}
+
 /// Value of `parameter` on the kernel command line.
 pub fn kernel_parameter(parameter: &str) -> Result<String> {
-    let line = fs::read_to_string("/proc/cmdline").context("read the kernel command line")?;
+    let line = command_line()?;
     match line
         .split_whitespace()
         .find_map(|word| word.strip_prefix(parameter)?.strip_prefix('='))
@@ -83,13 +101,57 @@ pub fn kernel_parameter(parameter: &str) -> Result<String> {
     }
 }
 
-/// Mounts the shared root, read only, under a writable layer in memory.
-fn mount_root(machine: Machine) -> Result<()> {
+/// What the agent hands the guest to when it has made its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Successor {
+    /// Nobody: the agent stays the first process.
+    Agent,
+    /// systemd.
+    Systemd,
+}
+
+impl Successor {
+    fn of_command_line() -> Result<Self> {
+        let line = command_line()?;
+        let named = line
+            .split_whitespace()
+            .any(|word| word == SYSTEMD_PARAMETER);
+        Ok(if named { Self::Systemd } else { Self::Agent })
+    }
+}
+
+/// File systems of the kernel below the root.
+const API_FILE_SYSTEMS: [(&str, &str, &str); 9] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", ""),
+    ("tmpfs", "/run", "mode=755"),
+    ("devpts", "/dev/pts", "mode=620,ptmxmode=666"),
+    ("tmpfs", "/dev/shm", ""),
+    ("tmpfs", "/tmp", ""),
+    ("debugfs", "/sys/kernel/debug", ""),
+    ("tracefs", "/sys/kernel/tracing", ""),
+];
+
+/// How many of them the agent mounts for systemd, which mounts the rest as it likes them.
+const FOR_SYSTEMD: usize = 4;
+
+/// Mounts the shared root, read only, under a writable layer: in memory, or on the guest's disk.
+fn mount_root(machine: Machine, successor: Successor) -> Result<()> {
     let none = MsFlags::empty();
     let root = machine::root(machine);
     let read_only = MsFlags::MS_RDONLY;
     attach(root.source, "/lower", root.kind, read_only, &root.options)?;
-    attach("tmpfs", "/layer", "tmpfs", none, "")?;
+    match (successor, machine) {
+        (Successor::Systemd, Machine::Qemu) => attach(DISK, "/layer", "ext4", none, "")?,
+        (Successor::Systemd, Machine::UserMode) | (Successor::Agent, _) => {
+            attach("tmpfs", "/layer", "tmpfs", none, "")?;
+        }
+    }
+    let kept = match successor {
+        Successor::Agent => &API_FILE_SYSTEMS[..],
+        Successor::Systemd => &API_FILE_SYSTEMS[..FOR_SYSTEMD],
+    };
     fs::create_dir_all("/layer/upper").context("create the writable layer")?;
     fs::create_dir_all("/layer/work").context("create the writable layer")?;
     attach(
@@ -99,19 +161,9 @@ fn mount_root(machine: Machine) -> Result<()> {
         none,
         "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work",
     )?;
-    for (kind, directory, options) in [
-        ("proc", "/proc", ""),
-        ("sysfs", "/sys", ""),
-        ("devtmpfs", "/dev", ""),
-        ("devpts", "/dev/pts", "mode=620,ptmxmode=666"),
-        ("tmpfs", "/dev/shm", ""),
-        ("tmpfs", "/run", ""),
-        ("tmpfs", "/tmp", ""),
-        ("debugfs", "/sys/kernel/debug", ""),
-        ("tracefs", "/sys/kernel/tracing", ""),
-    ] {
+    for (kind, directory, options) in kept {
         let target = format!("{NEW_ROOT}{directory}");
-        if !OPTIONAL.contains(&kind) || is_known(kind)? {
+        if !OPTIONAL.contains(kind) || is_known(kind)? {
             attach(kind, &target, kind, none, options)?;
         }
     }
@@ -132,7 +184,7 @@ fn enter_root() -> Result<()> {
     chdir("/").context("enter /")
 }
 
-/// Boots the guest and reaps until the server ends, which is an error.
+/// Boots the guest. Returns only if it cannot serve.
 pub fn run() -> Result<()> {
     let none = MsFlags::empty();
     attach("proc", "/proc", "proc", none, "")?;
@@ -140,18 +192,21 @@ pub fn run() -> Result<()> {
     load_modules()?;
     let host = kernel_parameter(HOST_PARAMETER)?;
     sethostname(&host).context("set the host name")?;
-    mount_root(machine::of_command_line()?)?;
+    let successor = Successor::of_command_line()?;
+    mount_root(machine::of_command_line()?, successor)?;
     enter_root()?;
     fs::write("/etc/hostname", format!("{host}\n")).context("write /etc/hostname")?;
+    match successor {
+        Successor::Agent => serve(),
+        Successor::Systemd => match systemd::hand_over(&host)? {},
+    }
+}
+
+/// Starts the server, and reaps until it ends, which is an error.
+fn serve() -> Result<()> {
     let server = Command::new(SERVER)
         .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .env("HOME", "/root")
-        .env("LC_ALL", "C.UTF-8")
-        .env("TERM", "linux")
+        .envs(ENVIRONMENT)
         .spawn()
         .context("start the agent's server")?;
     let server = i32::try_from(server.id()).context("process id of the agent's server")?;

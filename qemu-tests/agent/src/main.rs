@@ -12,6 +12,7 @@ mod job;
 mod machine;
 mod process;
 mod server;
+mod systemd;
 
 fn main() {
     let outcome: Result<()> = if std::process::id() == 1 {

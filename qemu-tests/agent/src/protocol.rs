@@ -55,6 +55,13 @@ pub const HOST_PARAMETER: &str = "lab.host";
 /// Kernel command line parameter which names what runs the guest, as [`Machine::name`] does.
 pub const MACHINE_PARAMETER: &str = "lab.machine";
 
+/// Kernel command line parameter which says that systemd is the guest's first process, once the agent has made its root. What the guest
+/// writes is on [`DISK`] then, and is there when it boots again.
+pub const SYSTEMD_PARAMETER: &str = "lab.systemd";
+
+/// What is written to such a guest's root, on [`Machine::Qemu`].
+pub const DISK: &str = "/dev/vda";
+
 /// What runs a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {

@@ -42,6 +42,7 @@ use crate::process::Group;
 use crate::process::Process;
 use crate::process::Sink;
 use crate::process::Terminal;
+use crate::systemd;
 
 /// How often a port without a lab at its other end is looked at. The port's driver returns from
 /// read(2) at once in that state and its poll(2) reports HUP, so there is nothing to sleep on.
@@ -189,7 +190,7 @@ impl Connection {
             )),
             // The session is over already.
             Request::Goodbye => None,
-            Request::PowerOff => power_off(),
+            Request::PowerOff => power_off()?,
         })
     }
 }
@@ -211,7 +212,15 @@ fn get(path: &str, offset: u64) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-fn power_off() -> ! {
+fn power_off() -> Result<Option<Event>> {
+    if systemd::is_first() {
+        systemd::power_off()?;
+        return Ok(Some(Event::Done));
+    }
+    kill_everyone()
+}
+
+fn kill_everyone() -> ! {
     let everyone = Pid::from_raw(-1);
     for (signal, pause) in [
         (Signal::SIGTERM, TERMINATE),

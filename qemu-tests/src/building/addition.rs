@@ -6,6 +6,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use crate::building::init::Init;
+
 /// Packages that are installed together, over the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Addition {
@@ -17,6 +19,10 @@ pub enum Addition {
     LlamaCpp,
     /// NVMe over Fabrics, NFS, and what loads a disk
     Storage,
+    /// What makes packages
+    Packaging,
+    /// systemd as init, and NetworkManager
+    PlainDebian,
 }
 
 impl Addition {
@@ -27,14 +33,30 @@ impl Addition {
             Self::Nccl => include_str!("../../root/nccl"),
             Self::LlamaCpp => include_str!("../../root/llama-cpp"),
             Self::Storage => include_str!("../../root/storage"),
+            Self::Packaging => include_str!("../../root/packaging"),
+            Self::PlainDebian => include_str!("../../root/plain-debian"),
         }
     }
 
     /// Components of Debian's archive that they come from, beside `main`.
     pub fn components(self) -> &'static str {
         match self {
-            Self::Libraries | Self::LlamaCpp | Self::Storage => "",
+            Self::Libraries
+            | Self::LlamaCpp
+            | Self::Storage
+            | Self::Packaging
+            | Self::PlainDebian => "",
             Self::Nccl => "contrib non-free",
+        }
+    }
+
+    /// The first process of hosts that have them.
+    pub fn init(self) -> Init {
+        match self {
+            Self::PlainDebian => Init::Systemd,
+            Self::Libraries | Self::Nccl | Self::LlamaCpp | Self::Storage | Self::Packaging => {
+                Init::Agent
+            }
         }
     }
 
@@ -43,7 +65,7 @@ impl Addition {
         match self {
             Self::Libraries | Self::Nccl => 1 << 30,
             Self::LlamaCpp => 200 << 20,
-            Self::Storage => 400 << 20,
+            Self::Storage | Self::Packaging | Self::PlainDebian => 400 << 20,
         }
     }
 
@@ -53,14 +75,16 @@ impl Addition {
             Self::Libraries => &["ucx-check", "mpi-check", "mpich-check", "gloo-check"],
             Self::Nccl => &["nccl-ib"],
             Self::LlamaCpp => &["llama-check"],
-            Self::Storage => &[],
+            Self::Storage | Self::Packaging | Self::PlainDebian => &[],
         }
     }
 
     /// The package below `qemu-tests/programs` that depends on the crates which these programs are built of, beside Debian's packages.
     pub fn crates(self) -> Option<&'static str> {
         match self {
-            Self::Libraries | Self::Nccl | Self::Storage => None,
+            Self::Libraries | Self::Nccl | Self::Storage | Self::Packaging | Self::PlainDebian => {
+                None
+            }
             Self::LlamaCpp => Some("llama-cpp"),
         }
     }
@@ -73,6 +97,8 @@ impl fmt::Display for Addition {
             Self::Nccl => "NCCL",
             Self::LlamaCpp => "llama.cpp",
             Self::Storage => "storage",
+            Self::Packaging => "tools for packages",
+            Self::PlainDebian => "a plain Debian",
         })
     }
 }

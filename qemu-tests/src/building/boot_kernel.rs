@@ -16,18 +16,28 @@ use cpio::newc;
 use lab_agent::protocol::Machine;
 use lab_agent::protocol::MODULE_LIST;
 
+use crate::building::init::Init;
+
 /// What the agent needs to reach the root and the share.
 const QEMU_NEEDS: [&str; 3] = ["9pnet_virtio", "9p", "overlay"];
 
 /// The same in User-Mode Linux.
 const USER_MODE_NEEDS: [&str; 2] = ["hostfs", "overlay"];
 
-/// What the agent needs on `machine` to reach the root and the share.
-fn needed(machine: Machine) -> &'static [&'static str] {
-    match machine {
-        Machine::Qemu => &QEMU_NEEDS,
-        Machine::UserMode => &USER_MODE_NEEDS,
-    }
+/// What the agent needs beside that to keep what the guest writes.
+const DISK_NEEDS: [&str; 2] = ["virtio_blk", "ext4"];
+
+/// What the agent needs on `machine` to reach the root and the share, for `init`.
+fn needed(machine: Machine, init: Init) -> Vec<&'static str> {
+    let root = match machine {
+        Machine::Qemu => &QEMU_NEEDS[..],
+        Machine::UserMode => &USER_MODE_NEEDS[..],
+    };
+    let disk = match (machine, init) {
+        (Machine::Qemu, Init::Systemd) => &DISK_NEEDS[..],
+        (Machine::UserMode, _) | (_, Init::Agent) => &[][..],
+    };
+    [root, disk].concat()
 }
 
 /// A bootable kernel.
@@ -64,8 +74,14 @@ impl BootKernel {
         name.to_string_lossy().into_owned()
     }
 
-    /// Writes the initramfs for `machine` to `path`: the agent as `/init`, and the modules it needs.
-    pub fn write_initramfs(&self, machine: Machine, agent: &Path, path: &Path) -> Result<()> {
+    /// Writes the initramfs for `machine` to `path`: the agent as `/init`, and the modules it needs for the guest's `init`.
+    pub fn write_initramfs(
+        &self,
+        machine: Machine,
+        init: Init,
+        agent: &Path,
+        path: &Path,
+    ) -> Result<()> {
         let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
         let text = |name: &str| {
             let path = self.modules.join(name);
@@ -74,7 +90,7 @@ impl BootKernel {
         let modules = load_order(
             &text("modules.dep")?,
             &text("modules.builtin")?,
-            needed(machine),
+            &needed(machine, init),
         )?;
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         let mut archive = Archive { file, inode: 0 };
@@ -199,7 +215,7 @@ mod tests {
     #[test]
     fn dependencies_come_first_and_once() {
         let builtin = "kernel/fs/overlayfs/overlay.ko\n";
-        let order = load_order(DEPENDENCIES, builtin, needed(Machine::Qemu)).unwrap();
+        let order = load_order(DEPENDENCIES, builtin, &QEMU_NEEDS).unwrap();
         assert_eq!(
             order,
             [
@@ -213,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_missing_module_is_named() {
-        let error = load_order(DEPENDENCIES, "", needed(Machine::Qemu)).unwrap_err();
+        let error = load_order(DEPENDENCIES, "", &QEMU_NEEDS).unwrap_err();
         assert!(error.to_string().contains("overlay"));
     }
 
@@ -240,7 +256,10 @@ mod tests {
         };
         let path = directory.path().join("initramfs");
         let machine = Machine::Qemu;
-        kernel.write_initramfs(machine, &agent, &path).unwrap();
+        let init = Init::Agent;
+        kernel
+            .write_initramfs(machine, init, &agent, &path)
+            .unwrap();
 
         let mut input = File::open(&path).unwrap();
         let mut names = Vec::new();

@@ -20,7 +20,14 @@ use crate::building::within::Access;
 use crate::building::within::Bind;
 
 /// What the modules are built from.
-pub const PARTS: [&str; 5] = ["Kbuild", "src", "verbs", "stream-adapter", "kunit"];
+pub const PARTS: [&str; 6] = [
+    "Cargo.toml",
+    "Kbuild",
+    "src",
+    "verbs",
+    "stream-adapter",
+    "kunit",
+];
 
 /// Name of the module.
 pub const NAME: &str = "usb4_roce";

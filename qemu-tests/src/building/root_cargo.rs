@@ -50,6 +50,16 @@ impl Crate<'_> {
         self.build_variant(cache, root, Variant::default())
     }
 
+    /// Brings the package `name` of the workspace up to date; gives the directory with the results.
+    pub fn build_package(&self, cache: &Cache, root: &Root, name: &str) -> Result<PathBuf> {
+        let variant = Variant {
+            inputs: vec![name.to_owned()],
+            arguments: vec!["--package".to_owned(), name.to_owned()],
+            ..Variant::default()
+        };
+        self.build_variant(cache, root, variant)
+    }
+
     /// Brings its program `name` up to date, linked with the libraries of `container`, which are older than the root's and know less; the
     /// headers are the root's. Gives the program.
     pub fn build_program(

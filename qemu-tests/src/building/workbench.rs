@@ -16,6 +16,7 @@ use crate::building::container::Container;
 use crate::building::container::Release;
 use crate::building::container::VERIFY;
 use crate::building::counter;
+use crate::building::debian::Debian;
 use crate::building::kernel_tree::Kernel;
 use crate::building::kernel_tree::KernelTree;
 use crate::building::lint;
@@ -226,6 +227,17 @@ impl Workbench {
         let modules = self.modules(Kernel::Stock)?;
         let release = self.tree(Kernel::Stock)?.boot.release();
         Package::install(&self.cache, self.root()?, &release, modules, &self.source)
+    }
+
+    /// Packages of the checkout, with the module for `kernel`.
+    pub fn debian(&self, kernel: Kernel) -> Result<Debian> {
+        let root = self.root_with(Addition::Packaging)?;
+        let modules = self.modules(kernel)?;
+        let release = self.tree(kernel)?.boot.release();
+        let step = Step::begin("make packages");
+        let packages = Debian::build(&self.cache, &root, &release, modules, &self.source)?;
+        step.done();
+        Ok(packages)
     }
 
     /// Checks the formatting and the lints of the module's sources, built for `kernel`.

@@ -45,6 +45,11 @@ pub fn share(directory: &Path) -> PathBuf {
     directory.join("share")
 }
 
+/// The disk below `directory` with what the host `name` has written, if it keeps that.
+pub fn disk(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}-disk"))
+}
+
 /// What a host is made of.
 pub struct Plan<'a> {
     /// Its name.

@@ -28,7 +28,11 @@ use usb4_cable::topology::control_socket;
 use usb4_cable::topology::Topology;
 
 use crate::building::boot_kernel::BootKernel;
+use crate::building::init::Init;
 use crate::building::progress::Step;
+use crate::building::root::Root;
+use crate::building::within::Access;
+use crate::building::within::Bind;
 use crate::building::within::Lifetime;
 use crate::building::within::Program;
 use crate::building::workbench::Workbench;
@@ -40,10 +44,12 @@ use crate::hosts::daemon::Daemon;
 use crate::hosts::fabric::cables_between;
 use crate::hosts::fabric::cables_of;
 use crate::hosts::fabric::Fabric;
+use crate::hosts::host::disk;
 use crate::hosts::host::share;
 use crate::hosts::host::Ending;
 use crate::hosts::host::Host;
 use crate::hosts::host::Plan;
+use crate::hosts::host::BOOT_LIMIT;
 use crate::hosts::host::COUNTER;
 use crate::hosts::host::INITRAMFS;
 use crate::hosts::host::KERNEL;
@@ -67,6 +73,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long the drivers may take to load, and the links to come up after that. The debug kernel takes
 /// its time on a busy machine.
 const LINK_LIMIT: Duration = Duration::from_secs(400);
+
+/// Most that a host which keeps what it writes can write, in bytes.
+const DISK_SIZE: u64 = 4 << 30;
 
 /// Longest path of a Unix socket, without the terminating zero.
 const SOCKET_PATH: usize = 107;
@@ -114,6 +123,8 @@ struct State {
     topology: Topology,
     hosts: Mutex<Vec<Host>>,
     cable: Daemon,
+    /// The hosts' first process.
+    init: Init,
     /// Tells a guest of what its root and its kernel lack: the kernel's modules, what the processor is.
     introduction: Vec<String>,
 }
@@ -190,6 +201,7 @@ impl Instance {
                 topology,
                 hosts: Mutex::default(),
                 cable,
+                init: shape.init(),
                 introduction: Vec::new(),
             },
         };
@@ -218,6 +230,7 @@ impl Instance {
         let initramfs = self.directory.join(INITRAMFS);
         kernel.write_initramfs(
             shape.kernel.machine(),
+            shape.init(),
             &workbench.tools()?.agent,
             &initramfs,
         )?;
@@ -230,6 +243,9 @@ impl Instance {
             copy(workbench.counter()?, &self.directory.join(COUNTER))?;
         }
         for (before, host) in self.state.topology.hosts.iter().enumerate() {
+            if shape.keeps_writes() {
+                make_disk(&root, &self.directory, &host.name)?;
+            }
             let nhis = self.state.topology.all_nhis().into_iter();
             let plan = Plan {
                 name: &host.name,
@@ -249,8 +265,13 @@ impl Instance {
         for name in self.names() {
             self.host(&name)?.wait_boot(&self.directory)?;
         }
-        self.on_each(|name| self.load_drivers(name))?;
-        self.await_streams()
+        match shape.init() {
+            Init::Agent => {
+                self.on_each(|name| self.load_drivers(name))?;
+                self.await_streams()
+            }
+            Init::Systemd => self.on_each(|name| self.await_system(name)),
+        }
     }
 
     /// Does something for each host, for all at the same time. `what` must not start anything that has to outlive it.
@@ -280,6 +301,20 @@ impl Instance {
         Ok(())
     }
 
+    /// Waits until systemd has started everything on the host `name`.
+    fn await_system(&self, name: &str) -> Result<()> {
+        let argv = ["systemctl", "is-system-running", "--wait"];
+        let output = self.run(name, &argv, BOOT_LIMIT)?;
+        match output.text().trim() {
+            "running" => Ok(()),
+            state => {
+                let failed =
+                    self.shell(name, "systemctl --failed --no-legend --plain", LINK_LIMIT)?;
+                bail!("{name}: the system is {state}: {failed}")
+            }
+        }
+    }
+
     fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
         let hosts = self.state.hosts.lock();
         hosts.unwrap_or_else(PoisonError::into_inner)
@@ -298,14 +333,47 @@ impl Instance {
 
     /// Starts the host `name`, which has crashed, on the same cables, and waits for its links.
     pub fn start_again(&self, name: &str) -> Result<()> {
+        self.launch_again(name)?;
+        self.await_boot(name)
+    }
+
+    /// Starts the host `name`, which has ended. It ends with the thread that does so.
+    fn launch_again(&self, name: &str) -> Result<()> {
         let host = self.host(name)?.start_again(&self.directory)?;
         for known in self.hosts().iter_mut().filter(|known| known.name == name) {
             *known = host.clone();
         }
-        self.write_state()?;
-        host.wait_boot(&self.directory)?;
-        self.load_drivers(name)?;
-        self.await_streams()
+        self.write_state()
+    }
+
+    /// Waits until the host `name`, which was started again, is as it was after its first start.
+    fn await_boot(&self, name: &str) -> Result<()> {
+        self.host(name)?.wait_boot(&self.directory)?;
+        match self.state.init {
+            Init::Agent => {
+                self.load_drivers(name)?;
+                self.await_streams()
+            }
+            Init::Systemd => self.await_system(name),
+        }
+    }
+
+    /// Reboots these hosts, which systemd starts, at the same time.
+    pub fn reboot(&self, names: &[&str]) -> Result<()> {
+        for name in names {
+            // The answer may not get out any more.
+            let _ = self.run(name, &["systemctl", "reboot", "--no-block"], BOOT_LIMIT);
+        }
+        for name in names {
+            // QEMU ends when its guest reboots.
+            if !self.host(name)?.machine.wait(BOOT_LIMIT) {
+                bail!("{name} does not shut down");
+            }
+        }
+        for name in names {
+            self.launch_again(name)?;
+        }
+        names.iter().try_for_each(|name| self.await_boot(name))
     }
 
     /// Waits until every host sees a stream service at the end of each of its cables.
@@ -532,6 +600,20 @@ impl Instance {
             self.state.cable.kill();
         }
     }
+}
+
+/// Makes an empty file system for what the host `name` writes.
+fn make_disk(root: &Root, directory: &Path, name: &str) -> Result<()> {
+    let file = disk(directory, name);
+    let disk = File::create(&file).with_context(|| format!("create {}", file.display()))?;
+    disk.set_len(DISK_SIZE)
+        .with_context(|| format!("make room for {}", file.display()))?;
+    let binds = vec![Bind::new(directory, "run", Access::ReadWrite)];
+    let inside = self::disk(Path::new("/lab/run"), name)
+        .display()
+        .to_string();
+    let log = directory.join(format!("{name}-mke2fs.log"));
+    root.run(&["mke2fs", "-q", "-t", "ext4", &inside], binds, "/", &log)
 }
 
 /// Copies the kernel's modules to the share if they are not in the root. Gives the script which makes them

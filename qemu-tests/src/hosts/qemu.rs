@@ -11,7 +11,9 @@ use lab_agent::protocol::MACHINE_PARAMETER;
 use lab_agent::protocol::PORTS;
 use lab_agent::protocol::ROOT_TAG;
 use lab_agent::protocol::SHARE_TAG;
+use lab_agent::protocol::SYSTEMD_PARAMETER;
 
+use crate::building::init::Init;
 use crate::building::within::Access;
 use crate::building::within::Bind;
 use crate::building::within::Program;
@@ -19,6 +21,7 @@ use crate::hosts::accelerator::Accelerator;
 use crate::hosts::accelerator::Threads;
 use crate::hosts::agent;
 use crate::hosts::host::console_log;
+use crate::hosts::host::disk;
 use crate::hosts::host::share;
 use crate::hosts::host::Plan;
 use crate::hosts::host::COUNTER;
@@ -27,6 +30,20 @@ use crate::hosts::host::KERNEL;
 use crate::hosts::instructions;
 use crate::hosts::qmp;
 use crate::hosts::shape::Counting;
+
+/// What the kernel's command line says to systemd.
+pub fn systemd_parameters() -> impl Iterator<Item = String> {
+    let words = [
+        SYSTEMD_PARAMETER,
+        // The console is the kernel's.
+        "systemd.show_status=no",
+        "systemd.getty_auto=no",
+        "systemd.mask=getty@tty1.service",
+        // An emulated host on a busy machine takes longer than others.
+        "systemd.default_timeout_start_sec=900",
+    ];
+    words.into_iter().map(str::to_owned)
+}
 
 /// The directory of an instance, as QEMU sees it.
 const RUN: &str = "/lab/run";
@@ -116,6 +133,16 @@ impl Plan<'_> {
         let share = "local,id=share,path=/lab/share,security_model=passthrough";
         arguments.add(&["-fsdev", share]);
         arguments.plug(&format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG}"));
+        if self.shape.keeps_writes() {
+            let file = disk(Path::new(RUN), self.name);
+            // What is on it matters as long as the lab is up.
+            let drive = format!(
+                "if=none,id=disk,format=raw,cache=unsafe,file={}",
+                file.display()
+            );
+            arguments.add(&["-drive", &drive]);
+            arguments.plug("virtio-blk-pci,drive=disk");
+        }
         for nhi in &self.nhis {
             let device = serde_json::json!({
                 "driver": "vfio-user-pci",
@@ -126,7 +153,7 @@ impl Plan<'_> {
     }
 
     fn command_line(&self) -> String {
-        let words = [
+        let mut words = vec![
             "console=ttyS0".to_owned(),
             "ignore_loglevel".to_owned(),
             // With the level of each line.
@@ -145,6 +172,9 @@ impl Plan<'_> {
             format!("{MACHINE_PARAMETER}={}", Machine::Qemu.name()),
             format!("{HOST_PARAMETER}={}", self.name),
         ];
+        if self.shape.init() == Init::Systemd {
+            words.extend(systemd_parameters());
+        }
         words.join(" ")
     }
 }

@@ -4,8 +4,10 @@
 
 use anyhow::bail;
 use anyhow::Result;
+use lab_agent::protocol::Machine;
 
 use crate::building::addition::Addition;
+use crate::building::init::Init;
 use crate::building::kernel_tree::Kernel;
 use crate::building::within::Lifetime;
 use crate::hosts::accelerator::CpuModel;
@@ -66,10 +68,23 @@ impl<'a> Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// Whether the hosts keep what they write.
+    pub fn keeps_writes(&self) -> bool {
+        self.init() == Init::Systemd && self.kernel.machine() == Machine::Qemu
+    }
+
+    /// The hosts' first process.
+    pub fn init(&self) -> Init {
+        self.addition.map_or(Init::Agent, Addition::init)
+    }
+
     /// Fails if no host can be like that.
     pub fn check(&self) -> Result<()> {
         if self.kernel == Kernel::Native && self.cpus != cpus(Kernel::Native) {
             bail!("a native host has one CPU, not {}", self.cpus);
+        }
+        if self.kernel == Kernel::Debug && self.init() == Init::Systemd {
+            bail!("the debug kernel lacks what systemd needs");
         }
         Ok(())
     }

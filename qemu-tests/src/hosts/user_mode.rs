@@ -14,6 +14,7 @@ use lab_agent::protocol::PORTS;
 use lab_agent::protocol::ROOT_OUTSIDE;
 use lab_agent::protocol::SHARE_OUTSIDE;
 
+use crate::building::init::Init;
 use crate::building::within::Access;
 use crate::building::within::Bind;
 use crate::building::within::Lifetime;
@@ -26,6 +27,7 @@ use crate::hosts::host::share;
 use crate::hosts::host::Plan;
 use crate::hosts::host::INITRAMFS;
 use crate::hosts::host::KERNEL;
+use crate::hosts::qemu::systemd_parameters;
 
 /// What processors there are.
 const PROCESSORS: &str = "/proc/cpuinfo";
@@ -96,6 +98,9 @@ fn command_line(plan: &Plan<'_>) -> Vec<String> {
         format!("{MACHINE_PARAMETER}={}", Machine::UserMode.name()),
         format!("{HOST_PARAMETER}={}", plan.name),
     ];
+    if plan.shape.init() == Init::Systemd {
+        words.extend(systemd_parameters());
+    }
     for nhi in &plan.nhis {
         let socket = run.join(nhi);
         words.push(format!(

@@ -49,6 +49,8 @@ pub fn suite() -> Suite {
             test("helper-makes-rails", helper_makes_rails),
             test("helper-takes-rails-away", helper_takes_rails_away),
             test("helper-announces-streams", helper_announces_streams),
+            test("helper-waits-for-good", helper_waits_for_good),
+            test("helper-gives-an-address", helper_gives_an_address),
             test("helper-refuses-nonsense", helper_refuses_nonsense),
             test("udev-rule", udev_rule),
             test("systemd-unit", systemd_unit),
@@ -130,7 +132,55 @@ fn helper_announces_streams(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// As the unit has it: whoever comes first waits for the other host, and says so once.
+fn helper_waits_for_good(stage: &Stage<'_>) -> Result<Outcome> {
+    let keep = format!("USB4_ROCE_PATIENCE=forever {HELPER} keep {SERVICE}");
+    let first = stage.start("a", &keep, LIMIT)?;
+    let alone = "sleep 20; ! grep -qx up /sys/kernel/config/usb4_roce/*/state 2>/dev/null";
+    stage.shell("a", alone, LIMIT)?;
+    stage.shell("b", &keep, LIMIT)?;
+    let said = stage.finish(&first, LIMIT)?;
+    ensure!(
+        said.matches(": waiting for the other host").count() == 1,
+        "{said}"
+    );
+    ensure!(said.contains(": up, streams: 1"), "{said}");
+    for host in ["a", "b"] {
+        stage.shell(host, &format!("{HELPER} stop"), LIMIT)?;
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Nobody else does on these hosts. It is the same one each time, and each host's own.
+fn helper_gives_an_address(stage: &Stage<'_>) -> Result<Outcome> {
+    let script = format!(
+        "ip address flush dev {INTERFACE} && {HELPER} address && {HELPER} address &&
+        ip -4 -oneline address show dev {INTERFACE} up"
+    );
+    let mut given = Vec::new();
+    for host in ["a", "a", "b"] {
+        let said = stage.shell(host, &script, LIMIT)?;
+        ensure!(
+            said.lines().count() == 1 && said.contains(" inet 169.254."),
+            "{said}"
+        );
+        let address = said.split_whitespace().nth(3).unwrap_or_default();
+        given.push(address.to_owned());
+    }
+    ensure!(given[0] == given[1] && given[0] != given[2], "{given:?}");
+    Ok(Outcome::Passed)
+}
+
 fn helper_refuses_nonsense(stage: &Stage<'_>) -> Result<Outcome> {
+    let output = stage.attempt(
+        "a",
+        &format!("USB4_ROCE_PATIENCE=soon {HELPER} start"),
+        LIMIT,
+    )?;
+    ensure!(
+        output.everything().contains("USB4_ROCE_PATIENCE is"),
+        "patience that is no number was taken"
+    );
     for arguments in ["", "begin", "start ../x", "start 9-9.9", "start ''"] {
         let output = stage.attempt("a", &format!("{HELPER} {arguments}"), LIMIT)?;
         ensure!(!output.status.success(), "`{arguments}` was taken");
@@ -147,7 +197,7 @@ fn helper_refuses_nonsense(stage: &Stage<'_>) -> Result<Outcome> {
 fn udev_rule(stage: &Stage<'_>) -> Result<Outcome> {
     stage.shell(
         "a",
-        "udevadm verify /usr/lib/udev/rules.d/90-usb4-roce.rules",
+        "udevadm verify /usr/lib/udev/rules.d/76-usb4-roce.rules",
         LIMIT,
     )?;
     let script = "/usr/lib/systemd/systemd-udevd --daemon && \

@@ -86,6 +86,12 @@ enum Action {
         #[command(flatten)]
         source: Source,
     },
+    /// Make packages of the checkout, look at them with lintian and rpmlint, and print where they are
+    Deb {
+        /// Where to put them
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Check the formatting of the kernel module, and that it builds with clippy and without a warning
     Lint {
         /// For which kernel [default: for both]
@@ -440,6 +446,17 @@ impl Cli {
                 let workbench = workbench(source.directory()?)?;
                 let modules = workbench.modules(kernel.into())?;
                 println!("{}", modules.file(module::NAME)?.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Deb { output } => {
+                fs::create_dir_all(&output)
+                    .with_context(|| format!("create {}", output.display()))?;
+                for package in workbench(None)?.debian(Kernel::Stock)?.files()? {
+                    let target = output.join(package.file_name().unwrap_or_default());
+                    fs::copy(&package, &target)
+                        .with_context(|| format!("write {}", target.display()))?;
+                    println!("{}", target.display());
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Action::Lint { kernel } => {

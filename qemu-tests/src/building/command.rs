@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command `usb4-roce`, built in the root by its own Rust, with its man pages and completions.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::building::cache::Cache;
+use crate::building::crates;
+use crate::building::root::Root;
+use crate::building::root_cargo::Crate;
+use crate::building::within::Access;
+use crate::building::within::Bind;
+
+/// Name of the command and of its package.
+const NAME: &str = "usb4-roce";
+
+/// What writes its man pages and completions into a directory.
+const PAGES: &str = "usb4-roce-pages";
+
+/// Has `$1` sort what it writes into man pages and completions.
+const SORT: &str = "\
+cd /lab/command
+mkdir pages man completions
+/lab/built/$1 pages
+find pages -type f -name '*.[1-8]' -exec mv -t man {} +
+find pages -type f -exec mv -t completions {} +
+rm -r pages";
+
+/// Whether `checkout` has it.
+pub fn is_in(checkout: &Path) -> bool {
+    checkout
+        .join("packaging")
+        .join(NAME)
+        .join("Cargo.toml")
+        .exists()
+}
+
+/// Puts what is built of `checkout` into `directory`.
+pub fn build(cache: &Cache, root: &Root, checkout: &Path, directory: &Path) -> Result<()> {
+    let vendor = crates::vendor(cache, checkout, "the workspace")?;
+    let workspace = Crate {
+        source: checkout,
+        vendor: Some(&vendor),
+    };
+    let built = workspace.build_package(cache, root, NAME)?;
+    fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    let program = built.join(NAME);
+    fs::copy(&program, directory.join(NAME))
+        .with_context(|| format!("copy {}", program.display()))?;
+    let binds = vec![
+        Bind::new(directory, "command", Access::ReadWrite),
+        Bind::new(&built, "built", Access::ReadOnly),
+    ];
+    let log = built.with_extension("log");
+    root.run(&["sh", "-ec", SORT, "sh", PAGES], binds, "/", &log)
+        .context("write man pages")
+}
