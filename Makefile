@@ -35,8 +35,9 @@ NETWORK = $(PREFIX)/lib/systemd/network/99-usb4-roce.network
 PROFILE = $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/NetworkManager/system-connections/usb4-roce.nmconnection
 LIMITS = /etc/security/limits.d/usb4-roce.conf
 DEFAULTS = /etc/default/usb4-roce
-README = $(PREFIX)/share/doc/usb4-roce/README.md
-INSTALLED = $(LIBEXEC) $(UNIT) $(USER_LIMITS) $(RULES) $(MODPROBE) $(NETWORK) $(PROFILE) $(LIMITS) $(DEFAULTS) $(README)
+MANUAL = $(PREFIX)/share/doc/usb4-roce
+PAGES = $(notdir $(wildcard packaging/doc/*.md))
+INSTALLED = $(LIBEXEC) $(UNIT) $(USER_LIMITS) $(RULES) $(MODPROBE) $(NETWORK) $(PROFILE) $(LIMITS) $(DEFAULTS) $(addprefix $(MANUAL)/,$(PAGES))
 
 # What makes rails of the cables that are plugged in, and gives the interface its addresses.
 install-files:
@@ -50,12 +51,12 @@ install-files:
 	install -D -m 600 packaging/usb4-roce.nmconnection $(DESTDIR)$(PROFILE)
 	install -D -m 644 packaging/limits.conf $(DESTDIR)$(LIMITS)
 	install -D -m 644 packaging/usb4-roce.default $(DESTDIR)$(DEFAULTS)
-	install -D -m 644 README.md $(DESTDIR)$(README)
+	install -D -m 644 -t $(DESTDIR)$(MANUAL) $(addprefix packaging/doc/,$(PAGES))
 
 # All that `make install` has installed, with the same PREFIX and DESTDIR, and the module of the kernel in KDIR. Files in /etc go too.
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(dir $(USER_LIMITS)) $(DESTDIR)$(dir $(README))
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(dir $(USER_LIMITS)) $(DESTDIR)$(MANUAL)
 	rm -f $(DESTDIR)/lib/modules/$(KERNEL)/updates/usb4_roce.ko*
 ifeq ($(DESTDIR),)
 	depmod $(KERNEL)

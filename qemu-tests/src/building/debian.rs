@@ -21,12 +21,11 @@ use crate::building::within::Access;
 use crate::building::within::Bind;
 
 /// What packages are made from, at the places where it is in the checkout.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 8] = [
     "Cargo.toml",
     "Kbuild",
     "LICENSE",
     "Makefile",
-    "README.md",
     "packaging",
     "src",
     "stream-adapter",
