@@ -204,7 +204,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         mesh::suite(),
         peer::suite(extent),
         packaging::suite(),
-        new_user::suite(),
+        new_user::suite(extent),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),
