@@ -13,7 +13,7 @@ const RUSTC: &str = "rustc 1.85.1 (4eb161250 2025-03-15) (built from a source ta
 
 /// A kernel that has everything.
 const CONFIG: &str = "CONFIG_RUST=y\nCONFIG_USB4_STREAM=m\nCONFIG_CONFIGFS_FS=m\nCONFIG_INFINIBAND=m\n\
-    CONFIG_INFINIBAND_USER_ACCESS=m\nCONFIG_XXHASH=m\nCONFIG_CRC32=y\nCONFIG_CC_VERSION_TEXT=\"x86_64-linux-gnu-gcc-14 (Debian) 14.2.0\"\n";
+    CONFIG_INFINIBAND_USER_ACCESS=m\nCONFIG_XXHASH=m\nCONFIG_CRC32=y\nCONFIG_CC_VERSION_TEXT=x86_64-linux-gnu-gcc-14 (Debian) 14.2.0\n";
 
 /// Programs of which nothing is wrong.
 const PROGRAMS: [(&str, &str); 4] = [

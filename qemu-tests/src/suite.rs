@@ -214,7 +214,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         packaging::suite(),
         beside_rxe::suite(),
         user_tool::suite(),
-        new_user::suite(),
+        new_user::suite(extent),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),
