@@ -198,7 +198,7 @@ fn network_driver(host: &Host) -> Finding {
             "Some controllers have two rings only. IP goes over usb4r0 as well: unload it, and keep it away. (NetworkManager's \
              own udev rule loads it for each cable.)",
         )
-        .run(format!("sudo modprobe -r {NETWORK}"))
+        .run(format!("sudo rmmod {NETWORK}"))
         .run(format!("echo 'blacklist {NETWORK}' | sudo tee /etc/modprobe.d/no-thunderbolt-net.conf")),
     )
 }

@@ -131,7 +131,7 @@ fn failed(host: &Host, service: &str, error: &str) -> Finding {
             Remedy::new(format!(
                 "{NETWORK} has one: unload it. The rail comes up by itself then."
             ))
-            .run(format!("sudo modprobe -r {NETWORK}"))
+            .run(format!("sudo rmmod {NETWORK}"))
         } else {
             Remedy::new(
                 "Use fewer streams for each cable (USB4_ROCE_STREAMS), or no more cables than the controller has rings for; or \
