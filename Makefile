@@ -49,8 +49,9 @@ install-files:
 	install -D -m 644 packaging/modprobe.conf $(DESTDIR)$(MODPROBE)
 	install -D -m 644 packaging/usb4-roce.network $(DESTDIR)$(NETWORK)
 	install -D -m 600 packaging/usb4-roce.nmconnection $(DESTDIR)$(PROFILE)
-	install -D -m 644 packaging/limits.conf $(DESTDIR)$(LIMITS)
-	install -D -m 644 packaging/usb4-roce.default $(DESTDIR)$(DEFAULTS)
+	# What is in /etc may have been changed.
+	test -e $(DESTDIR)$(LIMITS) || install -D -m 644 packaging/limits.conf $(DESTDIR)$(LIMITS)
+	test -e $(DESTDIR)$(DEFAULTS) || install -D -m 644 packaging/usb4-roce.default $(DESTDIR)$(DEFAULTS)
 	install -D -m 644 -t $(DESTDIR)$(MANUAL) $(addprefix packaging/doc/,$(PAGES))
 
 # All that `make install` has installed, with the same PREFIX and DESTDIR, and the module of the kernel in KDIR. Files in /etc go too.

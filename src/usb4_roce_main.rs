@@ -73,7 +73,7 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let quiescer = Arc::pin_init(Quiescer::new(Quiescer::PATIENCE_MS), GFP_KERNEL)?;
             let guard = Arc::pin_init(UnbindGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let sleep_guard = Arc::pin_init(SleepGuard::new(quiescer.clone()), GFP_KERNEL)?;
-            let debug = QueuePairs::file(fabric.queue_pairs().clone())?;
+            let queue_pairs = fabric.queue_pairs().clone();
             let before_sleep = SleepNotice::new(c"usb4_roce", sleep_guard.clone())?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
@@ -81,8 +81,9 @@ impl kernel::InPlaceModule for Usb4RoceModule {
                 _before_sleep: before_sleep,
                 _when_awake <- Notifier::new(sleep_guard),
                 _on_unbind <- Notifier::new(guard),
-                _debug: debug,
                 _config <- configfs::register(fabric, hello, quiescer),
+                // Last: nobody may have it open when loading fails, for which no reference to the module is waited for.
+                _debug: QueuePairs::file(queue_pairs)?,
                 _device: device,
                 _identity: identity,
             }? Error))

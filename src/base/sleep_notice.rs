@@ -15,8 +15,8 @@ use crate::base::bindings;
 
 /// Whoever has to do something before devices fall asleep.
 pub(crate) trait Sleeper: Send + Sync + 'static {
-    /// Devices are about to be suspended. Processes are frozen, and those threads of the kernel that can be. May sleep. On an error the host
-    /// stays awake. Of a hibernation this is called more than once.
+    /// Devices are about to be suspended. Processes are frozen, and those threads of the kernel that can be, the latter not yet for a
+    /// hibernation (`hibernation_snapshot()`). May sleep. On an error the host stays awake. Of a hibernation this is called more than once.
     fn prepare(&self) -> Result;
 }
 

@@ -224,7 +224,7 @@ fn planted_faults(stage: &Stage<'_>) -> Result<Outcome> {
             "modprobe thunderbolt_net".to_owned(),
             "warning",
             "thunderbolt-net",
-            "modprobe -r thunderbolt_net".to_owned(),
+            "rmmod thunderbolt_net".to_owned(),
         ),
         (
             format!("{HELPER} stop {SECOND}"),

@@ -22,7 +22,7 @@ pub fn findings(host: &Host) -> Vec<Finding> {
                 Remedy::new("See why, and load the module again.")
                     .run(format!("sudo dmesg | grep {USB4_ROCE}"))
                     .run(format!(
-                        "sudo modprobe -r {USB4_ROCE} && sudo modprobe {USB4_ROCE}"
+                        "sudo rmmod {USB4_ROCE} && sudo modprobe {USB4_ROCE}"
                     )),
             ),
         }];

@@ -166,7 +166,7 @@ fn version(host: &Host) -> Finding {
             VERSION,
             format!("the loaded module is {version}, this program {THIS}"),
             Remedy::new("Install both from the same package, stop what uses the device, and load the module again, or reboot.")
-                .run(format!("sudo modprobe -r {USB4_ROCE} && sudo modprobe {USB4_ROCE}")),
+                .run(format!("sudo rmmod {USB4_ROCE} && sudo modprobe {USB4_ROCE}")),
         ),
         None if host.modules.is_present(USB4_ROCE) => {
             Finding::unknown(VERSION, "the loaded module does not say its version")

@@ -195,7 +195,7 @@ pub const PLANTS: &[Plant] = &[
         plant: |host| host.write(&format!("{DEVICE}/fw_ver"), "0.0.9"),
         check: "version",
         verdict: Verdict::Warning,
-        says: &["the loaded module is 0.0.9", "modprobe -r usb4_roce"],
+        says: &["the loaded module is 0.0.9", "rmmod usb4_roce"],
     },
     Plant {
         name: "thunderbolt_net is loaded",
@@ -204,7 +204,7 @@ pub const PLANTS: &[Plant] = &[
         verdict: Verdict::Warning,
         says: &[
             "as soon as its interface is set up",
-            "sudo modprobe -r thunderbolt_net",
+            "sudo rmmod thunderbolt_net",
             "blacklist thunderbolt_net",
         ],
     },
@@ -355,7 +355,7 @@ pub const PLANTS: &[Plant] = &[
         says: &[
             "no ring or no path left",
             "thunderbolt_net has one",
-            "sudo modprobe -r thunderbolt_net",
+            "sudo rmmod thunderbolt_net",
         ],
     },
     Plant {
