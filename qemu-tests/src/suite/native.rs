@@ -193,13 +193,14 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_for_emulated_hosts_is_left_to_native_ones() {
-        const SUITES: [&str; 8] = [
+        const SUITES: [&str; 9] = [
             "beside-rxe/",
             "conformance/",
             "containers/",
             "programs/",
             "llama-programs/",
             "nccl-programs/",
+            "new-user/",
             "storage/",
             "storage-two-rails/",
         ];
