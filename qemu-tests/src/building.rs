@@ -27,6 +27,5 @@ pub mod root;
 pub mod root_cargo;
 pub mod run_directory;
 pub mod tool;
-pub mod user_tool;
 pub mod within;
 pub mod workbench;

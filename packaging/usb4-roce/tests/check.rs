@@ -10,7 +10,6 @@ use usb4_roce_tool::exit::Exit;
 use fixture::of;
 use fixture::with;
 use fixture::Fixture;
-use fixture::DEVICE;
 use plant::PLANTS;
 
 mod fixture;
@@ -106,14 +105,7 @@ fn what_cannot_be_told_has_its_own_status() {
 #[test]
 fn what_follows_from_a_fault_is_skipped() {
     let host = Fixture::healthy(2);
-    for gone in [
-        "/sys/module/usb4_roce",
-        "/sys/kernel/config/usb4_roce",
-        DEVICE,
-        "/sys/class/net/usb4r0",
-    ] {
-        host.remove(gone);
-    }
+    host.unload();
     let check = host.check();
     assert_eq!(with(&check, Verdict::Fault), ["module"]);
     assert!(with(&check, Verdict::Skipped).contains(&"rail"));

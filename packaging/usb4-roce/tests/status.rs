@@ -8,7 +8,6 @@ use usb4_roce_tool::status::text;
 use usb4_roce_tool::status::Status;
 
 use fixture::Fixture;
-use fixture::DEVICE;
 
 mod fixture;
 
@@ -43,14 +42,7 @@ fn all_is_shown_within_the_screen() {
 #[test]
 fn nothing_is_invented() {
     let host = Fixture::healthy(1);
-    for gone in [
-        "/sys/module/usb4_roce",
-        "/sys/kernel/config/usb4_roce",
-        DEVICE,
-        "/sys/class/net/usb4r0",
-    ] {
-        host.remove(gone);
-    }
+    host.unload();
     let status = Status::look(&host.source(), Duration::from_millis(1));
     let text = text_of(&status);
     assert!(text.contains("usb4_roce is not loaded"), "{text}");

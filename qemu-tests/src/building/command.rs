@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -16,7 +17,7 @@ use crate::building::within::Access;
 use crate::building::within::Bind;
 
 /// Name of the command and of its package.
-const NAME: &str = "usb4-roce";
+pub const NAME: &str = "usb4-roce";
 
 /// What writes its man pages and completions into a directory.
 const PAGES: &str = "usb4-roce-pages";
@@ -30,23 +31,14 @@ find pages -type f -name '*.[1-8]' -exec mv -t man {} +
 find pages -type f -exec mv -t completions {} +
 rm -r pages";
 
-/// Whether `checkout` has it.
-pub fn is_in(checkout: &Path) -> bool {
-    checkout
-        .join("packaging")
-        .join(NAME)
-        .join("Cargo.toml")
-        .exists()
+/// Brings the program up to date; gives it.
+pub fn program(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
+    Ok(build_package(cache, root, checkout)?.join(NAME))
 }
 
 /// Puts what is built of `checkout` into `directory`.
 pub fn build(cache: &Cache, root: &Root, checkout: &Path, directory: &Path) -> Result<()> {
-    let vendor = crates::vendor(cache, checkout, "the workspace")?;
-    let workspace = Crate {
-        source: checkout,
-        vendor: Some(&vendor),
-    };
-    let built = workspace.build_package(cache, root, NAME)?;
+    let built = build_package(cache, root, checkout)?;
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     let program = built.join(NAME);
     fs::copy(&program, directory.join(NAME))
@@ -58,4 +50,13 @@ pub fn build(cache: &Cache, root: &Root, checkout: &Path, directory: &Path) -> R
     let log = built.with_extension("log");
     root.run(&["sh", "-ec", SORT, "sh", PAGES], binds, "/", &log)
         .context("write man pages")
+}
+
+fn build_package(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
+    let vendor = crates::vendor(cache, checkout, "the workspace")?;
+    let workspace = Crate {
+        source: checkout,
+        vendor: Some(&vendor),
+    };
+    workspace.build_package(cache, root, NAME)
 }

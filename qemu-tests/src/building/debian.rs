@@ -66,9 +66,7 @@ impl Debian {
         let built = modules.file(module::NAME)?;
         let target = module.join(built.file_name().unwrap_or_default());
         fs::copy(&built, &target).with_context(|| format!("copy {}", built.display()))?;
-        if command::is_in(checkout) {
-            command::build(cache, root, checkout, &prebuilt.join("command"))?;
-        }
+        command::build(cache, root, checkout, &prebuilt.join("command"))?;
         let binds = vec![Bind::new(&directory, "packages", Access::ReadWrite)];
         let log = directory.with_extension("log");
         for maker in MAKERS {

@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::building::addition::Addition;
 use crate::building::cache::Cache;
 use crate::building::clients::Clients;
+use crate::building::command;
 use crate::building::container::Container;
 use crate::building::container::Release;
 use crate::building::container::VERIFY;
@@ -29,7 +30,6 @@ use crate::building::pyverbs;
 use crate::building::root::Root;
 use crate::building::tool::checkout;
 use crate::building::tool::Tools;
-use crate::building::user_tool;
 
 /// The built things.
 pub struct Workbench {
@@ -106,8 +106,9 @@ impl Workbench {
 
     /// The program for users.
     pub fn user_tool(&self) -> Result<PathBuf> {
+        let root = self.root()?;
         let step = Step::begin("build usb4-roce");
-        let program = user_tool::build(&self.cache.target())?;
+        let program = command::program(&self.cache, root, &checkout()?)?;
         step.done();
         Ok(program)
     }
