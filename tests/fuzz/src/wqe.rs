@@ -62,8 +62,9 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
         }
         assert!(wqe.payload.size() <= MAX_INLINE as usize);
         let first = input.arbitrary()?;
-        let is_flush = matches!(wqe.operation, SendOperation::Flush(..));
-        let is_empty = wqe.payload.size() == 0 && !is_flush;
+        let never_has_any =
+            wqe.operation.is_local() || matches!(wqe.operation, SendOperation::Flush(..));
+        let is_empty = wqe.payload.size() == 0 && !never_has_any;
         let is_refused = wqe.check_empty(&first).is_err();
         assert_eq!(is_refused, is_empty && first != UNTOUCHED);
     }
