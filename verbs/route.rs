@@ -12,6 +12,7 @@ use crate::base::page_vec::PageVec;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
 use crate::transport::final_acks::FinalAck;
+use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail::hello::Features;
@@ -53,6 +54,9 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// Has what is in the list carried, after [`Errand::Carry`]. Sleeps if `hint` allows it. Called with no lock
     /// held.
     fn carry(&self, hint: TxHint);
+
+    /// A program is waited for until then: what it has posted goes with what it posts meanwhile. May be called with a QP locked.
+    fn wait_for_program(&self, until: Instant);
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
     fn final_ack(&self, final_ack: FinalAck);
@@ -134,6 +138,9 @@ pub(crate) enum TxHint {
     /// The caller has posted so little, of a stream of as little, that it goes out with what is posted until all before it is
     /// acknowledged. Who receives that sends what is due.
     Gather,
+    /// The caller has posted so little, of a stream of as little, that it goes out with what the program is about to post, if that is being
+    /// waited for ([`Route::wait_for_program`]).
+    Refill,
 }
 
 /// State of the port.

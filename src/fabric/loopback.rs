@@ -26,6 +26,7 @@ use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
 use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::Operands;
+use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -361,9 +362,14 @@ impl Roster for Loopback {
 }
 
 impl Route for Loopback {
+    /// What is posted is carried at once.
+    fn wait_for_program(&self, _until: Instant) {}
+
     fn carry(&self, hint: TxHint) {
         let remainder = match hint {
-            TxHint::Direct | TxHint::Batched | TxHint::Gather => self.shared.carry(DIRECT_BUDGET),
+            TxHint::Direct | TxHint::Batched | TxHint::Gather | TxHint::Refill => {
+                self.shared.carry(DIRECT_BUDGET)
+            },
             TxHint::Deferred | TxHint::Coalesce | TxHint::Ride => {
                 match self.shared.buffers.try_lock() {
                     // Somebody is carrying, perhaps the caller, and will look into the list again.

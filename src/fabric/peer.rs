@@ -276,14 +276,18 @@ impl Peer {
         wake(told);
     }
 
-    /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`] or [`TxHint::Gather`]: by as many idle rails as there
-    /// are QPs, and by the caller itself as far as it is small. Acknowledgements may be left to wait for something to ride on. Sleeps.
+    /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`], [`TxHint::Gather`] or [`TxHint::Refill`]: by as many idle
+    /// rails as there are QPs, and by the caller itself as far as it is small. Acknowledgements may be left to wait for something to ride on,
+    /// and little messages for the program. Sleeps.
     pub(crate) fn send_due(&self, occasion: Occasion) -> Due {
         let first = {
             let mut state = self.state.lock();
             let ready = state.ready.len();
             if ready == 0 {
-                return Due::Settled;
+                return match state.held.program_until(clock::now()) {
+                    Some(until) => Due::WaitsUntil(until),
+                    None => Due::Settled,
+                };
             }
             if occasion == Occasion::MayWait {
                 match state.held.departure(clock::now()) {
@@ -376,7 +380,10 @@ impl Roster for Peer {
                 return Errand::Nothing;
             }
             TxHint::Gather if state.held.hold_message(clock::now()) => return Errand::Nothing,
-            TxHint::Direct | TxHint::Batched | TxHint::Gather => state.held.note_post(clock::now),
+            TxHint::Refill if state.held.hold_for_program(clock::now()) => return Errand::Nothing,
+            TxHint::Direct | TxHint::Batched | TxHint::Gather | TxHint::Refill => {
+                state.held.note_post(clock::now);
+            }
             TxHint::Deferred => {}
         }
         let told = state.scheduler.notify(work.rails);
@@ -386,7 +393,8 @@ impl Roster for Peer {
             | TxHint::Deferred
             | TxHint::Coalesce
             | TxHint::Ride
-            | TxHint::Gather => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
+            | TxHint::Gather
+            | TxHint::Refill => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
         }
     }
 
@@ -399,6 +407,10 @@ impl Roster for Peer {
 
 impl Route for Peer {
     fn carry(&self, _hint: TxHint) {}
+
+    fn wait_for_program(&self, until: Instant) {
+        self.state.lock().held.wait_for_program(until);
+    }
 
     fn final_ack(&self, final_ack: FinalAck) {
         self.change_final_acks(|final_acks| {

@@ -12,6 +12,7 @@ use super::frame::Operands;
 use super::frame::RequestHeader;
 use super::frame::ResponseHeader;
 use super::frame::MAX_PAYLOAD;
+use super::frame::SMALL_PAYLOAD;
 use super::ids::Instant;
 use super::ids::MessageSlot;
 use super::ids::Psn;
@@ -23,6 +24,7 @@ use super::pace::Pace;
 use super::rail::hello::Features;
 use super::rail::InFlight;
 use super::rail_set::RailSet;
+use super::refill::Refill;
 use super::requester::DueOperation;
 use super::requester::LocalRequest;
 use super::requester::PostError;
@@ -111,6 +113,20 @@ pub enum Segment {
     Response(ResponseSegment),
 }
 
+/// What of a connection was posted and not sent yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Posted {
+    /// So little that who posts it had better send it: the program does not post a stream, or it is the only request under way, or all
+    /// that the program was waited for to post.
+    Urgent,
+    /// So little that it may wait for the acknowledgements that the peer owes, to go with what is posted until then.
+    WaitsForAck,
+    /// So little that it may wait until [`Connection::waits_for_program_until`], to go with what the program is about to post.
+    WaitsForProgram,
+    /// So much that it is sent by whoever has time for it, or nothing.
+    Much,
+}
+
 /// Whether a connection keeps to the limits of its peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Agreement {
@@ -127,6 +143,7 @@ pub struct Connection<S: Storage> {
     agreement: Agreement,
     pace: Pace,
     peer_pace: Pace,
+    refill: Refill,
 }
 
 impl<S: Storage> Connection<S> {
@@ -145,6 +162,7 @@ impl<S: Storage> Connection<S> {
             agreement: Agreement::Pending,
             pace: Pace::new(),
             peer_pace: Pace::new(),
+            refill: Refill::new(),
         })
     }
 
@@ -208,6 +226,7 @@ impl<S: Storage> Connection<S> {
         self.responder.reset();
         self.pace = Pace::new();
         self.peer_pace = Pace::new();
+        self.refill = Refill::new();
         ack.map(|ack| FinalAck { ack, state })
     }
 
@@ -243,6 +262,7 @@ impl<S: Storage> Connection<S> {
         let slot = self.requester.post(request, now)?;
         self.pace.note_own();
         self.peer_pace.note_other();
+        self.refill.note_posted(self.requester.outstanding());
         Ok(slot)
     }
 
@@ -281,10 +301,35 @@ impl<S: Storage> Connection<S> {
         self.requester.outstanding()
     }
 
-    /// Whether what was posted last is so little that who posts it had better send it: it is the only request under way, or the
-    /// program does not post a stream.
-    pub fn is_urgent(&self) -> bool {
-        (self.outstanding() <= 1 || !self.pace.is_stream()) && self.requester.has_little()
+    /// Who had better send what was posted and not sent yet, and when.
+    pub fn posted(&self, now: Instant) -> Posted {
+        if !self.requester.has_little() {
+            return Posted::Much;
+        }
+        if !self.pace.is_stream() {
+            return Posted::Urgent;
+        }
+        let may_wait = self.ack_state() == AckState::Sent
+            && self.requester.has_little_that_may_wait()
+            && !self.responder.has_response();
+        let under_way = self.outstanding();
+        if may_wait && self.waits_for_program_until(now).is_some() {
+            Posted::WaitsForProgram
+        } else if under_way <= 1 || self.refill.is_full(under_way) {
+            Posted::Urgent
+        } else if may_wait && self.requester.is_ack_owed() {
+            Posted::WaitsForAck
+        } else {
+            Posted::Much
+        }
+    }
+
+    /// Until when what a program has posted of a stream waits for what it is about to post.
+    pub fn waits_for_program_until(&self, now: Instant) -> Option<Instant> {
+        if !self.pace.is_stream() {
+            return None;
+        }
+        self.refill.waits_until(self.outstanding(), now)
     }
 
     /// A segment of a request has arrived.
@@ -313,7 +358,11 @@ impl<S: Storage> Connection<S> {
 
     /// An acknowledgement has arrived.
     pub fn handle_ack(&mut self, ack: &AckHeader, now: Instant) {
+        let was_owed = self.requester.is_ack_owed();
         self.requester.on_ack(ack, now);
+        if was_owed && !self.requester.is_ack_owed() {
+            self.refill.note_acknowledged(now);
+        }
         self.responder.on_response_ack(ack.response_psn);
     }
 
@@ -428,7 +477,14 @@ impl<S: Storage> Connection<S> {
         }
         let next_len = || self.requester.next_segment_len(rail, now, rails);
         if fits_any || next_len().is_some_and(fits) {
+            let was_owed = self.requester.is_ack_owed();
             let request = self.requester.next_segment(rail, seq, now, rails)?;
+            if request.source.len > SMALL_PAYLOAD || !request.header.begins_message() {
+                // Of a long message. What is posted behind it may be as long.
+                self.refill = Refill::new();
+            } else if !was_owed && self.requester.is_ack_owed() {
+                self.refill.note_departure(now);
+            }
             return Some(Segment::Request(request));
         }
         None
@@ -465,14 +521,6 @@ impl<S: Storage> Connection<S> {
             && self.responder.ack_may_wait()
             && !self.responder.has_response()
             && !self.requester.has_segments()
-    }
-
-    /// Whether what is to be sent is so little that it may wait for the acknowledgements that the peer owes, to go with what is
-    /// posted until then.
-    pub fn may_gather(&self) -> bool {
-        self.ack_state() == AckState::Sent
-            && self.requester.may_gather()
-            && !self.responder.has_response()
     }
 
     /// The oldest request that has not been polled as complete, which [`Self::poll_send_completion`] is about.

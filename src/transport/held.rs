@@ -8,7 +8,7 @@
 //!
 //! Little messages of a program that posts a stream of them wait until those before them are acknowledged, and go out together.
 //! Were they to go with the next acknowledgement, whatever it is for, a host that is slow would go on sending few at a time: each
-//! acknowledgement of few lets the program post as few.
+//! acknowledgement of few lets the program post as few. When all is acknowledged, they wait a moment for the program (`refill.rs`).
 
 use super::ids::Duration;
 use super::ids::Instant;
@@ -41,6 +41,8 @@ pub struct Held {
     acks: Acks,
     /// Since when messages are.
     messages_since: Option<Instant>,
+    /// Until when a program is waited for that is about to post more of them.
+    program_until: Option<Instant>,
     /// Whether there is something that is not.
     others: Others,
 }
@@ -80,6 +82,7 @@ impl Held {
             outlook: Outlook::Unknown,
             acks: Acks::None,
             messages_since: None,
+            program_until: None,
             others: Others::None,
         }
     }
@@ -114,6 +117,23 @@ impl Held {
         self.acks == Acks::None && now < since.after(GATHER)
     }
 
+    /// There are little messages that may wait for the program to post more. Says whether they do: not if it is not waited for any more, as
+    /// when all else that was in the list has gone.
+    pub fn hold_for_program(&mut self, now: Instant) -> bool {
+        self.program_until(now).is_some() && self.hold_message(now)
+    }
+
+    /// A program is waited for until then that is about to post more little messages.
+    pub fn wait_for_program(&mut self, until: Instant) {
+        self.program_until = self.program_until.max(Some(until));
+    }
+
+    /// Until when one is waited for. One that was waited for in vain is forgotten.
+    pub fn program_until(&mut self, now: Instant) -> Option<Instant> {
+        self.program_until = self.program_until.filter(|&until| now < until);
+        self.program_until
+    }
+
     /// Somebody asks for what is in the list.
     pub fn departure(&mut self, now: Instant) -> Departure {
         let is_late = |since: Instant| now >= since.after(GATHER);
@@ -121,7 +141,13 @@ impl Held {
             return Departure::Now;
         }
         let since = match self.acks {
-            Acks::None if self.messages_since.is_some() => return Departure::WithAck,
+            Acks::None if self.messages_since.is_some() => {
+                return match self.program_until {
+                    Some(until) if now < until => Departure::Until(until),
+                    Some(_) => Departure::Now,
+                    None => Departure::WithAck,
+                }
+            }
             Acks::None => return Departure::Now,
             Acks::New => now,
             Acks::Since(since) => since,
@@ -147,6 +173,7 @@ impl Held {
         }
         self.acks = Acks::None;
         self.messages_since = None;
+        self.program_until = None;
         self.others = Others::None;
     }
 }
@@ -271,5 +298,35 @@ mod tests {
         assert!(held.hold_message(at(50)));
         assert_eq!(ask(&mut held, 100), Departure::Until(at(200)));
         assert_eq!(ask(&mut held, 200), Departure::Now);
+    }
+
+    #[test]
+    fn messages_wait_for_a_program_as_long_as_it_is_waited_for() {
+        let mut held = Held::new();
+        assert!(!held.hold_for_program(at(0)), "nobody waits");
+        held.wait_for_program(at(100));
+        assert_eq!(held.program_until(at(99)), Some(at(100)));
+        assert!(held.hold_for_program(at(10)));
+        assert_eq!(held.departure(at(20)), Departure::Until(at(100)));
+        assert_eq!(held.departure(at(100)), Departure::Now);
+        held.release();
+        assert!(!held.hold_for_program(at(50)), "what was there has gone");
+    }
+
+    #[test]
+    fn and_not_for_one_that_was_waited_for_in_vain() {
+        let mut held = Held::new();
+        held.wait_for_program(at(100));
+        assert_eq!(held.program_until(at(100)), None);
+        assert!(held.hold_message(at(150)));
+        assert_eq!(held.departure(at(151)), Departure::WithAck);
+    }
+
+    #[test]
+    fn an_acknowledgement_does_not_wait_for_a_program() {
+        let mut held = Held::new();
+        held.wait_for_program(at(100));
+        assert!(held.hold_for_program(at(10)));
+        assert_eq!(ask(&mut held, 20), Departure::Now);
     }
 }

@@ -40,6 +40,7 @@ mod pace;
 pub mod packet;
 pub mod rail;
 pub mod rail_set;
+mod refill;
 pub mod requester;
 pub mod responder;
 pub mod scheduler;

@@ -12,12 +12,14 @@ use crate::pair::WINDOW;
 use usb4_roce::transport::connection::Connection;
 use usb4_roce::transport::connection::FrameSlot;
 use usb4_roce::transport::connection::PayloadToken;
+use usb4_roce::transport::connection::Posted;
 use usb4_roce::transport::connection::Segment;
 use usb4_roce::transport::final_acks::AckState;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::held::FEW;
+use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
@@ -254,28 +256,22 @@ fn little_messages_of_a_stream_wait_until_all_before_them_is_acknowledged() {
     let [mut one, mut other] = pair();
     for number in 0..=FEW {
         post(&mut one, Opcode::Write, 10);
-        assert!(one.connection.is_urgent(), "{number}");
-        assert!(
-            !one.connection.may_gather(),
-            "nothing would release {number}"
-        );
+        assert_eq!(one.connection.posted(NOW), Posted::Urgent, "{number}");
         assert!(carry(&mut one, &mut other));
         assert!(carry(&mut other, &mut one));
         while one.connection.poll_send_completion().is_some() {}
     }
     // The first that is under way goes at once, those behind it do not.
     post(&mut one, Opcode::Write, 10);
-    assert!(one.connection.is_urgent());
+    assert_eq!(one.connection.posted(NOW), Posted::Urgent);
     assert!(carry(&mut one, &mut other));
     for _ in 0..2 {
         post(&mut one, Opcode::Write, 10);
-        assert!(!one.connection.is_urgent());
-        assert!(one.connection.may_gather());
+        assert_eq!(one.connection.posted(NOW), Posted::WaitsForAck);
     }
     // More than fits a frame of the stream is not little.
     post(&mut one, Opcode::Write, SMALL_PAYLOAD);
-    assert!(!one.connection.may_gather());
-    assert!(!one.connection.is_urgent());
+    assert_eq!(one.connection.posted(NOW), Posted::Much);
 }
 
 /// Posts as many requests as make a stream, each of which is acknowledged before the next one.
@@ -299,9 +295,66 @@ fn an_acknowledgement_of_part_of_a_stream_releases_nothing() {
     assert!(carry(&mut one, &mut other));
     post(&mut one, Opcode::Write, 10);
     one.connection.handle_ack(&ack, NOW);
-    assert!(one.connection.may_gather(), "one is still under way");
+    assert_eq!(
+        one.connection.posted(NOW),
+        Posted::WaitsForAck,
+        "one is still under way"
+    );
     assert!(carry(&mut other, &mut one));
-    assert!(!one.connection.may_gather());
+    assert_ne!(one.connection.posted(NOW), Posted::WaitsForAck);
+}
+
+/// Acknowledges all that `one` has sent, `took` after it went.
+fn acknowledge_late(one: &mut End, other: &mut End, took: Duration) {
+    let ack = other.connection.poll_ack().unwrap();
+    one.connection.handle_ack(&ack, NOW.after(took));
+    while one.connection.poll_send_completion().is_some() {}
+}
+
+#[test]
+fn little_messages_of_a_stream_wait_for_as_many_as_there_were() {
+    let took = Duration::from_micros(100);
+    let [mut one, mut other] = pair();
+    stream(&mut one, &mut other);
+    let depth = 2 * FEW;
+    for _ in 0..depth {
+        post(&mut one, Opcode::Write, 10);
+    }
+    while carry(&mut one, &mut other) {}
+    acknowledge_late(&mut one, &mut other, took);
+    let until = NOW.after(took).after(took);
+    assert_eq!(
+        one.connection.waits_for_program_until(NOW.after(took)),
+        Some(until)
+    );
+    for _ in 1..depth {
+        post(&mut one, Opcode::Write, 10);
+        assert_eq!(one.connection.posted(NOW), Posted::WaitsForProgram);
+        assert_ne!(one.connection.posted(until), Posted::WaitsForProgram);
+    }
+    post(&mut one, Opcode::Write, 10);
+    assert_eq!(
+        one.connection.posted(NOW),
+        Posted::Urgent,
+        "as many as before"
+    );
+    assert_eq!(one.connection.waits_for_program_until(NOW), None);
+}
+
+#[test]
+fn nothing_waits_for_the_program_behind_a_long_message() {
+    let [mut one, mut other] = pair();
+    stream(&mut one, &mut other);
+    for length in [10, 10, SMALL_PAYLOAD + 1] {
+        post(&mut one, Opcode::Write, length);
+    }
+    while carry(&mut one, &mut other) {}
+    let took = Duration::from_micros(100);
+    acknowledge_late(&mut one, &mut other, took);
+    assert_eq!(
+        one.connection.waits_for_program_until(NOW.after(took)),
+        None
+    );
 }
 
 #[test]
@@ -310,7 +363,7 @@ fn programs_that_talk_to_each_other_post_no_stream() {
     for _ in 0..8 * FEW {
         for _ in 0..2 {
             post(&mut one, Opcode::Write, 10);
-            assert!(one.connection.is_urgent());
+            assert_eq!(one.connection.posted(NOW), Posted::Urgent);
             while carry(&mut one, &mut other) {}
         }
         while one.connection.poll_send_completion().is_some() {}
@@ -345,9 +398,9 @@ fn an_acknowledgement_waits_if_it_is_all_there_is_and_tells_of_few() {
 fn what_does_not_fit_a_frame_of_a_stream_is_not_sent_by_who_posts_it() {
     let [mut one, _] = pair();
     post(&mut one, Opcode::Write, SMALL_PAYLOAD);
-    assert!(one.connection.is_urgent());
+    assert_eq!(one.connection.posted(NOW), Posted::Urgent);
     post(&mut one, Opcode::Write, 1);
-    assert!(!one.connection.is_urgent());
+    assert_eq!(one.connection.posted(NOW), Posted::Much);
 }
 
 #[test]

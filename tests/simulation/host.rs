@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 
+use usb4_roce::transport::connection::Posted;
 use usb4_roce::transport::final_acks::AckState;
 use usb4_roce::transport::final_acks::FinalAcks;
 use usb4_roce::transport::ids::Instant;
@@ -116,7 +117,9 @@ impl Host {
     pub fn schedule(&mut self, now: Instant, ledger: &Ledger) -> Vec<RailId> {
         self.aim(now, ledger);
         for index in core::mem::take(&mut self.touched) {
-            if self.posted.remove(&index) && self.qps[index].protocol.may_gather() {
+            if self.posted.remove(&index)
+                && self.qps[index].protocol.posted(now) == Posted::WaitsForAck
+            {
                 self.hold(index, now);
             } else {
                 self.schedule_one(index, now);
@@ -224,7 +227,7 @@ impl Host {
             .map_or(0, |peer| peer.final_acks.due());
         let up = self.up(peer);
         let mut qps = self.qps.iter().enumerate().filter(|(index, qp)| {
-            let waits = self.held.contains(index) && qp.protocol.may_gather();
+            let waits = self.held.contains(index) && qp.protocol.posted(now) == Posted::WaitsForAck;
             qp.peer == peer && !qp.is_destroyed && !waits
         });
         let (_, answering) = choice(&self.peers, peer);

@@ -33,6 +33,7 @@ use super::service::Service;
 use crate::base::clock;
 use crate::base::delayed_work;
 use crate::base::workers::Workers;
+use crate::transport::connection::Posted;
 use crate::transport::ids::Qpn;
 use crate::transport::unreliable_datagram as datagram;
 use crate::verbs::abi::limits::MAX_INLINE;
@@ -357,15 +358,17 @@ where
             }
             QpState::Rts | QpState::Sqd | QpState::Sqe | QpState::Err => {}
         }
-        let rails = self.qp.process_events(state, clock::now());
+        let now = clock::now();
+        let rails = self.qp.process_events(state, now);
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
-        } else if state.service.is_urgent() {
-            TxHint::Direct
-        } else if state.service.may_gather() {
-            TxHint::Gather
         } else {
-            TxHint::Batched
+            match state.service.posted(now) {
+                Posted::Urgent => TxHint::Direct,
+                Posted::WaitsForAck => TxHint::Gather,
+                Posted::WaitsForProgram => TxHint::Refill,
+                Posted::Much => TxHint::Batched,
+            }
         };
         self.qp.schedule(guard, rails, hint);
         Ok(())

@@ -15,6 +15,8 @@ use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
 use super::service::Received;
 use super::timer::RailsOf;
+use crate::base::clock;
+use crate::transport::connection::Posted;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::opcode::Opcode;
@@ -430,6 +432,23 @@ impl QueuePair {
 }
 
 impl QueuePair {
+    /// What becomes of that which may go with what follows, when something has arrived. The route learns until when the program is waited
+    /// for, also if there is nothing yet.
+    fn refine(state: &State) -> TxHint {
+        if state.service.has_ack_that_may_wait() {
+            return TxHint::Ride;
+        }
+        let now = clock::now();
+        if let Some((until, route)) = state.service.waits_for_program_until(now).zip(state.route.get()) {
+            route.wait_for_program(until);
+        }
+        match state.service.posted(now) {
+            Posted::WaitsForAck => TxHint::Gather,
+            Posted::WaitsForProgram => TxHint::Refill,
+            Posted::Urgent | Posted::Much => TxHint::Coalesce,
+        }
+    }
+
     /// Lets go of the QP and passes on for which rails there are frames.
     pub(super) fn schedule(
         self: &Arc<Self>,
@@ -438,18 +457,15 @@ impl QueuePair {
         hint: TxHint,
     ) {
         let old_route = state.old_route.take();
+        let hint = match hint {
+            TxHint::Coalesce => Self::refine(&state),
+            other => other,
+        };
         if rails.is_empty() {
             drop(state);
             drop(old_route);
             return;
         }
-        let hint = match hint {
-            TxHint::Coalesce if state.service.has_ack_that_may_wait() => TxHint::Ride,
-            TxHint::Coalesce if !state.service.is_urgent() && state.service.may_gather() => {
-                TxHint::Gather
-            }
-            other => other,
-        };
         // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
         let errand = state.route.enqueue(self, Work { rails, hint });
         let carrier = match errand {

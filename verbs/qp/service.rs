@@ -12,6 +12,7 @@ use super::attributes::Attributes;
 use super::datagrams::Datagrams;
 use super::reliable::ReliableConnection;
 use super::unreliable::UnreliableService;
+use crate::transport::connection::Posted;
 use crate::transport::connection::PayloadToken;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
@@ -493,20 +494,27 @@ impl Service {
         }
     }
 
-    /// Whether what was posted last is so little that who posts it had better send it.
-    pub(super) fn is_urgent(&self) -> bool {
-        match self {
-            Self::ReliableConnection(reliable) => reliable.connection.is_urgent(),
+    /// Who had better send what was posted and not sent yet, and when.
+    pub(super) fn posted(&self, now: Instant) -> Posted {
+        let is_urgent = match self {
+            Self::ReliableConnection(reliable) => return reliable.connection.posted(now),
             Self::UnreliableConnection(unreliable) => unreliable.connection.is_urgent(),
             Self::UnreliableDatagram(datagrams) => datagrams.is_urgent(),
+        };
+        if is_urgent {
+            Posted::Urgent
+        } else {
+            Posted::Much
         }
     }
 
-    /// Whether what is to be sent is so little that it may wait, to go with what is posted until then.
-    pub(super) fn may_gather(&self) -> bool {
+    /// Until when what a program has posted waits for what it is about to post.
+    pub(super) fn waits_for_program_until(&self, now: Instant) -> Option<Instant> {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.may_gather(),
-            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => false,
+            Self::ReliableConnection(reliable) => {
+                reliable.connection.waits_for_program_until(now)
+            }
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
         }
     }
 

@@ -59,15 +59,17 @@ impl<S: Storage> Requester<S> {
             || self.unrequested().is_some()
     }
 
-    /// Whether what is to be sent is so little that it may wait for the acknowledgement that the peer owes: what is posted
-    /// until then goes in the same frame of a stream.
-    pub fn may_gather(&self) -> bool {
+    /// Whether the peer owes an acknowledgement.
+    pub const fn is_ack_owed(&self) -> bool {
+        self.window.is_ack_owed()
+    }
+
+    /// Of what is little by [`Self::has_little`], whether it may wait: what is posted until then goes in the same frame of a stream.
+    pub fn has_little_that_may_wait(&self) -> bool {
         self.state == SendState::Running
-            && self.window.is_ack_owed()
             // An answer may be long.
             && self.reads.outstanding() == 0
             && self.window.first_unsent().is_none()
-            && self.has_little()
     }
 
     /// Whether all that was posted and not sent yet fits one frame of a stream.
