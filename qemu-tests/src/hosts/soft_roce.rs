@@ -15,6 +15,9 @@ use crate::hosts::stage::Stage;
 /// The rxe device.
 pub const DEVICE: &str = "rxe0";
 
+/// Where its requests end, as a warning of the kernel has it.
+pub const COMPLETER: &str = "drivers/infiniband/sw/rxe/rxe_comp.c:";
+
 /// Time limit of a step.
 const LIMIT: Duration = Duration::from_secs(60);
 

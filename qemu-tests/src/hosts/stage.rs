@@ -97,6 +97,11 @@ impl<'a> Stage<'a> {
         self.expect(host, part, Presence::Possible);
     }
 
+    /// The test may provoke a warning with `part` in its first line, of something on `host` that the test is not about.
+    pub fn allow_warning(&self, host: &str, part: &str) {
+        self.expect(host, part, Presence::PossibleWarning);
+    }
+
     fn expect(&self, host: &str, part: &str, presence: Presence) {
         self.note(&format!(
             "{host}: the kernel may say {part:?}: {presence:?}"

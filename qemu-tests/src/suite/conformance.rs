@@ -83,6 +83,8 @@ fn compare(
     for host in stage.instance().names() {
         // It tells at that level of what its users do wrong, which is what many of the tests are about.
         stage.allow_line(&host, &format!("{}: ", soft_roce::DEVICE));
+        // rxe_completer warns of a request that failed without a reason, on a machine with much to do; its row of the table has failed.
+        stage.allow_warning(&host, soft_roce::COMPLETER);
     }
     let mut comparison = Comparison::default();
     for device in Device::ALL {

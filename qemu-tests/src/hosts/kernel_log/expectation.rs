@@ -9,6 +9,9 @@ pub enum Presence {
     Required,
     /// It may come or not.
     Possible,
+    /// It may come or not, and is a warning of a part of the kernel that the test is not about: with all that belongs to it, and what it
+    /// leaves the kernel tainted with.
+    PossibleWarning,
 }
 
 /// A line that a kernel may say although it looks like trouble, because a test provokes it.

@@ -70,6 +70,9 @@ const RCU: [&str; 2] = ["rcu", "stall"];
 /// What a program in the guest does not do either.
 const CRASHES: [&str; 2] = ["segfault at ", "traps: "];
 
+/// The last line of a warning.
+const END_OF_WARNING: &str = "---[ end trace ";
+
 /// Lines shown from each trouble on.
 const EXCERPT: usize = 25;
 
@@ -89,6 +92,7 @@ pub fn troubles(host: &str, log: &str, expectations: &[Expectation]) -> Vec<Stri
     while next < lines.len() && found.len() < MOST {
         let line = lines[next];
         let length = match () {
+            () if is_tolerated(host, line, expectations) => warning_length(&lines[next..]),
             () if is_known(line) => 1,
             () if is_trouble(line) => EXCERPT.min(lines.len() - next),
             () if is_error(line) => 1,
@@ -107,6 +111,28 @@ pub fn troubles(host: &str, log: &str, expectations: &[Expectation]) -> Vec<Stri
     });
     found.extend(missing.map(|known| format!("expected, but not said: {:?}", known.part)));
     found
+}
+
+/// Whether `log`, a stretch of the log of `host`, has a warning that is expected and taints its kernel.
+pub fn has_tolerated_warning(host: &str, log: &str, expectations: &[Expectation]) -> bool {
+    log.lines()
+        .any(|line| is_tolerated(host, line, expectations))
+}
+
+/// Whether `line` begins such a warning.
+fn is_tolerated(host: &str, line: &str, expectations: &[Expectation]) -> bool {
+    expectations.iter().any(|known| {
+        known.presence == Presence::PossibleWarning
+            && known.host == host
+            && line.contains("WARNING: ")
+            && line.contains(&known.part)
+    })
+}
+
+/// How many of `lines` belong to the warning that the first one begins.
+fn warning_length(lines: &[&str]) -> usize {
+    let end = lines.iter().position(|line| line.contains(END_OF_WARNING));
+    end.map_or(1, |end| end + 1)
 }
 
 fn is_trouble(line: &str) -> bool {
@@ -138,6 +164,22 @@ mod tests {
         let found = unexpected(log);
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("drivers/x.c:1") && found[0].contains("Modules linked in"));
+    }
+
+    #[test]
+    fn a_tolerated_warning_hides_nothing_else() {
+        let expectations = [expectation("a", "drivers/x.c:", Presence::PossibleWarning)];
+        let warning = "<4>[    2.0] WARNING: drivers/x.c:1 at f+0x1/0x2\n\
+            <4>[    2.1] Call Trace:\n\
+            <4>[    2.2] ---[ end trace 0000000000000000 ]---\n";
+        assert!(has_tolerated_warning("a", warning, &expectations));
+        assert!(troubles("a", warning, &expectations).is_empty());
+        assert!(!has_tolerated_warning("b", warning, &expectations));
+        assert_eq!(troubles("b", warning, &expectations).len(), 1);
+        let more = format!("{warning}<4>[    2.3] WARNING: drivers/y.c:1 at g+0x1/0x2\n");
+        assert_eq!(troubles("a", &more, &expectations).len(), 1);
+        let cut = "<4>[    2.0] WARNING: drivers/x.c:1 at f+0x1/0x2\n<4>[    2.1] BUG: x\n";
+        assert_eq!(troubles("a", cut, &expectations).len(), 1);
     }
 
     #[test]

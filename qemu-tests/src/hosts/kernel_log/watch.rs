@@ -12,6 +12,7 @@ use anyhow::Result;
 
 use super::expectation::Expectation;
 use super::health;
+use super::scan::has_tolerated_warning;
 use super::scan::troubles;
 use super::KernelLog;
 use super::Mark;
@@ -39,6 +40,8 @@ struct Watched {
     host: String,
     log: KernelLog,
     mark: Mark,
+    /// What its kernel may be tainted with by what it was expected to say.
+    tolerated: u64,
 }
 
 /// What a kernel says when all has been shut down and it is about to switch the power off. It stops its processors then, one
@@ -69,6 +72,7 @@ impl Watch {
             log: KernelLog::of(instance, &host),
             host,
             mark: KernelLog::start(),
+            tolerated: 0,
         });
         Self {
             kernel,
@@ -89,7 +93,7 @@ impl Watch {
         let end = format!("lab: end of {what} ({})", self.looks);
         let kernel = self.kernel;
         let looked = self.hosts.iter_mut().map(|watched| {
-            let answer = watched.ask(instance, kernel, &end);
+            let answer = watched.ask(instance, kernel, &end, expectations);
             let (log, complaints) = match answer {
                 Ok((log, complaints)) => (log, complaints),
                 // What a host that does not answer has said before says most.
@@ -158,19 +162,23 @@ impl Watched {
     /// Waits until all that the kernel has said up to now, where `end` is put, is in the log; gives it, and what is wrong
     /// with the kernel by its own account.
     fn ask(
-        &self,
+        &mut self,
         instance: &Instance,
         kernel: Kernel,
         end: &str,
+        expectations: &[Expectation],
     ) -> Result<(Stretch, Vec<String>)> {
         let script = format!("{}\necho '{end}' > /dev/kmsg", health::ASK);
         let answer = instance
             .shell(&self.host, &script, LIMIT)
             .with_context(|| format!("{} does not answer", self.host))?;
-        let complaints = health::complaints(kernel, &answer)?;
         let deadline = Instant::now() + LIMIT;
         loop {
             if let Some(log) = self.log.through(self.mark, end)? {
+                if has_tolerated_warning(&self.host, &log.text, expectations) {
+                    self.tolerated |= health::WARNED;
+                }
+                let complaints = health::complaints(kernel, &answer, self.tolerated)?;
                 return Ok((log, complaints));
             }
             if Instant::now() >= deadline {
