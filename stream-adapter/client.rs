@@ -194,7 +194,7 @@ pub trait RailLink: Send + Sync {
 /// Whether what frames have made due is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// It is, but for what may wait a moment for something to ride on: the rail has nothing else to do meanwhile, and asks again.
+    /// It is, but for what may wait a moment for something to ride on, or to go with: the rail has nothing else to do meanwhile, and asks again.
     MayWait,
     /// All of it is: quite a lot has arrived and there is more, or the rail will not ask again.
     MustGo,
@@ -206,7 +206,7 @@ pub enum Occasion {
 pub enum Due {
     /// Nothing, or nothing that the rail has to see to.
     Settled,
-    /// Something waits, at most until this time: the client is to be asked again then.
+    /// Something waits, or what comes meanwhile does, at most until this time: the client is to be asked again then.
     WaitsUntil(Instant),
 }
 

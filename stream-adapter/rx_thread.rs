@@ -50,7 +50,7 @@ const UNANSWERED_BYTES: u32 = 256 << 10;
 struct Unanswered {
     frames: u32,
     bytes: u32,
-    /// Until when some of what they made due waits for something to ride on.
+    /// Until when some of what they made due waits for something to ride on, or little messages for what a program is about to post.
     waits_until: Option<Instant>,
 }
 

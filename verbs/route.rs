@@ -139,7 +139,7 @@ pub(crate) enum TxHint {
     /// acknowledged. Who receives that sends what is due.
     Gather,
     /// The caller has posted so little, of a stream of as little, that it goes out with what the program is about to post, if that is being
-    /// waited for ([`Route::wait_for_program`]).
+    /// waited for ([`Route::wait_for_program`]), and else at once.
     Refill,
 }
 

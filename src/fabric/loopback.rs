@@ -369,7 +369,7 @@ impl Route for Loopback {
         let remainder = match hint {
             TxHint::Direct | TxHint::Batched | TxHint::Gather | TxHint::Refill => {
                 self.shared.carry(DIRECT_BUDGET)
-            },
+            }
             TxHint::Deferred | TxHint::Coalesce | TxHint::Ride => {
                 match self.shared.buffers.try_lock() {
                     // Somebody is carrying, perhaps the caller, and will look into the list again.

@@ -191,6 +191,8 @@ impl Peer {
         let (link, other) = {
             let mut state = self.state.lock();
             let waiting = state.waiting();
+            // Who was to see to the end of a wait may be its receiving thread.
+            state.held.release();
             let other = state.scheduler.rail_down(rail, waiting);
             (state.links[rail.index()].take(), state.tx_event(other))
         };
@@ -284,10 +286,15 @@ impl Peer {
             let mut state = self.state.lock();
             let ready = state.ready.len();
             if ready == 0 {
-                return match state.held.program_until(clock::now()) {
-                    Some(until) => Due::WaitsUntil(until),
-                    None => Due::Settled,
+                let until = match occasion {
+                    Occasion::MayWait => state.held.program_until(clock::now()),
+                    Occasion::MustGo => None,
                 };
+                let Some(until) = until else {
+                    state.held.release();
+                    return Due::Settled;
+                };
+                return Due::WaitsUntil(until);
             }
             if occasion == Occasion::MayWait {
                 match state.held.departure(clock::now()) {
@@ -388,13 +395,14 @@ impl Roster for Peer {
         }
         let told = state.scheduler.notify(work.rails);
         match work.hint {
-            TxHint::Direct => state.link(told).map_or(Errand::Nothing, Errand::Push),
+            TxHint::Direct | TxHint::Refill => {
+                state.link(told).map_or(Errand::Nothing, Errand::Push)
+            }
             TxHint::Batched
             | TxHint::Deferred
             | TxHint::Coalesce
             | TxHint::Ride
-            | TxHint::Gather
-            | TxHint::Refill => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
+            | TxHint::Gather => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
         }
     }
 

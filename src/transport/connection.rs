@@ -262,7 +262,7 @@ impl<S: Storage> Connection<S> {
         let slot = self.requester.post(request, now)?;
         self.pace.note_own();
         self.peer_pace.note_other();
-        self.refill.note_posted(self.requester.outstanding());
+        self.refill.note_posted(self.requester.outstanding(), now);
         Ok(slot)
     }
 
@@ -309,13 +309,11 @@ impl<S: Storage> Connection<S> {
         if !self.pace.is_stream() {
             return Posted::Urgent;
         }
-        let may_wait = self.ack_state() == AckState::Sent
-            && self.requester.has_little_that_may_wait()
-            && !self.responder.has_response();
+        let may_wait = self.ack_state() == AckState::Sent && self.may_wait();
         let under_way = self.outstanding();
         if may_wait && self.waits_for_program_until(now).is_some() {
             Posted::WaitsForProgram
-        } else if under_way <= 1 || self.refill.is_full(under_way) {
+        } else if under_way <= 1 || (may_wait && self.refill.is_full(under_way, now)) {
             Posted::Urgent
         } else if may_wait && self.requester.is_ack_owed() {
             Posted::WaitsForAck
@@ -326,10 +324,15 @@ impl<S: Storage> Connection<S> {
 
     /// Until when what a program has posted of a stream waits for what it is about to post.
     pub fn waits_for_program_until(&self, now: Instant) -> Option<Instant> {
-        if !self.pace.is_stream() {
+        if !self.pace.is_stream() || !self.may_wait() {
             return None;
         }
         self.refill.waits_until(self.outstanding(), now)
+    }
+
+    /// Whether little messages may wait, but for acknowledgements.
+    fn may_wait(&self) -> bool {
+        self.requester.has_nothing_urgent() && !self.responder.has_response()
     }
 
     /// A segment of a request has arrived.
@@ -360,7 +363,8 @@ impl<S: Storage> Connection<S> {
     pub fn handle_ack(&mut self, ack: &AckHeader, now: Instant) {
         let was_owed = self.requester.is_ack_owed();
         self.requester.on_ack(ack, now);
-        if was_owed && !self.requester.is_ack_owed() {
+        // A NAK leaves something in the window.
+        if was_owed && self.requester.is_all_acknowledged() {
             self.refill.note_acknowledged(now);
         }
         self.responder.on_response_ack(ack.response_psn);

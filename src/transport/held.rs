@@ -123,9 +123,10 @@ impl Held {
         self.program_until(now).is_some() && self.hold_message(now)
     }
 
-    /// A program is waited for until then that is about to post more little messages.
+    /// A program is waited for until then that is about to post more little messages. Of several, the first that is not waited for any more
+    /// ends the wait.
     pub fn wait_for_program(&mut self, until: Instant) {
-        self.program_until = self.program_until.max(Some(until));
+        self.program_until = Some(self.program_until.map_or(until, |other| other.min(until)));
     }
 
     /// Until when one is waited for. One that was waited for in vain is forgotten.
@@ -156,7 +157,10 @@ impl Held {
             self.outlook = Outlook::SentAt(now);
             return Departure::Now;
         }
-        let until = since.after(RIDE);
+        let until = match self.program_until {
+            Some(other) if self.messages_since.is_some() => other.min(since.after(RIDE)),
+            Some(_) | None => since.after(RIDE),
+        };
         self.acks = Acks::Since(since);
         if now < until {
             Departure::Until(until)
@@ -311,6 +315,25 @@ mod tests {
         assert_eq!(held.departure(at(100)), Departure::Now);
         held.release();
         assert!(!held.hold_for_program(at(50)), "what was there has gone");
+    }
+
+    #[test]
+    fn of_several_programs_the_first_ends_the_wait() {
+        let mut held = Held::new();
+        held.wait_for_program(at(100));
+        held.wait_for_program(at(200));
+        assert_eq!(held.program_until(at(10)), Some(at(100)));
+        held.wait_for_program(at(50));
+        assert!(held.hold_for_program(at(10)));
+        assert_eq!(held.departure(at(20)), Departure::Until(at(50)));
+    }
+
+    #[test]
+    fn an_acknowledgement_that_rides_does_not_make_the_wait_longer() {
+        let mut held = talking();
+        held.wait_for_program(at(150));
+        assert!(held.hold_for_program(at(90)));
+        assert_eq!(ask(&mut held, 100), Departure::Until(at(150)));
     }
 
     #[test]

@@ -240,12 +240,6 @@ impl Duration {
         Self(count.saturating_mul(1_000))
     }
 
-    /// Half of it.
-    #[must_use]
-    pub const fn half(self) -> Self {
-        Self(self.0 / 2)
-    }
-
     /// Whole microseconds of it.
     pub const fn as_micros(self) -> u64 {
         self.0 / 1_000

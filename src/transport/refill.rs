@@ -3,9 +3,10 @@
 //! How many requests a program keeps under way, so that those it is about to post can go together.
 //!
 //! When all that was sent is acknowledged, a program that posts a stream posts a request for each that has completed. What is sent at once
-//! is few, and its acknowledgement costs both hosts as much, and the next ones as long a wait, as that of many. So little requests wait until there are as
-//! many as the program had under way the last time: it will post no more before one completes. If so many do not come, they wait for as
-//! long as the last acknowledgement took, and the next time for as many as have come.
+//! is few, and its acknowledgement costs both hosts as much, and the next ones as long a wait, as that of many. So little requests wait
+//! until there are as many as the program had under way the last time: it will post no more before one completes. If so many do not come,
+//! they wait for as long as the last acknowledgement took, and the next time for as many as have come. Where the program posts nothing for
+//! as long as that, whether it is waited for or not, it is not waited for the next time.
 
 use super::ids::Duration;
 use super::ids::Instant;
@@ -14,16 +15,38 @@ use super::ids::Instant;
 const LONGEST: Duration = Duration::from_micros(500);
 
 /// What a connection knows of its program.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Refill {
-    /// The most requests under way between the last two departures: with that many, the program waits.
+    /// The most requests under way between the last two departures: with that many, the program waits. None if nobody knows.
     full: u32,
     /// The most since the last one.
     most: u32,
     /// When that was.
     departed_at: Instant,
-    /// The program is waited for until then.
-    until: Option<Instant>,
+    /// Until when the program might be waited for, since the last acknowledgement.
+    end: Instant,
+    /// Whether what waits then has not gone.
+    turn: Turn,
+    /// Whether the program has posted something before the end.
+    gain: Gain,
+    /// The same of the acknowledgement before: what a program has done it is likely to do again.
+    last_gain: Gain,
+}
+
+/// What the next departure carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    /// What was posted while nothing was under way.
+    AfterAck,
+    /// Something else, or nobody knows.
+    Any,
+}
+
+/// What a wait would have brought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Gain {
+    Nothing,
+    Requests,
 }
 
 impl Refill {
@@ -33,37 +56,49 @@ impl Refill {
             full: 0,
             most: 0,
             departed_at: Instant(0),
-            until: None,
+            end: Instant(0),
+            turn: Turn::Any,
+            gain: Gain::Requests,
+            last_gain: Gain::Requests,
         }
     }
 
     /// A request was posted; `under_way` is how many there are now, with those that wait to be sent.
-    pub(super) fn note_posted(&mut self, under_way: u32) {
+    pub(super) fn note_posted(&mut self, under_way: u32, now: Instant) {
         self.most = self.most.max(under_way);
+        if now < self.end {
+            self.gain = Gain::Requests;
+        }
     }
 
     /// Requests go out, with none that the peer owes an acknowledgement for.
     pub(super) fn note_departure(&mut self, now: Instant) {
         self.full = core::mem::take(&mut self.most);
         self.departed_at = now;
-        self.until = None;
+        self.turn = Turn::Any;
     }
 
     /// All that was sent is acknowledged.
     pub(super) fn note_acknowledged(&mut self, now: Instant) {
         let took = now.since(self.departed_at);
-        self.until = Some(now.after(took.min(LONGEST)));
+        self.end = now.after(took.min(LONGEST));
+        self.turn = Turn::AfterAck;
+        self.last_gain = core::mem::replace(&mut self.gain, Gain::Nothing);
     }
 
     /// Until when the program is waited for, which has `under_way` requests now.
     pub(super) fn waits_until(&self, under_way: u32, now: Instant) -> Option<Instant> {
-        self.until
-            .filter(|&until| now < until && under_way < self.full)
+        (self.is_waiting(now) && under_way < self.full).then_some(self.end)
     }
 
-    /// Whether the program was waited for, and has posted what it was waited for.
-    pub(super) fn is_full(&self, under_way: u32) -> bool {
-        self.until.is_some() && under_way >= self.full
+    /// Whether the program is being waited for, and has posted what it was waited for.
+    pub(super) fn is_full(&self, under_way: u32, now: Instant) -> bool {
+        self.is_waiting(now) && under_way >= self.full
+    }
+
+    fn is_waiting(&self, now: Instant) -> bool {
+        let is_worth_it = self.full > 0 && self.last_gain == Gain::Requests;
+        is_worth_it && self.turn == Turn::AfterAck && now < self.end
     }
 }
 
@@ -75,10 +110,10 @@ mod tests {
         Instant(0).after(Duration::from_micros(micros))
     }
 
-    /// A program posts requests until `count` are under way, of which none was before.
-    fn post(refill: &mut Refill, count: u32) {
+    /// A program posts requests at `micros` until `count` are under way, of which none was before.
+    fn post(refill: &mut Refill, count: u32, micros: u64) {
         for under_way in 1..=count {
-            refill.note_posted(under_way);
+            refill.note_posted(under_way, at(micros));
         }
     }
 
@@ -94,41 +129,45 @@ mod tests {
         assert_eq!(refill.waits_until(0, at(0)), None);
         carry(&mut refill, 0);
         assert_eq!(refill.waits_until(0, at(100)), None);
+        assert!(!refill.is_full(1, at(100)));
     }
 
     #[test]
     fn as_many_are_waited_for_as_there_were() {
         let mut refill = Refill::new();
-        post(&mut refill, 16);
+        post(&mut refill, 16, 0);
         carry(&mut refill, 0);
         for under_way in 0..16 {
             assert_eq!(refill.waits_until(under_way, at(150)), Some(at(200)));
-            assert!(!refill.is_full(under_way));
+            assert!(!refill.is_full(under_way, at(150)));
         }
         assert_eq!(refill.waits_until(16, at(150)), None);
-        assert!(refill.is_full(16));
+        assert!(refill.is_full(16, at(150)));
+        assert!(!refill.is_full(16, at(200)), "too late");
     }
 
     #[test]
     fn what_a_program_posts_while_others_are_under_way_counts() {
         let mut refill = Refill::new();
-        post(&mut refill, 6);
+        post(&mut refill, 6, 0);
         refill.note_departure(at(0));
         for under_way in 7..=16 {
-            refill.note_posted(under_way);
+            refill.note_posted(under_way, at(50));
         }
         refill.note_acknowledged(at(100));
         assert_eq!(refill.waits_until(10, at(100)), None, "6 were the most");
-        carry(&mut refill, 100);
+        refill.note_departure(at(100));
+        refill.note_posted(11, at(150));
+        refill.note_acknowledged(at(200));
         assert_eq!(refill.waits_until(10, at(200)), Some(at(300)));
     }
 
     #[test]
     fn nobody_waits_for_longer_than_an_acknowledgement_takes() {
         let mut refill = Refill::new();
-        post(&mut refill, 16);
+        post(&mut refill, 16, 0);
         carry(&mut refill, 0);
-        post(&mut refill, 3);
+        post(&mut refill, 3, 150);
         assert_eq!(refill.waits_until(3, at(200)), None);
         carry(&mut refill, 200);
         assert_eq!(refill.waits_until(3, at(300)), None, "three were all");
@@ -138,7 +177,7 @@ mod tests {
     #[test]
     fn nor_for_long_if_that_takes_long() {
         let mut refill = Refill::new();
-        post(&mut refill, 16);
+        post(&mut refill, 16, 0);
         refill.note_departure(at(0));
         refill.note_acknowledged(at(1_000_000));
         let until = at(1_000_000).after(LONGEST);
@@ -148,11 +187,44 @@ mod tests {
     #[test]
     fn nobody_waits_while_an_acknowledgement_is_owed() {
         let mut refill = Refill::new();
-        post(&mut refill, 16);
+        post(&mut refill, 16, 0);
         carry(&mut refill, 0);
-        post(&mut refill, 16);
+        post(&mut refill, 16, 150);
         refill.note_departure(at(150));
         assert_eq!(refill.waits_until(0, at(160)), None);
-        assert!(!refill.is_full(16));
+        assert!(!refill.is_full(16, at(160)));
+    }
+
+    #[test]
+    fn a_program_that_was_waited_for_in_vain_is_not_the_next_time() {
+        let mut refill = Refill::new();
+        post(&mut refill, 8, 0);
+        refill.note_departure(at(0));
+        // Data, and a flag behind it that is on its own then.
+        refill.note_posted(9, at(10));
+        refill.note_acknowledged(at(100));
+        assert_eq!(refill.waits_until(1, at(100)), Some(at(200)));
+        for cycle in 1..4 {
+            let begin = cycle * 1000;
+            refill.note_departure(at(begin - 700));
+            refill.note_acknowledged(at(begin - 600));
+            post(&mut refill, 8, begin);
+            refill.note_departure(at(begin));
+            refill.note_posted(9, at(begin + 10));
+            refill.note_acknowledged(at(begin + 100));
+            assert_eq!(refill.waits_until(1, at(begin + 100)), None, "{cycle}");
+        }
+    }
+
+    #[test]
+    fn one_that_posts_in_time_is_waited_for_again() {
+        let mut refill = Refill::new();
+        post(&mut refill, 16, 0);
+        carry(&mut refill, 0);
+        carry(&mut refill, 1000);
+        assert_eq!(refill.waits_until(0, at(1100)), None, "it posted nothing");
+        post(&mut refill, 16, 1150);
+        carry(&mut refill, 1150);
+        assert_eq!(refill.waits_until(0, at(1250)), Some(at(1350)));
     }
 }

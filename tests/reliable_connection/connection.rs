@@ -311,11 +311,19 @@ fn acknowledge_late(one: &mut End, other: &mut End, took: Duration) {
     while one.connection.poll_send_completion().is_some() {}
 }
 
+/// A stream of a program that posts again soon after an acknowledgement that took as long.
+fn prompt_stream(one: &mut End, other: &mut End, took: Duration) {
+    stream(one, other);
+    post(one, Opcode::Write, 10);
+    assert!(carry(one, other));
+    acknowledge_late(one, other, took);
+}
+
 #[test]
 fn little_messages_of_a_stream_wait_for_as_many_as_there_were() {
     let took = Duration::from_micros(100);
     let [mut one, mut other] = pair();
-    stream(&mut one, &mut other);
+    prompt_stream(&mut one, &mut other, took);
     let depth = 2 * FEW;
     for _ in 0..depth {
         post(&mut one, Opcode::Write, 10);
@@ -341,20 +349,49 @@ fn little_messages_of_a_stream_wait_for_as_many_as_there_were() {
     assert_eq!(one.connection.waits_for_program_until(NOW), None);
 }
 
-#[test]
-fn nothing_waits_for_the_program_behind_a_long_message() {
+/// Until when the program is waited for that has posted `lengths` behind a stream, 100 us after they went.
+fn waits_behind(opcode: Opcode, lengths: &[u32]) -> Option<Instant> {
+    let took = Duration::from_micros(100);
     let [mut one, mut other] = pair();
-    stream(&mut one, &mut other);
-    for length in [10, 10, SMALL_PAYLOAD + 1] {
-        post(&mut one, Opcode::Write, length);
+    prompt_stream(&mut one, &mut other, took);
+    for &length in lengths {
+        post(&mut one, opcode, length);
     }
     while carry(&mut one, &mut other) {}
-    let took = Duration::from_micros(100);
     acknowledge_late(&mut one, &mut other, took);
+    one.connection.waits_for_program_until(NOW.after(took))
+}
+
+#[test]
+fn nothing_waits_for_the_program_behind_a_long_message() {
+    assert!(waits_behind(Opcode::Write, &[10, 10, 10]).is_some());
+    // Its last segment is short.
+    let long = MAX_PAYLOAD + 1;
+    assert_eq!(waits_behind(Opcode::Write, &[10, 10, long]), None);
+    assert_eq!(waits_behind(Opcode::Write, &[10, 10, MAX_PAYLOAD]), None);
+}
+
+#[test]
+fn nothing_waits_for_the_program_once_the_connection_begins_anew() {
+    let took = Duration::from_micros(100);
+    let [mut one, mut other] = pair();
+    prompt_stream(&mut one, &mut other, took);
+    for _ in 0..2 * FEW {
+        post(&mut one, Opcode::Write, 10);
+    }
+    while carry(&mut one, &mut other) {}
+    acknowledge_late(&mut one, &mut other, took);
+    let later = NOW.after(took);
+    assert!(one.connection.waits_for_program_until(later).is_some());
+    post(&mut one, Opcode::Read, 10);
+    assert!(carry(&mut one, &mut other));
     assert_eq!(
-        one.connection.waits_for_program_until(NOW.after(took)),
-        None
+        one.connection.waits_for_program_until(later),
+        None,
+        "an answer may be long"
     );
+    let _ = one.connection.reset();
+    assert_eq!(one.connection.waits_for_program_until(later), None);
 }
 
 #[test]

@@ -33,7 +33,6 @@ use super::service::Service;
 use crate::base::clock;
 use crate::base::delayed_work;
 use crate::base::workers::Workers;
-use crate::transport::connection::Posted;
 use crate::transport::ids::Qpn;
 use crate::transport::unreliable_datagram as datagram;
 use crate::verbs::abi::limits::MAX_INLINE;
@@ -363,12 +362,7 @@ where
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
         } else {
-            match state.service.posted(now) {
-                Posted::Urgent => TxHint::Direct,
-                Posted::WaitsForAck => TxHint::Gather,
-                Posted::WaitsForProgram => TxHint::Refill,
-                Posted::Much => TxHint::Batched,
-            }
+            QueuePair::hint_of_posts(state, now)
         };
         self.qp.schedule(guard, rails, hint);
         Ok(())

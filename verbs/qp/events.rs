@@ -432,20 +432,33 @@ impl QueuePair {
 }
 
 impl QueuePair {
-    /// What becomes of that which may go with what follows, when something has arrived. The route learns until when the program is waited
-    /// for, also if there is nothing yet.
-    fn refine(state: &State) -> TxHint {
+    /// When something has arrived, the route learns until when the program is waited for, also if there is nothing to send yet.
+    fn have_program_waited_for(state: &State, now: Instant) {
+        let until = state.service.waits_for_program_until(now);
+        if let Some((until, route)) = until.zip(state.route.get()) {
+            route.wait_for_program(until);
+        }
+    }
+
+    /// What becomes of that which may go with what follows, when something has arrived.
+    fn refine(state: &State, now: Instant) -> TxHint {
         if state.service.has_ack_that_may_wait() {
             return TxHint::Ride;
-        }
-        let now = clock::now();
-        if let Some((until, route)) = state.service.waits_for_program_until(now).zip(state.route.get()) {
-            route.wait_for_program(until);
         }
         match state.service.posted(now) {
             Posted::WaitsForAck => TxHint::Gather,
             Posted::WaitsForProgram => TxHint::Refill,
             Posted::Urgent | Posted::Much => TxHint::Coalesce,
+        }
+    }
+
+    /// Who sends what a program has posted.
+    pub(super) fn hint_of_posts(state: &State, now: Instant) -> TxHint {
+        match state.service.posted(now) {
+            Posted::Urgent => TxHint::Direct,
+            Posted::WaitsForAck => TxHint::Gather,
+            Posted::WaitsForProgram => TxHint::Refill,
+            Posted::Much => TxHint::Batched,
         }
     }
 
@@ -457,15 +470,16 @@ impl QueuePair {
         hint: TxHint,
     ) {
         let old_route = state.old_route.take();
-        let hint = match hint {
-            TxHint::Coalesce => Self::refine(&state),
-            other => other,
-        };
+        let arrived_at = (hint == TxHint::Coalesce).then(clock::now);
+        if let Some(now) = arrived_at {
+            Self::have_program_waited_for(&state, now);
+        }
         if rails.is_empty() {
             drop(state);
             drop(old_route);
             return;
         }
+        let hint = arrived_at.map_or(hint, |now| Self::refine(&state, now));
         // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
         let errand = state.route.enqueue(self, Work { rails, hint });
         let carrier = match errand {

@@ -124,9 +124,11 @@ impl WorkItem<POSTER> for QueuePair {
     type Pointer = Arc<QueuePair>;
 
     fn run(this: Arc<QueuePair>) {
+        let now = clock::now();
         let mut guard = this.state.lock();
-        let rails = this.process_events(&mut guard, clock::now());
-        this.schedule(guard, rails, TxHint::Batched);
+        let rails = this.process_events(&mut guard, now);
+        let hint = Self::hint_of_posts(&guard, now);
+        this.schedule(guard, rails, hint);
     }
 }
 

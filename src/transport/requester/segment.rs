@@ -64,8 +64,13 @@ impl<S: Storage> Requester<S> {
         self.window.is_ack_owed()
     }
 
-    /// Of what is little by [`Self::has_little`], whether it may wait: what is posted until then goes in the same frame of a stream.
-    pub fn has_little_that_may_wait(&self) -> bool {
+    /// Whether the peer has acknowledged all that was sent.
+    pub fn is_all_acknowledged(&self) -> bool {
+        self.window.is_empty()
+    }
+
+    /// Whether what is little by [`Self::has_little`] may wait: what is posted until then goes in the same frame of a stream.
+    pub fn has_nothing_urgent(&self) -> bool {
         self.state == SendState::Running
             // An answer may be long.
             && self.reads.outstanding() == 0
