@@ -12,8 +12,8 @@ use super::attributes::Attributes;
 use super::datagrams::Datagrams;
 use super::reliable::ReliableConnection;
 use super::unreliable::UnreliableService;
-use crate::transport::connection::Posted;
 use crate::transport::connection::PayloadToken;
+use crate::transport::connection::Posted;
 use crate::transport::final_acks::FinalAck;
 use crate::transport::ids::Instant;
 use crate::transport::ids::MessageSlot;
@@ -511,9 +511,7 @@ impl Service {
     /// Until when what a program has posted waits for what it is about to post.
     pub(super) fn waits_for_program_until(&self, now: Instant) -> Option<Instant> {
         match self {
-            Self::ReliableConnection(reliable) => {
-                reliable.connection.waits_for_program_until(now)
-            }
+            Self::ReliableConnection(reliable) => reliable.connection.waits_for_program_until(now),
             Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
         }
     }
