@@ -71,7 +71,7 @@ dkms: install-files dkms-sources
 dkms-sources:
 	install -d $(DKMS_SOURCE)/packaging
 	cp -r Cargo.toml Kbuild src verbs stream-adapter $(DKMS_SOURCE)/
-	install -m 755 packaging/preflight packaging/rust-metadata packaging/dkms-build $(DKMS_SOURCE)/packaging/
+	install -m 755 packaging/preflight packaging/rust-metadata packaging/dkms-prepare packaging/dkms-build $(DKMS_SOURCE)/packaging/
 	sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf > $(DKMS_SOURCE)/dkms.conf
 
 # Debian packages of all that, and of the module for the lab's Debian kernel; in target/packages.

@@ -85,6 +85,9 @@ fn dkms_gets_all_that_is_built() {
         "verbs/mod.rs",
         "stream-adapter/mod.rs",
         "packaging/dkms-build",
+        "packaging/dkms-prepare",
+        "packaging/preflight",
+        "packaging/rust-metadata",
     ] {
         assert!(source.join(part).exists(), "{part}");
     }
