@@ -33,10 +33,10 @@ const DKMS_CERTIFICATE: &str = "/var/lib/dkms/mok.pub";
 impl Installation {
     /// Looks where things are.
     pub fn find(root: &Root) -> Self {
-        let units = UNITS
+        let mut units = UNITS
             .iter()
             .filter_map(|directory| root.value(&format!("{directory}/{UNIT}")));
-        let helper = units.filter_map(|unit| helper_of(&unit)).next();
+        let helper = units.find_map(|unit| helper_of(&unit));
         let certificate = match root.exists(UBUNTU_CERTIFICATE) {
             true => UBUNTU_CERTIFICATE,
             false => DKMS_CERTIFICATE,
