@@ -7,13 +7,21 @@ PREFIX ?= /usr
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module lab-module preflight install install-files uninstall dkms dkms-sources deb demo shell bench check sim fuzz miri test test-all clean
+.PHONY: all module command lab-module preflight install install-files uninstall dkms dkms-sources deb demo shell bench check sim fuzz miri test test-all clean
 
 all: module
 
 # The module, for the kernel in KDIR. That needs the kernel's Rust metadata; `make lab-module` does not.
 module: preflight
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+# The command usb4-roce, its man pages and completions: the program, man/*.1, and a file for each shell in completions/. `make install`
+# installs what is there.
+COMMAND ?= target/command
+command:
+	cargo build --release --package usb4-roce
+	install -D -t $(COMMAND) "$${CARGO_TARGET_DIR:-target}/release/usb4-roce"
+	"$${CARGO_TARGET_DIR:-target}/release/usb4-roce-pages" $(COMMAND)
 
 # Whether all is there that the module is built by; says what is missing, and how to get it.
 preflight:
@@ -37,6 +45,16 @@ LIMITS = /etc/security/limits.d/usb4-roce.conf
 DEFAULTS = /etc/default/usb4-roce
 MANUAL = $(PREFIX)/share/doc/usb4-roce
 PAGES = $(notdir $(wildcard packaging/doc/*.md))
+# Links that lead out of the manual lead nowhere where it is installed: they become names of files of the sources.
+OUT_OF_THE_MANUAL = s|\[[^]]*\](\.\./\.\./\([^)\#]*\)[^)]*)|\1 of the sources|g; s|\[[^]]*\](\.\./\([^)\#]*\)[^)]*)|packaging/\1 of the sources|g
+MAN = $(PREFIX)/share/man/man1
+MAN_PAGES = $(notdir $(wildcard $(COMMAND)/man/*.1))
+BASH_COMPLETION = $(PREFIX)/share/bash-completion/completions/usb4-roce
+# Debian and others have zsh and fish look elsewhere for what packages bring.
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
+PROGRAM = $(PREFIX)/bin/usb4-roce
+COMMAND_FILES = $(PROGRAM) $(addprefix $(MAN)/,usb4-roce.1 usb4-roce-*.1) $(BASH_COMPLETION) $(ZSH_COMPLETIONS)/_usb4-roce $(FISH_COMPLETIONS)/usb4-roce.fish
 INSTALLED = $(LIBEXEC) $(UNIT) $(USER_LIMITS) $(RULES) $(MODPROBE) $(NETWORK) $(PROFILE) $(LIMITS) $(DEFAULTS) $(addprefix $(MANUAL)/,$(PAGES))
 
 # What makes rails of the cables that are plugged in, and gives the interface its addresses.
@@ -52,11 +70,21 @@ install-files:
 	# What is in /etc may have been changed.
 	test -e $(DESTDIR)$(LIMITS) || install -D -m 644 packaging/limits.conf $(DESTDIR)$(LIMITS)
 	test -e $(DESTDIR)$(DEFAULTS) || install -D -m 644 packaging/usb4-roce.default $(DESTDIR)$(DEFAULTS)
-	install -D -m 644 -t $(DESTDIR)$(MANUAL) $(addprefix packaging/doc/,$(PAGES))
+	install -d $(DESTDIR)$(MANUAL)
+	for page in $(PAGES); do \
+		sed '$(OUT_OF_THE_MANUAL)' packaging/doc/$$page > $(DESTDIR)$(MANUAL)/$$page && chmod 644 $(DESTDIR)$(MANUAL)/$$page || exit; \
+	done
+ifneq ($(wildcard $(COMMAND)/usb4-roce),)
+	install -D -m 755 $(COMMAND)/usb4-roce $(DESTDIR)$(PROGRAM)
+	install -D -m 644 -t $(DESTDIR)$(MAN) $(addprefix $(COMMAND)/man/,$(MAN_PAGES))
+	install -D -m 644 $(COMMAND)/completions/usb4-roce.bash $(DESTDIR)$(BASH_COMPLETION)
+	install -D -m 644 -t $(DESTDIR)$(ZSH_COMPLETIONS) $(COMMAND)/completions/_usb4-roce
+	install -D -m 644 -t $(DESTDIR)$(FISH_COMPLETIONS) $(COMMAND)/completions/usb4-roce.fish
+endif
 
 # All that `make install` has installed, with the same PREFIX and DESTDIR, and the module of the kernel in KDIR. Files in /etc go too.
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED) $(COMMAND_FILES))
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(dir $(USER_LIMITS)) $(DESTDIR)$(MANUAL)
 	rm -f $(DESTDIR)/lib/modules/$(KERNEL)/updates/usb4_roce.ko*
 ifeq ($(DESTDIR),)
@@ -71,7 +99,7 @@ dkms: install-files dkms-sources
 dkms-sources:
 	install -d $(DKMS_SOURCE)/packaging
 	cp -r Cargo.toml Kbuild src verbs stream-adapter $(DKMS_SOURCE)/
-	install -m 755 packaging/preflight packaging/rust-metadata packaging/dkms-build $(DKMS_SOURCE)/packaging/
+	install -m 755 packaging/preflight packaging/rust-metadata packaging/dkms-prepare packaging/dkms-build $(DKMS_SOURCE)/packaging/
 	sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf > $(DKMS_SOURCE)/dkms.conf
 
 # Debian packages of all that, and of the module for the lab's Debian kernel; in target/packages.

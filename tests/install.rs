@@ -14,12 +14,31 @@ fn place(name: &str) -> PathBuf {
     place
 }
 
-fn make(target: &str, place: &Path, prefix: &str) {
+/// Something in place of the command, its pages and completions.
+fn command() -> PathBuf {
+    let command = place("command");
+    for file in [
+        "usb4-roce",
+        "man/usb4-roce.1",
+        "man/usb4-roce-status.1",
+        "completions/usb4-roce.bash",
+        "completions/_usb4-roce",
+        "completions/usb4-roce.fish",
+    ] {
+        let file = command.join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+    }
+    command
+}
+
+fn make(target: &str, place: &Path, prefix: &str, command: &Path) {
     let output = Command::new("make")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["--silent", target, "KDIR=/nonexistent"])
         .arg(format!("DESTDIR={}", place.display()))
         .arg(format!("PREFIX={prefix}"))
+        .arg(format!("COMMAND={}", command.display()))
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -42,11 +61,20 @@ fn files(place: &Path, directory: &Path) -> Vec<String> {
 
 #[test]
 fn what_is_installed_is_uninstalled() {
+    let command = command();
     for prefix in ["/usr", "/usr/local", "/opt/roce"] {
         let place = place(&prefix.replace(['/', ' '], "-"));
-        make("install-files", &place, prefix);
+        make("install-files", &place, prefix, &command);
         let installed = files(&place, &place);
         assert!(installed.len() > 8, "{installed:?}");
+        for file in [
+            "bin/usb4-roce",
+            "share/man/man1/usb4-roce-status.1",
+            "share/zsh/site-functions/_usb4-roce",
+        ] {
+            let file = format!("{prefix}/{file}");
+            assert!(installed.contains(&file), "{file}: {installed:?}");
+        }
         for file in &installed {
             assert!(
                 file.starts_with(prefix) || file.starts_with("/etc/"),
@@ -62,15 +90,54 @@ fn what_is_installed_is_uninstalled() {
             "{unit}"
         );
         assert!(!unit.contains("@PREFIX@"), "{unit}");
-        make("uninstall", &place, prefix);
+        make("uninstall", &place, prefix, &command);
         assert_eq!(files(&place, &place), [""; 0]);
     }
+}
+
+/// What the links of a page lead to, without what is on the network or the same page.
+fn targets(page: &str) -> Vec<&str> {
+    let links = page.split("](").skip(1);
+    links
+        .filter_map(|rest| rest.split([')', '#']).next())
+        .filter(|target| !target.is_empty() && !target.contains("://"))
+        .collect()
+}
+
+#[test]
+fn links_of_the_installed_manual_lead_to_what_is_installed() {
+    let place = place("manual");
+    make("install-files", &place, "/usr", Path::new("/nonexistent"));
+    let manual = place.join("usr/share/doc/usb4-roce");
+    let mut links = 0;
+    for file in files(&manual, &manual) {
+        let page = fs::read_to_string(manual.join(file.trim_start_matches('/'))).unwrap();
+        for target in targets(&page) {
+            assert!(manual.join(target).is_file(), "{file} links to {target}");
+            links += 1;
+        }
+    }
+    assert!(links > 10, "{links} links");
+    let first = fs::read_to_string(manual.join("README.md")).unwrap();
+    assert!(
+        first.contains("in ARCHITECTURE.md of the sources"),
+        "{first}"
+    );
+}
+
+#[test]
+fn what_was_not_built_is_not_installed() {
+    let place = place("without-command");
+    make("install-files", &place, "/usr", Path::new("/nonexistent"));
+    let installed = files(&place, &place);
+    let is_program = |file: &String| file.starts_with("/usr/bin/");
+    assert!(!installed.iter().any(is_program), "{installed:?}");
 }
 
 #[test]
 fn dkms_gets_all_that_is_built() {
     let place = place("dkms");
-    make("dkms-sources", &place, "/usr");
+    make("dkms-sources", &place, "/usr", Path::new("/nonexistent"));
     let version = env!("CARGO_PKG_VERSION");
     let source = place.join(format!("usr/src/usb4_roce-{version}"));
     let config = fs::read_to_string(source.join("dkms.conf")).unwrap();
@@ -85,6 +152,9 @@ fn dkms_gets_all_that_is_built() {
         "verbs/mod.rs",
         "stream-adapter/mod.rs",
         "packaging/dkms-build",
+        "packaging/dkms-prepare",
+        "packaging/preflight",
+        "packaging/rust-metadata",
     ] {
         assert!(source.join(part).exists(), "{part}");
     }

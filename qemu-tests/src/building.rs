@@ -12,6 +12,7 @@ pub mod container;
 pub mod counter;
 pub mod crates;
 pub mod debian;
+pub mod dkms;
 pub mod init;
 pub mod kernel_tree;
 pub mod lint;

@@ -276,6 +276,11 @@ impl<'a> Run<'a> {
                 files.extend(self.workbench.clients()?.files());
                 files
             }
+            Subject::Dkms => {
+                let mut files = self.workbench.dkms()?;
+                files.extend(self.workbench.clients()?.files());
+                files
+            }
         })
     }
 
@@ -416,6 +421,7 @@ fn shared_name(subject: Subject, source: &Path) -> String {
         | Subject::Containers
         | Subject::UserTool
         | Subject::DebianPackages
+        | Subject::Dkms
         | Subject::Programs(_) => {
             let name = source.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()

@@ -22,6 +22,7 @@ pub mod conformance;
 pub mod containers;
 pub mod crash;
 pub mod debug;
+mod dkms;
 pub mod faults;
 pub mod hostile;
 pub mod ip;
@@ -108,6 +109,8 @@ pub enum Subject {
     Programs(Addition),
     /// The packages of the checkout, on hosts that have nothing of it.
     DebianPackages,
+    /// The module as DKMS has built it, and the verbs clients.
+    Dkms,
 }
 
 impl Subject {
@@ -119,7 +122,8 @@ impl Subject {
             | Self::Conformance
             | Self::Containers
             | Self::Package
-            | Self::UserTool => None,
+            | Self::UserTool
+            | Self::Dkms => None,
             Self::Programs(addition) => Some(addition),
             Self::DebianPackages => Some(Addition::PlainDebian),
         }
@@ -229,6 +233,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     }
     suites.extend(programs::suites());
     if extent == Extent::Long {
+        suites.push(dkms::suite());
         suites.push(storage::stock::suite());
     }
     suites.extend(storage::suites());

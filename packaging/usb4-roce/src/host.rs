@@ -9,6 +9,7 @@ use address::Address;
 use bus::Bus;
 use controller::Controller;
 use device::Device;
+use installation::Installation;
 use interface::Interface;
 use kernel::Kernel;
 use kernel_log::KernelLog;
@@ -23,6 +24,7 @@ pub mod bus;
 pub mod cable;
 pub mod controller;
 pub mod device;
+pub mod installation;
 pub mod interface;
 pub mod kernel;
 pub mod kernel_log;
@@ -67,6 +69,8 @@ pub struct Host {
     pub kernel: Kernel,
     /// The kernel's modules.
     pub modules: Modules,
+    /// Where things are that commands name.
+    pub installation: Installation,
     /// What the kernel has said.
     pub log: KernelLog,
     /// USB4 controllers.
@@ -108,6 +112,7 @@ impl Host {
             os: Os::read(root),
             kernel: Kernel::read(root),
             modules: Modules::read(root),
+            installation: Installation::find(root),
             log: KernelLog::read(root),
             controllers: Controller::all(root),
             configfs: Configfs::read(root),

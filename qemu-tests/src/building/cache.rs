@@ -57,18 +57,28 @@ impl Key {
 /// A lock on a directory of the cache, held until it is dropped.
 pub struct Lock(#[expect(dead_code, reason = "holds the lock")] File);
 
+/// What becomes of an entry that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is made, however long that takes.
+    Make,
+    /// That is an error.
+    Refuse,
+}
+
 /// The cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
+    missing: Missing,
 }
 
 impl Cache {
     /// The cache in `directory`, which is made if need be.
-    pub fn open(directory: PathBuf) -> Result<Self> {
+    pub fn open(directory: PathBuf, missing: Missing) -> Result<Self> {
         fs::create_dir_all(&directory)
             .with_context(|| format!("create the cache {}", directory.display()))?;
-        Ok(Self { directory })
+        Ok(Self { directory, missing })
     }
 
     /// Where running labs are.
@@ -106,6 +116,9 @@ impl Cache {
         let path = self.directory.join(&key.0);
         if path.exists() {
             return Ok(path);
+        }
+        if self.missing == Missing::Refuse {
+            bail!("this would have to be made first: {what}");
         }
         let _lock = self.lock(key)?;
         if path.exists() {
@@ -203,7 +216,7 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::open(directory.path().join("cache")).unwrap();
+        let cache = Cache::open(directory.path().join("cache"), Missing::Make).unwrap();
         (directory, cache)
     }
 
@@ -239,6 +252,22 @@ mod tests {
         let key = Key::new("kind", &["x"]);
         cache.entry(&key, "build", 0, |_| Ok(())).unwrap();
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn what_is_missing_may_be_refused() {
+        let (_directory, cache) = cache();
+        let key = Key::new("kind", &["x"]);
+        let frozen = Cache {
+            missing: Missing::Refuse,
+            ..cache.clone()
+        };
+        let refused = frozen.entry(&key, "build it", 0, |_| panic!("must not begin"));
+        assert!(refused.unwrap_err().to_string().contains("build it"));
+        cache.entry(&key, "build it", 0, |_| Ok(())).unwrap();
+        frozen
+            .entry(&key, "build it", 0, |_| panic!("it is there"))
+            .unwrap();
     }
 
     #[test]

@@ -22,15 +22,6 @@ pub const NAME: &str = "usb4-roce";
 /// What writes its man pages and completions into a directory.
 const PAGES: &str = "usb4-roce-pages";
 
-/// Has `$1` sort what it writes into man pages and completions.
-const SORT: &str = "\
-cd /lab/command
-mkdir pages man completions
-/lab/built/$1 pages
-find pages -type f -name '*.[1-8]' -exec mv -t man {} +
-find pages -type f -exec mv -t completions {} +
-rm -r pages";
-
 /// Brings the program up to date; gives it.
 pub fn program(cache: &Cache, root: &Root, checkout: &Path) -> Result<PathBuf> {
     Ok(build_package(cache, root, checkout)?.join(NAME))
@@ -48,7 +39,8 @@ pub fn build(cache: &Cache, root: &Root, checkout: &Path, directory: &Path) -> R
         Bind::new(&built, "built", Access::ReadOnly),
     ];
     let log = built.with_extension("log");
-    root.run(&["sh", "-ec", SORT, "sh", PAGES], binds, "/", &log)
+    let pages = format!("/lab/built/{PAGES}");
+    root.run(&[&pages, "/lab/command"], binds, "/", &log)
         .context("write man pages")
 }
 

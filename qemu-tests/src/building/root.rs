@@ -130,28 +130,44 @@ impl Root {
 
     /// Installs `packages`, some from the archive's further `components`, into a new layer in `directory`.
     fn add(&self, directory: &Path, components: &str, packages: &[&str]) -> Result<()> {
-        let [files, work] = [LAYER_FILES, "work"].map(|name| directory.join(name));
         // Whom the host asks for the mirror's address may have changed since the root was made.
         let resolver = "etc/resolv.conf";
-        for path in [&files.join("etc"), &work] {
-            fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))?;
-        }
+        let files = directory.join(LAYER_FILES);
+        let settings = files.join("etc");
+        fs::create_dir_all(&settings).with_context(|| format!("create {}", settings.display()))?;
         fs::copy(Path::new("/").join(resolver), files.join(resolver))
             .context("copy the host's resolver")?;
         let mut argv = vec!["sh", "-ec", ADD, "sh", SUITE, components];
         argv.extend(packages);
+        let log = directory.with_extension("log");
+        self.run_changing(&argv, Vec::new(), directory, &log)
+            .context("install packages")
+    }
+
+    /// Runs `argv` as [`Self::run`] does; what it changes of the root goes to a layer in `directory`.
+    pub fn run_changing(
+        &self,
+        argv: &[&str],
+        binds: Vec<Bind>,
+        directory: &Path,
+        log: &Path,
+    ) -> Result<()> {
+        let [files, work] = [LAYER_FILES, "work"].map(|name| directory.join(name));
+        for path in [&files, &work] {
+            fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))?;
+        }
         let program = Program {
             view: Some(View {
                 layer: Some(Layer::Growing {
+                    below: self.layer.clone(),
                     files,
                     work: work.clone(),
                 }),
-                ..self.view(Vec::new(), "/")
+                ..self.view(binds, "/")
             }),
-            ..program_of(&argv)
+            ..program_of(argv)
         };
-        let log = directory.with_extension("log");
-        logged(&mut program.command()?, "apt-get", &log)?;
+        logged(&mut program.command()?, argv.first().unwrap_or(&""), log)?;
         fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))
     }
 

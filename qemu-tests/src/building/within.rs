@@ -71,6 +71,8 @@ pub enum Layer {
     Fixed(PathBuf),
     /// What the program changes, which goes to `files`.
     Growing {
+        /// Files that lie over the root already.
+        below: Option<PathBuf>,
         /// Where it goes.
         files: PathBuf,
         /// An empty directory of the same file system, for the kernel.
@@ -87,9 +89,11 @@ impl Layer {
                 let files = files.display();
                 (MountFlags::RDONLY, format!("lowerdir={files}:{place}"))
             }
-            Self::Growing { files, work } => {
+            Self::Growing { below, files, work } => {
                 let (files, work) = (files.display(), work.display());
-                let options = format!("lowerdir={place},upperdir={files},workdir={work}");
+                let below = below.as_ref().map(|below| format!("{}:", below.display()));
+                let below = below.unwrap_or_default();
+                let options = format!("lowerdir={below}{place},upperdir={files},workdir={work}");
                 (MountFlags::empty(), options)
             }
         };

@@ -18,6 +18,7 @@ use crate::building::container::Release;
 use crate::building::container::VERIFY;
 use crate::building::counter;
 use crate::building::debian::Debian;
+use crate::building::dkms;
 use crate::building::kernel_tree::Kernel;
 use crate::building::kernel_tree::KernelTree;
 use crate::building::lint;
@@ -239,6 +240,17 @@ impl Workbench {
         let packages = Debian::build(&self.cache, &root, &release, modules, &self.source)?;
         step.done();
         Ok(packages)
+    }
+
+    /// The module as DKMS builds it of the checkout's package for the stock kernel, and what is shipped to configure it.
+    pub fn dkms(&self) -> Result<Vec<PathBuf>> {
+        let packages = self.debian(Kernel::Stock)?;
+        let root = self.root_with(Addition::Packaging)?;
+        let release = self.tree(Kernel::Stock)?.boot.release();
+        let step = Step::begin("have DKMS build the kernel module");
+        let module = dkms::build(&self.cache, &root, &release, &packages)?;
+        step.done();
+        Ok(vec![module, self.source.join("packaging/usb4-roce-setup")])
     }
 
     /// Checks the formatting and the lints of the module's sources, built for `kernel`.

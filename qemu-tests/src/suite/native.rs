@@ -127,7 +127,7 @@ fn need_of(name: &str, lab: &Lab) -> Option<Need> {
             ..
         } => Some(Need::Checkers),
         Lab {
-            subject: Subject::Package,
+            subject: Subject::Package | Subject::Dkms,
             ..
         } => Some(Need::StockKernel),
         Lab {

@@ -48,6 +48,12 @@ until grep -qx up /sys/kernel/config/usb4_roce/*/state; do sleep 1; done 2>/dev/
 until ip -4 -oneline address show dev usb4r0 | grep -q ' 169\\.254\\.'; do sleep 1; done
 until grep -q '0000:0000:0000:0000:0000:ffff:a9fe' /sys/class/infiniband/usb4_roce0/ports/1/gids/*; do sleep 1; done";
 
+/// Stops the rails, and looks whether they come back.
+const HELPER_STOPS: &str = "\
+/usr/libexec/usb4-roce-setup stop && sleep 10 || exit
+! systemctl --quiet is-active 'usb4-roce@*.service' || { echo 'the unit is active'; exit 1; }
+! ls -d /sys/kernel/config/usb4_roce/*/ /sys/kernel/config/thunderbolt/stream/*/ 2>/dev/null";
+
 /// The host's IPv4 address on the cable.
 const ADDRESS: &str = "ip -4 -oneline address show dev usb4r0 | sed 's|.*inet \\([^/]*\\)/.*|\\1|'";
 
@@ -68,7 +74,11 @@ exit 0";
 /// The suite. Reboots take emulated hosts, which keep what they write, and time.
 pub fn suite(extent: Extent) -> Suite {
     let test = |name, run| Test::new(name, TEST_LIMIT, run).needing(Need::Speed);
-    let mut tests = vec![test("install", install), test("plugged-anew", plugged_anew)];
+    let mut tests = vec![
+        test("install", install),
+        test("plugged-anew", plugged_anew),
+        test("stopped-by-hand", stopped_by_hand),
+    ];
     if extent == Extent::Long {
         tests.push(Test::new("reboot", TEST_LIMIT, reboot).needing(Need::StockKernel));
     }
@@ -147,6 +157,15 @@ fn plugged_anew(stage: &Stage<'_>) -> Result<Outcome> {
     on_both(stage, AWAIT_RAIL)?;
     let after = on_both(stage, IDENTITY)?;
     ensure!(before == after, "it made of\n{before:#?}\n{after:#?}");
+    Ok(Outcome::Passed)
+}
+
+/// Who takes the rails away by hand has them gone for good, with the driver of streams to be unloaded, until the unit is started again.
+fn stopped_by_hand(stage: &Stage<'_>) -> Result<Outcome> {
+    stage.shell("a", HELPER_STOPS, LIMIT)?;
+    let start = "systemctl start usb4-roce@$(basename $(dirname $(grep -lsx stream /sys/bus/thunderbolt/devices/*/key)))";
+    stage.shell("a", start, LIMIT)?;
+    on_both(stage, AWAIT_RAIL)?;
     Ok(Outcome::Passed)
 }
 

@@ -47,6 +47,8 @@ pub fn suite() -> Suite {
         },
         tests: vec![
             test("helper-makes-rails", helper_makes_rails),
+            test("rails-are-no-secret", rails_are_no_secret),
+            test("helper-forgets-what-is-gone", helper_forgets_what_is_gone),
             test("helper-takes-rails-away", helper_takes_rails_away),
             test("helper-announces-streams", helper_announces_streams),
             test("helper-waits-for-good", helper_waits_for_good),
@@ -97,9 +99,33 @@ fn helper_makes_rails(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// Everybody may see how a rail is, and nobody but root may change it.
+fn rails_are_no_secret(stage: &Stage<'_>) -> Result<Outcome> {
+    let script = format!(
+        "cd /sys/kernel/config/usb4_roce/{SERVICE} && grep -qx {SERVICE} service && grep -qx up state && grep -q ^tx_ counters &&
+        [ -s peer ] && ! echo > stream"
+    );
+    let nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all";
+    stage.shell("a", &format!("exec {nobody} sh -c '{script}' 2>&1"), LIMIT)?;
+    Ok(Outcome::Passed)
+}
+
+/// The cable's service had another number before; that of another cable is left alone.
+fn helper_forgets_what_is_gone(stage: &Stage<'_>) -> Result<Outcome> {
+    let script = format!(
+        "cd /sys/kernel/config && for gone in 0-1.7 0-3.7; do mkdir -p thunderbolt/stream/$gone/u4roce usb4_roce/$gone || exit; done
+        {HELPER} start {SERVICE} || exit
+        [ ! -e thunderbolt/stream/0-1.7 ] && [ ! -e usb4_roce/0-1.7 ] && [ -d usb4_roce/0-3.7 ] && grep -qx up usb4_roce/{SERVICE}/state || exit
+        rmdir usb4_roce/0-3.7 thunderbolt/stream/0-3.7/u4roce thunderbolt/stream/0-3.7"
+    );
+    let said = stage.shell("a", &script, LIMIT)?;
+    ensure!(said.contains("takes the place of 0-1.7"), "{said}");
+    Ok(Outcome::Passed)
+}
+
 fn helper_takes_rails_away(stage: &Stage<'_>) -> Result<Outcome> {
     let nothing = "! ls -d /sys/kernel/config/usb4_roce/*/ 2>/dev/null && \
-        ! ls -d /sys/kernel/config/thunderbolt/stream/*/u4roce 2>/dev/null";
+        ! ls -d /sys/kernel/config/thunderbolt/stream/*/ 2>/dev/null";
     for host in ["a", "b"] {
         stage.shell(host, &format!("{HELPER} stop && {nothing}"), LIMIT)?;
         stage.shell(host, "rmmod usb4_roce && modprobe usb4_roce", LIMIT)?;

@@ -26,6 +26,7 @@ use usb4_cable::topology::LinkSpeed;
 use crate::bench;
 use crate::building::addition::Addition;
 use crate::building::cache::Cache;
+use crate::building::cache::Missing;
 use crate::building::kernel_tree::Kernel;
 use crate::building::module;
 use crate::building::run_directory::RunDirectory;
@@ -63,6 +64,9 @@ pub struct Cli {
     /// Debian mirror to make the root from [default: the host's]
     #[arg(long, global = true, env = "USB4_LAB_MIRROR", value_name = "URI")]
     mirror: Option<String>,
+    /// Fail where something that takes long would have to be made first: root, kernels, further packages of a root
+    #[arg(long, global = true)]
+    cached: bool,
     #[command(subcommand)]
     action: Action,
 }
@@ -415,7 +419,11 @@ impl Cli {
             Some(directory) => std::path::absolute(directory).context("the cache directory")?,
             None => default_cache()?,
         };
-        let cache = Cache::open(cache)?;
+        let missing = match self.cached {
+            true => Missing::Refuse,
+            false => Missing::Make,
+        };
+        let cache = Cache::open(cache, missing)?;
         let workbench = |source| Workbench::new(cache.clone(), self.mirror.clone(), source);
         match self.action {
             Action::Within { spec } => {

@@ -234,7 +234,12 @@ pub fn parse(test: Test, output: &str) -> Result<TestResult> {
         Metric::BothWays => result.gbps = Some(number(AVERAGE)? / 2.0),
     }
     let figure = result.gbps.or(result.typical_us).unwrap_or_default();
-    ensure!(figure > 0.0, "{} has measured nothing", program(test));
+    // It divides by a clock's rate that it may have found to be none.
+    ensure!(
+        figure > 0.0 && figure.is_finite(),
+        "{} has measured nothing",
+        program(test)
+    );
     Ok(result)
 }
 
@@ -289,7 +294,7 @@ mod tests {
 
     #[test]
     fn no_figure_is_an_error() {
-        let test = test(Metric::Bandwidth, Size::Large);
+        let bandwidth = test(Metric::Bandwidth, Size::Large);
         for output in [
             "",
             "#bytes\n",
@@ -297,8 +302,10 @@ mod tests {
             &BANDWIDTH.replace("7.250000", "x"),
             LATENCY,
         ] {
-            assert!(parse(test, output).is_err(), "{output}");
+            assert!(parse(bandwidth, output).is_err(), "{output}");
         }
+        let endless = LATENCY.replace("101.50", "inf");
+        assert!(parse(test(Metric::Latency, Size::Small), &endless).is_err());
     }
 
     #[test]

@@ -97,15 +97,20 @@ fn not_loaded(host: &Host) -> Finding {
             }
             let mut remedy = Remedy::new(text).run(load);
             if host.kernel.secure_boot == Some(SecureBoot::On) {
-                remedy = remedy.run(IMPORT_KEY);
+                remedy = remedy.run(import_key(host));
             }
             Finding::fault(MODULE, says, remedy)
         }
     }
 }
 
-/// DKMS signs with this key.
-const IMPORT_KEY: &str = "sudo mokutil --import /var/lib/dkms/mok.pub";
+/// Has the firmware trust the key that DKMS signs with.
+fn import_key(host: &Host) -> String {
+    format!(
+        "sudo mokutil --import {}",
+        host.installation.signing_certificate
+    )
+}
 
 fn enrol_key(host: &Host) -> Remedy {
     if host.modules.dkms.is_empty() {
@@ -113,13 +118,13 @@ fn enrol_key(host: &Host) -> Remedy {
             "A module that comes ready-made in a package is not signed by a key of this machine. Install the package with the sources, \
              usb4-roce-dkms, which signs what it builds, and import its key, reboot, and choose \"Enroll MOK\" in the blue menu.",
         )
-        .run(IMPORT_KEY);
+        .run(import_key(host));
     }
     Remedy::new(
         "Secure Boot does not know the key that signed the module. Import DKMS's key with a password of your choice, reboot, \
          choose \"Enroll MOK\" in the blue menu and give that password; or switch Secure Boot off in the firmware's setup.",
     )
-    .run(IMPORT_KEY)
+    .run(import_key(host))
 }
 
 fn dkms_install(host: &Host) -> String {

@@ -15,9 +15,6 @@ use crate::root::Reading;
 const RAIL: &str = "rail";
 const DATA: &str = "rail-data";
 
-/// What makes rails.
-const HELPER: &str = "sudo /usr/libexec/usb4-roce-setup";
-
 /// What was found.
 pub fn findings(host: &Host) -> Vec<Finding> {
     if !host.modules.is_present(USB4_ROCE) {
@@ -35,13 +32,13 @@ pub fn findings(host: &Host) -> Vec<Finding> {
     let mut findings = Vec::new();
     for service in &services {
         if host.rails_of(service).next().is_none() {
-            findings.push(none(service).about(service));
+            findings.push(none(host, service).about(service));
         }
     }
     for rail in &host.rails {
         let is_cabled = services.contains(&rail.service_name());
         let found = match (&rail.details, is_cabled) {
-            (_, false) => vec![uncabled(rail)],
+            (_, false) => vec![uncabled(host, rail)],
             (Reading::Found(details), true) => {
                 let mut found = vec![state(host, rail, details)];
                 found.extend(data(details));
@@ -57,26 +54,27 @@ pub fn findings(host: &Host) -> Vec<Finding> {
     findings
 }
 
-fn start(service: &str) -> String {
-    format!("{HELPER} start {service}")
+/// The command by which the helper does something about a service.
+fn helper(host: &Host, action: &str, service: &str) -> String {
+    format!("sudo {} {action} {service}", host.installation.helper)
 }
 
-fn none(service: &str) -> Finding {
+fn none(host: &Host, service: &str) -> Finding {
     Finding::fault(
         RAIL,
         "this cable has no rail",
-        Remedy::new("Make one, on both hosts.").run(start(service)),
+        Remedy::new("Make one, on both hosts.").run(helper(host, "start", service)),
     )
 }
 
-fn uncabled(rail: &Rail) -> Finding {
+fn uncabled(host: &Host, rail: &Rail) -> Finding {
     Finding::warning(
         RAIL,
         "waits for its cable, or for the other host to offer streams",
         Remedy::new(
             "It comes up by itself when the cable is plugged. If there will be none, take it away.",
         )
-        .run(format!("{HELPER} stop {}", rail.service_name())),
+        .run(helper(host, "stop", rail.service_name())),
     )
 }
 
@@ -87,8 +85,8 @@ fn state(host: &Host, rail: &Rail, details: &Details) -> Finding {
             RAIL,
             says,
             Remedy::new(text)
-                .run(format!("{HELPER} stop {service}"))
-                .run(start(service)),
+                .run(helper(host, "stop", service))
+                .run(helper(host, "start", service)),
         )
     };
     match &details.state {
@@ -101,13 +99,13 @@ fn state(host: &Host, rail: &Rail, details: &Details) -> Finding {
             RAIL,
             "its stream is open, but the other host's rail does not answer",
             Remedy::new("See whether the other host has a rail too: run this check there. Then make this host known again.")
-                .run(format!("{HELPER} announce {service}")),
+                .run(helper(host, "announce", service)),
         ),
         State::Detached => Finding::fault(
             RAIL,
             "no stream of the other host answers to its stream",
             Remedy::new("Make a rail on the other host as well, and make this one known again.")
-                .run(format!("{HELPER} announce {service}")),
+                .run(helper(host, "announce", service)),
         ),
         State::Removed => again("its stream was taken away", "Make stream and rail anew."),
         State::Stopped => again("it has no stream", "Make stream and rail anew."),
@@ -146,7 +144,7 @@ fn failed(host: &Host, service: &str, error: &str) -> Finding {
             Remedy::new(
                 "One of the hosts has to choose them, which the helper does when it runs on both.",
             )
-            .run(start(service)),
+            .run(helper(host, "start", service)),
         )
     } else {
         Finding::fault(

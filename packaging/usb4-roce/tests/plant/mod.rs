@@ -160,6 +160,20 @@ pub const PLANTS: &[Plant] = &[
         ],
     },
     Plant {
+        name: "Ubuntu's key is rejected",
+        plant: |host| {
+            host.remove("/sys/module/usb4_roce");
+            host.write("/var/lib/shim-signed/mok/MOK.der", "");
+            host.append(
+                "/dev/kmsg",
+                "5,9,50000000,-;Loading of module with unavailable key is rejected",
+            );
+        },
+        check: "module",
+        verdict: Verdict::Fault,
+        says: &["sudo mokutil --import /var/lib/shim-signed/mok/MOK.der"],
+    },
+    Plant {
         name: "Secure Boot, and nobody has tried",
         plant: |host| {
             host.remove("/sys/module/usb4_roce");
@@ -318,6 +332,19 @@ pub const PLANTS: &[Plant] = &[
         check: "rail",
         verdict: Verdict::Fault,
         says: &["has no rail", "usb4-roce-setup start 0-3.0"],
+    },
+    Plant {
+        name: "no rail, on a distribution without libexec",
+        plant: |host| {
+            host.remove(RAIL);
+            host.write(
+                "/usr/lib/systemd/system/usb4-roce@.service",
+                "[Service]\nExecStart=/usr/lib/usb4-roce/usb4-roce-setup keep %i\n",
+            );
+        },
+        check: "rail",
+        verdict: Verdict::Fault,
+        says: &["sudo /usr/lib/usb4-roce/usb4-roce-setup start 0-3.0"],
     },
     Plant {
         name: "the other host has no rail",
