@@ -230,6 +230,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     suites.extend(programs::suites());
     if extent == Extent::Long {
         suites.push(storage::stock::suite());
+        suites.push(storage::debug::suite());
     }
     suites.extend(storage::suites());
     suites.extend(speed::suites());
