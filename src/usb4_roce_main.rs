@@ -24,7 +24,6 @@ use fabric::Fabric;
 use lifecycle::configfs;
 use lifecycle::debug_files::QueuePairs;
 use lifecycle::identity::HostIdentity;
-use lifecycle::power::AwakeChain;
 use lifecycle::power::SleepGuard;
 use lifecycle::reboot::RebootChain;
 use lifecycle::registration::VerbsDevice;
@@ -52,9 +51,7 @@ struct Usb4RoceModule {
     _config: configfs::Registration,
     #[pin]
     _on_reboot: Notifier<RebootChain, Quiescer>,
-    _before_sleep: SleepNotice<SleepGuard>,
-    #[pin]
-    _when_awake: Notifier<AwakeChain, SleepGuard>,
+    _sleep: SleepNotice<SleepGuard>,
     #[pin]
     _on_unbind: Notifier<UnbindChain, UnbindGuard>,
     _device: VerbsDevice,
@@ -74,12 +71,11 @@ impl kernel::InPlaceModule for Usb4RoceModule {
             let guard = Arc::pin_init(UnbindGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let sleep_guard = Arc::pin_init(SleepGuard::new(quiescer.clone()), GFP_KERNEL)?;
             let queue_pairs = fabric.queue_pairs().clone();
-            let before_sleep = SleepNotice::new(c"usb4_roce", sleep_guard.clone())?;
+            let sleep = SleepNotice::new(c"usb4_roce", sleep_guard)?;
             pr_info!("version {VERSION}, rail protocol {PROTOCOL_VERSION}\n");
             Ok(try_pin_init!(Self {
                 _on_reboot <- Notifier::new(quiescer.clone()),
-                _before_sleep: before_sleep,
-                _when_awake <- Notifier::new(sleep_guard),
+                _sleep: sleep,
                 _on_unbind <- Notifier::new(guard),
                 _config <- configfs::register(fabric, hello, quiescer),
                 // Last: nobody may have it open when loading fails, for which no reference to the module is waited for.

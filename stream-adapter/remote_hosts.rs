@@ -5,7 +5,8 @@
 //! The host behind a cable that was pulled during sleep, or that sleeps on, is removed early in resume. Linux 7.2 and 7.3
 //! then resume that host's device (`tb_xdomain_resume()`), which has a handshake begin in 100 ms, and free it
 //! (`tb_complete()`): the handshake's timer goes off in freed memory. So hosts are held while this one sleeps, and those that
-//! have gone meanwhile are stopped before they are released. Where the core has done so itself, there is nothing left to stop.
+//! have gone meanwhile are stopped before they are let go of, once devices are resumed: nothing begins that handshake again then.
+//! Where the core has done so itself, there is nothing left to stop.
 
 use core::ptr::NonNull;
 
@@ -19,7 +20,8 @@ use super::bindings as shim;
 use super::controller::any_host_router;
 use super::controller::DeviceRef;
 
-/// The hosts at the other ends of this host's cables.
+/// The hosts at the other ends of this host's cables, held until this is dropped, which stops those that are gone. That sleeps, and has
+/// to be once this host is awake.
 #[derive(Default)]
 pub(crate) struct RemoteHosts(KVec<DeviceRef>);
 
@@ -40,9 +42,10 @@ impl RemoteHosts {
         }
         Ok(hosts)
     }
+}
 
-    /// Lets go of them, once this host is awake. Sleeps.
-    pub(crate) fn release(self) {
+impl Drop for RemoteHosts {
+    fn drop(&mut self) {
         for host in &self.0 {
             // SAFETY: The device is referenced.
             unsafe { shim::stream_shim_xdomain_stop_if_gone(host.as_ptr().cast()) };

@@ -84,7 +84,8 @@ void stream_shim_xdomain_stop_if_gone(struct device *dev)
 {
 	struct tb_xdomain *xd = tb_to_xdomain(dev);
 
-	if (!xd || device_is_registered(dev))
+	/* Found to be gone, and maybe forgotten by its bus as well. */
+	if (!xd || !(READ_ONCE(xd->is_unplugged) || !device_is_registered(dev)))
 		return;
 	cancel_delayed_work_sync(&xd->state_work);
 	/* The one above begins it. */

@@ -9,7 +9,6 @@
 #include <linux/kthread.h>
 #include <linux/notifier.h>
 #include <linux/reboot.h>
-#include <linux/suspend.h>
 #include <linux/xxhash.h>
 
 #include "layout.h"

@@ -127,38 +127,87 @@ void base_shim_unlimit_cpu_latency(struct pm_qos_request *request)
 	cpu_latency_qos_remove_request(request);
 }
 
-/* Without CONFIG_PM_SLEEP these are inline. */
-int base_shim_register_pm_notifier(struct notifier_block *block)
-{
-	return register_pm_notifier(block);
-}
-
-int base_shim_unregister_pm_notifier(struct notifier_block *block)
-{
-	return unregister_pm_notifier(block);
-}
-
-/* A device that is there to be told before any device is suspended, when whoever can be frozen is. */
+/*
+ * A device that is there for whoever has to do something before any other device is suspended. The kernel suspends devices in the
+ * reverse of the order in which they were added, so a second one is added whenever the kernel prepares them: from then on no driver
+ * gets a new device (device_block_probing()), and nothing that anybody can use is younger.
+ */
 struct sleeper {
 	struct device device;
-	int (*prepare)(const void *of);
+	/* From preparation to completion. */
+	struct device *youngest;
+	int (*fall_asleep)(const void *of);
+	void (*wake)(const void *of);
 	const void *of;
 };
 
+static int suspend_youngest(struct device *youngest)
+{
+	const struct sleeper *sleeper = container_of(youngest->parent, struct sleeper, device);
+
+	return sleeper->fall_asleep(sleeper->of);
+}
+
+static const struct dev_pm_ops youngest_pm_ops = {
+	SYSTEM_SLEEP_PM_OPS(suspend_youngest, NULL)
+};
+
+static const struct device_type youngest_type = {
+	.name = "youngest",
+	.pm = pm_sleep_ptr(&youngest_pm_ops),
+};
+
+static void free_youngest(struct device *youngest)
+{
+	kfree(youngest);
+}
+
+/* Adds a device that was allocated, or frees it. */
+static int add_device(struct device *device, const char *name)
+{
+	int error = dev_set_name(device, "%s", name);
+
+	if (!error)
+		error = device_add(device);
+	if (error)
+		put_device(device);
+	return error;
+}
+
 static int prepare_sleeper(struct device *device)
 {
-	const struct sleeper *sleeper = container_of(device, struct sleeper, device);
+	struct sleeper *sleeper = container_of(device, struct sleeper, device);
+	struct device *youngest = kzalloc(sizeof(*youngest), GFP_KERNEL);
+	int error;
 
-	return sleeper->prepare(sleeper->of);
+	if (!youngest)
+		return -ENOMEM;
+	device_initialize(youngest);
+	youngest->parent = device;
+	youngest->type = &youngest_type;
+	youngest->release = free_youngest;
+	error = add_device(youngest, "youngest");
+	if (!error)
+		sleeper->youngest = youngest;
+	return error;
+}
+
+static void complete_sleeper(struct device *device)
+{
+	struct sleeper *sleeper = container_of(device, struct sleeper, device);
+
+	sleeper->wake(sleeper->of);
+	device_unregister(sleeper->youngest);
 }
 
 static const struct dev_pm_ops sleeper_pm_ops = {
 	.prepare = prepare_sleeper,
+	.complete = complete_sleeper,
 };
 
 static const struct device_type sleeper_type = {
 	.name = "sleeper",
-	.pm = &sleeper_pm_ops,
+	.pm = pm_sleep_ptr(&sleeper_pm_ops),
 };
 
 static void free_sleeper(struct device *device)
@@ -166,26 +215,22 @@ static void free_sleeper(struct device *device)
 	kfree(container_of(device, struct sleeper, device));
 }
 
-void *base_shim_add_sleeper(const char *name, int (*prepare)(const void *of), const void *of)
+void *base_shim_add_sleeper(const char *name, int (*fall_asleep)(const void *of),
+			    void (*wake)(const void *of), const void *of)
 {
 	struct sleeper *sleeper = kzalloc(sizeof(*sleeper), GFP_KERNEL);
 	int error;
 
 	if (!sleeper)
 		return ERR_PTR(-ENOMEM);
-	sleeper->prepare = prepare;
+	sleeper->fall_asleep = fall_asleep;
+	sleeper->wake = wake;
 	sleeper->of = of;
 	device_initialize(&sleeper->device);
 	sleeper->device.type = &sleeper_type;
 	sleeper->device.release = free_sleeper;
-	error = dev_set_name(&sleeper->device, "%s", name);
-	if (!error)
-		error = device_add(&sleeper->device);
-	if (error) {
-		put_device(&sleeper->device);
-		return ERR_PTR(error);
-	}
-	return sleeper;
+	error = add_device(&sleeper->device, name);
+	return error ? ERR_PTR(error) : sleeper;
 }
 
 /* Processes that do this are frozen before anybody is told. */

@@ -31,9 +31,8 @@ bool base_shim_block_is_lent(const void *block);
 void base_shim_block_put(void *block);
 void base_shim_limit_cpu_latency(struct pm_qos_request *request, s32 microseconds);
 void base_shim_unlimit_cpu_latency(struct pm_qos_request *request);
-int base_shim_register_pm_notifier(struct notifier_block *block);
-int base_shim_unregister_pm_notifier(struct notifier_block *block);
-void *base_shim_add_sleeper(const char *name, int (*prepare)(const void *of), const void *of);
+void *base_shim_add_sleeper(const char *name, int (*fall_asleep)(const void *of),
+			    void (*wake)(const void *of), const void *of);
 void base_shim_remove_sleeper(void *sleeper);
 struct workqueue_struct *base_shim_alloc_sleepers(const char *name);
 struct workqueue_struct *base_shim_alloc_reserved_workers(const char *name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Being told that the host is about to sleep, or that its memory is about to be saved, when whoever could use it is frozen.
+//! Being told that the host is about to sleep, or that its memory is about to be saved, when whoever could use it is frozen, and that
+//! it is awake again.
 
 use core::ptr::NonNull;
 
@@ -15,16 +16,20 @@ use crate::base::bindings;
 
 /// Whoever has to do something before devices fall asleep.
 pub(crate) trait Sleeper: Send + Sync + 'static {
-    /// Devices are about to be suspended. Processes are frozen, and those threads of the kernel that can be, the latter not yet for a
-    /// hibernation (`hibernation_snapshot()`). May sleep. On an error the host stays awake. Of a hibernation this is called more than once.
-    fn prepare(&self) -> Result;
+    /// Devices are about to be suspended, for whatever: to sleep, or to have memory saved or restored. Processes are frozen, and those
+    /// threads of the kernel that can be (for a kexec that comes back, processes only). May sleep. On an error the host stays awake.
+    fn fall_asleep(&self) -> Result;
+
+    /// Devices are awake again; nobody is thawed yet. Attempts that fail on the way end so too, even without the above. Once after each of
+    /// the above, however that ended. May sleep.
+    fn wake(&self);
 }
 
 /// Has a sleeper told. Dropping this waits for a call under way.
 ///
 /// # Invariants
 ///
-/// `device` came from `base_shim_add_sleeper()`, with the function [`prepare`] of the same `T`, and `sleeper`.
+/// `device` came from `base_shim_add_sleeper()`, with the functions [`fall_asleep`] and [`wake`] of the same `T`, and `sleeper`.
 pub(crate) struct SleepNotice<T: Sleeper> {
     device: NonNull<c_void>,
     _sleeper: Arc<T>,
@@ -43,7 +48,8 @@ impl<T: Sleeper> SleepNotice<T> {
         let device = from_err_ptr(unsafe {
             bindings::base_shim_add_sleeper(
                 name.as_char_ptr(),
-                Some(prepare::<T>),
+                Some(fall_asleep::<T>),
+                Some(wake::<T>),
                 Arc::as_ptr(&sleeper).cast(),
             )
         })?;
@@ -62,15 +68,25 @@ impl<T: Sleeper> Drop for SleepNotice<T> {
     }
 }
 
-/// What the device of a [`SleepNotice<T>`] calls.
+/// What the device of a [`SleepNotice<T>`] calls when devices are about to be suspended.
 ///
 /// # Safety
 ///
 /// `sleeper` must point to the notice's sleeper.
-unsafe extern "C" fn prepare<T: Sleeper>(sleeper: *const c_void) -> c_int {
+unsafe extern "C" fn fall_asleep<T: Sleeper>(sleeper: *const c_void) -> c_int {
     // SAFETY: As required from the caller.
-    match unsafe { &*sleeper.cast::<T>() }.prepare() {
+    match unsafe { &*sleeper.cast::<T>() }.fall_asleep() {
         Ok(()) => 0,
         Err(error) => error.to_errno(),
     }
+}
+
+/// What it calls when they are awake again.
+///
+/// # Safety
+///
+/// `sleeper` must point to the notice's sleeper.
+unsafe extern "C" fn wake<T: Sleeper>(sleeper: *const c_void) {
+    // SAFETY: As required from the caller.
+    unsafe { &*sleeper.cast::<T>() }.wake();
 }

@@ -104,19 +104,24 @@ impl Daemon {
     }
 }
 
-/// Start time of the process `pid`, unless it is gone or a zombie.
+/// Start time of the process `pid`, unless it has ended, though nobody may have asked for its status yet.
 fn running_since(pid: i32) -> Option<u64> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Start time from the text of `/proc/<pid>/stat`, `None` for a zombie. The name in parentheses may
-/// hold anything, so fields count from the last parenthesis: the state is the first, the start time the 20th.
+/// Start time from the text of `/proc/<pid>/stat`, `None` for a process that has ended. The name in parentheses may
+/// hold anything, so fields count from the last parenthesis: the state is the first, the number of threads the 18th, the start time the 20th.
+///
+/// A process is a zombie as soon as its first thread has ended. Others that still do so have its sockets open, where somebody who looks for its
+/// successor would be heard by nobody.
 fn parse_stat(stat: &str) -> Option<u64> {
+    const THREADS: usize = 17;
     const START_TIME: usize = 19;
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
+    let threads: u32 = fields.get(THREADS)?.parse().ok()?;
     match fields.first()? {
-        &"Z" | &"X" => None,
+        &"Z" | &"X" if threads <= 1 => None,
         _ => fields.get(START_TIME)?.parse().ok(),
     }
 }
@@ -127,9 +132,11 @@ mod tests {
 
     #[test]
     fn stat_is_read_behind_any_name() {
-        let rest = "1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
-        assert_eq!(parse_stat(&format!("12 (a) b) S {rest}")), Some(4711));
-        assert_eq!(parse_stat(&format!("12 (lab) Z {rest}")), None);
+        let rest = |threads| format!("1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 4711 0 0");
+        let one = rest(1);
+        assert_eq!(parse_stat(&format!("12 (a) b) S {one}")), Some(4711));
+        assert_eq!(parse_stat(&format!("12 (lab) Z {one}")), None);
+        assert_eq!(parse_stat(&format!("12 (lab) Z {}", rest(2))), Some(4711));
         assert_eq!(parse_stat(""), None);
     }
 

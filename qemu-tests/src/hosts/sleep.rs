@@ -21,11 +21,32 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// How long a host may take to fall asleep, or to wake.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long a host that rehearses stays where it turns back.
+const REHEARSAL_SECONDS: u32 = 1;
+
 /// Pause between two looks whether it sleeps.
 const POLL: Duration = Duration::from_millis(100);
 
 /// What a kernel that tells of its way to sleep says last.
 const ASLEEP: &str = "PM: suspend-to-idle";
+
+/// Whether the kernel of `host` can hibernate.
+pub fn hibernates(stage: &Stage<'_>, host: &str) -> Result<bool> {
+    let found = stage.attempt(host, "grep -qw disk /sys/power/state", LIMIT)?;
+    Ok(found.status.success())
+}
+
+/// Has the kernel of `host` go as far as `level` (of `/sys/power/pm_test`) on its way to `state` (of `/sys/power/state`), and turn back.
+pub fn rehearse(stage: &Stage<'_>, host: &str, level: &str, state: &str) -> Result<()> {
+    let script = format!(
+        "cd /sys/power && echo {REHEARSAL_SECONDS} > /sys/module/suspend/parameters/pm_test_delay &&
+        echo {level} > pm_test && echo {state} > state; result=$?; echo none > pm_test; exit $result"
+    );
+    stage
+        .shell(host, &script, LIMIT)
+        .with_context(|| format!("the attempt {level} of {state}"))?;
+    Ok(())
+}
 
 /// A host that was sent to sleep.
 pub struct Sleep {

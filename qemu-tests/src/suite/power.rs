@@ -16,6 +16,8 @@ use super::Outcome;
 use super::Suite;
 use super::Test;
 use crate::hosts::extent::Extent;
+use crate::hosts::sleep::hibernates;
+use crate::hosts::sleep::rehearse;
 use crate::hosts::sleep::Sleep;
 use crate::hosts::stage::Stage;
 use crate::roce;
@@ -25,6 +27,8 @@ use crate::roce::state::PortState;
 use crate::roce::state::RailState;
 use crate::roce::traffic;
 use crate::roce::traffic::Traffic;
+
+mod hibernation;
 
 /// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -53,6 +57,10 @@ pub fn suite() -> Suite {
         name: "power",
         tests: vec![
             test("attempts-to-sleep-that-fail", failed_attempts),
+            test(
+                "hibernation-that-freezes-devices",
+                hibernation::freezes_devices,
+            ),
             test("one-host-sleeps", one_sleeps),
             test("both-sleep-and-the-first-wakes-first", |stage| {
                 both_sleep(stage, ["a", "b"])
@@ -99,10 +107,9 @@ fn put_to_sleep(stage: &Stage<'_>, host: &str) -> Result<Sleep> {
 /// The kernel goes part of the way to sleep, or to hibernation, and turns back. Where it would hand over to the firmware, devices
 /// sleep as in S3, and but one processor is online.
 fn failed_attempts(stage: &Stage<'_>) -> Result<Outcome> {
-    const SECONDS: u32 = 1;
-    let hibernates = stage.attempt("a", "grep -qw disk /sys/power/state", LIMIT)?;
+    let hibernates = hibernates(stage, "a")?;
     let traffic = traffic(stage)?;
-    for (attempt, state) in [
+    for (level, state) in [
         ("freezer", "freeze"),
         ("devices", "freeze"),
         ("platform", "freeze"),
@@ -110,19 +117,13 @@ fn failed_attempts(stage: &Stage<'_>) -> Result<Outcome> {
         ("core", "mem"),
         ("freezer", "disk"),
     ] {
-        if state == "disk" && !hibernates.status.success() {
+        if state == "disk" && !hibernates {
             stage.skip("hibernation", "this kernel cannot hibernate");
             continue;
         }
-        let script = format!(
-            "cd /sys/power && echo {SECONDS} > /sys/module/suspend/parameters/pm_test_delay &&
-            echo {attempt} > pm_test && echo {state} > state; result=$?; echo none > pm_test; exit $result"
-        );
-        stage
-            .shell("a", &script, LIMIT)
-            .with_context(|| format!("the attempt {attempt} of {state}"))?;
+        rehearse(stage, "a", level, state)?;
         traffic::await_in_use(stage, CABLE, NOTICE)
-            .with_context(|| format!("after the attempt {attempt} of {state}"))?;
+            .with_context(|| format!("after the attempt {level} of {state}"))?;
     }
     conclude(stage, traffic)
 }

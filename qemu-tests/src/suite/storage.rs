@@ -23,18 +23,20 @@ use crate::roce::state::await_rail_loss;
 use crate::storage::INITIATOR;
 use crate::storage::TARGET;
 
+pub mod debug;
 mod load;
 mod nfs;
 mod nvme;
 mod outage;
+mod sleep;
 pub mod stock;
 mod unbind;
 
-/// Time limit of a command.
-const LIMIT: Duration = Duration::from_secs(500);
+/// Time limit of a command, for emulated hosts on a busy machine.
+const LIMIT: Duration = Duration::from_secs(1000);
 
 /// Time limit of a test.
-const TEST_LIMIT: Duration = Duration::from_secs(1500);
+const TEST_LIMIT: Duration = Duration::from_secs(3000);
 
 /// How long it may take until a cable's loss has shown.
 const NOTICE: Duration = Duration::from_secs(60);

@@ -62,10 +62,13 @@ const PROGRAMS: [Program; 9] = [
         listens: Listens::ConnectionManager,
         port: None,
     },
+    // It connects a second time without queue pairs, by numbers that it makes up, the same at both ends. The kernel's connection manager knows
+    // who connects by device and number, and takes the second of two on one host for the first, come back: "stale connection". So the client
+    // makes up others.
     Program {
         name: "cmtime",
         server: "cmtime -b $address -p $port -c 100",
-        client: "cmtime -s $address -p $port -c 100",
+        client: "cmtime -s $address -p $port -c 100 -q 100000",
         listens: Listens::ConnectionManager,
         port: None,
     },

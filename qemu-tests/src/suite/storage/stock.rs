@@ -2,36 +2,23 @@
 
 //! Disks of another host where it takes the distribution's kernel: SRP, and hosts that sleep.
 
-use std::thread;
-use std::time::Duration;
-
-use anyhow::Context;
 use anyhow::Result;
 
-use super::load::Load;
 use super::load::CHECKED;
+use super::sleep::hosts_sleep;
+use super::sleep::initiator_hibernates;
+use super::sleep::Written;
 use super::Outcome;
 use super::Suite;
 use super::Test;
 use super::LAB;
 use super::LIMIT;
 use super::TEST_LIMIT;
-use crate::hosts::sleep::Sleep;
 use crate::hosts::stage::Stage;
-use crate::roce;
-use crate::storage::nvme;
-use crate::storage::nvme::Content;
 use crate::storage::srp;
-use crate::storage::Way;
 use crate::storage::INITIATOR;
 use crate::storage::TARGET;
 use crate::suite::Need;
-
-/// How long a host sleeps: longer than the other one of an NVMe connection has patience with it.
-const NAP: Duration = Duration::from_secs(15);
-
-/// Where the file system is mounted.
-const MOUNTED: &str = "/run/disk";
 
 /// The suite.
 pub fn suite() -> Suite {
@@ -41,7 +28,14 @@ pub fn suite() -> Suite {
         lab: LAB,
         tests: vec![
             test("srp", Need::StockKernel, srp_verify),
-            test("nvme-hosts-sleep", Need::Sleep, nvme_hosts_sleep),
+            test("nvme-hosts-sleep", Need::Sleep, |stage| {
+                hosts_sleep(stage, Written::File)
+            }),
+            test(
+                "nvme-initiator-hibernates",
+                Need::Sleep,
+                initiator_hibernates,
+            ),
         ],
     }
 }
@@ -61,32 +55,6 @@ fn srp_verify(stage: &Stage<'_>) -> Result<Outcome> {
             srp::FIND_DISK
         );
         stage.shell(INITIATOR, &script, LIMIT)
-    })?;
-    Ok(Outcome::Passed)
-}
-
-/// Each of the hosts sleeps while a file of the other's disk is written; it goes on when the host is awake.
-fn nvme_hosts_sleep(stage: &Stage<'_>) -> Result<Outcome> {
-    stage.allow_line(TARGET, "nvmet: ctrl ");
-    stage.allow_line(INITIATOR, "nvme nvme0: ");
-    nvme::with_disk(stage, &Way::roce(), Content::Kept, || {
-        let script = format!(
-            "{}
-            modprobe ext4 && mkfs.ext4 -q $disk && mkdir -p {MOUNTED} && mount $disk {MOUNTED}",
-            nvme::FIND_DISK
-        );
-        stage.shell(INITIATOR, &script, LIMIT)?;
-        for host in [INITIATOR, TARGET] {
-            let load = Load::start(stage, "", &format!("{MOUNTED}/while-{host}-sleeps"))?;
-            let sleep = Sleep::begin(stage, host)?;
-            sleep.await_asleep()?;
-            thread::sleep(NAP);
-            sleep.end(stage)?;
-            roce::await_up(stage.instance())?;
-            load.finish(stage)
-                .with_context(|| format!("{host} slept"))?;
-        }
-        stage.shell(INITIATOR, &format!("umount {MOUNTED}"), LIMIT)
     })?;
     Ok(Outcome::Passed)
 }
