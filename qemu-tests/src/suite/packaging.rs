@@ -144,7 +144,7 @@ fn helper_announces_streams(stage: &Stage<'_>) -> Result<Outcome> {
     stage.shell("b", &await_event("the kernel uevent"), LIMIT)?;
     let announce = format!(
         "stream=/sys/kernel/config/thunderbolt/stream/{SERVICE}/u4roce
-        mkdir $stream && USB4_ROCE_PATIENCE=1 {HELPER} announce {SERVICE}; status=$?
+        mkdir -p $stream && USB4_ROCE_PATIENCE=1 {HELPER} announce {SERVICE}; status=$?
         rmdir $stream && exit $status"
     );
     let output = stage.attempt("a", &announce, LIMIT)?;
