@@ -235,7 +235,6 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     if extent == Extent::Long {
         suites.push(dkms::suite());
         suites.push(storage::stock::suite());
-        suites.push(storage::debug::suite());
     }
     suites.extend(storage::suites());
     suites.extend(speed::suites());

@@ -129,7 +129,7 @@ pub fn close_port(stage: &Stage<'_>) -> Result<()> {
 }
 
 /// Takes the disk away.
-pub fn withdraw(stage: &Stage<'_>, carrier: Carrier, content: Content) -> Result<()> {
+fn withdraw(stage: &Stage<'_>, carrier: Carrier, content: Content) -> Result<()> {
     close_port(stage)?;
     let unmake = content.unmake();
     let script = format!(

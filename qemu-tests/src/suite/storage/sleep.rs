@@ -28,25 +28,11 @@ const NAP: Duration = Duration::from_secs(15);
 /// Where the file system is mounted.
 const MOUNTED: &str = "/run/disk";
 
-/// What is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// A file of an ext4, which has a thread in the kernel, for its journal, that is to be frozen as well.
-    File,
-    /// The disk itself, where the kernel has no such file system.
-    Disk,
-}
-
-/// Does `what` while the initiator has the target's disk. The hosts may lose each other meanwhile.
-fn with_disk(stage: &Stage<'_>, what: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Does `what` while the initiator has mounted a file system on the target's disk. The hosts may lose each other meanwhile.
+fn with_mount(stage: &Stage<'_>, what: impl FnOnce() -> Result<()>) -> Result<()> {
     stage.allow_line(TARGET, "nvmet: ctrl ");
     stage.allow_line(INITIATOR, "nvme nvme0: ");
-    nvme::with_disk(stage, &Way::roce(), Content::Kept, what)
-}
-
-/// The same while it has mounted a file system there.
-fn with_mount(stage: &Stage<'_>, what: impl FnOnce() -> Result<()>) -> Result<()> {
-    with_disk(stage, || {
+    nvme::with_disk(stage, &Way::roce(), Content::Kept, || {
         let script = format!(
             "{FIND_DISK}
             modprobe ext4 && mkfs.ext4 -q $disk && mkdir -p {MOUNTED} && mount $disk {MOUNTED}"
@@ -58,13 +44,9 @@ fn with_mount(stage: &Stage<'_>, what: impl FnOnce() -> Result<()>) -> Result<()
     })
 }
 
-/// `host` sleeps while the load that `begin` begins is under way; it goes on when the host is awake.
-fn sleep_under_load(
-    stage: &Stage<'_>,
-    host: &str,
-    begin: impl FnOnce() -> Result<Load>,
-) -> Result<()> {
-    let load = begin()?;
+/// `host` sleeps while a file of the disk is written, which goes on when it is awake.
+fn sleep_under_load(stage: &Stage<'_>, host: &str) -> Result<()> {
+    let load = Load::start(stage, "", &format!("{MOUNTED}/while-{host}-sleeps"))?;
     let sleep = Sleep::begin(stage, host)?;
     sleep.await_asleep()?;
     thread::sleep(NAP);
@@ -74,21 +56,12 @@ fn sleep_under_load(
 }
 
 /// Each of the hosts sleeps while the other's disk is written.
-pub fn hosts_sleep(stage: &Stage<'_>, written: Written) -> Result<Outcome> {
-    let hosts = [INITIATOR, TARGET];
-    match written {
-        Written::File => with_mount(stage, || {
-            hosts.iter().try_for_each(|host| {
-                let file = format!("{MOUNTED}/while-{host}-sleeps");
-                sleep_under_load(stage, host, || Load::start(stage, "", &file))
-            })
-        })?,
-        Written::Disk => with_disk(stage, || {
-            hosts.iter().try_for_each(|host| {
-                sleep_under_load(stage, host, || Load::start(stage, FIND_DISK, "$disk"))
-            })
-        })?,
-    }
+pub fn hosts_sleep(stage: &Stage<'_>) -> Result<Outcome> {
+    with_mount(stage, || {
+        [INITIATOR, TARGET]
+            .iter()
+            .try_for_each(|host| sleep_under_load(stage, host))
+    })?;
     Ok(Outcome::Passed)
 }
 

@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::load::CHECKED;
 use super::sleep::hosts_sleep;
 use super::sleep::initiator_hibernates;
-use super::sleep::Written;
 use super::Outcome;
 use super::Suite;
 use super::Test;
@@ -28,9 +27,7 @@ pub fn suite() -> Suite {
         lab: LAB,
         tests: vec![
             test("srp", Need::StockKernel, srp_verify),
-            test("nvme-hosts-sleep", Need::Sleep, |stage| {
-                hosts_sleep(stage, Written::File)
-            }),
+            test("nvme-hosts-sleep", Need::Sleep, hosts_sleep),
             test(
                 "nvme-initiator-hibernates",
                 Need::Sleep,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The initiator's USB4 controller loses its driver while the other host's disk is in use.
+//! The initiator's USB4 controller loses its driver while a file system is mounted that is on the other host's disk.
 
 use anyhow::Result;
 
@@ -13,9 +13,7 @@ use crate::hosts::stage::Stage;
 use crate::roce;
 use crate::roce::DEVICE;
 use crate::storage::nvme::connect;
-use crate::storage::nvme::offer;
 use crate::storage::nvme::with_disk;
-use crate::storage::nvme::withdraw;
 use crate::storage::nvme::Content;
 use crate::storage::nvme::FIND_DISK;
 use crate::storage::Way;
@@ -28,34 +26,16 @@ const MOUNTED: &str = "/run/disk";
 const UNBIND: &str = "\
 cd /sys/bus/pci/drivers/thunderbolt && for nhi in *:*; do echo $nhi > unbind || exit; done";
 
-/// Waits until the device is there without the controller, and the disk is not.
-fn await_loss(stage: &Stage<'_>) -> Result<()> {
+/// Unmounts what is there no more, and unloads all that had to do with it.
+fn leave(stage: &Stage<'_>) -> Result<()> {
     let script = format!(
         "until [ -e /sys/class/infiniband/{DEVICE} ]; do sleep 0.1; done
-        {GONE}"
+        {GONE} || exit
+        umount {MOUNTED} && modprobe -r nvme-rdma || exit
+        rmdir /sys/kernel/config/usb4_roce/*/ && rmmod usb4_roce"
     );
     stage.shell(INITIATOR, &script, LIMIT)?;
     Ok(())
-}
-
-/// Unloads all that had to do with it.
-const UNLOAD: &str = "\
-modprobe -r nvme-rdma && rmdir /sys/kernel/config/usb4_roce/*/ && rmmod usb4_roce";
-
-/// The controller loses its driver under load, without a file system: who writes is told, the disk goes with the device, and everything can
-/// be unloaded. The host finds the other one no more.
-pub fn under_load(stage: &Stage<'_>) -> Result<Outcome> {
-    expect_disk_loss(stage);
-    let (way, content) = (Way::roce(), Content::Kept);
-    offer(stage, &way, content)?;
-    connect(stage, &way)?;
-    let load = Load::start(stage, FIND_DISK, "$disk")?;
-    stage.shell(INITIATOR, UNBIND, LIMIT)?;
-    load.await_failure(stage)?;
-    await_loss(stage)?;
-    stage.shell(INITIATOR, UNLOAD, LIMIT)?;
-    withdraw(stage, way.carrier, content)?;
-    Ok(Outcome::PassedAndSpent)
 }
 
 /// The disk goes with the device, and everything can be unmounted and unloaded. What was written through is there when the host has started
@@ -77,8 +57,7 @@ pub fn controller_unbound(stage: &Stage<'_>) -> Result<Outcome> {
         let load = Load::start(stage, "", &format!("{MOUNTED}/check"))?;
         stage.shell(INITIATOR, UNBIND, LIMIT)?;
         load.await_failure(stage)?;
-        await_loss(stage)?;
-        stage.shell(INITIATOR, &format!("umount {MOUNTED} && {UNLOAD}"), LIMIT)?;
+        leave(stage)?;
         stage.instance().crash(INITIATOR)?;
         stage.instance().start_again(INITIATOR)?;
         roce::start_on(stage.instance(), INITIATOR)?;
