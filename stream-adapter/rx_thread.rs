@@ -158,8 +158,11 @@ impl<C: RailClient> RxThread<C> {
                 self.start += piece.len;
                 match piece.found {
                     Found::Damage => {
-                        let units = (piece.len / HEADER_LEN) as u64;
-                        self.link.counters.rx_resyncs.add(units);
+                        // Before there is a session it is what an earlier opening of the stream has left.
+                        if self.seed.is_some() {
+                            let units = (piece.len / HEADER_LEN) as u64;
+                            self.link.counters.rx_resyncs.add(units);
+                        }
                         self.note_damage();
                         Ok(())
                     }

@@ -42,6 +42,7 @@ const FAULT: i32 = 1;
 /// The suite, with two cables.
 pub fn suite() -> Suite {
     let test = |name, run| Test::new(name, LIMIT * 3, run);
+    let long = |name, run| test(name, run).needing(Need::Speed);
     Suite {
         name: "user-tool",
         lab: Lab {
@@ -56,11 +57,11 @@ pub fn suite() -> Suite {
         tests: vec![
             test("status", status),
             test("check", check),
-            test("planted-faults", planted_faults),
-            test("report", report),
-            test("nonsense", nonsense),
+            long("planted-faults", planted_faults),
+            long("report", report),
+            long("nonsense", nonsense),
             Test::new("bench", LIMIT * 5, bench).needing(Need::Speed),
-            test("other-host-without-streams", other_host_without_streams),
+            long("other-host-without-streams", other_host_without_streams),
         ],
     }
 }
