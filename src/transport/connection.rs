@@ -311,7 +311,7 @@ impl<S: Storage> Connection<S> {
         }
         let may_wait = self.ack_state() == AckState::Sent && self.may_wait();
         let under_way = self.outstanding();
-        if may_wait && self.waits_for_program_until(now).is_some() {
+        if may_wait && self.refill.waits_until(under_way, now).is_some() {
             Posted::WaitsForProgram
         } else if under_way <= 1 || (may_wait && self.refill.is_full(under_way, now)) {
             Posted::Urgent

@@ -123,6 +123,14 @@ mod tests {
         refill.note_acknowledged(at(micros + 100));
     }
 
+    /// Of a program that has posted so many, which went at once and were acknowledged after 100 us.
+    fn acknowledged(count: u32) -> Refill {
+        let mut refill = Refill::new();
+        post(&mut refill, count, 0);
+        carry(&mut refill, 0);
+        refill
+    }
+
     #[test]
     fn nothing_is_known_of_a_program_before_it_has_posted() {
         let mut refill = Refill::new();
@@ -134,9 +142,7 @@ mod tests {
 
     #[test]
     fn as_many_are_waited_for_as_there_were() {
-        let mut refill = Refill::new();
-        post(&mut refill, 16, 0);
-        carry(&mut refill, 0);
+        let refill = acknowledged(16);
         for under_way in 0..16 {
             assert_eq!(refill.waits_until(under_way, at(150)), Some(at(200)));
             assert!(!refill.is_full(under_way, at(150)));
@@ -164,9 +170,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_longer_than_an_acknowledgement_takes() {
-        let mut refill = Refill::new();
-        post(&mut refill, 16, 0);
-        carry(&mut refill, 0);
+        let mut refill = acknowledged(16);
         post(&mut refill, 3, 150);
         assert_eq!(refill.waits_until(3, at(200)), None);
         carry(&mut refill, 200);
@@ -186,9 +190,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_while_an_acknowledgement_is_owed() {
-        let mut refill = Refill::new();
-        post(&mut refill, 16, 0);
-        carry(&mut refill, 0);
+        let mut refill = acknowledged(16);
         post(&mut refill, 16, 150);
         refill.note_departure(at(150));
         assert_eq!(refill.waits_until(0, at(160)), None);
@@ -218,9 +220,7 @@ mod tests {
 
     #[test]
     fn one_that_posts_in_time_is_waited_for_again() {
-        let mut refill = Refill::new();
-        post(&mut refill, 16, 0);
-        carry(&mut refill, 0);
+        let mut refill = acknowledged(16);
         carry(&mut refill, 1000);
         assert_eq!(refill.waits_until(0, at(1100)), None, "it posted nothing");
         post(&mut refill, 16, 1150);

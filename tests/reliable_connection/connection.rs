@@ -372,29 +372,6 @@ fn nothing_waits_for_the_program_behind_a_long_message() {
 }
 
 #[test]
-fn nothing_waits_for_the_program_once_the_connection_begins_anew() {
-    let took = Duration::from_micros(100);
-    let [mut one, mut other] = pair();
-    prompt_stream(&mut one, &mut other, took);
-    for _ in 0..2 * FEW {
-        post(&mut one, Opcode::Write, 10);
-    }
-    while carry(&mut one, &mut other) {}
-    acknowledge_late(&mut one, &mut other, took);
-    let later = NOW.after(took);
-    assert!(one.connection.waits_for_program_until(later).is_some());
-    post(&mut one, Opcode::Read, 10);
-    assert!(carry(&mut one, &mut other));
-    assert_eq!(
-        one.connection.waits_for_program_until(later),
-        None,
-        "an answer may be long"
-    );
-    let _ = one.connection.reset();
-    assert_eq!(one.connection.waits_for_program_until(later), None);
-}
-
-#[test]
 fn programs_that_talk_to_each_other_post_no_stream() {
     let [mut one, mut other] = pair();
     for _ in 0..8 * FEW {

@@ -445,10 +445,9 @@ impl QueuePair {
         if state.service.has_ack_that_may_wait() {
             return TxHint::Ride;
         }
-        match state.service.posted(now) {
-            Posted::WaitsForAck => TxHint::Gather,
-            Posted::WaitsForProgram => TxHint::Refill,
-            Posted::Urgent | Posted::Much => TxHint::Coalesce,
+        match Self::hint_of_posts(state, now) {
+            waits @ (TxHint::Gather | TxHint::Refill) => waits,
+            _ => TxHint::Coalesce,
         }
     }
 
