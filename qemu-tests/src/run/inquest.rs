@@ -9,7 +9,7 @@ use crate::hosts::stage::Stage;
 /// The hosts may be the ones that are stuck.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the stream driver and `usb4_roce` say of themselves, which programs run, and where the threads of the rails and
+/// What the stream driver and `usb4_roce` say of themselves, where packets wait, which programs run, and where the threads of the rails and
 /// whoever waits in the kernel do.
 const FINDINGS: &str = r#"
 heading() { printf '== %s\n' "$1"; }
@@ -19,6 +19,10 @@ ls /sys/bus/thunderbolt/devices
 heading rails
 cd /sys/kernel/config/usb4_roce && grep -s . */*
 grep -s . /sys/class/infiniband/usb4_roce*/ports/1/state /sys/class/infiniband/usb4_roce*/ports/1/hw_counters/*
+heading network
+tc -s qdisc show
+ip -s link
+grep -E 'CPU|thunderbolt|nhi' /proc/interrupts
 heading programs
 ps -eo pid,stat,wchan:24,args --sort=pid | grep -v '\]$'
 heading 'kernel threads'

@@ -138,6 +138,7 @@ impl Fabric {
                     nhi: nhi.name().clone(),
                     connection: nhi.connection(),
                     counters: nhi.counters().clone(),
+                    rings: nhi.rings(),
                 })
                 .collect(),
         }

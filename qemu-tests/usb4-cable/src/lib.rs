@@ -28,6 +28,7 @@ mod msix;
 mod nhi;
 mod pci_config;
 mod poller;
+mod ring_status;
 mod router;
 mod run;
 mod status;

@@ -45,6 +45,8 @@ use crate::guest_memory::GuestSlice;
 use crate::ids::PortNumber;
 use crate::ids::RingNumber;
 use crate::ids::RINGS;
+use crate::ring_status::RingKind;
+use crate::ring_status::RingStatus;
 use crate::router::Router;
 use crate::topology::NhiRef;
 
@@ -362,11 +364,47 @@ impl Nhi {
         self.rx[ring.index()].accepts(marks)
     }
 
+    /// The rings that the driver has started, the control channel's among them.
+    pub fn rings(&self) -> Vec<RingStatus> {
+        let sources = (0..RINGS).filter_map(RingNumber::at);
+        let sources = sources.flat_map(|ring| [Source::Tx(ring), Source::Rx(ring)]);
+        let status = |source| {
+            let (kind, number) = match source {
+                Source::Tx(number) => (RingKind::Transmit, number),
+                Source::Rx(number) => (RingKind::Receive, number),
+            };
+            let ring = self.ring(source);
+            ring.is_enabled().then(|| RingStatus {
+                kind,
+                number: number.index() as u8,
+                posted: self.available(source).ok().filter(|_| !ring.is_broken()),
+                interrupt: self.interrupts.state(&self.registers, source),
+            })
+        };
+        sources.filter_map(status).collect()
+    }
+
+    fn ring(&self, source: Source) -> &Ring {
+        match source {
+            Source::Tx(number) => &self.tx[number.index()],
+            Source::Rx(number) => &self.rx[number.index()],
+        }
+    }
+
+    /// Descriptors of a ring that are posted and not completed.
+    fn available(&self, source: Source) -> Result<u16, DmaError> {
+        let (base, number, shift) = match source {
+            Source::Tx(number) => (register::TX_RING_BASE, number, u16::BITS),
+            Source::Rx(number) => (register::RX_RING_BASE, number, 0),
+        };
+        let base = base + number.index() * register::RING_STRIDE;
+        let posted = (self.registers.load(base + register::RING_INDEX) >> shift) as u16;
+        self.ring(source).available(posted)
+    }
+
     /// Number of frames a transmit ring holds.
     pub fn tx_available(&mut self, ring: RingNumber) -> u16 {
-        let base = register::TX_RING_BASE + ring.index() * register::RING_STRIDE;
-        let posted = (self.registers.load(base + register::RING_INDEX) >> u16::BITS) as u16;
-        let available = self.tx[ring.index()].available(posted);
+        let available = self.available(Source::Tx(ring));
         available.unwrap_or_else(|error| {
             self.break_down(Source::Tx(ring), error);
             0
@@ -375,9 +413,7 @@ impl Nhi {
 
     /// What a receive ring takes.
     pub fn rx_available(&mut self, ring: RingNumber) -> Receiver {
-        let base = register::RX_RING_BASE + ring.index() * register::RING_STRIDE;
-        let posted = self.registers.load(base + register::RING_INDEX) as u16;
-        match self.rx[ring.index()].available(posted) {
+        match self.available(Source::Rx(ring)) {
             Ok(0) => Receiver::Full,
             Ok(frames) => Receiver::Ready(frames),
             Err(error) => {

@@ -11,6 +11,7 @@ use crate::counters::NhiCounters;
 use crate::fault::Faults;
 use crate::link::LinkState;
 use crate::link::Plug;
+use crate::ring_status::RingStatus;
 use crate::topology::NhiRef;
 
 /// State and counters of everything.
@@ -50,4 +51,6 @@ pub struct NhiStatus {
     pub connection: Connection,
     /// Its counters.
     pub counters: NhiCounters,
+    /// The rings that its driver has started.
+    pub rings: Vec<RingStatus>,
 }

@@ -9,6 +9,7 @@ use super::register;
 use super::register::RegisterFile;
 use crate::ids::RingNumber;
 use crate::ids::RINGS;
+use crate::ring_status::InterruptState;
 
 /// Number of MSI-X vectors.
 pub const VECTORS: usize = 16;
@@ -82,6 +83,18 @@ impl InterruptLatch {
     /// Whether an interrupt waits that is not masked.
     pub fn is_waiting(&self, registers: &RegisterFile) -> bool {
         self.pending != 0 && self.pending & registers.load_u64(register::INTERRUPT_MASK) != 0
+    }
+
+    /// What is to be told of `source`.
+    pub fn state(&self, registers: &RegisterFile, source: Source) -> InterruptState {
+        let bit = 1 << source.bit();
+        if self.pending & bit == 0 {
+            InterruptState::Quiet
+        } else if registers.load_u64(register::INTERRUPT_MASK) & bit == 0 {
+            InterruptState::Masked
+        } else {
+            InterruptState::Due
+        }
     }
 
     /// Raises what is pending, not masked and not throttled; the rest stays latched. Returns the

@@ -128,6 +128,11 @@ impl Ring {
         self.state != State::Stopped
     }
 
+    /// Whether it is out of service after a bad address.
+    pub fn is_broken(&self) -> bool {
+        self.state == State::Broken
+    }
+
     /// Whether the driver asks for end-to-end flow control.
     pub fn is_e2e(&self) -> bool {
         self.options & OPTION_E2E != 0

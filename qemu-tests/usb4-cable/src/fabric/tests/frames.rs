@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::attachment::Attachment;
+use crate::control::InterruptState;
+use crate::control::RingKind;
 use crate::fake_guest::COMPLETED;
 use crate::fake_guest::E2E;
 use crate::fake_guest::OVERRUN;
@@ -44,6 +46,37 @@ fn rings_wrap_around() {
         assert_eq!(pair.a.sent(&mut pair.fabric, TX), 1);
         assert_eq!(pair.received()[0].payload, [number; 64]);
     }
+}
+
+#[test]
+fn a_ring_says_what_it_waits_for() {
+    let mut pair = Pair::connected(E2E);
+    let ring = |pair: &Pair, nhi: usize, kind| {
+        let rings = pair.fabric.status().nhis[nhi].rings.clone();
+        let mut data = rings.into_iter().filter(|ring| ring.number != 0);
+        let ring = data.next().expect("it is started");
+        assert_eq!((ring.kind, data.next()), (kind, None));
+        (ring.posted, ring.interrupt)
+    };
+    let mask = register::INTERRUPT_MASK + 4;
+    pair.b
+        .with(&mut pair.fabric, |nhi| nhi.registers().store(mask, 0));
+    pair.send(b"held");
+    assert_eq!(
+        ring(&pair, 0, RingKind::Transmit),
+        (Some(1), InterruptState::Quiet)
+    );
+    assert_eq!(
+        ring(&pair, 1, RingKind::Receive),
+        (Some(0), InterruptState::Quiet)
+    );
+    pair.post_rx(3);
+    pair.step();
+    assert_eq!(ring(&pair, 0, RingKind::Transmit).0, Some(0));
+    assert_eq!(
+        ring(&pair, 1, RingKind::Receive),
+        (Some(2), InterruptState::Masked)
+    );
 }
 
 #[test]
