@@ -198,7 +198,7 @@ impl<C: RailClient> FrameWriter<C> {
     /// meanwhile. So the first frames go one by one.
     fn may_wait(&self, shared: &Shared<C>) -> bool {
         let in_flight = shared.inner.lock().endpoint.in_flight() as usize;
-        !self.batch.is_full() && in_flight > 2 * self.batch.len()
+        !self.batch.is_full() && (self.batch.is_brief() || in_flight > 2 * self.batch.len())
     }
 
     /// Sends the client's next frame, with at most `longest` bytes of payload, if it has one and the window

@@ -93,6 +93,11 @@ impl PageVec {
         self.len == 0
     }
 
+    /// Whether a frame with this payload can be added: header, payload and padding.
+    pub fn has_room_for_frame(&self, payload: &PageVec) -> bool {
+        self.count + payload.count + FRAMING_SPANS <= MAX_SPANS
+    }
+
     /// The spans as the kernel's `struct bio_vec`, for `iov_iter_bvec()`.
     pub fn as_bio_vecs(&self) -> &[bindings::bio_vec] {
         &self.spans[..self.count]

@@ -12,7 +12,7 @@ use super::frame::Operands;
 use super::frame::RequestHeader;
 use super::frame::ResponseHeader;
 use super::frame::MAX_PAYLOAD;
-use super::frame::SMALL_PAYLOAD;
+use super::frame::SHORT_MESSAGE;
 use super::ids::Instant;
 use super::ids::MessageSlot;
 use super::ids::Psn;
@@ -303,18 +303,25 @@ impl<S: Storage> Connection<S> {
 
     /// Who had better send what was posted and not sent yet, and when.
     pub fn posted(&self, now: Instant) -> Posted {
-        if !self.requester.has_little() {
-            return Posted::Much;
-        }
+        let is_little = self.requester.has_little();
+        // Whoever posts sends no more than that.
+        let at_once = if is_little {
+            Posted::Urgent
+        } else {
+            Posted::Much
+        };
         if !self.pace.is_stream() {
-            return Posted::Urgent;
+            return at_once;
+        }
+        if !is_little && !self.requester.has_short() {
+            return Posted::Much;
         }
         let may_wait = self.ack_state() == AckState::Sent && self.may_wait();
         let under_way = self.outstanding();
         if may_wait && self.refill.waits_until(under_way, now).is_some() {
             Posted::WaitsForProgram
         } else if under_way <= 1 || (may_wait && self.refill.is_full(under_way, now)) {
-            Posted::Urgent
+            at_once
         } else if may_wait && self.requester.is_ack_owed() {
             Posted::WaitsForAck
         } else {
@@ -483,7 +490,7 @@ impl<S: Storage> Connection<S> {
         if fits_any || next_len().is_some_and(fits) {
             let was_owed = self.requester.is_ack_owed();
             let request = self.requester.next_segment(rail, seq, now, rails)?;
-            if request.source.len > SMALL_PAYLOAD || !request.header.begins_message() {
+            if request.source.len > SHORT_MESSAGE || !request.header.begins_message() {
                 // Of a long message. What is posted behind it may be as long.
                 self.refill = Refill::new();
             } else if !was_owed && self.requester.is_ack_owed() {

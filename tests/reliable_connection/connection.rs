@@ -17,6 +17,7 @@ use usb4_roce::transport::connection::Segment;
 use usb4_roce::transport::final_acks::AckState;
 use usb4_roce::transport::frame::SegmentSize;
 use usb4_roce::transport::frame::MAX_PAYLOAD;
+use usb4_roce::transport::frame::SHORT_MESSAGE;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::held::FEW;
 use usb4_roce::transport::ids::Duration;
@@ -85,7 +86,7 @@ fn connected(own: u32, peer: u32) -> End {
         local_qpn: Qpn::new(own),
         remote_qpn: Qpn::new(peer),
         initial_psn: Psn::new(FIRST),
-        segment: SegmentSize::SMALLEST,
+        segment: SegmentSize::new(SHORT_MESSAGE).unwrap(),
         window: WINDOW as u16,
         max_rd_atomic: 2,
         timeout: AckTimeout::new(14),
@@ -269,9 +270,30 @@ fn little_messages_of_a_stream_wait_until_all_before_them_is_acknowledged() {
         post(&mut one, Opcode::Write, 10);
         assert_eq!(one.connection.posted(NOW), Posted::WaitsForAck);
     }
-    // More than fits a frame of the stream is not little.
-    post(&mut one, Opcode::Write, SMALL_PAYLOAD);
+    // What is long does not, nor what is behind it.
+    post(&mut one, Opcode::Write, SHORT_MESSAGE + 1);
     assert_eq!(one.connection.posted(NOW), Posted::Much);
+}
+
+#[test]
+fn short_messages_of_a_stream_wait_until_they_are_some() {
+    let [mut one, mut other] = pair();
+    stream(&mut one, &mut other);
+    post(&mut one, Opcode::Write, SHORT_MESSAGE);
+    assert_eq!(one.connection.posted(NOW), Posted::Much, "the first");
+    assert!(carry(&mut one, &mut other));
+    for number in 1..8 {
+        post(&mut one, Opcode::Write, SHORT_MESSAGE);
+        assert_eq!(one.connection.posted(NOW), Posted::WaitsForAck, "{number}");
+    }
+    post(&mut one, Opcode::Write, SHORT_MESSAGE);
+    assert_eq!(one.connection.posted(NOW), Posted::Much, "eight are enough");
+}
+
+#[test]
+fn a_program_is_waited_for_that_posts_short_messages() {
+    assert!(waits_behind(Opcode::Write, &[SHORT_MESSAGE; 3]).is_some());
+    assert_eq!(waits_behind(Opcode::Write, &[SHORT_MESSAGE + 1; 3]), None);
 }
 
 /// Posts as many requests as make a stream, each of which is acknowledged before the next one.

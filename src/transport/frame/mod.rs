@@ -47,6 +47,7 @@ pub use size::HEADER_LEN;
 pub use size::MAX_DATAGRAM;
 pub use size::MAX_PAYLOAD;
 pub use size::NETWORK_HEADER_LEN;
+pub use size::SHORT_MESSAGE;
 pub use size::SMALL_PAYLOAD;
 pub use size::STREAM_FRAME;
 pub use unreliable::UnreliableHeader;

@@ -11,6 +11,9 @@ pub const STREAM_FRAME: usize = 4096;
 /// Largest payload of a frame that fits one frame of the stream.
 pub const SMALL_PAYLOAD: u32 = (STREAM_FRAME - HEADER_LEN) as u32;
 
+/// The longest message that takes longer to be sent by itself than to be carried.
+pub const SHORT_MESSAGE: u32 = 2 * STREAM_FRAME as u32;
+
 /// Largest payload of any frame: header and payload are 17 full frames of the stream. Messages of 64 KiB, which programs like,
 /// take one frame.
 pub const MAX_PAYLOAD: u32 = (17 * STREAM_FRAME - HEADER_LEN) as u32;

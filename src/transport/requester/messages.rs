@@ -182,8 +182,13 @@ impl<S: Storage> Messages<S> {
         (self.admitted != self.posted).then_some(self.admitted)
     }
 
-    /// Whether those that are to enter the window are few and small: together, with their headers, at most `bytes`.
-    pub(super) fn waiting_fit(&self, bytes: u32) -> bool {
+    /// How many are to enter the window.
+    pub(super) const fn waiting(&self) -> u32 {
+        self.posted.distance_from(self.admitted)
+    }
+
+    /// Whether those that are to enter the window carry at most `longest` bytes each, and together, with their headers, `bytes`.
+    pub(super) fn waiting_fit(&self, longest: u32, bytes: u32) -> bool {
         let mut room = bytes;
         let mut number = self.admitted;
         while number != self.posted {
@@ -193,7 +198,7 @@ impl<S: Storage> Messages<S> {
                 continue;
             }
             let carried = message.request.carried();
-            if carried > room {
+            if carried > longest.min(room) {
                 return false;
             }
             match room.checked_sub(HEADER_LEN as u32 + padded(carried)) {

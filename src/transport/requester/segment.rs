@@ -20,6 +20,7 @@ use crate::transport::frame::Extent;
 use crate::transport::frame::Operation;
 use crate::transport::frame::RequestHeader;
 use crate::transport::frame::SegmentFlags;
+use crate::transport::frame::SHORT_MESSAGE;
 use crate::transport::frame::SMALL_PAYLOAD;
 use crate::transport::frame::STREAM_FRAME;
 use crate::transport::ids::Instant;
@@ -31,6 +32,9 @@ use crate::transport::opcode::Opcode;
 use crate::transport::send_state::SendState;
 use crate::transport::status::CompletionStatus;
 use crate::transport::storage::Storage;
+
+/// So many short messages do not wait for more: they are on their way while a program posts the next. More bring little.
+const GROUP: u32 = 8;
 
 /// What can be sent next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,7 +83,17 @@ impl<S: Storage> Requester<S> {
 
     /// Whether all that was posted and not sent yet fits one frame of a stream.
     pub fn has_little(&self) -> bool {
-        !self.messages.is_admitting() && self.messages.waiting_fit(STREAM_FRAME as u32)
+        !self.messages.is_admitting()
+            && self
+                .messages
+                .waiting_fit(SMALL_PAYLOAD, STREAM_FRAME as u32)
+    }
+
+    /// Whether all that was posted and not sent yet are short messages, and few.
+    pub fn has_short(&self) -> bool {
+        self.messages.waiting() < GROUP
+            && !self.messages.is_admitting()
+            && self.messages.waiting_fit(SHORT_MESSAGE, u32::MAX)
     }
 
     /// The length of the payload that [`Self::next_segment`] would give for this rail; of segments sent
