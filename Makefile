@@ -7,7 +7,7 @@ PREFIX ?= /usr
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 LAB := cargo run --quiet --release --package usb4-lab --bin lab --
 
-.PHONY: all module command lab-module preflight install install-files uninstall dkms dkms-sources deb demo shell bench check sim fuzz miri test test-all clean
+.PHONY: all module command lab-module preflight install install-files uninstall dkms dkms-sources deb demo shell bench check sim fuzz miri test test-all test-rest test-long clean
 
 all: module
 
@@ -131,7 +131,7 @@ check:
 		echo "skipped: clippy (it is not installed)"; \
 		echo "0 passed, 0 failed, 1 skipped"; \
 	fi
-	@$(LAB) lint
+	@$(LAB) lint $(LINT_FLAGS)
 
 # The simulation of hosts and faulty cables: SEEDS of them from FIRST on, or a replay of SEED with all that happens.
 SEEDS ?= 2000
@@ -163,10 +163,17 @@ miri:
 # Formatting, lints, the host's tests, and the lab's but for what takes hours.
 test: check
 	cargo test --workspace --no-fail-fast
-	@$(LAB) test
+	@$(LAB) test $(TEST_FLAGS)
 
-# The same, with much more time for what could go on for ever, and with what takes hours.
-test-all: check
+# That, and all that it leaves out because it takes long.
+test-all: test test-rest
+
+test-rest:
+	SIM_SEEDS=$(SEEDS) cargo test --test simulation
+	@$(LAB) test --rest
+
+# Hours: on emulated hosts all there is, with much more time for what could go on for ever.
+test-long: check
 	SIM_SEEDS=$(MANY_SEEDS) cargo test --workspace --no-fail-fast
 	@$(LAB) test --long
 

@@ -37,6 +37,7 @@ pub mod peer;
 pub mod plug;
 pub mod power;
 pub mod programs;
+pub mod rest;
 pub mod rings;
 pub mod speed;
 pub mod storage;
@@ -218,7 +219,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         packaging::suite(),
         beside_rxe::suite(),
         user_tool::suite(),
-        new_user::suite(extent),
+        new_user::suite(),
         conformance::suite(),
         containers::suite(),
         kunit::suite(),
@@ -233,6 +234,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
     }
     suites.extend(programs::suites());
     if extent == Extent::Long {
+        suites.push(new_user::rebooting());
         suites.push(dkms::suite());
         suites.push(storage::stock::suite());
     }

@@ -136,7 +136,7 @@ pub fn suite() -> Suite {
             test("atomics-in-bad-weather", atomics_in_storm).needing(Need::Speed),
             test("odp-with-a-cable-pulled", paging_pulled).needing(Need::Speed),
             test("cable-pulled-by-the-clock", pulled_by_the_clock).needing(Need::Speed),
-            test("both-cables-out-for-two-seconds", short_outage),
+            test("both-cables-out-for-two-seconds", short_outage).needing(Need::Speed),
             test("both-cables-out-for-ever", long_outage),
         ],
     }

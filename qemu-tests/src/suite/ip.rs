@@ -60,12 +60,12 @@ pub fn suite() -> Suite {
         lab: Lab::MODULE,
         tests: vec![
             test("bulk", bulk),
-            test("bulk-both-ways", both_ways),
-            test("many-connections", many_connections),
+            test("bulk-both-ways", both_ways).needing(Need::Speed),
+            test("many-connections", many_connections).needing(Need::Speed),
             test("ipv6", ipv6),
-            test("large-datagrams", large_datagrams),
-            test("mtu", mtu),
-            test("finished-packets-only", finished_only),
+            test("large-datagrams", large_datagrams).needing(Need::Speed),
+            test("mtu", mtu).needing(Need::Speed),
+            test("finished-packets-only", finished_only).needing(Need::Speed),
             test("sent-on-to-another-network", sent_on).needing(Need::StockKernel),
             test("beside-rdma", beside_rdma),
         ],
@@ -79,7 +79,7 @@ pub fn striped() -> Suite {
         lab: faults::LAB,
         tests: vec![
             test("bulk-both-ways", both_ways),
-            test("many-connections", over_both_cables),
+            test("many-connections", over_both_cables).needing(Need::Speed),
             test("beside-rdma", beside_rdma),
         ],
     }

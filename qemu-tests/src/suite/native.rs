@@ -208,7 +208,16 @@ mod tests {
         let short = emulated(all(Extent::Short), Extent::Short);
         assert!(!names(&short.suites).iter().any(takes_long));
         let is_expected = |name: &String| {
-            let others = ["verbs/", "faults/", "mesh/", "peer/", "user-tool/"];
+            let others = [
+                "verbs/",
+                "ip/",
+                "ip-two-rails/",
+                "faults/",
+                "mesh/",
+                "peer/",
+                "user-tool/",
+                "speed-40g/",
+            ];
             takes_long(name) || others.iter().any(|suite| name.starts_with(suite))
         };
         assert!(short.left_out.iter().all(|(name, _)| is_expected(name)));

@@ -14,7 +14,6 @@ use super::Outcome;
 use super::Subject;
 use super::Suite;
 use super::Test;
-use crate::hosts::extent::Extent;
 use crate::hosts::stage::Stage;
 use crate::roce::DEVICE;
 use crate::roce::INTERFACE;
@@ -71,30 +70,44 @@ systemctl list-units --all --plain --no-legend 'usb4-roce*'
 systemctl --failed --plain --no-legend
 exit 0";
 
-/// The suite. Reboots take emulated hosts, which keep what they write, and time.
-pub fn suite(extent: Extent) -> Suite {
+/// Hosts with nothing but Debian, and the packages.
+const LAB: Lab = Lab {
+    subject: Subject::DebianPackages,
+    prepare,
+    ..Lab::MODULE
+};
+
+/// The suite.
+pub fn suite() -> Suite {
     let test = |name, run| Test::new(name, TEST_LIMIT, run).needing(Need::Speed);
-    let mut tests = vec![
-        test("install", install),
-        test("plugged-anew", plugged_anew),
-        test("stopped-by-hand", stopped_by_hand),
-    ];
-    if extent == Extent::Long {
-        tests.push(Test::new("reboot", TEST_LIMIT, reboot).needing(Need::StockKernel));
-    }
-    tests.push(test("nothing-else-is-there", nothing_else_is_there));
-    tests.push(test("rping", rping));
-    tests.push(test("all-reduce", all_reduce));
-    tests.push(test("upgrade", upgrade));
-    tests.push(test("purge", purge));
     Suite {
         name: "new-user",
-        lab: Lab {
-            subject: Subject::DebianPackages,
-            prepare,
-            ..Lab::MODULE
-        },
-        tests,
+        lab: LAB,
+        tests: vec![
+            test("install", install),
+            test("plugged-anew", plugged_anew),
+            test("stopped-by-hand", stopped_by_hand),
+            test("nothing-else-is-there", nothing_else_is_there),
+            test("rping", rping),
+            test("all-reduce", all_reduce),
+            test("upgrade", upgrade),
+            test("purge", purge),
+        ],
+    }
+}
+
+/// What takes emulated hosts, which keep what they write, and time: they boot with the packages.
+pub fn rebooting() -> Suite {
+    let test = |name, run| Test::new(name, TEST_LIMIT, run).needing(Need::StockKernel);
+    Suite {
+        name: "new-user-reboots",
+        lab: LAB,
+        tests: vec![
+            test("install", install),
+            test("reboot", reboot),
+            test("nothing-else-is-there", nothing_else_is_there),
+            test("all-reduce", all_reduce),
+        ],
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::ensure;
 use anyhow::Result;
 use usb4_cable::topology::LinkSpeed;
 
+use super::native::Need;
 use super::Lab;
 use super::Outcome;
 use super::Suite;
@@ -29,7 +30,7 @@ pub struct PortSpeed {
     pub network: u32,
 }
 
-/// All there is to see of the slowest links. The fastest are those of the other suites.
+/// All there is to see of the slowest links. The fastest are those of the other suites. Those between are like either.
 pub fn suites() -> Vec<Suite> {
     let suite = |name, speed, rails, port_speed, traffic| Suite {
         name,
@@ -46,6 +47,23 @@ pub fn suites() -> Vec<Suite> {
             Test::new("verify", LIMIT * 4, traffic),
         ],
     };
+    let mut between = suite(
+        "speed-40g",
+        LinkSpeed::Gbps40,
+        2,
+        |stage| {
+            let expected = PortSpeed {
+                verbs: "80 Gb/sec (8X QDR)",
+                network: 80_000,
+            };
+            check(stage, &expected)?;
+            Ok(Outcome::Passed)
+        },
+        traffic,
+    );
+    for test in &mut between.tests {
+        test.needs = Some(Need::Speed);
+    }
     vec![
         suite(
             "speed-20g",
@@ -61,20 +79,7 @@ pub fn suites() -> Vec<Suite> {
             },
             traffic,
         ),
-        suite(
-            "speed-40g",
-            LinkSpeed::Gbps40,
-            2,
-            |stage| {
-                let expected = PortSpeed {
-                    verbs: "80 Gb/sec (8X QDR)",
-                    network: 80_000,
-                };
-                check(stage, &expected)?;
-                Ok(Outcome::Passed)
-            },
-            traffic,
-        ),
+        between,
     ]
 }
 

@@ -267,15 +267,17 @@ pub fn suite() -> Suite {
             test("odp-loopback", |s| paging(s, Path::Loopback, "")).needing(Need::Speed),
             test("forged-frames", forged_frames),
             test("errors", |s| errors(s, Path::Cable)),
-            test("errors-loopback", |s| errors(s, Path::Loopback)),
+            test("errors-loopback", |s| errors(s, Path::Loopback)).needing(Need::Speed),
             Test {
                 limit: LIMITS_LIMIT,
+                needs: Some(Need::Speed),
                 ..test("limits", limits)
             },
             test("all-reduce", all_reduce),
             test("idle-processors", idle_processors).needing(Need::StockKernel),
             Test {
                 limit: LONGEST_LIMIT,
+                needs: Some(Need::Speed),
                 ..test("longest-messages-loopback", longest_messages)
             },
         ]

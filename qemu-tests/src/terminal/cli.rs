@@ -238,6 +238,12 @@ struct Test {
     /// On native hosts, without the tests that need more than such hosts have
     #[arg(long)]
     native: bool,
+    /// What a run without this leaves out because it takes long: on native hosts as far as they can do it, else on emulated ones
+    #[arg(long, conflicts_with_all = ["long", "native"])]
+    rest: bool,
+    /// Without the suites of the debug kernel, which takes half an hour to build
+    #[arg(long)]
+    without_debug_kernel: bool,
 }
 
 /// What is measured, and where the results go.
@@ -590,6 +596,9 @@ impl Shell {
 impl Test {
     /// The suites, and how many of the tests that are asked for are left out, by what they need.
     fn suites(&self, extent: Extent) -> (Vec<Suite>, BTreeMap<Need, usize>) {
+        if self.rest {
+            return (suite::rest::rest(suite::all), BTreeMap::new());
+        }
         let suites = suite::all(extent);
         let lane = match self.native {
             true => suite::native::lane(suites),
@@ -604,7 +613,10 @@ impl Test {
             true => Extent::Long,
             false => Extent::Short,
         };
-        let (suites, left_out) = self.suites(extent);
+        let (mut suites, left_out) = self.suites(extent);
+        if self.without_debug_kernel {
+            suites.retain(|suite| suite.lab.kernel != Kernel::Debug);
+        }
         if self.list {
             for suite in &suites {
                 for test in &suite.tests {
