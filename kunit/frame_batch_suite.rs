@@ -61,7 +61,7 @@ mod tests {
     /// That `list` has frames, of which `next` is the first, and becomes the one behind the last.
     fn check(list: &PageVec, next: &mut u8) -> Result {
         let mut bytes = VVec::from_elem(0xff, HEADER_LEN + LEN + PADDING, GFP_KERNEL)?;
-        assert!(list.len() > 0 && list.len() % bytes.len() == 0);
+        assert!(!list.is_empty() && list.len() % bytes.len() == 0);
         for at in (0..list.len()).step_by(bytes.len()) {
             list.copy_to_slice(at, &mut bytes)?;
             let (header, rest) = bytes.split_at(HEADER_LEN);

@@ -26,9 +26,9 @@ const RUNNING: &str = "/run/systemd/system";
 /// The agent's unit.
 const UNIT: &str = "lab-agent.service";
 
-/// Keeps NHIs awake: an emulated one has no wake event.
+/// Keeps NHIs awake: an emulated one has no wake event. The driver, once bound, would have them sleep when no host is there.
 const RULES: &str =
-    "ACTION==\"add\", SUBSYSTEM==\"pci\", ATTR{class}==\"0x0c0340\", ATTR{power/control}=\"on\"\n";
+    "ACTION==\"add|bind\", SUBSYSTEM==\"pci\", ATTR{class}==\"0x0c0340\", ATTR{power/control}=\"on\"\n";
 
 /// The kernel's release.
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
