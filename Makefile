@@ -160,7 +160,7 @@ miri:
 	MIRIFLAGS=-Zmiri-disable-isolation \
 		cargo +nightly miri test --lib --test rail_endpoint --test reliable_connection
 
-# Formatting, lints, the host's tests, and the lab's but for what takes hours.
+# Formatting, lints, the host's tests, and the lab's but for what takes long.
 test: check
 	cargo test --workspace --no-fail-fast
 	@$(LAB) test $(TEST_FLAGS)
@@ -168,8 +168,7 @@ test: check
 # That, and all that it leaves out because it takes long.
 test-all: test test-rest
 
-test-rest:
-	SIM_SEEDS=$(SEEDS) cargo test --test simulation
+test-rest: sim
 	@$(LAB) test --rest
 
 # Hours: on emulated hosts all there is, with much more time for what could go on for ever.

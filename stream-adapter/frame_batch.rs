@@ -127,13 +127,15 @@ impl<T> FrameBatch<T> {
         let has_room = |write: &Write| {
             write.list.len() + len <= LONGEST && write.list.has_room_for_frame(payload)
         };
-        if !self.writes[..self.pending].last().is_some_and(has_room) {
+        let index = if self.writes[..self.pending].last().is_some_and(has_room) {
+            self.pending - 1
+        } else {
             let write = &mut self.writes[self.pending];
             write.list.clear();
             write.frames = 0;
-            self.pending += 1;
-        }
-        let write = &mut self.writes[self.pending - 1];
+            self.pending
+        };
+        let write = &mut self.writes[index];
         self.buffer.bytes_mut()[at..][..HEADER_LEN].copy_from_slice(header);
         // SAFETY: The list is used by `write` only, before which neither the header nor the padding change, and which keeps the ticket
         // until then. The buffer lives as long as the list.
@@ -147,11 +149,12 @@ impl<T> FrameBatch<T> {
         *slot = Some(ticket);
         // INVARIANT: This one has its ticket, and is in the last write.
         self.len += 1;
+        self.pending = index + 1;
         Ok(())
     }
 
-    /// Has all frames written by `write`, in their order and as few times as may be, and forgets them; with the first write that fails all others. The
-    /// next batch may be longer if that does not take long by the clock `now`, and has to be shorter if it does.
+    /// Has all frames written by `write`, in their order and as few times as may be, and forgets them; with the first write that fails
+    /// all others. The next batch may be longer if that does not take long by the clock `now`, and has to be shorter if it does.
     pub fn write(
         &mut self,
         now: impl Fn() -> Instant,

@@ -194,11 +194,12 @@ impl<C: RailClient> FrameWriter<C> {
         Ok(sent)
     }
 
-    /// Whether the frames of the batch may wait for another one: if as much is under way as they are, which keeps the other end busy
-    /// meanwhile. So the first frames go one by one.
+    /// Whether the frames of the batch may wait for another one: if they are brief, or as much is under way as they are, which keeps the
+    /// other end busy meanwhile. So the first long ones go one by one.
     fn may_wait(&self, shared: &Shared<C>) -> bool {
-        let in_flight = shared.inner.lock().endpoint.in_flight() as usize;
-        !self.batch.is_full() && (self.batch.is_brief() || in_flight > 2 * self.batch.len())
+        let is_other_end_busy =
+            || shared.inner.lock().endpoint.in_flight() as usize > 2 * self.batch.len();
+        !self.batch.is_full() && (self.batch.is_brief() || is_other_end_busy())
     }
 
     /// Sends the client's next frame, with at most `longest` bytes of payload, if it has one and the window

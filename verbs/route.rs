@@ -135,10 +135,10 @@ pub(crate) enum TxHint {
     Coalesce,
     /// So does this, and it may wait a moment for something else to ride on.
     Ride,
-    /// The caller has posted so little, of a stream of as little, that it goes out with what is posted until all before it is
-    /// acknowledged. Who receives that sends what is due.
+    /// The caller has posted so little, or so few short messages, of a stream of such, that it goes out with what is posted until all
+    /// before it is acknowledged. Who receives that sends what is due.
     Gather,
-    /// The caller has posted so little, of a stream of as little, that it goes out with what the program is about to post, if that is being
+    /// The caller has posted as little, and it goes out with what the program is about to post, if that is being
     /// waited for ([`Route::wait_for_program`]), and else at once.
     Refill,
 }

@@ -196,6 +196,14 @@ pub struct Suite {
     pub tests: Vec<Test>,
 }
 
+impl Suite {
+    /// The whole names of its tests.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let name = |test: &Test| format!("{}/{}", self.name, test.name);
+        self.tests.iter().map(name)
+    }
+}
+
 /// All suites, in the order in which they run: those that can share a lab one after the other, with all the tests of that extent.
 pub fn all(extent: Extent) -> Vec<Suite> {
     let mut suites = vec![
@@ -296,11 +304,7 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let suites = all(Extent::Long);
-        let names = suites.iter().flat_map(|suite| {
-            let tests = suite.tests.iter();
-            tests.map(|test| format!("{}/{}", suite.name, test.name))
-        });
-        let names: Vec<String> = names.collect();
+        let names: Vec<String> = suites.iter().flat_map(Suite::names).collect();
         let unique: std::collections::BTreeSet<&String> = names.iter().collect();
         assert_eq!(unique.len(), names.len());
     }

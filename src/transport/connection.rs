@@ -119,9 +119,10 @@ pub enum Posted {
     /// So little that who posts it had better send it: the program does not post a stream, or it is the only request under way, or all
     /// that the program was waited for to post.
     Urgent,
-    /// So little that it may wait for the acknowledgements that the peer owes, to go with what is posted until then.
+    /// So little, or so few short messages, that it may wait for the acknowledgements that the peer owes, to go with what is posted until
+    /// then.
     WaitsForAck,
-    /// So little that it may wait until [`Connection::waits_for_program_until`], to go with what the program is about to post.
+    /// As little that it may wait until [`Connection::waits_for_program_until`], to go with what the program is about to post.
     WaitsForProgram,
     /// So much that it is sent by whoever has time for it, or nothing.
     Much,
@@ -337,7 +338,7 @@ impl<S: Storage> Connection<S> {
         self.refill.waits_until(self.outstanding(), now)
     }
 
-    /// Whether little messages may wait, but for acknowledgements.
+    /// Whether little and short messages may wait, but for acknowledgements.
     fn may_wait(&self) -> bool {
         self.requester.has_nothing_urgent() && !self.responder.has_response()
     }

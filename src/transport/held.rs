@@ -8,7 +8,8 @@
 //!
 //! Little messages of a program that posts a stream of them wait until those before them are acknowledged, and go out together.
 //! Were they to go with the next acknowledgement, whatever it is for, a host that is slow would go on sending few at a time: each
-//! acknowledgement of few lets the program post as few. When all is acknowledged, they wait a moment for the program (`refill.rs`).
+//! acknowledgement of few lets the program post as few. So do short ones, until they are some: little is said for both here. When all is
+//! acknowledged, they wait a moment for the program (`refill.rs`).
 
 use super::ids::Duration;
 use super::ids::Instant;

@@ -73,6 +73,11 @@ fn unconnected() -> Connection<Heap> {
 
 /// A connection that does not know its peer's limits.
 fn connected(own: u32, peer: u32) -> End {
+    connected_by(SegmentSize::SMALLEST, own, peer)
+}
+
+/// The same, whose messages are cut into segments of this size.
+fn connected_by(segment: SegmentSize, own: u32, peer: u32) -> End {
     let mut connection = unconnected();
     connection.start_responder(ResponderConfig {
         local_qpn: Qpn::new(own),
@@ -86,7 +91,7 @@ fn connected(own: u32, peer: u32) -> End {
         local_qpn: Qpn::new(own),
         remote_qpn: Qpn::new(peer),
         initial_psn: Psn::new(FIRST),
-        segment: SegmentSize::new(SHORT_MESSAGE).unwrap(),
+        segment,
         window: WINDOW as u16,
         max_rd_atomic: 2,
         timeout: AckTimeout::new(14),
@@ -245,7 +250,12 @@ fn a_connection_that_never_was_flushes_what_is_posted() {
 
 /// Two ends that know each other's limits.
 fn pair() -> [End; 2] {
-    let mut ends = [connected(1, 2), connected(2, 1)];
+    pair_by(SegmentSize::SMALLEST)
+}
+
+/// The same, whose messages are cut into segments of this size.
+fn pair_by(segment: SegmentSize) -> [End; 2] {
+    let mut ends = [connected_by(segment, 1, 2), connected_by(segment, 2, 1)];
     for end in &mut ends {
         end.connection.handle_limits(&LIMITS);
     }
@@ -270,14 +280,14 @@ fn little_messages_of_a_stream_wait_until_all_before_them_is_acknowledged() {
         post(&mut one, Opcode::Write, 10);
         assert_eq!(one.connection.posted(NOW), Posted::WaitsForAck);
     }
-    // What is long does not, nor what is behind it.
+    // What is long does not.
     post(&mut one, Opcode::Write, SHORT_MESSAGE + 1);
     assert_eq!(one.connection.posted(NOW), Posted::Much);
 }
 
 #[test]
 fn short_messages_of_a_stream_wait_until_they_are_some() {
-    let [mut one, mut other] = pair();
+    let [mut one, mut other] = pair_by(SegmentSize::LARGEST);
     stream(&mut one, &mut other);
     post(&mut one, Opcode::Write, SHORT_MESSAGE);
     assert_eq!(one.connection.posted(NOW), Posted::Much, "the first");
@@ -292,8 +302,11 @@ fn short_messages_of_a_stream_wait_until_they_are_some() {
 
 #[test]
 fn a_program_is_waited_for_that_posts_short_messages() {
-    assert!(waits_behind(Opcode::Write, &[SHORT_MESSAGE; 3]).is_some());
-    assert_eq!(waits_behind(Opcode::Write, &[SHORT_MESSAGE + 1; 3]), None);
+    assert!(waits_behind(SegmentSize::LARGEST, &[SHORT_MESSAGE; 3]).is_some());
+    assert_eq!(
+        waits_behind(SegmentSize::LARGEST, &[SHORT_MESSAGE + 1; 3]),
+        None
+    );
 }
 
 /// Posts as many requests as make a stream, each of which is acknowledged before the next one.
@@ -372,12 +385,12 @@ fn little_messages_of_a_stream_wait_for_as_many_as_there_were() {
 }
 
 /// Until when the program is waited for that has posted `lengths` behind a stream, 100 us after they went.
-fn waits_behind(opcode: Opcode, lengths: &[u32]) -> Option<Instant> {
+fn waits_behind(segment: SegmentSize, lengths: &[u32]) -> Option<Instant> {
     let took = Duration::from_micros(100);
-    let [mut one, mut other] = pair();
+    let [mut one, mut other] = pair_by(segment);
     prompt_stream(&mut one, &mut other, took);
     for &length in lengths {
-        post(&mut one, opcode, length);
+        post(&mut one, Opcode::Write, length);
     }
     while carry(&mut one, &mut other) {}
     acknowledge_late(&mut one, &mut other, took);
@@ -386,11 +399,14 @@ fn waits_behind(opcode: Opcode, lengths: &[u32]) -> Option<Instant> {
 
 #[test]
 fn nothing_waits_for_the_program_behind_a_long_message() {
-    assert!(waits_behind(Opcode::Write, &[10, 10, 10]).is_some());
+    assert!(waits_behind(SegmentSize::SMALLEST, &[10, 10, 10]).is_some());
     // Its last segment is short.
     let long = MAX_PAYLOAD + 1;
-    assert_eq!(waits_behind(Opcode::Write, &[10, 10, long]), None);
-    assert_eq!(waits_behind(Opcode::Write, &[10, 10, MAX_PAYLOAD]), None);
+    assert_eq!(waits_behind(SegmentSize::SMALLEST, &[10, 10, long]), None);
+    assert_eq!(
+        waits_behind(SegmentSize::SMALLEST, &[10, 10, MAX_PAYLOAD]),
+        None
+    );
 }
 
 #[test]

@@ -152,11 +152,7 @@ mod tests {
     use crate::suite::all;
 
     fn names(suites: &[Suite]) -> Vec<String> {
-        let names = suites.iter().flat_map(|suite| {
-            let tests = suite.tests.iter();
-            tests.map(|test| format!("{}/{}", suite.name, test.name))
-        });
-        names.collect()
+        suites.iter().flat_map(Suite::names).collect()
     }
 
     #[test]

@@ -33,10 +33,7 @@ fn keep(suites: &mut Vec<Suite>, is_kept: impl Fn(&str) -> bool) {
 }
 
 fn names(suites: &[Suite]) -> impl Iterator<Item = String> + '_ {
-    suites.iter().flat_map(|suite| {
-        let tests = suite.tests.iter();
-        tests.map(|test| format!("{}/{}", suite.name, test.name))
-    })
+    suites.iter().flat_map(Suite::names)
 }
 
 #[cfg(test)]

@@ -618,10 +618,8 @@ impl Test {
             suites.retain(|suite| suite.lab.kernel != Kernel::Debug);
         }
         if self.list {
-            for suite in &suites {
-                for test in &suite.tests {
-                    println!("{}/{}", suite.name, test.name);
-                }
+            for name in suites.iter().flat_map(Suite::names) {
+                println!("{name}");
             }
             return Ok(ExitCode::SUCCESS);
         }

@@ -187,26 +187,33 @@ impl<S: Storage> Messages<S> {
         self.posted.distance_from(self.admitted)
     }
 
-    /// Whether those that are to enter the window carry at most `longest` bytes each, and together, with their headers, `bytes`.
-    pub(super) fn waiting_fit(&self, longest: u32, bytes: u32) -> bool {
-        let mut room = bytes;
+    /// How many bytes each of those carries that are to enter the window.
+    fn waiting_lengths(&self) -> impl Iterator<Item = u32> + '_ {
         let mut number = self.admitted;
-        while number != self.posted {
-            let message = self.at(number);
+        core::iter::from_fn(move || {
+            let message = (number != self.posted).then(|| self.at(number))?;
             number = number.next();
-            if message.executor != Executor::Peer {
-                continue;
-            }
-            let carried = message.request.carried();
-            if carried > longest.min(room) {
-                return false;
-            }
-            match room.checked_sub(HEADER_LEN as u32 + padded(carried)) {
-                Some(rest) => room = rest,
-                None => return false,
-            }
-        }
-        true
+            Some(message)
+        })
+        .filter(|message| message.executor == Executor::Peer)
+        .map(|message| message.request.carried())
+    }
+
+    /// Whether those that are to enter the window carry at most `longest` bytes each.
+    pub(super) fn waiting_are_within(&self, longest: u32) -> bool {
+        self.waiting_lengths().all(|carried| carried <= longest)
+    }
+
+    /// Whether those that are to enter the window are few and small: together, with their headers, at most `bytes`.
+    pub(super) fn waiting_fit(&self, bytes: u32) -> bool {
+        let mut room = bytes;
+        self.waiting_lengths().all(|carried| {
+            let rest = (carried <= room)
+                .then(|| room.checked_sub(HEADER_LEN as u32 + padded(carried)))
+                .flatten();
+            room = rest.unwrap_or(0);
+            rest.is_some()
+        })
     }
 
     /// How many segments of [`Self::next_to_admit`] have entered the window.

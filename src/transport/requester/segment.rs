@@ -73,7 +73,7 @@ impl<S: Storage> Requester<S> {
         self.window.is_empty()
     }
 
-    /// Whether what is little by [`Self::has_little`] may wait: what is posted until then goes in the same frame of a stream.
+    /// Whether what is little by [`Self::has_little`] or short by [`Self::has_short`] may wait: what is posted until then goes with it.
     pub fn has_nothing_urgent(&self) -> bool {
         self.state == SendState::Running
             // An answer may be long.
@@ -83,17 +83,14 @@ impl<S: Storage> Requester<S> {
 
     /// Whether all that was posted and not sent yet fits one frame of a stream.
     pub fn has_little(&self) -> bool {
-        !self.messages.is_admitting()
-            && self
-                .messages
-                .waiting_fit(SMALL_PAYLOAD, STREAM_FRAME as u32)
+        !self.messages.is_admitting() && self.messages.waiting_fit(STREAM_FRAME as u32)
     }
 
     /// Whether all that was posted and not sent yet are short messages, and few.
     pub fn has_short(&self) -> bool {
         self.messages.waiting() < GROUP
             && !self.messages.is_admitting()
-            && self.messages.waiting_fit(SHORT_MESSAGE, u32::MAX)
+            && self.messages.waiting_are_within(SHORT_MESSAGE)
     }
 
     /// The length of the payload that [`Self::next_segment`] would give for this rail; of segments sent
