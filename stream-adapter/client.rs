@@ -196,7 +196,9 @@ pub trait RailLink: Send + Sync {
 pub enum Occasion {
     /// It is, but for what may wait a moment for something to ride on, or to go with: the rail has nothing else to do meanwhile, and asks again.
     MayWait,
-    /// All of it is: quite a lot has arrived and there is more, or the rail will not ask again.
+    /// All of it is: quite a lot has arrived, and there is more, after which the rail asks again.
+    AskedAgain,
+    /// All of it is, and what is posted from now on does not wait either: the rail will not ask again.
     MustGo,
 }
 

@@ -68,7 +68,7 @@ impl Unanswered {
 
     /// There is more to deal with, but what they made due goes out first: the client's frames, and the rail's own.
     fn answer_before_more<C: RailClient>(&mut self, shared: &Shared<C>) {
-        let _ = self.send_due(shared, Occasion::MustGo);
+        let _ = self.send_due(shared, Occasion::AskedAgain);
         shared.wake_tx_if_due();
     }
 

@@ -5,10 +5,13 @@
 //!
 //! A step is what happens with the QP locked, or with a list locked; between two steps anything may come.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use usb4_roce::transport::share::Cause;
+use usb4_roce::transport::share::Share;
 use usb4_roce::verbs::route_slot::Attached;
 use usb4_roce::verbs::route_slot::Roster;
 use usb4_roce::verbs::route_slot::RosterId;
@@ -24,6 +27,8 @@ const QP: Qp = Qp;
 #[derive(Default)]
 struct Route {
     ready: RefCell<VecDeque<Qp>>,
+    /// What it knows of that which the QP has under way.
+    share: Cell<Share>,
     /// Not of size zero, so that routes differ by their addresses.
     _number: u32,
 }
@@ -35,6 +40,10 @@ impl Roster for Route {
 
     fn id(&self) -> RosterId {
         RosterId::of(self)
+    }
+
+    fn note_share(&self, old: Share, new: Share, _cause: Cause) {
+        assert_eq!(self.share.replace(new), old, "it has been told another");
     }
 
     fn enqueue(&self, member: &Attached<'_, Qp>, (): ()) {
@@ -97,6 +106,11 @@ impl World {
     }
 
     fn schedule(&mut self) {
+        let share = Share {
+            under_way: u32::from(self.has_frame),
+            is_owed: self.has_frame,
+        };
+        self.slot.note_share(share, Cause::Other);
         if self.has_frame {
             self.slot.enqueue(&QP, ());
         }
@@ -136,6 +150,7 @@ impl World {
                 let was_popped = core::mem::take(&mut self.popped[route]);
                 if was_popped && self.slot.is(self.routes[route].id()) && self.has_frame {
                     self.has_frame = false;
+                    self.schedule();
                     self.sent.push((route, self.route()));
                 }
             }
@@ -152,6 +167,10 @@ impl World {
         }
         if self.sent.iter().any(|&(to, route)| Some(to) != route) {
             return Some("sent to a host that it is not connected to");
+        }
+        let told = |route: usize| self.routes[route].share.get() != Share::NONE;
+        if (0..2).any(|route| told(route) && self.route() != Some(route)) {
+            return Some("told to a route that it does not have");
         }
         let is_known = !listed.is_empty() || self.popped.contains(&true);
         (self.has_frame && self.looked_up.is_none() && !is_known).then_some("forgotten")

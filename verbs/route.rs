@@ -12,7 +12,6 @@ use crate::base::page_vec::PageVec;
 use crate::stream_adapter::client::RailLink;
 use crate::stream_adapter::client::Rate;
 use crate::transport::final_acks::FinalAck;
-use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::limits::Limits;
 use crate::transport::rail::hello::Features;
@@ -54,9 +53,6 @@ pub(crate) trait Route: Roster<Work = Work, Errand = Errand> + Send + Sync {
     /// Has what is in the list carried, after [`Errand::Carry`]. Sleeps if `hint` allows it. Called with no lock
     /// held.
     fn carry(&self, hint: TxHint);
-
-    /// A program is waited for until then: what it has posted goes with what it posts meanwhile. May be called with a QP locked.
-    fn wait_for_program(&self, until: Instant);
 
     /// Sees to the last acknowledgement of a QP that goes away. Called with no lock held.
     fn final_ack(&self, final_ack: FinalAck);
@@ -138,9 +134,20 @@ pub(crate) enum TxHint {
     /// The caller has posted so little, or so few short messages, of a stream of such, that it goes out with what is posted until all
     /// before it is acknowledged. Who receives that sends what is due.
     Gather,
-    /// The caller has posted as little, and it goes out with what the program is about to post, if that is being
-    /// waited for ([`Route::wait_for_program`]), and else at once.
-    Refill,
+    /// The caller has posted as little, to a host that owes its QP nothing: it goes out with that of other QPs, or with what programs are about
+    /// to post, if that is being waited for, and else at once.
+    Join(Sender),
+}
+
+/// Who sends what might have waited, and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The caller, as of [`TxHint::Direct`].
+    Poster,
+    /// A rail's own thread, as of [`TxHint::Batched`].
+    Transmitter,
+    /// Who has received something, as of [`TxHint::Coalesce`].
+    Receiver,
 }
 
 /// State of the port.

@@ -5,6 +5,9 @@
 use core::marker::PhantomData;
 use core::ops::Deref;
 
+use crate::transport::share::Cause;
+use crate::transport::share::Share;
+
 /// Which list: those that exist at the same time differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RosterId(usize);
@@ -34,7 +37,7 @@ impl<M> Attached<'_, M> {
 ///
 /// # Locking
 ///
-/// Both calls are made with a member's slot locked, and lock the list inside.
+/// All calls are made with a member's slot locked, and lock the list inside.
 pub trait Roster {
     /// Who may be in the list.
     type Member;
@@ -45,6 +48,9 @@ pub trait Roster {
 
     /// Identity of the list.
     fn id(&self) -> RosterId;
+
+    /// What a member has under way has changed from `old`, which the list knows of.
+    fn note_share(&self, old: Share, new: Share, cause: Cause);
 
     /// Puts a member into the list, unless it is in.
     fn enqueue(&self, member: &Attached<'_, Self::Member>, work: Self::Work) -> Self::Errand;
@@ -62,13 +68,19 @@ pub trait Roster {
 ///
 /// # Invariants
 ///
-/// The member is in the list of this route, or in none.
-pub struct RouteSlot<H>(Option<H>);
+/// The member is in the list of this route, or in none. `share` is what the route knows of what the member has under way.
+pub struct RouteSlot<H> {
+    route: Option<H>,
+    share: Share,
+}
 
 impl<H> RouteSlot<H> {
     /// No route.
     pub const fn new() -> Self {
-        Self(None)
+        Self {
+            route: None,
+            share: Share::NONE,
+        }
     }
 }
 
@@ -85,27 +97,36 @@ where
 {
     /// The route.
     pub fn get(&self) -> Option<&H> {
-        self.0.as_ref()
+        self.route.as_ref()
     }
 
     /// Whether the route is the one with that list.
     pub fn is(&self, id: RosterId) -> bool {
-        self.0.as_ref().is_some_and(|route| route.id() == id)
+        self.route.as_ref().is_some_and(|route| route.id() == id)
+    }
+
+    /// Tells the route what the member has under way, and why that may have changed.
+    pub fn note_share(&mut self, share: Share, cause: Cause) {
+        if let Some(route) = self.route.as_deref().filter(|_| self.share != share) {
+            route.note_share(self.share, share, cause);
+            self.share = share;
+        }
     }
 
     /// Puts `member`, which this is the slot of, into its route's list. Nothing happens without a route.
     pub fn enqueue(&mut self, member: &R::Member, work: R::Work) -> Option<R::Errand> {
-        let route = self.0.as_deref()?;
+        let route = self.route.as_deref()?;
         Some(route.enqueue(&Self::attached(member), work))
     }
 
     /// Gives `member`, which this is the slot of, another route, or none, and takes it off the list of the one it
-    /// had, which is returned: it may be the last reference, so let go of it with nothing locked.
+    /// had, which knows of nothing under way then and is returned: it may be the last reference, so let go of it with nothing locked.
     pub fn replace(&mut self, member: &R::Member, route: Option<H>) -> Option<H> {
-        if let Some(old) = self.0.as_deref() {
+        self.note_share(Share::NONE, Cause::Other);
+        if let Some(old) = self.route.as_deref() {
             old.dequeue(&Self::attached(member));
         }
-        core::mem::replace(&mut self.0, route)
+        core::mem::replace(&mut self.route, route)
     }
 
     fn attached(member: &R::Member) -> Attached<'_, R::Member> {

@@ -26,7 +26,6 @@ use crate::transport::final_acks::FinalAck;
 use crate::transport::frame::Body;
 use crate::transport::frame::DatagramHeader;
 use crate::transport::frame::Operands;
-use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
 use crate::transport::ids::RailId;
 use crate::transport::ids::RailSeq;
@@ -36,6 +35,8 @@ use crate::transport::rail::hello::Features;
 use crate::transport::rail::tx::FrameStatus;
 use crate::transport::rail_set::RailSet;
 use crate::transport::requester::Rails;
+use crate::transport::share::Cause;
+use crate::transport::share::Share;
 use crate::transport::unreliable_datagram::destination;
 use crate::verbs::multicast::MulticastGroups;
 use crate::verbs::netdev::MacAddress;
@@ -50,6 +51,7 @@ use crate::verbs::qp::LIMITS;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Route;
+use crate::verbs::route::Sender;
 use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
 use crate::verbs::route_slot::Attached;
@@ -351,6 +353,9 @@ impl Roster for Loopback {
         RosterId::of(&*self.shared)
     }
 
+    /// What is posted is carried at once.
+    fn note_share(&self, _old: Share, _new: Share, _cause: Cause) {}
+
     fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
         self.shared.ready.lock().push(qp);
         Errand::Carry(work.hint)
@@ -362,15 +367,15 @@ impl Roster for Loopback {
 }
 
 impl Route for Loopback {
-    /// What is posted is carried at once.
-    fn wait_for_program(&self, _until: Instant) {}
-
     fn carry(&self, hint: TxHint) {
         let remainder = match hint {
-            TxHint::Direct | TxHint::Batched | TxHint::Gather | TxHint::Refill => {
+            TxHint::Direct
+            | TxHint::Batched
+            | TxHint::Gather
+            | TxHint::Join(Sender::Poster | Sender::Transmitter) => {
                 self.shared.carry(DIRECT_BUDGET)
             }
-            TxHint::Deferred | TxHint::Coalesce | TxHint::Ride => {
+            TxHint::Deferred | TxHint::Coalesce | TxHint::Ride | TxHint::Join(Sender::Receiver) => {
                 match self.shared.buffers.try_lock() {
                     // Somebody is carrying, perhaps the caller, and will look into the list again.
                     None => Remainder::Nothing,

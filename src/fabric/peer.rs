@@ -43,6 +43,8 @@ use crate::transport::requester::Rails;
 use crate::transport::scheduler::Afterwards;
 use crate::transport::scheduler::Scheduler;
 use crate::transport::scheduler::Turn;
+use crate::transport::share::Cause;
+use crate::transport::share::Share;
 use crate::verbs::netdev::net_peer::NetPeer;
 use crate::verbs::netdev::MacAddress;
 use crate::verbs::qp::QueuePair;
@@ -50,6 +52,7 @@ use crate::verbs::qp::TxFrame;
 use crate::verbs::route::Errand;
 use crate::verbs::route::FrameSink;
 use crate::verbs::route::Route;
+use crate::verbs::route::Sender;
 use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
 use crate::verbs::route_slot::Attached;
@@ -193,6 +196,7 @@ impl Peer {
             let waiting = state.waiting();
             // Who was to see to the end of a wait may be its receiving thread.
             state.held.release();
+            state.held.stop_waiting();
             let other = state.scheduler.rail_down(rail, waiting);
             (state.links[rail.index()].take(), state.tx_event(other))
         };
@@ -278,32 +282,37 @@ impl Peer {
         wake(told);
     }
 
-    /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`], [`TxHint::Gather`] or [`TxHint::Refill`]: by as many idle
+    /// Has sent what was scheduled as [`TxHint::Coalesce`], [`TxHint::Ride`], [`TxHint::Gather`] or [`TxHint::Join`]: by as many idle
     /// rails as there are QPs, and by the caller itself as far as it is small. Acknowledgements may be left to wait for something to ride on,
-    /// and little messages for the program. Sleeps.
+    /// and little messages for programs. Sleeps.
     pub(crate) fn send_due(&self, occasion: Occasion) -> Due {
-        let first = {
+        let (first, due) = {
             let mut state = self.state.lock();
+            let now = clock::now();
             let ready = state.ready.len();
-            if ready == 0 {
-                let until = match occasion {
-                    Occasion::MayWait => state.held.program_until(clock::now()),
-                    Occasion::MustGo => None,
-                };
-                let Some(until) = until else {
-                    state.held.release();
-                    return Due::Settled;
-                };
-                return Due::WaitsUntil(until);
-            }
-            if occasion == Occasion::MayWait {
-                match state.held.departure(clock::now()) {
+            if ready > 0 && occasion == Occasion::MayWait {
+                match state.held.departure(now) {
                     Departure::Now => {}
                     Departure::Until(until) => return Due::WaitsUntil(until),
                     Departure::WithAck => return Due::Settled,
                 }
             }
             state.held.release();
+            let due = match occasion {
+                // Also if all there was goes: what is posted meanwhile waits.
+                Occasion::MayWait => match state.held.programs_until(now) {
+                    Some(until) => Due::WaitsUntil(until),
+                    None => Due::Settled,
+                },
+                Occasion::AskedAgain => Due::Settled,
+                Occasion::MustGo => {
+                    state.held.stop_waiting();
+                    Due::Settled
+                }
+            };
+            if ready == 0 {
+                return due;
+            }
             let first = state.scheduler.notify(RailSet::ALL);
             for _ in 1..ready {
                 let other = state.scheduler.notify(RailSet::ALL);
@@ -312,12 +321,12 @@ impl Peer {
                 }
                 wake(state.tx_event(other));
             }
-            state.link(first)
+            (state.link(first), due)
         };
         if let Some(first) = first {
             first.send_now();
         }
-        Due::Settled
+        due
     }
 
     /// Whether something of the QP, which has nothing to say any more, may still arrive at the host. What cannot be sent
@@ -374,6 +383,11 @@ impl Roster for Peer {
         RosterId::of(self)
     }
 
+    fn note_share(&self, old: Share, new: Share, cause: Cause) {
+        let mut state = self.state.lock();
+        state.held.note_share(old, new, cause, clock::now);
+    }
+
     fn enqueue(&self, qp: &Attached<'_, Arc<QueuePair>>, work: Work) -> Errand {
         let mut state = self.state.lock();
         state.ready.push(qp);
@@ -382,27 +396,33 @@ impl Roster for Peer {
                 state.held.note_ack();
                 return Errand::Nothing;
             }
-            TxHint::Coalesce => {
+            TxHint::Gather if state.held.hold_message(clock::now()) => return Errand::Nothing,
+            TxHint::Join(_) if state.held.join_messages(clock::now()) => return Errand::Nothing,
+            TxHint::Coalesce | TxHint::Join(Sender::Receiver) => {
                 state.held.note_other();
                 return Errand::Nothing;
             }
-            TxHint::Gather if state.held.hold_message(clock::now()) => return Errand::Nothing,
-            TxHint::Refill if state.held.hold_for_program(clock::now()) => return Errand::Nothing,
-            TxHint::Direct | TxHint::Batched | TxHint::Gather | TxHint::Refill => {
+            TxHint::Direct
+            | TxHint::Batched
+            | TxHint::Gather
+            | TxHint::Join(Sender::Poster | Sender::Transmitter) => {
                 state.held.note_post(clock::now);
             }
             TxHint::Deferred => {}
         }
         let told = state.scheduler.notify(work.rails);
         match work.hint {
-            TxHint::Direct | TxHint::Refill => {
+            TxHint::Direct | TxHint::Join(Sender::Poster) => {
                 state.link(told).map_or(Errand::Nothing, Errand::Push)
             }
             TxHint::Batched
             | TxHint::Deferred
             | TxHint::Coalesce
             | TxHint::Ride
-            | TxHint::Gather => state.tx_event(told).map_or(Errand::Nothing, Errand::Wake),
+            | TxHint::Gather
+            | TxHint::Join(Sender::Transmitter | Sender::Receiver) => {
+                state.tx_event(told).map_or(Errand::Nothing, Errand::Wake)
+            }
         }
     }
 
@@ -415,10 +435,6 @@ impl Roster for Peer {
 
 impl Route for Peer {
     fn carry(&self, _hint: TxHint) {}
-
-    fn wait_for_program(&self, until: Instant) {
-        self.state.lock().held.wait_for_program(until);
-    }
 
     fn final_ack(&self, final_ack: FinalAck) {
         self.change_final_acks(|final_acks| {

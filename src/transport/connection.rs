@@ -5,6 +5,7 @@
 //! `handle_*` takes what happens, `poll_*` gives what is to be done until there is nothing more. Whatever changes the
 //! connection may bring something for each of the `poll_*`.
 
+use super::depth::Depth;
 use super::final_acks::AckState;
 use super::final_acks::FinalAck;
 use super::frame::AckHeader;
@@ -24,7 +25,6 @@ use super::pace::Pace;
 use super::rail::hello::Features;
 use super::rail::InFlight;
 use super::rail_set::RailSet;
-use super::refill::Refill;
 use super::requester::DueOperation;
 use super::requester::LocalRequest;
 use super::requester::PostError;
@@ -48,6 +48,7 @@ use super::responder::ResponderConfig;
 use super::responder::ResponderCounters;
 use super::responder::ResponderTables;
 use super::responder::ResponseSegment;
+use super::share::Share;
 use super::status::CompletionStatus;
 use super::status::NakCode;
 use super::status::QpEvent;
@@ -116,14 +117,14 @@ pub enum Segment {
 /// What of a connection was posted and not sent yet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Posted {
-    /// So little that who posts it had better send it: the program does not post a stream, or it is the only request under way, or all
-    /// that the program was waited for to post.
+    /// So little that who posts it had better send it: the program does not post a stream, or waits for each request.
     Urgent,
     /// So little, or so few short messages, that it may wait for the acknowledgements that the peer owes, to go with what is posted until
     /// then.
     WaitsForAck,
-    /// As little that it may wait until [`Connection::waits_for_program_until`], to go with what the program is about to post.
-    WaitsForProgram,
+    /// As little, where the peer owes nothing: it may wait for what others have under way to the same host, and then for what programs are
+    /// about to post.
+    WithOthers(Amount),
     /// So much that it is sent by whoever has time for it, or nothing.
     Much,
 }
@@ -137,6 +138,24 @@ enum Agreement {
     Reached,
 }
 
+/// How much has been posted of that which may wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Amount {
+    /// So little that who posts it had better send it, if it does not wait.
+    Little,
+    /// A few short messages, which are sent by whoever has time for them.
+    Short,
+}
+
+/// What the requester has under way, or had the last time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum LastSent {
+    /// Short messages only.
+    Short,
+    /// Others, or nothing yet.
+    Other,
+}
+
 /// A reliable connection.
 pub struct Connection<S: Storage> {
     requester: Requester<S>,
@@ -144,7 +163,8 @@ pub struct Connection<S: Storage> {
     agreement: Agreement,
     pace: Pace,
     peer_pace: Pace,
-    refill: Refill,
+    depth: Depth,
+    last_sent: LastSent,
 }
 
 impl<S: Storage> Connection<S> {
@@ -163,7 +183,8 @@ impl<S: Storage> Connection<S> {
             agreement: Agreement::Pending,
             pace: Pace::new(),
             peer_pace: Pace::new(),
-            refill: Refill::new(),
+            depth: Depth::new(),
+            last_sent: LastSent::Other,
         })
     }
 
@@ -227,7 +248,8 @@ impl<S: Storage> Connection<S> {
         self.responder.reset();
         self.pace = Pace::new();
         self.peer_pace = Pace::new();
-        self.refill = Refill::new();
+        self.depth = Depth::new();
+        self.last_sent = LastSent::Other;
         ack.map(|ack| FinalAck { ack, state })
     }
 
@@ -263,7 +285,7 @@ impl<S: Storage> Connection<S> {
         let slot = self.requester.post(request, now)?;
         self.pace.note_own();
         self.peer_pace.note_other();
-        self.refill.note_posted(self.requester.outstanding(), now);
+        self.depth.note_posted(self.requester.outstanding());
         Ok(slot)
     }
 
@@ -303,7 +325,7 @@ impl<S: Storage> Connection<S> {
     }
 
     /// Who had better send what was posted and not sent yet, and when.
-    pub fn posted(&self, now: Instant) -> Posted {
+    pub fn posted(&self) -> Posted {
         let is_little = self.requester.has_little();
         // Whoever posts sends no more than that.
         let at_once = if is_little {
@@ -311,31 +333,39 @@ impl<S: Storage> Connection<S> {
         } else {
             Posted::Much
         };
-        if !self.pace.is_stream() {
+        if !self.pace.is_stream() || self.depth.is_one() {
             return at_once;
         }
         if !is_little && !self.requester.has_short() {
             return Posted::Much;
         }
         let may_wait = self.ack_state() == AckState::Sent && self.may_wait();
-        let under_way = self.outstanding();
-        if may_wait && self.refill.waits_until(under_way, now).is_some() {
-            Posted::WaitsForProgram
-        } else if under_way <= 1 || (may_wait && self.refill.is_full(under_way, now)) {
-            at_once
-        } else if may_wait && self.requester.is_ack_owed() {
+        if may_wait && self.requester.is_ack_owed() {
             Posted::WaitsForAck
+        } else if !may_wait || self.requester.wants_answers() {
+            if self.outstanding() <= 1 {
+                at_once
+            } else {
+                Posted::Much
+            }
+        } else if is_little {
+            Posted::WithOthers(Amount::Little)
         } else {
-            Posted::Much
+            Posted::WithOthers(Amount::Short)
         }
     }
 
-    /// Until when what a program has posted of a stream waits for what it is about to post.
-    pub fn waits_for_program_until(&self, now: Instant) -> Option<Instant> {
-        if !self.pace.is_stream() || !self.may_wait() {
-            return None;
+    /// What is under way of a stream of short messages, if others are to wait for it: not for a program that has one at a time, nor for
+    /// something else than an acknowledgement that comes soon.
+    pub fn share(&self) -> Share {
+        let is_stream = self.pace.is_stream() && !self.depth.is_one();
+        if self.last_sent == LastSent::Other || !is_stream {
+            return Share::NONE;
         }
-        self.refill.waits_until(self.outstanding(), now)
+        Share {
+            under_way: self.outstanding(),
+            is_owed: self.requester.has_nothing_urgent() && self.requester.is_ack_owed(),
+        }
     }
 
     /// Whether little and short messages may wait, but for acknowledgements.
@@ -369,12 +399,7 @@ impl<S: Storage> Connection<S> {
 
     /// An acknowledgement has arrived.
     pub fn handle_ack(&mut self, ack: &AckHeader, now: Instant) {
-        let was_owed = self.requester.is_ack_owed();
         self.requester.on_ack(ack, now);
-        // A NAK leaves something in the window.
-        if was_owed && self.requester.is_all_acknowledged() {
-            self.refill.note_acknowledged(now);
-        }
         self.responder.on_response_ack(ack.response_psn);
     }
 
@@ -491,11 +516,12 @@ impl<S: Storage> Connection<S> {
         if fits_any || next_len().is_some_and(fits) {
             let was_owed = self.requester.is_ack_owed();
             let request = self.requester.next_segment(rail, seq, now, rails)?;
-            if request.source.len > SHORT_MESSAGE || !request.header.begins_message() {
-                // Of a long message. What is posted behind it may be as long.
-                self.refill = Refill::new();
-            } else if !was_owed && self.requester.is_ack_owed() {
-                self.refill.note_departure(now);
+            let is_long = request.source.len > SHORT_MESSAGE || !request.header.begins_message();
+            if is_long || request.header.operation.opcode().is_answered() {
+                // What is posted behind it may be of the same kind.
+                self.last_sent = LastSent::Other;
+            } else if !was_owed {
+                self.last_sent = LastSent::Short;
             }
             return Some(Segment::Request(request));
         }

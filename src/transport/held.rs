@@ -9,10 +9,14 @@
 //! Little messages of a program that posts a stream of them wait until those before them are acknowledged, and go out together.
 //! Were they to go with the next acknowledgement, whatever it is for, a host that is slow would go on sending few at a time: each
 //! acknowledgement of few lets the program post as few. So do short ones, until they are some: little is said for both here. When all is
-//! acknowledged, they wait a moment for the program (`refill.rs`).
+//! acknowledged, they wait a moment for the program (`refill.rs`). All queue pairs of streams do that together: were each to wait for its own
+//! acknowledgements and for its own program, which posts to one after the other, each would find the others' under way, and send few.
 
 use super::ids::Duration;
 use super::ids::Instant;
+use super::refill::Refill;
+use super::share::Cause;
+use super::share::Share;
 
 /// How long an acknowledgement waits: what a program takes to find its message and to post the answer, on a slow host as well.
 pub const RIDE: Duration = Duration::from_micros(100);
@@ -42,8 +46,18 @@ pub struct Held {
     acks: Acks,
     /// Since when messages are.
     messages_since: Option<Instant>,
-    /// Until when a program is waited for that is about to post more of them.
-    program_until: Option<Instant>,
+    /// Whether some of them have nothing else under way, and wait for what others have.
+    joined: Joined,
+    /// How many queue pairs are owed an acknowledgement.
+    owed_to: u32,
+    /// Of them, how many are not waited for any more.
+    overdue: u32,
+    /// When the others were first owed one, or the last sign came that the host gives it.
+    owed_since: Instant,
+    /// The requests of all their shares.
+    under_way: u32,
+    /// What is known of the programs that post them, taken as one.
+    refill: Refill,
     /// Whether there is something that is not.
     others: Others,
 }
@@ -56,6 +70,17 @@ enum Acks {
     New,
     /// They are held back since then.
     Since(Instant),
+}
+
+/// Whether messages wait for what other queue pairs have under way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Joined {
+    None,
+    /// They do, until the host owes nothing, or the next acknowledgement that leaves something under way: a queue pair that always has is
+    /// not waited for any longer.
+    Some,
+    /// There was such an acknowledgement.
+    Due,
 }
 
 /// What is in the list that is not held back, and that no rail was told of.
@@ -83,7 +108,12 @@ impl Held {
             outlook: Outlook::Unknown,
             acks: Acks::None,
             messages_since: None,
-            program_until: None,
+            joined: Joined::None,
+            owed_to: 0,
+            overdue: 0,
+            owed_since: Instant(0),
+            under_way: 0,
+            refill: Refill::new(),
             others: Others::None,
         }
     }
@@ -118,22 +148,64 @@ impl Held {
         self.acks == Acks::None && now < since.after(GATHER)
     }
 
-    /// There are little messages that may wait for the program to post more. Says whether they do: not if it is not waited for any more, as
-    /// when all else that was in the list has gone.
-    pub fn hold_for_program(&mut self, now: Instant) -> bool {
-        self.program_until(now).is_some() && self.hold_message(now)
+    /// There are little messages of a queue pair that the host owes nothing. Says whether they wait for what it owes to others, unless that is
+    /// overdue, and then for as many as programs had under way before.
+    pub fn join_messages(&mut self, now: Instant) -> bool {
+        let is_owed = self.is_owed() && now < self.owed_since.after(GATHER);
+        let may_wait = is_owed || self.programs_until(now).is_some();
+        let waits = may_wait && self.hold_message(now);
+        if waits && self.joined == Joined::None {
+            self.joined = Joined::Some;
+        }
+        waits
     }
 
-    /// A program is waited for until then that is about to post more little messages. Of several, the first that is not waited for any more
-    /// ends the wait.
-    pub fn wait_for_program(&mut self, until: Instant) {
-        self.program_until = Some(self.program_until.map_or(until, |other| other.min(until)));
+    /// What a queue pair has under way has changed from `old`, which is what was said of it before.
+    pub fn note_share(&mut self, old: Share, new: Share, cause: Cause, now: impl Fn() -> Instant) {
+        let was_owed = self.is_owed();
+        self.owed_to = self.owed_to - u32::from(old.is_owed) + u32::from(new.is_owed);
+        self.overdue = self.overdue.min(self.owed_to);
+        self.under_way = self.under_way - old.under_way + new.under_way;
+        if new.under_way > old.under_way {
+            self.refill.note_posted(self.under_way, &now);
+        }
+        match (old.is_owed, new.is_owed) {
+            (false, true) => {
+                let now = now();
+                // Those that have been owed one for long do not count any more.
+                if !was_owed || now >= self.owed_since.after(GATHER) {
+                    self.overdue = self.owed_to - 1;
+                    self.owed_since = now;
+                    self.refill.note_departure(now);
+                }
+            }
+            (true, true) if new.under_way < old.under_way => {
+                self.owed_since = now();
+                if self.joined == Joined::Some {
+                    self.joined = Joined::Due;
+                }
+            }
+            (true, false) if was_owed && !self.is_owed() => match cause {
+                Cause::Arrival => self.refill.note_acknowledged(now()),
+                Cause::Other => self.refill.stop(),
+            },
+            (true, false | true) | (false, false) => {}
+        }
     }
 
-    /// Until when one is waited for. One that was waited for in vain is forgotten.
-    pub fn program_until(&mut self, now: Instant) -> Option<Instant> {
-        self.program_until = self.program_until.filter(|&until| now < until);
-        self.program_until
+    /// Whether an acknowledgement is owed that is waited for.
+    fn is_owed(&self) -> bool {
+        self.owed_to > self.overdue
+    }
+
+    /// Nobody waits for programs any more, since nobody would see to the end of that.
+    pub fn stop_waiting(&mut self) {
+        self.refill.stop();
+    }
+
+    /// Until when programs are waited for that are about to post more.
+    pub fn programs_until(&self, now: Instant) -> Option<Instant> {
+        self.refill.waits_until(self.under_way, now)
     }
 
     /// Somebody asks for what is in the list.
@@ -144,9 +216,9 @@ impl Held {
         }
         let since = match self.acks {
             Acks::None if self.messages_since.is_some() => {
-                return match self.program_until {
-                    Some(until) if now < until => Departure::Until(until),
-                    Some(_) => Departure::Now,
+                return match self.programs_until(now) {
+                    Some(until) => Departure::Until(until),
+                    None if self.are_joined_due() => Departure::Now,
                     None => Departure::WithAck,
                 }
             }
@@ -158,7 +230,7 @@ impl Held {
             self.outlook = Outlook::SentAt(now);
             return Departure::Now;
         }
-        let until = match self.program_until {
+        let until = match self.programs_until(now) {
             Some(other) if self.messages_since.is_some() => other.min(since.after(RIDE)),
             Some(_) | None => since.after(RIDE),
         };
@@ -170,6 +242,14 @@ impl Held {
         }
     }
 
+    fn are_joined_due(&self) -> bool {
+        match self.joined {
+            Joined::None => false,
+            Joined::Some => !self.is_owed(),
+            Joined::Due => true,
+        }
+    }
+
     /// All that is in the list goes, or has gone.
     pub fn release(&mut self) {
         if let Acks::Since(_) = self.acks {
@@ -178,7 +258,7 @@ impl Held {
         }
         self.acks = Acks::None;
         self.messages_since = None;
-        self.program_until = None;
+        self.joined = Joined::None;
         self.others = Others::None;
     }
 }
@@ -305,52 +385,130 @@ mod tests {
         assert_eq!(ask(&mut held, 200), Departure::Now);
     }
 
-    #[test]
-    fn messages_wait_for_a_program_as_long_as_it_is_waited_for() {
+    /// Of queue pairs that had so much under way each, which went at 0 and was acknowledged after 100 us: the host owes nothing.
+    fn acknowledged(shares: &[u32]) -> Held {
         let mut held = Held::new();
-        assert!(!held.hold_for_program(at(0)), "nobody waits");
-        held.wait_for_program(at(100));
-        assert_eq!(held.program_until(at(99)), Some(at(100)));
-        assert!(held.hold_for_program(at(10)));
-        assert_eq!(held.departure(at(20)), Departure::Until(at(100)));
-        assert_eq!(held.departure(at(100)), Departure::Now);
-        held.release();
-        assert!(!held.hold_for_program(at(50)), "what was there has gone");
+        for &under_way in shares {
+            held.note_share(Share::NONE, waiting(under_way), Cause::Arrival, || at(0));
+        }
+        for &under_way in shares {
+            held.note_share(waiting(under_way), owed(under_way), Cause::Arrival, || {
+                at(0)
+            });
+        }
+        for &under_way in shares {
+            held.note_share(owed(under_way), Share::NONE, Cause::Arrival, || at(100));
+        }
+        held
+    }
+
+    const fn owed(under_way: u32) -> Share {
+        Share {
+            under_way,
+            is_owed: true,
+        }
+    }
+
+    const fn waiting(under_way: u32) -> Share {
+        Share {
+            under_way,
+            is_owed: false,
+        }
     }
 
     #[test]
-    fn of_several_programs_the_first_ends_the_wait() {
+    fn messages_wait_for_programs_as_long_as_these_are_waited_for() {
         let mut held = Held::new();
-        held.wait_for_program(at(100));
-        held.wait_for_program(at(200));
-        assert_eq!(held.program_until(at(10)), Some(at(100)));
-        held.wait_for_program(at(50));
-        assert!(held.hold_for_program(at(10)));
-        assert_eq!(held.departure(at(20)), Departure::Until(at(50)));
+        assert!(!held.join_messages(at(0)), "nobody waits");
+        let mut held = acknowledged(&[2, 3]);
+        assert_eq!(held.programs_until(at(199)), Some(at(200)));
+        held.note_share(Share::NONE, waiting(1), Cause::Arrival, || at(110));
+        assert!(held.join_messages(at(110)));
+        assert_eq!(held.departure(at(120)), Departure::Until(at(200)));
+        assert_eq!(held.departure(at(200)), Departure::Now);
+        held.release();
+        assert!(!held.join_messages(at(250)), "what was there has gone");
+    }
+
+    #[test]
+    fn and_until_all_have_posted_as_much_as_before() {
+        let mut held = acknowledged(&[2, 3]);
+        held.note_share(Share::NONE, waiting(4), Cause::Arrival, || at(110));
+        assert!(held.join_messages(at(110)));
+        held.note_share(Share::NONE, waiting(1), Cause::Arrival, || at(120));
+        assert!(!held.join_messages(at(120)));
+        assert_eq!(held.departure(at(120)), Departure::Now);
+    }
+
+    #[test]
+    fn messages_wait_for_what_others_have_under_way() {
+        let mut held = Held::new();
+        held.note_share(Share::NONE, owed(4), Cause::Arrival, || at(0));
+        held.note_share(Share::NONE, owed(4), Cause::Arrival, || at(1));
+        held.note_share(Share::NONE, waiting(1), Cause::Arrival, || at(10));
+        assert!(held.join_messages(at(10)));
+        held.note_share(owed(4), waiting(1), Cause::Arrival, || at(20));
+        assert_eq!(held.departure(at(20)), Departure::WithAck, "of the other");
+        held.note_share(owed(4), waiting(1), Cause::Arrival, || at(30));
+        assert_eq!(held.departure(at(30)), Departure::Until(at(60)));
+        held.note_share(waiting(1), waiting(2), Cause::Arrival, || at(40));
+        assert_eq!(held.departure(at(40)), Departure::Now, "four, as before");
+    }
+
+    #[test]
+    fn messages_do_not_wait_for_what_is_overdue() {
+        let mut held = Held::new();
+        held.note_share(Share::NONE, owed(9), Cause::Other, || at(0));
+        assert!(!held.join_messages(at(1000)));
+        held.release();
+        held.note_share(Share::NONE, owed(2), Cause::Other, || at(1000));
+        assert!(held.join_messages(at(1050)), "of another");
+        held.note_share(owed(2), waiting(1), Cause::Arrival, || at(1100));
+        let departure = held.departure(at(1100));
+        assert_eq!(departure, Departure::Until(at(1200)), "of its program");
+        held.note_share(owed(9), Share::NONE, Cause::Other, || at(1110));
+        assert_eq!(held.owed_to, 0);
+    }
+
+    #[test]
+    fn programs_are_waited_for_where_somebody_sees_to_the_end_of_that() {
+        let mut held = acknowledged(&[2, 3]);
+        held.stop_waiting();
+        assert!(!held.join_messages(at(110)));
+        let mut held = Held::new();
+        held.note_share(Share::NONE, owed(2), Cause::Other, || at(0));
+        held.note_share(owed(2), Share::NONE, Cause::Other, || at(100));
+        assert!(!held.join_messages(at(110)), "nothing has arrived");
+    }
+
+    #[test]
+    fn messages_do_not_wait_for_one_that_always_has_something_under_way() {
+        let mut held = Held::new();
+        held.note_share(Share::NONE, owed(64), Cause::Arrival, || at(0));
+        assert!(held.join_messages(at(10)));
+        held.note_share(owed(64), owed(65), Cause::Arrival, || at(20));
+        assert_eq!(held.departure(at(20)), Departure::WithAck, "it has posted");
+        held.note_share(owed(65), owed(57), Cause::Arrival, || at(30));
+        assert!(held.join_messages(at(30)));
+        assert_eq!(held.departure(at(30)), Departure::Now);
+        held.release();
+        assert!(held.join_messages(at(40)));
+        assert_eq!(held.departure(at(40)), Departure::WithAck, "of the next");
     }
 
     #[test]
     fn an_acknowledgement_that_rides_does_not_make_the_wait_longer() {
         let mut held = talking();
-        held.wait_for_program(at(150));
-        assert!(held.hold_for_program(at(90)));
+        held.note_share(Share::NONE, owed(2), Cause::Arrival, || at(0));
+        held.note_share(owed(2), Share::NONE, Cause::Arrival, || at(75));
+        assert!(held.join_messages(at(90)));
         assert_eq!(ask(&mut held, 100), Departure::Until(at(150)));
     }
 
     #[test]
-    fn and_not_for_one_that_was_waited_for_in_vain() {
-        let mut held = Held::new();
-        held.wait_for_program(at(100));
-        assert_eq!(held.program_until(at(100)), None);
-        assert!(held.hold_message(at(150)));
-        assert_eq!(held.departure(at(151)), Departure::WithAck);
-    }
-
-    #[test]
     fn an_acknowledgement_does_not_wait_for_a_program() {
-        let mut held = Held::new();
-        held.wait_for_program(at(100));
-        assert!(held.hold_for_program(at(10)));
-        assert_eq!(ask(&mut held, 20), Departure::Now);
+        let mut held = acknowledged(&[2]);
+        assert!(held.join_messages(at(110)));
+        assert_eq!(ask(&mut held, 120), Departure::Now);
     }
 }

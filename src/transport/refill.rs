@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many requests a program keeps under way, so that those it is about to post can go together.
+//! How many requests programs keep under way to a host, so that those they are about to post can go together.
 //!
 //! When all that was sent is acknowledged, a program that posts a stream posts a request for each that has completed. What is sent at once
 //! is few, and its acknowledgement costs both hosts as much, and the next ones as long a wait, as that of many. So little requests wait
-//! until there are as many as the program had under way the last time: it will post no more before one completes. If so many do not come,
-//! they wait for as long as the last acknowledgement took, and the next time for as many as have come. Where the program posts nothing for
-//! as long as that, whether it is waited for or not, it is not waited for the next time.
+//! until there are as many as there were the last time: a program will post no more before one completes. If so many do not come,
+//! they wait for as long as the last acknowledgement took, and the next time for as many as have come. Where nothing is posted for
+//! as long as that, whether it is waited for or not, nobody is waited for the next time. Several programs count as one.
 
 use super::ids::Duration;
 use super::ids::Instant;
@@ -14,7 +14,7 @@ use super::ids::Instant;
 /// For how long a program is waited for, at most: as long as it takes a slow host to run it.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// What a connection knows of its program.
+/// What is known of the programs that post to a host, taken as one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refill {
     /// The most requests under way between the last two departures: with that many, the program waits. None if nobody knows.
@@ -64,9 +64,9 @@ impl Refill {
     }
 
     /// A request was posted; `under_way` is how many there are now, with those that wait to be sent.
-    pub(super) fn note_posted(&mut self, under_way: u32, now: Instant) {
+    pub(super) fn note_posted(&mut self, under_way: u32, now: impl FnOnce() -> Instant) {
         self.most = self.most.max(under_way);
-        if now < self.end {
+        if self.gain == Gain::Nothing && now() < self.end {
             self.gain = Gain::Requests;
         }
     }
@@ -86,19 +86,16 @@ impl Refill {
         self.last_gain = core::mem::replace(&mut self.gain, Gain::Nothing);
     }
 
+    /// Nobody is waited for until the next acknowledgement: there is nobody to see to the end of a wait.
+    pub(super) fn stop(&mut self) {
+        self.turn = Turn::Any;
+    }
+
     /// Until when the program is waited for, which has `under_way` requests now.
     pub(super) fn waits_until(&self, under_way: u32, now: Instant) -> Option<Instant> {
-        (self.is_waiting(now) && under_way < self.full).then_some(self.end)
-    }
-
-    /// Whether the program is being waited for, and has posted what it was waited for.
-    pub(super) fn is_full(&self, under_way: u32, now: Instant) -> bool {
-        self.is_waiting(now) && under_way >= self.full
-    }
-
-    fn is_waiting(&self, now: Instant) -> bool {
-        let is_worth_it = self.full > 0 && self.last_gain == Gain::Requests;
-        is_worth_it && self.turn == Turn::AfterAck && now < self.end
+        let is_worth_it = under_way < self.full && self.last_gain == Gain::Requests;
+        let is_time = self.turn == Turn::AfterAck && now < self.end;
+        (is_worth_it && is_time).then_some(self.end)
     }
 }
 
@@ -113,7 +110,7 @@ mod tests {
     /// A program posts requests at `micros` until `count` are under way, of which none was before.
     fn post(refill: &mut Refill, count: u32, micros: u64) {
         for under_way in 1..=count {
-            refill.note_posted(under_way, at(micros));
+            refill.note_posted(under_way, || at(micros));
         }
     }
 
@@ -137,7 +134,6 @@ mod tests {
         assert_eq!(refill.waits_until(0, at(0)), None);
         carry(&mut refill, 0);
         assert_eq!(refill.waits_until(0, at(100)), None);
-        assert!(!refill.is_full(1, at(100)));
     }
 
     #[test]
@@ -145,11 +141,8 @@ mod tests {
         let refill = acknowledged(16);
         for under_way in 0..16 {
             assert_eq!(refill.waits_until(under_way, at(150)), Some(at(200)));
-            assert!(!refill.is_full(under_way, at(150)));
         }
         assert_eq!(refill.waits_until(16, at(150)), None);
-        assert!(refill.is_full(16, at(150)));
-        assert!(!refill.is_full(16, at(200)), "too late");
     }
 
     #[test]
@@ -158,12 +151,12 @@ mod tests {
         post(&mut refill, 6, 0);
         refill.note_departure(at(0));
         for under_way in 7..=16 {
-            refill.note_posted(under_way, at(50));
+            refill.note_posted(under_way, || at(50));
         }
         refill.note_acknowledged(at(100));
         assert_eq!(refill.waits_until(10, at(100)), None, "6 were the most");
         refill.note_departure(at(100));
-        refill.note_posted(11, at(150));
+        refill.note_posted(11, || at(150));
         refill.note_acknowledged(at(200));
         assert_eq!(refill.waits_until(10, at(200)), Some(at(300)));
     }
@@ -194,7 +187,6 @@ mod tests {
         post(&mut refill, 16, 150);
         refill.note_departure(at(150));
         assert_eq!(refill.waits_until(0, at(160)), None);
-        assert!(!refill.is_full(16, at(160)));
     }
 
     #[test]
@@ -203,7 +195,7 @@ mod tests {
         post(&mut refill, 8, 0);
         refill.note_departure(at(0));
         // Data, and a flag behind it that is on its own then.
-        refill.note_posted(9, at(10));
+        refill.note_posted(9, || at(10));
         refill.note_acknowledged(at(100));
         assert_eq!(refill.waits_until(1, at(100)), Some(at(200)));
         for cycle in 1..4 {
@@ -212,7 +204,7 @@ mod tests {
             refill.note_acknowledged(at(begin - 600));
             post(&mut refill, 8, begin);
             refill.note_departure(at(begin));
-            refill.note_posted(9, at(begin + 10));
+            refill.note_posted(9, || at(begin + 10));
             refill.note_acknowledged(at(begin + 100));
             assert_eq!(refill.waits_until(1, at(begin + 100)), None, "{cycle}");
         }

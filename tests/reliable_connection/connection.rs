@@ -9,6 +9,7 @@ use crate::pair::Receives;
 use crate::pair::FIRST;
 use crate::pair::SETTLED;
 use crate::pair::WINDOW;
+use usb4_roce::transport::connection::Amount;
 use usb4_roce::transport::connection::Connection;
 use usb4_roce::transport::connection::FrameSlot;
 use usb4_roce::transport::connection::PayloadToken;
@@ -20,7 +21,6 @@ use usb4_roce::transport::frame::MAX_PAYLOAD;
 use usb4_roce::transport::frame::SHORT_MESSAGE;
 use usb4_roce::transport::frame::SMALL_PAYLOAD;
 use usb4_roce::transport::held::FEW;
-use usb4_roce::transport::ids::Duration;
 use usb4_roce::transport::ids::Instant;
 use usb4_roce::transport::ids::Psn;
 use usb4_roce::transport::ids::Qpn;
@@ -37,6 +37,7 @@ use usb4_roce::transport::requester::Signalling;
 use usb4_roce::transport::responder::Disposition;
 use usb4_roce::transport::responder::ResponderConfig;
 use usb4_roce::transport::responder::ResponderTables;
+use usb4_roce::transport::share::Share;
 use usb4_roce::transport::status::CompletionStatus;
 use usb4_roce::transport::timing::AckTimeout;
 use usb4_roce::transport::timing::RetryLimit;
@@ -267,22 +268,22 @@ fn little_messages_of_a_stream_wait_until_all_before_them_is_acknowledged() {
     let [mut one, mut other] = pair();
     for number in 0..=FEW {
         post(&mut one, Opcode::Write, 10);
-        assert_eq!(one.connection.posted(NOW), Posted::Urgent, "{number}");
+        assert_eq!(one.connection.posted(), Posted::Urgent, "{number}");
         assert!(carry(&mut one, &mut other));
         assert!(carry(&mut other, &mut one));
         while one.connection.poll_send_completion().is_some() {}
     }
-    // The first that is under way goes at once, those behind it do not.
+    // The program has had one at a time.
     post(&mut one, Opcode::Write, 10);
-    assert_eq!(one.connection.posted(NOW), Posted::Urgent);
+    assert_eq!(one.connection.posted(), Posted::Urgent);
     assert!(carry(&mut one, &mut other));
     for _ in 0..2 {
         post(&mut one, Opcode::Write, 10);
-        assert_eq!(one.connection.posted(NOW), Posted::WaitsForAck);
+        assert_eq!(one.connection.posted(), Posted::WaitsForAck);
     }
     // What is long does not.
     post(&mut one, Opcode::Write, SHORT_MESSAGE + 1);
-    assert_eq!(one.connection.posted(NOW), Posted::Much);
+    assert_eq!(one.connection.posted(), Posted::Much);
 }
 
 #[test]
@@ -290,23 +291,14 @@ fn short_messages_of_a_stream_wait_until_they_are_some() {
     let [mut one, mut other] = pair_by(SegmentSize::LARGEST);
     stream(&mut one, &mut other);
     post(&mut one, Opcode::Write, SHORT_MESSAGE);
-    assert_eq!(one.connection.posted(NOW), Posted::Much, "the first");
+    assert_eq!(one.connection.posted(), Posted::Much, "the first");
     assert!(carry(&mut one, &mut other));
     for number in 1..8 {
         post(&mut one, Opcode::Write, SHORT_MESSAGE);
-        assert_eq!(one.connection.posted(NOW), Posted::WaitsForAck, "{number}");
+        assert_eq!(one.connection.posted(), Posted::WaitsForAck, "{number}");
     }
     post(&mut one, Opcode::Write, SHORT_MESSAGE);
-    assert_eq!(one.connection.posted(NOW), Posted::Much, "eight are enough");
-}
-
-#[test]
-fn a_program_is_waited_for_that_posts_short_messages() {
-    assert!(waits_behind(SegmentSize::LARGEST, &[SHORT_MESSAGE; 3]).is_some());
-    assert_eq!(
-        waits_behind(SegmentSize::LARGEST, &[SHORT_MESSAGE + 1; 3]),
-        None
-    );
+    assert_eq!(one.connection.posted(), Posted::Much, "eight are enough");
 }
 
 /// Posts as many requests as make a stream, each of which is acknowledged before the next one.
@@ -331,82 +323,103 @@ fn an_acknowledgement_of_part_of_a_stream_releases_nothing() {
     post(&mut one, Opcode::Write, 10);
     one.connection.handle_ack(&ack, NOW);
     assert_eq!(
-        one.connection.posted(NOW),
+        one.connection.posted(),
         Posted::WaitsForAck,
         "one is still under way"
     );
     assert!(carry(&mut other, &mut one));
-    assert_ne!(one.connection.posted(NOW), Posted::WaitsForAck);
+    assert_ne!(one.connection.posted(), Posted::WaitsForAck);
 }
 
-/// Acknowledges all that `one` has sent, `took` after it went.
-fn acknowledge_late(one: &mut End, other: &mut End, took: Duration) {
+/// Acknowledges all that `one` has sent.
+fn acknowledge(one: &mut End, other: &mut End) {
     let ack = other.connection.poll_ack().unwrap();
-    one.connection.handle_ack(&ack, NOW.after(took));
+    one.connection.handle_ack(&ack, NOW);
     while one.connection.poll_send_completion().is_some() {}
 }
 
-/// A stream of a program that posts again soon after an acknowledgement that took as long.
-fn prompt_stream(one: &mut End, other: &mut End, took: Duration) {
-    stream(one, other);
-    post(one, Opcode::Write, 10);
-    assert!(carry(one, other));
-    acknowledge_late(one, other, took);
-}
-
 #[test]
-fn little_messages_of_a_stream_wait_for_as_many_as_there_were() {
-    let took = Duration::from_micros(100);
-    let [mut one, mut other] = pair();
-    prompt_stream(&mut one, &mut other, took);
-    let depth = 2 * FEW;
-    for _ in 0..depth {
+fn little_messages_of_a_stream_wait_with_others_where_nothing_is_owed() {
+    let [mut one, mut other] = pair_by(SegmentSize::LARGEST);
+    stream(&mut one, &mut other);
+    // Two at a time.
+    for _ in 0..2 {
         post(&mut one, Opcode::Write, 10);
     }
     while carry(&mut one, &mut other) {}
-    acknowledge_late(&mut one, &mut other, took);
-    let until = NOW.after(took).after(took);
-    assert_eq!(
-        one.connection.waits_for_program_until(NOW.after(took)),
-        Some(until)
-    );
-    for _ in 1..depth {
-        post(&mut one, Opcode::Write, 10);
-        assert_eq!(one.connection.posted(NOW), Posted::WaitsForProgram);
-        assert_ne!(one.connection.posted(until), Posted::WaitsForProgram);
-    }
+    acknowledge(&mut one, &mut other);
     post(&mut one, Opcode::Write, 10);
-    assert_eq!(
-        one.connection.posted(NOW),
-        Posted::Urgent,
-        "as many as before"
-    );
-    assert_eq!(one.connection.waits_for_program_until(NOW), None);
+    assert_eq!(one.connection.posted(), Posted::WithOthers(Amount::Little));
+    post(&mut one, Opcode::Write, SHORT_MESSAGE);
+    assert_eq!(one.connection.posted(), Posted::WithOthers(Amount::Short));
+    post(&mut one, Opcode::Read, 10);
+    assert_eq!(one.connection.posted(), Posted::Much, "it is answered");
 }
 
-/// Until when the program is waited for that has posted `lengths` behind a stream, 100 us after they went.
-fn waits_behind(segment: SegmentSize, lengths: &[u32]) -> Option<Instant> {
-    let took = Duration::from_micros(100);
+/// The share of a queue pair that has sent messages of these `lengths` by segments, behind a stream of little ones.
+fn share_behind_stream(segment: SegmentSize, lengths: &[u32]) -> Share {
     let [mut one, mut other] = pair_by(segment);
-    prompt_stream(&mut one, &mut other, took);
+    stream(&mut one, &mut other);
     for &length in lengths {
         post(&mut one, Opcode::Write, length);
     }
     while carry(&mut one, &mut other) {}
-    acknowledge_late(&mut one, &mut other, took);
-    one.connection.waits_for_program_until(NOW.after(took))
+    one.connection.share()
 }
 
 #[test]
-fn nothing_waits_for_the_program_behind_a_long_message() {
-    assert!(waits_behind(SegmentSize::SMALLEST, &[10, 10, 10]).is_some());
+fn what_a_stream_has_under_way_is_told() {
+    let owed = Share {
+        under_way: 3,
+        is_owed: true,
+    };
+    let share = share_behind_stream(SegmentSize::SMALLEST, &[10, 10, 10]);
+    assert_eq!(share, owed);
     // Its last segment is short.
     let long = MAX_PAYLOAD + 1;
-    assert_eq!(waits_behind(SegmentSize::SMALLEST, &[10, 10, long]), None);
-    assert_eq!(
-        waits_behind(SegmentSize::SMALLEST, &[10, 10, MAX_PAYLOAD]),
-        None
-    );
+    let share = share_behind_stream(SegmentSize::SMALLEST, &[10, 10, long]);
+    assert_eq!(share, Share::NONE);
+    let share = share_behind_stream(SegmentSize::SMALLEST, &[10, 10, MAX_PAYLOAD]);
+    assert_eq!(share, Share::NONE);
+    let share = share_behind_stream(SegmentSize::LARGEST, &[SHORT_MESSAGE; 3]);
+    assert_eq!(share, owed);
+    let share = share_behind_stream(SegmentSize::LARGEST, &[SHORT_MESSAGE + 1; 3]);
+    assert_eq!(share, Share::NONE);
+}
+
+#[test]
+fn a_stream_with_an_answered_request_shares_nothing() {
+    let [mut one, mut other] = pair();
+    stream(&mut one, &mut other);
+    post(&mut one, Opcode::Write, 10);
+    post(&mut one, Opcode::Read, 10);
+    while carry(&mut one, &mut other) {}
+    assert_eq!(one.connection.share(), Share::NONE);
+}
+
+#[test]
+fn what_is_under_way_is_owed_until_it_is_acknowledged() {
+    let [mut one, mut other] = pair();
+    for _ in 0..=FEW {
+        assert_eq!(one.connection.share(), Share::NONE, "it is no stream yet");
+        post(&mut one, Opcode::Write, 10);
+        assert!(carry(&mut one, &mut other));
+        acknowledge(&mut one, &mut other);
+    }
+    post(&mut one, Opcode::Write, 10);
+    assert!(carry(&mut one, &mut other));
+    assert_eq!(one.connection.share(), Share::NONE, "it has one at a time");
+    post(&mut one, Opcode::Write, 10);
+    let share = |under_way, is_owed| Share { under_way, is_owed };
+    assert_eq!(one.connection.share(), share(2, true));
+    acknowledge(&mut one, &mut other);
+    assert_eq!(one.connection.share(), share(1, false), "one is not sent");
+    assert!(carry(&mut one, &mut other));
+    assert_eq!(one.connection.share(), share(1, true));
+    one.connection.flush();
+    assert!(!one.connection.share().is_owed, "nobody waits for it");
+    let _ = one.connection.reset();
+    assert_eq!(one.connection.share(), Share::NONE);
 }
 
 #[test]
@@ -415,7 +428,7 @@ fn programs_that_talk_to_each_other_post_no_stream() {
     for _ in 0..8 * FEW {
         for _ in 0..2 {
             post(&mut one, Opcode::Write, 10);
-            assert_eq!(one.connection.posted(NOW), Posted::Urgent);
+            assert_eq!(one.connection.posted(), Posted::Urgent);
             while carry(&mut one, &mut other) {}
         }
         while one.connection.poll_send_completion().is_some() {}
@@ -450,9 +463,9 @@ fn an_acknowledgement_waits_if_it_is_all_there_is_and_tells_of_few() {
 fn what_does_not_fit_a_frame_of_a_stream_is_not_sent_by_who_posts_it() {
     let [mut one, _] = pair();
     post(&mut one, Opcode::Write, SMALL_PAYLOAD);
-    assert_eq!(one.connection.posted(NOW), Posted::Urgent);
+    assert_eq!(one.connection.posted(), Posted::Urgent);
     post(&mut one, Opcode::Write, 1);
-    assert_eq!(one.connection.posted(NOW), Posted::Much);
+    assert_eq!(one.connection.posted(), Posted::Much);
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Host {
         self.aim(now, ledger);
         for index in core::mem::take(&mut self.touched) {
             if self.posted.remove(&index)
-                && self.qps[index].protocol.posted(now) == Posted::WaitsForAck
+                && self.qps[index].protocol.posted() == Posted::WaitsForAck
             {
                 self.hold(index, now);
             } else {
@@ -227,7 +227,7 @@ impl Host {
             .map_or(0, |peer| peer.final_acks.due());
         let up = self.up(peer);
         let mut qps = self.qps.iter().enumerate().filter(|(index, qp)| {
-            let waits = self.held.contains(index) && qp.protocol.posted(now) == Posted::WaitsForAck;
+            let waits = self.held.contains(index) && qp.protocol.posted() == Posted::WaitsForAck;
             qp.peer == peer && !qp.is_destroyed && !waits
         });
         let (_, answering) = choice(&self.peers, peer);

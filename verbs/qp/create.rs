@@ -362,7 +362,7 @@ where
         let hint = if leaves_sending_to_others {
             TxHint::Deferred
         } else {
-            QueuePair::hint_of_posts(state, now)
+            QueuePair::hint_of_posts(state)
         };
         self.qp.schedule(guard, rails, hint);
         Ok(())

@@ -15,7 +15,7 @@ use super::queue_pair::ReceiveFlush;
 use super::queue_pair::State;
 use super::service::Received;
 use super::timer::RailsOf;
-use crate::base::clock;
+use crate::transport::connection::Amount;
 use crate::transport::connection::Posted;
 use crate::transport::ids::Instant;
 use crate::transport::ids::Qpn;
@@ -26,6 +26,7 @@ use crate::transport::requester::LocalOperation;
 use crate::transport::requester::SendCompletion;
 use crate::transport::requester::Solicitation;
 use crate::transport::requester::Work as SendWork;
+use crate::transport::share::Cause;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::verbs::abi::completion::Completion;
@@ -40,6 +41,7 @@ use crate::verbs::queue::Overflow;
 use crate::verbs::rdma::QpAsyncEvent;
 use crate::verbs::rdma::QpState;
 use crate::verbs::route::Errand;
+use crate::verbs::route::Sender;
 use crate::verbs::route::TxHint;
 use crate::verbs::route::Work;
 use crate::verbs::trace;
@@ -432,31 +434,25 @@ impl QueuePair {
 }
 
 impl QueuePair {
-    /// When something has arrived, the route learns until when the program is waited for, also if there is nothing to send yet.
-    fn have_program_waited_for(state: &State, now: Instant) {
-        let until = state.service.waits_for_program_until(now);
-        if let Some((until, route)) = until.zip(state.route.get()) {
-            route.wait_for_program(until);
-        }
-    }
-
     /// What becomes of that which may go with what follows, when something has arrived.
-    fn refine(state: &State, now: Instant) -> TxHint {
+    fn refine(state: &State) -> TxHint {
         if state.service.has_ack_that_may_wait() {
             return TxHint::Ride;
         }
-        match Self::hint_of_posts(state, now) {
-            waits @ (TxHint::Gather | TxHint::Refill) => waits,
+        match Self::hint_of_posts(state) {
+            TxHint::Gather => TxHint::Gather,
+            TxHint::Join(_) => TxHint::Join(Sender::Receiver),
             _ => TxHint::Coalesce,
         }
     }
 
     /// Who sends what a program has posted.
-    pub(super) fn hint_of_posts(state: &State, now: Instant) -> TxHint {
-        match state.service.posted(now) {
+    pub(super) fn hint_of_posts(state: &State) -> TxHint {
+        match state.service.posted() {
             Posted::Urgent => TxHint::Direct,
             Posted::WaitsForAck => TxHint::Gather,
-            Posted::WaitsForProgram => TxHint::Refill,
+            Posted::WithOthers(Amount::Little) => TxHint::Join(Sender::Poster),
+            Posted::WithOthers(Amount::Short) => TxHint::Join(Sender::Transmitter),
             Posted::Much => TxHint::Batched,
         }
     }
@@ -469,16 +465,21 @@ impl QueuePair {
         hint: TxHint,
     ) {
         let old_route = state.old_route.take();
-        let arrived_at = (hint == TxHint::Coalesce).then(clock::now);
-        if let Some(now) = arrived_at {
-            Self::have_program_waited_for(&state, now);
-        }
+        let cause = match hint {
+            TxHint::Coalesce => Cause::Arrival,
+            _ => Cause::Other,
+        };
+        let share = state.service.share();
+        state.route.note_share(share, cause);
         if rails.is_empty() {
             drop(state);
             drop(old_route);
             return;
         }
-        let hint = arrived_at.map_or(hint, |now| Self::refine(&state, now));
+        let hint = match hint {
+            TxHint::Coalesce => Self::refine(&state),
+            other => other,
+        };
         // Under the same lock as the route look-up: the QP must not get into the list of a route that it has no more.
         let errand = state.route.enqueue(self, Work { rails, hint });
         let carrier = match errand {

@@ -34,6 +34,7 @@ use crate::transport::requester::SendCompletion;
 use crate::transport::requester::SendRequest;
 use crate::transport::responder::ReceiveCompletion;
 use crate::transport::responder::ReceiveQueue;
+use crate::transport::share::Share;
 use crate::transport::status::CompletionStatus;
 use crate::transport::status::QpEvent;
 use crate::transport::unreliable::PlacementToken as SegmentToken;
@@ -495,9 +496,9 @@ impl Service {
     }
 
     /// Who had better send what was posted and not sent yet, and when.
-    pub(super) fn posted(&self, now: Instant) -> Posted {
+    pub(super) fn posted(&self) -> Posted {
         let is_urgent = match self {
-            Self::ReliableConnection(reliable) => return reliable.connection.posted(now),
+            Self::ReliableConnection(reliable) => return reliable.connection.posted(),
             Self::UnreliableConnection(unreliable) => unreliable.connection.is_urgent(),
             Self::UnreliableDatagram(datagrams) => datagrams.is_urgent(),
         };
@@ -508,11 +509,11 @@ impl Service {
         }
     }
 
-    /// Until when what a program has posted waits for what it is about to post.
-    pub(super) fn waits_for_program_until(&self, now: Instant) -> Option<Instant> {
+    /// What is under way of a stream of short messages.
+    pub(super) fn share(&self) -> Share {
         match self {
-            Self::ReliableConnection(reliable) => reliable.connection.waits_for_program_until(now),
-            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => None,
+            Self::ReliableConnection(reliable) => reliable.connection.share(),
+            Self::UnreliableConnection(_) | Self::UnreliableDatagram(_) => Share::NONE,
         }
     }
 

@@ -127,7 +127,7 @@ impl WorkItem<POSTER> for QueuePair {
         let now = clock::now();
         let mut guard = this.state.lock();
         let rails = this.process_events(&mut guard, now);
-        let hint = Self::hint_of_posts(&guard, now);
+        let hint = Self::hint_of_posts(&guard);
         this.schedule(guard, rails, hint);
     }
 }

@@ -187,8 +187,8 @@ impl<S: Storage> Messages<S> {
         self.posted.distance_from(self.admitted)
     }
 
-    /// How many bytes each of those carries that are to enter the window.
-    fn waiting_lengths(&self) -> impl Iterator<Item = u32> + '_ {
+    /// Those that are to enter the window.
+    fn waiting_requests(&self) -> impl Iterator<Item = &SendRequest> + '_ {
         let mut number = self.admitted;
         core::iter::from_fn(move || {
             let message = (number != self.posted).then(|| self.at(number))?;
@@ -196,7 +196,18 @@ impl<S: Storage> Messages<S> {
             Some(message)
         })
         .filter(|message| message.executor == Executor::Peer)
-        .map(|message| message.request.carried())
+        .map(|message| &message.request)
+    }
+
+    /// How many bytes each of them carries.
+    fn waiting_lengths(&self) -> impl Iterator<Item = u32> + '_ {
+        self.waiting_requests().map(SendRequest::carried)
+    }
+
+    /// Whether one of them is answered.
+    pub(super) fn waiting_want_answers(&self) -> bool {
+        self.waiting_requests()
+            .any(|request| request.opcode.is_answered())
     }
 
     /// Whether those that are to enter the window carry at most `longest` bytes each.

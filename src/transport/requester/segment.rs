@@ -68,11 +68,6 @@ impl<S: Storage> Requester<S> {
         self.window.is_ack_owed()
     }
 
-    /// Whether the peer has acknowledged all that was sent.
-    pub fn is_all_acknowledged(&self) -> bool {
-        self.window.is_empty()
-    }
-
     /// Whether what is little by [`Self::has_little`] or short by [`Self::has_short`] may wait: what is posted until then goes with it.
     pub fn has_nothing_urgent(&self) -> bool {
         self.state == SendState::Running
@@ -84,6 +79,11 @@ impl<S: Storage> Requester<S> {
     /// Whether all that was posted and not sent yet fits one frame of a stream.
     pub fn has_little(&self) -> bool {
         !self.messages.is_admitting() && self.messages.waiting_fit(STREAM_FRAME as u32)
+    }
+
+    /// Whether what was posted and not sent yet has a request that is answered, as a READ is.
+    pub fn wants_answers(&self) -> bool {
+        self.messages.waiting_want_answers()
     }
 
     /// Whether all that was posted and not sent yet are short messages, and few.
