@@ -245,6 +245,7 @@ pub fn all(extent: Extent) -> Vec<Suite> {
         suites.push(new_user::rebooting());
         suites.push(dkms::suite());
         suites.push(storage::stock::suite());
+        suites.push(storage::debug::suite());
     }
     suites.extend(storage::suites());
     suites.extend(speed::suites());

@@ -23,6 +23,7 @@ use crate::roce::state::await_rail_loss;
 use crate::storage::INITIATOR;
 use crate::storage::TARGET;
 
+pub mod debug;
 mod load;
 mod nfs;
 mod nvme;

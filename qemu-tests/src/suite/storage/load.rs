@@ -36,13 +36,23 @@ impl Load {
     /// Has the initiator write `file`, which `find` may set variables for. Each write is through when it is done. Returns when a part
     /// was written.
     pub fn start(stage: &Stage<'_>, find: &str, file: &str) -> Result<Self> {
+        Self::begin(stage, find, file, "")
+    }
+
+    /// The same, again and again until it fails, however long the host takes to be about to.
+    pub fn start_until_failure(stage: &Stage<'_>, find: &str, file: &str) -> Result<Self> {
+        let endless = format!("--time_based --runtime={}", LIMIT.as_secs());
+        Self::begin(stage, find, file, &endless)
+    }
+
+    fn begin(stage: &Stage<'_>, find: &str, file: &str, extent: &str) -> Result<Self> {
         let sent_bytes = sent_bytes();
         let before = stage.shell(INITIATOR, &sent_bytes, LIMIT)?;
         let before: u64 = before.trim().parse().context("a number of bytes")?;
         let script = format!(
             "{find}
             exec fio --name=check --filename={file} --size={SIZE}m --rw=randwrite --bs=16k --iodepth=8 --sync=dsync \
-              --rate=,{RATE}k {CHECKED}"
+              --rate=,{RATE}k {extent} {CHECKED}"
         );
         let job = stage.start(INITIATOR, &script, LIMIT)?;
         let due = before + UNDER_WAY;

@@ -26,8 +26,23 @@ const fn rounds(extent: Extent) -> u32 {
     }
 }
 
+/// Megabytes that are written and read back in each way.
+const MUCH: u32 = 64;
+
+/// The same where a request takes long.
+const LITTLE: u32 = 4;
+
 /// Random and sequential, small and large, one after the other and many at a time.
 pub fn verify(stage: &Stage<'_>) -> Result<Outcome> {
+    verify_each_way(stage, MUCH)
+}
+
+/// The same with little data.
+pub fn verify_little(stage: &Stage<'_>) -> Result<Outcome> {
+    verify_each_way(stage, LITTLE)
+}
+
+fn verify_each_way(stage: &Stage<'_>, megabytes: u32) -> Result<Outcome> {
     with_disk(stage, &Way::roce(), Content::Kept, || {
         for (pattern, size, depth) in [
             ("randwrite", "4k", 1),
@@ -39,7 +54,7 @@ pub fn verify(stage: &Stage<'_>) -> Result<Outcome> {
             let range = if size.contains('-') { "bsrange" } else { "bs" };
             let script = format!(
                 "{FIND_DISK}
-                fio --name=check --filename=$disk --size=64m --rw={pattern} --{range}={size} --iodepth={depth} {CHECKED}"
+                fio --name=check --filename=$disk --size={megabytes}m --rw={pattern} --{range}={size} --iodepth={depth} {CHECKED}"
             );
             stage
                 .shell(INITIATOR, &script, LIMIT)

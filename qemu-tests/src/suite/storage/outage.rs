@@ -58,7 +58,7 @@ pub fn initiator_unloads(stage: &Stage<'_>) -> Result<Outcome> {
     expect_disk_loss(stage);
     let way = Way::roce();
     with_disk(stage, &way, Content::Kept, || {
-        let load = Load::start(stage, FIND_DISK, "$disk")?;
+        let load = Load::start_until_failure(stage, FIND_DISK, "$disk")?;
         unload(stage, INITIATOR)?;
         load.await_failure(stage)?;
         stage.shell(INITIATOR, GONE, LIMIT)?;

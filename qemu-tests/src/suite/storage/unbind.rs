@@ -54,7 +54,7 @@ pub fn controller_unbound(stage: &Stage<'_>) -> Result<Outcome> {
             cp -a /etc {MOUNTED}/ && sync"
         );
         stage.shell(INITIATOR, &copy, LIMIT)?;
-        let load = Load::start(stage, "", &format!("{MOUNTED}/check"))?;
+        let load = Load::start_until_failure(stage, "", &format!("{MOUNTED}/check"))?;
         stage.shell(INITIATOR, UNBIND, LIMIT)?;
         load.await_failure(stage)?;
         leave(stage)?;
