@@ -333,33 +333,34 @@ impl<S: Storage> Connection<S> {
         } else {
             Posted::Much
         };
-        if !self.pace.is_stream() || self.depth.is_one() {
+        if !self.posts_stream() {
             return at_once;
         }
         if !is_little && !self.requester.has_short() {
             return Posted::Much;
         }
-        let may_wait = self.ack_state() == AckState::Sent && self.may_wait();
+        let may_wait = self.may_wait();
         if may_wait && self.requester.is_ack_owed() {
-            Posted::WaitsForAck
-        } else if !may_wait || self.requester.wants_answers() {
-            if self.outstanding() <= 1 {
-                at_once
+            return Posted::WaitsForAck;
+        }
+        if may_wait && !self.requester.wants_answers() {
+            return Posted::WithOthers(if is_little {
+                Amount::Little
             } else {
-                Posted::Much
-            }
-        } else if is_little {
-            Posted::WithOthers(Amount::Little)
+                Amount::Short
+            });
+        }
+        if self.outstanding() <= 1 {
+            at_once
         } else {
-            Posted::WithOthers(Amount::Short)
+            Posted::Much
         }
     }
 
     /// What is under way of a stream of short messages, if others are to wait for it: not for a program that has one at a time, nor for
     /// something else than an acknowledgement that comes soon.
     pub fn share(&self) -> Share {
-        let is_stream = self.pace.is_stream() && !self.depth.is_one();
-        if self.last_sent == LastSent::Other || !is_stream {
+        if self.last_sent == LastSent::Other || !self.posts_stream() {
             return Share::NONE;
         }
         Share {
@@ -368,9 +369,16 @@ impl<S: Storage> Connection<S> {
         }
     }
 
-    /// Whether little and short messages may wait, but for acknowledgements.
+    /// Whether the program posts a stream, and does not wait for each request.
+    fn posts_stream(&self) -> bool {
+        self.pace.is_stream() && !self.depth.is_one()
+    }
+
+    /// Whether little and short messages may wait.
     fn may_wait(&self) -> bool {
-        self.requester.has_nothing_urgent() && !self.responder.has_response()
+        self.ack_state() == AckState::Sent
+            && self.requester.has_nothing_urgent()
+            && !self.responder.has_response()
     }
 
     /// A segment of a request has arrived.

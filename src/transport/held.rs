@@ -151,8 +151,8 @@ impl Held {
     /// There are little messages of a queue pair that the host owes nothing. Says whether they wait for what it owes to others, unless that is
     /// overdue, and then for as many as programs had under way before.
     pub fn join_messages(&mut self, now: Instant) -> bool {
-        let is_owed = self.is_owed() && now < self.owed_since.after(GATHER);
-        let may_wait = is_owed || self.programs_until(now).is_some();
+        let is_owed_soon = self.is_owed() && !self.is_overdue(now);
+        let may_wait = is_owed_soon || self.programs_until(now).is_some();
         let waits = may_wait && self.hold_message(now);
         if waits && self.joined == Joined::None {
             self.joined = Joined::Some;
@@ -173,7 +173,7 @@ impl Held {
             (false, true) => {
                 let now = now();
                 // Those that have been owed one for long do not count any more.
-                if !was_owed || now >= self.owed_since.after(GATHER) {
+                if !was_owed || self.is_overdue(now) {
                     self.overdue = self.owed_to - 1;
                     self.owed_since = now;
                     self.refill.note_departure(now);
@@ -196,6 +196,11 @@ impl Held {
     /// Whether an acknowledgement is owed that is waited for.
     fn is_owed(&self) -> bool {
         self.owed_to > self.overdue
+    }
+
+    /// Whether it has been owed for longer than a good one takes.
+    fn is_overdue(&self, now: Instant) -> bool {
+        now >= self.owed_since.after(GATHER)
     }
 
     /// Nobody waits for programs any more, since nobody would see to the end of that.

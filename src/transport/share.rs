@@ -11,6 +11,14 @@ pub struct Share {
     pub is_owed: bool,
 }
 
+impl Share {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        under_way: 0,
+        is_owed: false,
+    };
+}
+
 /// Why it has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cause {
@@ -18,12 +26,4 @@ pub enum Cause {
     Arrival,
     /// Anything else.
     Other,
-}
-
-impl Share {
-    /// Nothing.
-    pub const NONE: Self = Self {
-        under_way: 0,
-        is_owed: false,
-    };
 }
